@@ -1,0 +1,118 @@
+//! How long an answer may get.
+
+use super::{
+    question::{Question, Scope},
+    rubric::ReasoningEffort,
+};
+
+/// The answer's frame: `{"posts":[]}`.
+const FRAME: usize = 8;
+/// An entry's braces, its index, and the key of the reason.
+const ENTRY: usize = 16;
+/// A sentence of 25 words, with room for one who counts badly.
+const SENTENCE: usize = 60;
+/// Quotes, colon, a score such as `7.5`, and a comma.
+const SCORE: usize = 8;
+/// Quotes and comma of a list's item; also the key and brackets of the list.
+const ITEM: usize = 4;
+
+impl Question<'_> {
+    /// How many tokens the answer about so many posts may take: `max_completion_tokens` for a model
+    /// that does not reason, and what to reserve of the limits and the budget.
+    ///
+    /// It is a bound rather than a mean, since a request that hits it is paid for and unreadable;
+    /// but a near one, since the provider counts all of it against the tokens of the minute. Names
+    /// are taken at two bytes a token, prose at three.
+    ///
+    /// A model that reasons spends tokens on that as well: add [`ReasoningEffort::tokens`].
+    pub fn answer_tokens(&self, posts: usize) -> usize {
+        FRAME + posts * self.entry_tokens()
+    }
+
+    fn entry_tokens(&self) -> usize {
+        let scores: usize = self
+            .dimensions
+            .iter()
+            .map(|d| name_tokens(&d.name) + SCORE)
+            .sum();
+        let base = ENTRY + SENTENCE + scores;
+        match self.scope {
+            Scope::Dimension => base,
+            Scope::Whole => {
+                let category = self
+                    .rubric
+                    .categories
+                    .iter()
+                    .map(|c| name_tokens(&c.name))
+                    .max();
+                let categories = self.rubric.max_categories * (category.unwrap_or(0) + ITEM);
+                let summary = self.rubric.summary_limit.div_ceil(3) + SCORE;
+                base + ITEM + categories + summary + SENTENCE + SCORE
+            }
+        }
+    }
+}
+
+impl ReasoningEffort {
+    /// How many tokens to allow for reasoning on top of an answer; [`Medium`](Self::Medium) for a
+    /// model that reasons without having been told how long. They are billed as output.
+    pub fn tokens(self) -> usize {
+        match self {
+            Self::Minimal => 512,
+            Self::Low => 2_048,
+            Self::Medium => 8_192,
+            Self::High => 24_576,
+        }
+    }
+}
+
+fn name_tokens(name: &str) -> usize {
+    name.len().div_ceil(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scoring::rubric::Rubric;
+
+    /// As wordy an entry as the prompt permits: sentences of 25 words, 500 characters of summary.
+    fn longest_answer(rubric: &Rubric, posts: usize) -> String {
+        let sentence = ["neighbourly"; 25].join(" ");
+        let summary: String = "The neighbours of the crescent disagree about the hedge. "
+            .chars()
+            .cycle()
+            .take(rubric.summary_limit)
+            .collect();
+        let scores: Vec<String> = rubric
+            .dimensions
+            .iter()
+            .map(|d| format!("\"{}\":9.5", d.name))
+            .collect();
+        let entry = format!(
+            r#"{{"index":10,"reason":"{sentence}",{},"categories":["local_news","suspicious","lost_pet"],"summary":"{summary}","why_podcast_worthy":"{sentence}"}}"#,
+            scores.join(",")
+        );
+        format!(r#"{{"posts":[{}]}}"#, vec![entry; posts].join(","))
+    }
+
+    #[test]
+    fn the_wordiest_permitted_answer_fits_and_not_by_far() {
+        let rubric = Rubric::default();
+        let tokenizer = bpe_openai::o200k_base();
+        for posts in [1, 5] {
+            let needed = tokenizer.count(&longest_answer(&rubric, posts));
+            let allowed = Question::whole(&rubric).answer_tokens(posts);
+            assert!(needed <= allowed, "{needed} > {allowed}");
+            assert!(allowed <= 2 * needed, "{allowed} > 2 × {needed}");
+        }
+    }
+
+    #[test]
+    fn a_backfill_is_much_shorter() {
+        let rubric = Rubric::default();
+        let one = Question::dimension(&rubric, "drama")
+            .unwrap()
+            .answer_tokens(5);
+        assert!(3 * one < Question::whole(&rubric).answer_tokens(5));
+    }
+}
