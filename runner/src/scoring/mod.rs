@@ -4,9 +4,12 @@
 //! - [`Rubric`]: what to score; checked, with a fingerprint of everything that changes the answers.
 //! - [`Question`]: a rubric, or one dimension of it, as a [`Prompt`] and a strict [`AnswerSchema`];
 //!   it also [reads](Question::read) the answers.
+//! - [`combine`]: several answers about one post as one [`PostScore`].
+//!
 
 mod answer;
 mod check;
+mod ensemble;
 mod escape;
 mod fingerprint;
 mod prompt;
@@ -17,6 +20,7 @@ mod size;
 
 pub use answer::{AnswerError, PostScore};
 pub use check::{Problem, RubricError};
+pub use ensemble::{combine, combine_batch};
 pub use fingerprint::PROMPT_VERSION;
 pub use prompt::{Message, Prompt, Role};
 pub use question::{Question, UnknownDimension};

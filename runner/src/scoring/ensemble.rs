@@ -1,0 +1,228 @@
+//! Several answers about one post, combined into one.
+
+use std::collections::BTreeMap;
+
+use super::{
+    answer::{AnswerError, PostScore},
+    rubric::Rubric,
+};
+
+/// The runs about each post of a batch, combined post by post.
+///
+/// A run that failed as a whole is left out of `runs`; one that lacks a post, or got it wrong, is
+/// missed for that post alone. A post that no run has an answer for keeps the error of the first.
+pub fn combine_batch(
+    rubric: &Rubric,
+    posts: usize,
+    runs: &[Vec<Result<PostScore, AnswerError>>],
+) -> Vec<Result<PostScore, AnswerError>> {
+    (0..posts)
+        .map(|post| {
+            let answers = || runs.iter().filter_map(|run| run.get(post));
+            let usable: Vec<&PostScore> = answers().filter_map(|run| run.as_ref().ok()).collect();
+            combine(rubric, &usable).ok_or_else(|| {
+                let first = answers().find_map(|run| run.as_ref().err());
+                first.cloned().unwrap_or(AnswerError::NoRun)
+            })
+        })
+        .collect()
+}
+
+/// What the runs about one post say together; none where there is no run.
+///
+/// - Scores: the median of each dimension; of an even number of runs, the mean of the middle two.
+/// - Categories: those that more than half of the runs named, at most `max_categories`: the most
+///   named first, by name where they tie.
+/// - Texts: those of the run whose scores are nearest to the medians, measured as the sum of the
+///   absolute differences; the first of several that are equally near. They describe scores that
+///   somebody gave, which a mixture of texts would not.
+pub fn combine(rubric: &Rubric, runs: &[&PostScore]) -> Option<PostScore> {
+    let scores = medians(runs);
+    let nearest = runs.iter().copied().reduce(|best, run| {
+        if distance(run, &scores) < distance(best, &scores) {
+            run
+        } else {
+            best
+        }
+    })?;
+    Some(PostScore {
+        categories: majority(rubric, runs),
+        scores,
+        ..nearest.clone()
+    })
+}
+
+fn medians(runs: &[&PostScore]) -> BTreeMap<String, f64> {
+    let mut by_dimension: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (dimension, &score) in runs.iter().flat_map(|run| &run.scores) {
+        by_dimension.entry(dimension).or_default().push(score);
+    }
+    by_dimension
+        .into_iter()
+        .filter_map(|(dimension, scores)| Some((dimension.to_owned(), median(scores)?)))
+        .collect()
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = values.get(values.len() / 2).copied()?;
+    if values.len() % 2 == 1 {
+        return Some(upper);
+    }
+    let lower = values.get(values.len() / 2 - 1).copied()?;
+    Some(f64::midpoint(lower, upper))
+}
+
+fn distance(run: &PostScore, medians: &BTreeMap<String, f64>) -> f64 {
+    medians
+        .iter()
+        .filter_map(|(dimension, median)| Some((run.scores.get(dimension)? - median).abs()))
+        .sum()
+}
+
+fn majority(rubric: &Rubric, runs: &[&PostScore]) -> Vec<String> {
+    let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+    for category in runs.iter().flat_map(|run| &run.categories) {
+        *votes.entry(category).or_default() += 1;
+    }
+    let mut elected: Vec<(&str, usize)> = votes
+        .into_iter()
+        .filter(|(_, votes)| 2 * votes > runs.len())
+        .collect();
+    // The sort is stable, so names that tie stay in the map's alphabetical order.
+    elected.sort_by_key(|&(_, votes)| std::cmp::Reverse(votes));
+    elected
+        .into_iter()
+        .take(rubric.max_categories)
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn run(scores: &[(&str, f64)], categories: &[&str], summary: &str) -> PostScore {
+        PostScore {
+            scores: scores
+                .iter()
+                .map(|&(name, score)| (name.to_owned(), score))
+                .collect(),
+            categories: categories.iter().map(|&name| name.to_owned()).collect(),
+            summary: summary.to_owned(),
+            ..PostScore::default()
+        }
+    }
+
+    fn drama(score: f64) -> BTreeMap<String, f64> {
+        [("drama".to_owned(), score)].into()
+    }
+
+    fn combined(runs: &[PostScore]) -> PostScore {
+        combine(&Rubric::default(), &runs.iter().collect::<Vec<_>>()).unwrap()
+    }
+
+    /// The worked example of docs/scoring.md.
+    #[test]
+    fn three_runs_give_medians_majority_and_the_nearest_text() {
+        let all = combined(&[
+            run(
+                &[("absurdity", 8.0), ("drama", 6.0)],
+                &["humor", "noise"],
+                "first",
+            ),
+            run(&[("absurdity", 3.0), ("drama", 7.0)], &["noise"], "second"),
+            run(
+                &[("absurdity", 7.0), ("drama", 9.0)],
+                &["noise", "humor", "crime"],
+                "third",
+            ),
+        ]);
+        // Medians 7 and 7. Distances: 1 + 1 = 2, 4 + 0 = 4, 0 + 2 = 2; the first of the two 2s.
+        assert_eq!(
+            all.scores,
+            [("absurdity".to_owned(), 7.0), ("drama".to_owned(), 7.0)].into()
+        );
+        assert_eq!(all.categories, ["noise", "humor"]);
+        assert_eq!(all.summary, "first");
+    }
+
+    #[test]
+    fn two_runs_meet_half_way_and_must_agree_on_categories() {
+        let both = combined(&[
+            run(&[("drama", 2.0)], &["noise", "crime"], "low"),
+            run(&[("drama", 7.0)], &["noise"], "high"),
+        ]);
+        assert_eq!(both.scores, drama(4.5));
+        assert_eq!(both.categories, ["noise"]);
+        assert_eq!(both.summary, "low");
+    }
+
+    #[test]
+    fn one_run_is_taken_as_it_is_and_none_is_nothing() {
+        let only = run(&[("drama", 2.0)], &["crime", "noise"], "only");
+        assert_eq!(combined(std::slice::from_ref(&only)), only);
+        assert_eq!(combine(&Rubric::default(), &[]), None);
+    }
+
+    #[test]
+    fn four_runs_average_the_middle_two() {
+        let scores = [1.0, 10.0, 4.0, 5.0].map(|score| run(&[("drama", score)], &[], ""));
+        assert_eq!(combined(&scores).scores, drama(4.5));
+    }
+
+    #[test]
+    fn of_too_many_categories_the_most_named_stay() {
+        let named = ["wildlife", "noise", "humor", "crime"];
+        let three = combined(&[
+            run(&[], &named, ""),
+            run(&[], &named, ""),
+            run(&[], &named[..1], ""),
+        ]);
+        assert_eq!(three.categories, ["wildlife", "crime", "humor"]);
+    }
+
+    #[test]
+    fn a_run_that_fails_costs_only_itself() {
+        let rubric = Rubric::default();
+        let low = run(&[("drama", 2.0)], &[], "low");
+        let high = run(&[("drama", 8.0)], &[], "high");
+        let runs = [
+            vec![Ok(low.clone()), Err(AnswerError::MissingItem)],
+            vec![
+                Err(AnswerError::RepeatedItem),
+                Err(AnswerError::RepeatedItem),
+            ],
+            vec![Ok(high), Err(AnswerError::RepeatedItem)],
+        ];
+        let posts = combine_batch(&rubric, 2, &runs);
+        assert_eq!(posts[0].as_ref().unwrap().scores, drama(5.0));
+        assert_eq!(posts[1], Err(AnswerError::MissingItem));
+        assert_eq!(combine_batch(&rubric, 1, &runs[..1]), [Ok(low)]);
+        assert_eq!(combine_batch(&rubric, 1, &[]), [Err(AnswerError::NoRun)]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_median_has_as_many_values_on_either_side(values in prop::collection::vec(1.0..10.0_f64, 1..10)) {
+            let middle = median(values.clone()).unwrap();
+            let below = values.iter().filter(|&&value| value < middle).count();
+            let above = values.iter().filter(|&&value| value > middle).count();
+            prop_assert!(2 * below <= values.len() && 2 * above <= values.len());
+        }
+
+        #[test]
+        fn the_order_of_runs_changes_no_score_and_no_category(
+            scores in prop::collection::vec((1.0..10.0_f64, prop::sample::subsequence(vec!["a", "b", "c"], 0..=3)), 1..6)
+        ) {
+            let runs: Vec<PostScore> =
+                scores.iter().map(|(score, names)| run(&[("drama", *score)], names, "")).collect();
+            let reversed: Vec<PostScore> = runs.iter().rev().cloned().collect();
+            let (there, back) = (combined(&runs), combined(&reversed));
+            prop_assert_eq!(there.scores, back.scores);
+            prop_assert_eq!(there.categories, back.categories);
+        }
+    }
+}
