@@ -1,0 +1,4 @@
+//! The store flow: lines of JSON become posts, each under its neighborhood.
+
+pub(crate) mod digest;
+pub mod slug;
