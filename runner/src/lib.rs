@@ -1,3 +1,4 @@
 //! The runner.
 
 pub mod scoring;
+pub mod store;

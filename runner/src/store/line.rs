@@ -1,0 +1,344 @@
+//! One line of JSON: a post that the database will take, or the reason why not.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::digest::sha256_hex;
+use super::{posted, slug};
+
+/// The longest line that is read, in bytes. Whoever reads a file need not keep more of a line.
+pub const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The neighborhood of a post that names none.
+pub const UNKNOWN_NEIGHBORHOOD: &str = "Unknown";
+
+/// What the column `posts.url` holds, in characters.
+const MAX_URL_CHARS: usize = 512;
+/// What the column `posts.hash` holds, in characters.
+const MAX_HASH_CHARS: usize = 64;
+/// What the column `posts.post_id_ext` holds, in characters.
+const MAX_ID_CHARS: usize = 255;
+/// How much of the hash stands in for the id of a post whose URL has none.
+const HASH_ID_CHARS: usize = 32;
+
+/// What a line turned out to be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parsed {
+    /// Nothing but white space.
+    Blank,
+    /// A post, with what was left out of it.
+    Post {
+        /// The post.
+        post: Box<NewPost>,
+        /// Parts of the line that could not be read and that the post does without.
+        warnings: Vec<Remark>,
+    },
+    /// A line that cannot be stored.
+    Bad(Remark),
+}
+
+/// Something to tell the user about a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {number}: {reason}")]
+pub struct Remark {
+    /// The number of the line, the first being 1.
+    pub number: u64,
+    /// What is wrong, and what to do about it.
+    pub reason: String,
+}
+
+/// A row of `posts`, but for the id of its neighborhood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewPost {
+    /// The name of the neighborhood, trimmed, never blank; [`UNKNOWN_NEIGHBORHOOD`] for none.
+    pub neighborhood: String,
+    /// The `ID` of a URL `…/p/ID`, else the start of the hash; at most 255 characters.
+    pub post_id_ext: String,
+    /// SHA-256 (hex) of the author's id.
+    pub user_id_hash: Option<String>,
+    /// The author's name, as given.
+    pub author_name: Option<String>,
+    /// The text, as given, never blank.
+    pub text: String,
+    /// What makes the post unique in its neighborhood; at most 64 characters.
+    pub hash: String,
+    /// Where the post stands; at most 512 characters.
+    pub url: Option<String>,
+    /// A JSON array.
+    pub image_urls: Value,
+    /// A JSON array.
+    pub comments: Value,
+    /// How many people reacted.
+    pub reaction_count: i32,
+    /// When it was written.
+    pub posted_at: Option<Timestamp>,
+}
+
+/// Reads one line, with or without its line end; ages in it are counted back from `now`.
+///
+/// Fields that are not known are ignored, `null` counts as absent, and blank optional texts do
+/// too. An age that nobody can read costs the post its time, not its place.
+///
+/// ```
+/// use sluice_runner::store::line::{Parsed, parse};
+///
+/// let now = "2026-05-01T12:00:00Z".parse().unwrap();
+/// let line = br#"{"author_id":"a1","content":"lost cat","post_url":"https://x.test/p/77"}"#;
+/// let Parsed::Post { post, .. } = parse(line, 1, now) else { panic!() };
+/// assert_eq!(post.post_id_ext, "77");
+/// assert_eq!(post.neighborhood, "Unknown");
+///
+/// let Parsed::Bad(remark) = parse(b"[1,2,3]", 9, now) else { panic!() };
+/// assert!(remark.to_string().starts_with("line 9: not an object"));
+/// ```
+pub fn parse(line: &[u8], number: u64, now: Timestamp) -> Parsed {
+    let read = object(line).and_then(|fields| fields.map(|f| post(&f, now)).transpose());
+    match read {
+        Ok(None) => Parsed::Blank,
+        Ok(Some((post, warning))) => Parsed::Post {
+            post: Box::new(post),
+            warnings: warning
+                .map(|reason| Remark { number, reason })
+                .into_iter()
+                .collect(),
+        },
+        Err(reason) => Parsed::Bad(Remark { number, reason }),
+    }
+}
+
+type Fields = Map<String, Value>;
+
+/// The object on a line, or `None` for a blank line.
+fn object(line: &[u8]) -> Result<Option<Fields>, String> {
+    if line.len() > MAX_LINE_BYTES {
+        return Err(format!(
+            "longer than {MAX_LINE_BYTES} bytes, the most that a line may have; shorten the post"
+        ));
+    }
+    let text = std::str::from_utf8(line).map_err(|e| {
+        format!(
+            "not UTF-8 at byte {}; save the file as UTF-8",
+            e.valid_up_to().saturating_add(1)
+        )
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match serde_json::from_str(text).map_err(|e| not_json(&e))? {
+        Value::Object(fields) => Ok(Some(fields)),
+        other => Err(format!(
+            "not an object but {}; write each post as {{\"content\": …}} on one line",
+            kind(&other)
+        )),
+    }
+}
+
+fn not_json(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let (what, _) = message.split_once(" at line ").unwrap_or((&message, ""));
+    let way_out = if error.is_eof() {
+        "the line is cut off: write each post whole, on one line"
+    } else if what.contains("surrogate") || what.contains("hex escape") {
+        "half of a \\u pair is not text: drop it or write the other half"
+    } else {
+        "write each post as one JSON object on one line"
+    };
+    format!("not JSON: {what} at column {}; {way_out}", error.column())
+}
+
+/// The post that the fields describe, and what it had to leave out.
+fn post(fields: &Fields, now: Timestamp) -> Result<(NewPost, Option<String>), String> {
+    let content = content(fields)?;
+    let author_id = text_opt(fields, "author_id")?.unwrap_or_default();
+    let hash = hash(fields, author_id, content)?;
+    let url = short(fields, "post_url", MAX_URL_CHARS)?;
+    let (posted_at, warning) = posted_at(fields, now)?;
+    let post = NewPost {
+        neighborhood: short(fields, "neighborhood", slug::MAX_LEN)?
+            .unwrap_or(UNKNOWN_NEIGHBORHOOD)
+            .to_owned(),
+        post_id_ext: post_id(url, &hash),
+        user_id_hash: (!author_id.is_empty()).then(|| sha256_hex(author_id)),
+        author_name: text_opt(fields, "author_name")?.map(str::to_owned),
+        text: content.to_owned(),
+        hash,
+        url: url.map(str::to_owned),
+        image_urls: array(fields, "image_urls")?,
+        comments: array(fields, "comments")?,
+        reaction_count: reaction_count(fields)?,
+        posted_at,
+    };
+    Ok((post, warning))
+}
+
+fn content(fields: &Fields) -> Result<&str, String> {
+    let content = text(fields, "content")?
+        .ok_or("content is missing; every post needs its text in \"content\"")?;
+    if content.trim().is_empty() {
+        return Err("content is blank; leave posts without a text out".to_owned());
+    }
+    Ok(content)
+}
+
+/// The hash given, else one over author and text: a NUL parts the two, for neither can hold one.
+fn hash(fields: &Fields, author_id: &str, content: &str) -> Result<String, String> {
+    let Some(given) = text(fields, "content_hash")? else {
+        return Ok(sha256_hex(&format!("{author_id}\0{content}")));
+    };
+    if given.trim().is_empty() {
+        return Err("content_hash is blank; leave it out to have it computed".to_owned());
+    }
+    let length = given.chars().count();
+    if length > MAX_HASH_CHARS {
+        return Err(format!(
+            "content_hash has {length} characters, of at most {MAX_HASH_CHARS}; give a SHA-256 in \
+             hex, or leave it out to have it computed"
+        ));
+    }
+    Ok(given.to_owned())
+}
+
+/// A time that is given must be one; an age that nobody can read is only worth a warning.
+fn posted_at(
+    fields: &Fields,
+    now: Timestamp,
+) -> Result<(Option<Timestamp>, Option<String>), String> {
+    if let Some(given) = text_opt(fields, "posted_at")? {
+        let time = posted::absolute(given).ok_or_else(|| {
+            format!(
+                "posted_at {} is not a time in the years 1 to 9999; write it like \
+                 2026-05-01T12:00:00Z or 2026-05-01",
+                excerpt(given)
+            )
+        })?;
+        return Ok((Some(time), None));
+    }
+    let Some(age) = text_opt(fields, "timestamp_relative")? else {
+        return Ok((None, None));
+    };
+    let time = posted::relative(age, now);
+    let warning = time.is_none().then(|| {
+        format!(
+            "timestamp_relative {} is not an age like \"2h\" or \"3 days ago\"; stored without a \
+             time",
+            excerpt(age)
+        )
+    });
+    Ok((time, warning))
+}
+
+fn reaction_count(fields: &Fields) -> Result<i32, String> {
+    let value = match fields.get("reaction_count") {
+        None | Some(Value::Null) => return Ok(0),
+        Some(value) => value,
+    };
+    let Value::Number(number) = value else {
+        return Err(mistyped("reaction_count", "a whole number", value));
+    };
+    number
+        .as_i64()
+        .and_then(|count| i32::try_from(count).ok())
+        .ok_or_else(|| {
+            format!(
+                "reaction_count {number} is not a whole number from {} to {}",
+                i32::MIN,
+                i32::MAX
+            )
+        })
+}
+
+/// The `ID` of a URL's path `…/p/ID`, where it has one that fits, else the start of the hash.
+fn post_id(url: Option<&str>, hash: &str) -> String {
+    let path = url.and_then(|url| url.split(['?', '#']).next());
+    let id = path
+        .and_then(|path| path.split_once("/p/"))
+        .and_then(|(_, rest)| rest.split('/').next())
+        .filter(|id| !id.is_empty() && id.chars().count() <= MAX_ID_CHARS);
+    id.map_or_else(|| hash.chars().take(HASH_ID_CHARS).collect(), str::to_owned)
+}
+
+/// A field's text that Postgres can store, if the field is there.
+fn text<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a str>, String> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.contains('\0') => Err(holds_nul(name)),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(mistyped(name, "a string", other)),
+    }
+}
+
+/// A field's text, where blank counts as absent.
+fn text_opt<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a str>, String> {
+    Ok(text(fields, name)?.filter(|text| !text.trim().is_empty()))
+}
+
+/// A field's text without white space around it, refused where the column cannot hold it.
+fn short<'a>(fields: &'a Fields, name: &str, max: usize) -> Result<Option<&'a str>, String> {
+    let text = text_opt(fields, name)?.map(str::trim);
+    match text.map(|text| text.chars().count()) {
+        Some(length) if length > max => Err(format!(
+            "{name} has {length} characters, of at most {max}; shorten or leave it out"
+        )),
+        _ => Ok(text),
+    }
+}
+
+fn array(fields: &Fields, name: &str) -> Result<Value, String> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(Value::Array(Vec::new())),
+        Some(array @ Value::Array(_)) => match nul_in(array, name) {
+            Some(place) => Err(holds_nul(&place)),
+            None => Ok(array.clone()),
+        },
+        Some(other) => Err(mistyped(name, "an array", other)),
+    }
+}
+
+/// Where in a value a NUL stands, in its keys or its strings, written like `comments[2].text`.
+fn nul_in(value: &Value, place: &str) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then(|| place.to_owned()),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| nul_in(item, &format!("{place}[{index}]"))),
+        Value::Object(fields) => fields.iter().find_map(|(key, item)| {
+            if key.contains('\0') {
+                return Some(format!("a key of {place}"));
+            }
+            nul_in(item, &format!("{place}.{key}"))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+fn holds_nul(place: &str) -> String {
+    format!("{place} holds a NUL character (\\u0000), which Postgres cannot store; remove it")
+}
+
+fn mistyped(name: &str, expected: &str, found: &Value) -> String {
+    format!("{name} must be {expected}, not {}", kind(found))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The start of a text, quoted, with control characters escaped.
+fn excerpt(text: &str) -> String {
+    let start: String = text.chars().take(40).collect();
+    let more = if start.len() < text.len() { "…" } else { "" };
+    format!("{start:?}{more}")
+}
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

@@ -1,0 +1,207 @@
+//! When a post was written: relative ages ("2h", "Yesterday") and absolute times, as UTC.
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+
+/// The moment that an age speaks of, seen from `now`, or `None` where the words are not an age.
+///
+/// Reads "2h", "3 days", "3 days ago", "1 hr", "2w", "3 mo", "1y", "an hour ago", "Just now",
+/// "Today" and "Yesterday", in any case, also behind "Edited", "Posted" or "Updated". A lone `m`
+/// is minutes. Months and years are those of the calendar.
+///
+/// ```
+/// use sluice_runner::store::posted::relative;
+///
+/// let now = "2026-05-31T12:00:00Z".parse().unwrap();
+/// assert_eq!(relative("2h", now).unwrap().to_string(), "2026-05-31T10:00:00Z");
+/// assert_eq!(relative("3 mo", now).unwrap().to_string(), "2026-02-28T12:00:00Z");
+/// assert_eq!(relative("a blue moon ago", now), None);
+/// ```
+pub fn relative(words: &str, now: Timestamp) -> Option<Timestamp> {
+    let words = words.to_lowercase();
+    let age = age(bare(&words))?;
+    let then = now.to_zoned(TimeZone::UTC).checked_sub(age).ok()?;
+    storable(then.timestamp())
+}
+
+/// The moment that a written time names, or `None` where it is not a time.
+///
+/// Reads RFC 3339 ("2026-05-01T12:00:00Z", with any offset, a space for the `T` allowed), the same
+/// without an offset, which counts as UTC, and a date alone, which is its midnight in UTC. Only
+/// the years 1 to 9999 are taken: all that the written form of the database's type can hold.
+///
+/// ```
+/// use sluice_runner::store::posted::absolute;
+///
+/// let time = absolute("2026-05-01T14:00:00+02:00").unwrap();
+/// assert_eq!(time.to_string(), "2026-05-01T12:00:00Z");
+/// assert_eq!(absolute("2026-05-01").unwrap().to_string(), "2026-05-01T00:00:00Z");
+/// assert_eq!(absolute("2026-02-30"), None);
+/// ```
+pub fn absolute(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    let time = text.parse::<Timestamp>().ok().or_else(|| {
+        let civil: DateTime = text.parse().ok()?;
+        TimeZone::UTC.to_timestamp(civil).ok()
+    })?;
+    storable(time)
+}
+
+/// An age without what interfaces put around it.
+fn bare(words: &str) -> &str {
+    let is_edge = |c: char| c.is_whitespace() || matches!(c, '·' | '•' | ':');
+    let words = words.trim_matches(is_edge);
+    let words = ["edited", "posted", "updated"]
+        .iter()
+        .find_map(|prefix| words.strip_prefix(prefix)?.strip_prefix(is_edge))
+        .unwrap_or(words);
+    words
+        .strip_suffix("ago")
+        .unwrap_or(words)
+        .trim_matches(is_edge)
+}
+
+fn age(words: &str) -> Option<Span> {
+    match words {
+        "now" | "just now" | "today" => return Some(Span::new()),
+        "yesterday" => return Span::new().try_days(1).ok(),
+        _ => {}
+    }
+    let (count, unit) = counted(words)?;
+    let zero = Span::new();
+    match unit {
+        "s" | "sec" | "secs" | "second" | "seconds" => zero.try_seconds(count),
+        "m" | "min" | "mins" | "minute" | "minutes" => zero.try_minutes(count),
+        "h" | "hr" | "hrs" | "hour" | "hours" => zero.try_hours(count),
+        "d" | "day" | "days" => zero.try_days(count),
+        "w" | "wk" | "wks" | "week" | "weeks" => zero.try_weeks(count),
+        "mo" | "mos" | "month" | "months" => zero.try_months(count),
+        "y" | "yr" | "yrs" | "year" | "years" => zero.try_years(count),
+        _ => return None,
+    }
+    .ok()
+}
+
+/// A count and its unit: "2h", "2 h", "an hour".
+fn counted(words: &str) -> Option<(i64, &str)> {
+    if let Some(unit) = words
+        .strip_prefix("an ")
+        .or_else(|| words.strip_prefix("a "))
+    {
+        return Some((1, unit.trim_start()));
+    }
+    let end = words.find(|c: char| !c.is_ascii_digit())?;
+    let (count, unit) = words.split_at(end);
+    Some((count.parse().ok()?, unit.trim_start()))
+}
+
+fn storable(time: Timestamp) -> Option<Timestamp> {
+    (time.to_zoned(TimeZone::UTC).year() >= 1).then_some(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn now() -> Timestamp {
+        "2026-03-31T12:30:00Z".parse().unwrap()
+    }
+
+    fn ago(words: &str) -> Option<String> {
+        relative(words, now()).map(|time| time.to_string())
+    }
+
+    #[test]
+    fn ages_are_counted_back_from_now() {
+        for (words, expected) in [
+            ("Just now", "2026-03-31T12:30:00Z"),
+            ("Today", "2026-03-31T12:30:00Z"),
+            ("30s", "2026-03-31T12:29:30Z"),
+            ("5m ago", "2026-03-31T12:25:00Z"),
+            ("5 min", "2026-03-31T12:25:00Z"),
+            ("2h", "2026-03-31T10:30:00Z"),
+            ("1 hr", "2026-03-31T11:30:00Z"),
+            ("an hour ago", "2026-03-31T11:30:00Z"),
+            ("Yesterday", "2026-03-30T12:30:00Z"),
+            ("a day ago", "2026-03-30T12:30:00Z"),
+            ("3 days", "2026-03-28T12:30:00Z"),
+            ("3 days ago", "2026-03-28T12:30:00Z"),
+            ("2w", "2026-03-17T12:30:00Z"),
+            ("1 mo", "2026-02-28T12:30:00Z"),
+            ("3 months ago", "2025-12-31T12:30:00Z"),
+            ("1y", "2025-03-31T12:30:00Z"),
+            ("Edited 2h ago", "2026-03-31T10:30:00Z"),
+            (" · Edited · 2 HOURS AGO ", "2026-03-31T10:30:00Z"),
+        ] {
+            assert_eq!(ago(words).as_deref(), Some(expected), "{words}");
+        }
+    }
+
+    #[test]
+    fn other_words_are_no_age() {
+        for words in [
+            "",
+            "ago",
+            "edited",
+            "a blue moon ago",
+            "2",
+            "h",
+            "-2h",
+            "1.5h",
+            "2 parsecs",
+            "2h 30m",
+            "٢h",
+            "9999y",
+            "99999999999999999999h",
+            "9223372036854775807 years ago",
+        ] {
+            assert_eq!(ago(words), None, "{words}");
+        }
+    }
+
+    #[test]
+    fn written_times_become_utc() {
+        for (text, expected) in [
+            ("2026-05-01T12:00:00Z", "2026-05-01T12:00:00Z"),
+            ("2026-05-01T12:00:00.25+02:00", "2026-05-01T10:00:00.25Z"),
+            ("2026-05-01 12:00:00-07", "2026-05-01T19:00:00Z"),
+            ("2026-05-01T12:00:00", "2026-05-01T12:00:00Z"),
+            (" 2026-05-01 ", "2026-05-01T00:00:00Z"),
+            ("2024-02-29", "2024-02-29T00:00:00Z"),
+        ] {
+            let time = absolute(text).map(|time| time.to_string());
+            assert_eq!(time.as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_or_cannot_be_stored_is_refused() {
+        for text in [
+            "",
+            "yesterday",
+            "2h",
+            "2026-02-30T25:61:00Z",
+            "2026-02-29",
+            "2026-13-01",
+            "1767225600",
+            "-005000-01-01T00:00:00Z",
+            "0000-12-31T23:59:59Z",
+            "+010000-01-01T00:00:00Z",
+        ] {
+            assert_eq!(absolute(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_make_a_time_that_cannot_be_stored(
+            words in prop_oneof![any::<String>(), "[0-9]{1,20} ?(s|m|h|d|w|mo|y)( ago)?"],
+        ) {
+            for time in [relative(&words, now()), absolute(&words)].into_iter().flatten() {
+                prop_assert!((1..=9999).contains(&time.to_zoned(TimeZone::UTC).year()));
+            }
+        }
+    }
+}
