@@ -1,0 +1,36 @@
+-- get_posts_without_embeddings(lim, after_id): the plain keyset read of the embedding backlog.
+--
+-- The earlier function took only `lim` and so fetched the same head of the list for ever when a batch kept failing.
+-- It is dropped rather than replaced: `create or replace` with a second parameter would make an overload, and
+-- PostgREST answers PGRST203 to callers of either.
+do $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select oid from pg_proc
+    where pronamespace = 'public'::regnamespace and proname = 'get_posts_without_embeddings'
+  loop
+    execute format('drop function %s', v_function);
+  end loop;
+end
+$$;
+
+-- Returns at most `lim` posts whose text is not blank and that have no embedding, or one of an older text, in the
+-- order of their ids and after `after_id`. Ask again with the last id until the answer is empty.
+create function public.get_posts_without_embeddings(lim integer, after_id uuid default null)
+returns table (id uuid, text text)
+language sql stable
+set search_path = public, extensions, pg_temp
+as $$
+  select p.id, p.text::text
+  from posts p
+  where (after_id is null or p.id > after_id)
+    and not exists (
+      select from post_embeddings e
+      where e.post_id = p.id and e.embedding is not null and not e.stale
+    )
+    and not is_blank(p.text)
+  order by p.id
+  limit greatest(lim, 0)
+$$;

@@ -1,0 +1,152 @@
+-- The final score: one formula, here and nowhere else in the database. docs/scoring.md explains it with examples.
+--
+--   final = Σ score·weight / Σ 10·weight · 10 · novelty, between 0 and 10
+--
+-- `final_score_of` is the formula. It is a set-returning function without `set search_path` so that the planner inlines
+-- it into a query over 200,000 rows, and it takes the weights and the bounds already unpacked so that they are unpacked
+-- once and not for each row.
+do $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select oid from pg_proc
+    where pronamespace = 'public'::regnamespace and proname = 'compute_final_score_runtime'
+  loop
+    execute format('drop function %s', v_function);
+  end loop;
+end
+$$;
+
+-- The weights as two arrays, by name. Refused where they cannot weigh: not an object of numbers, a negative one, or a
+-- sum of zero.
+create or replace function public.unpack_weights(p_weights jsonb, out names text[], out weights double precision[])
+language plpgsql immutable
+set search_path = public, extensions, pg_temp
+as $$
+begin
+  if p_weights is null or jsonb_typeof(p_weights) <> 'object' then
+    raise exception 'weights must be an object of numbers'
+      using errcode = '22023', hint = 'give a weight for each dimension, as in {"drama": 1.5}';
+  end if;
+  if exists (select from jsonb_each(p_weights) where jsonb_typeof(value) <> 'number') then
+    raise exception 'every weight must be a number'
+      using errcode = '22023', hint = 'write weights as JSON numbers, not as strings or null';
+  end if;
+  select array_agg(key order by key collate "C"), array_agg(value::double precision order by key collate "C")
+    into names, weights
+    from jsonb_each(p_weights);
+  if exists (select from unnest(weights) as weight where weight < 0) then
+    raise exception 'no weight may be negative'
+      using errcode = '22023', hint = 'use 0 to leave a dimension out';
+  end if;
+  if coalesce((select sum(weight) from unnest(weights) as weight), 0) <= 0 then
+    raise exception 'the weights add up to nothing'
+      using errcode = '22023', hint = 'give at least one dimension a weight above 0';
+  end if;
+end
+$$;
+
+-- The bounds of the novelty multiplier: {lowest, highest, rare, common, very common}. What a config does not say is as
+-- in the default.
+create or replace function public.unpack_novelty(p_config jsonb)
+returns double precision[]
+language sql immutable
+set search_path = public, extensions, pg_temp
+as $$
+  select array[
+    coalesce((p_config ->> 'min_multiplier')::double precision, 0.2),
+    coalesce((p_config ->> 'max_multiplier')::double precision, 1.5),
+    coalesce((p_config #>> '{frequency_thresholds,rare}')::double precision, 5),
+    coalesce((p_config #>> '{frequency_thresholds,common}')::double precision, 30),
+    coalesce((p_config #>> '{frequency_thresholds,very_common}')::double precision, 100)
+  ]
+$$;
+
+create or replace function public.final_score_of(
+  p_scores jsonb,
+  p_categories text[],
+  p_names text[],
+  p_weights double precision[],
+  p_novelty double precision[],
+  p_frequencies jsonb,
+  p_total_scored integer
+)
+returns table (final_score double precision)
+language sql immutable
+as $$
+  select greatest(0, least(10, weighted.share * 10 * case
+    -- With few scored posts a frequency says nothing, and so it does for a post without categories.
+    when coalesce(p_total_scored, 0) < 30 or coalesce(p_frequencies, '{}') = '{}' or topic.frequency is null then 1
+    when topic.frequency <= p_novelty[3] then p_novelty[2]
+    when topic.frequency <= p_novelty[4] then
+      p_novelty[2] + (1 - p_novelty[2]) * (topic.frequency - p_novelty[3]) / (p_novelty[4] - p_novelty[3])
+    when topic.frequency <= p_novelty[5] then
+      1 + (p_novelty[1] - 1) * (topic.frequency - p_novelty[4]) / (p_novelty[5] - p_novelty[4])
+    else p_novelty[1]
+  end))
+  from (
+    -- A dimension that the post lacks counts as 5.0 until it is scored again or backfilled: see docs/scoring.md,
+    -- "A missing dimension". So does a stored score that is no number.
+    select sum(
+      dimension.weight * case
+        when jsonb_typeof(p_scores -> dimension.name) = 'number' then (p_scores -> dimension.name)::double precision
+        else 5.0
+      end
+    ) / (10 * sum(dimension.weight)) as share
+    from unnest(p_names, p_weights) as dimension (name, weight)
+  ) weighted, (
+    select avg(coalesce((p_frequencies -> category)::double precision, 0)) as frequency
+    from unnest(p_categories) as category
+  ) topic
+$$;
+
+-- The formula for one row, under the name and with the arguments that the earlier implementation gave it.
+create function public.compute_final_score_runtime(
+  p_scores jsonb,
+  p_categories text[],
+  p_weights jsonb,
+  p_novelty_config jsonb,
+  p_frequencies jsonb,
+  p_total_scored integer
+)
+returns double precision
+language sql immutable
+set search_path = public, extensions, pg_temp
+as $$
+  select f.final_score
+  from unpack_weights(p_weights) as w
+    cross join lateral final_score_of(
+      p_scores, p_categories, w.names, w.weights, unpack_novelty(p_novelty_config), p_frequencies, p_total_scored
+    ) f
+$$;
+
+-- The weight config that is in force: the one that the settings name, else the newest that is marked active.
+create or replace function public.active_weight_config()
+returns uuid
+language sql stable
+set search_path = public, extensions, pg_temp
+as $$
+  select c.id
+  from weight_configs c
+    left join settings s on s.key = 'active_weight_config_id' and s.value #>> '{}' = c.id::text
+  where s.key is not null or c.is_active
+  order by s.key is not null desc, c.created_at desc nulls last, c.id
+  limit 1
+$$;
+
+-- All that a final score under these weights depends on besides the post's own scores, as one value that can be kept:
+-- {"weights", "novelty", "frequencies", "total_scored"}. More than 30 scored posts make no difference, so no more are
+-- counted.
+create or replace function public.score_basis(p_weights jsonb)
+returns jsonb
+language sql stable
+set search_path = public, extensions, pg_temp
+as $$
+  select jsonb_build_object(
+    'weights', p_weights,
+    'novelty', coalesce((select value from settings where key = 'novelty_config'), '{}'),
+    'frequencies', coalesce((select jsonb_object_agg(category, count_30d) from topic_frequencies where count_30d > 0), '{}'),
+    'total_scored', (select count(*) from (select from llm_scores limit 30) first)
+  )
+$$;

@@ -1,0 +1,68 @@
+-- Who may do what: anyone may read what the site shows, and only service_role may write or call a function.
+--
+-- Row-level security is on for every table. Work items, jobs and staging have no policy for anon or authenticated, so
+-- these read no row of them, whatever the grants say. Hosted Supabase grants execute on new functions to anon and
+-- authenticated by name, so revoking it from public alone would leave them callable.
+
+do $$
+declare
+  v_table text;
+  v_function regprocedure;
+  v_policy record;
+begin
+  foreach v_table in array array[
+    'neighborhoods', 'posts', 'post_embeddings', 'llm_scores', 'weight_configs', 'post_scores', 'topic_frequencies',
+    'settings', 'background_jobs', 'post_scores_staging', 'work_items'
+  ] loop
+    execute format('alter table public.%I enable row level security', v_table);
+    execute format('grant select, insert, update, delete on public.%I to service_role', v_table);
+  end loop;
+
+  foreach v_table in array array[
+    'neighborhoods', 'posts', 'post_embeddings', 'llm_scores', 'weight_configs', 'post_scores', 'topic_frequencies',
+    'settings'
+  ] loop
+    execute format('drop policy if exists sluice_read on public.%I', v_table);
+    execute format(
+      'create policy sluice_read on public.%I for select to anon, authenticated using (true)', v_table
+    );
+    execute format('grant select on public.%I to anon, authenticated', v_table);
+  end loop;
+
+  -- Jobs carry the errors of the server and staging carries scores that are not in force.
+  for v_policy in
+    select tablename, policyname from pg_policies
+    where schemaname = 'public' and tablename in ('background_jobs', 'post_scores_staging', 'work_items')
+      and roles && array['anon', 'public']::name[]
+  loop
+    execute format('drop policy %I on public.%I', v_policy.policyname, v_policy.tablename);
+  end loop;
+  revoke all on public.background_jobs, public.post_scores_staging, public.work_items from anon;
+
+  for v_function in
+    select oid from pg_proc
+    where pronamespace = 'public'::regnamespace
+      and proname = any (array[
+        'active_weight_config', 'activate_weight_config', 'apply_post_scores_from_staging', 'apply_staged',
+        'backfill_due', 'beat_job', 'cancel_job', 'check_claim', 'check_job', 'claim_answer', 'claim_backfill_work',
+        'claim_cursor', 'claim_embed_work', 'claim_job', 'claim_score_work', 'claim_window', 'compare_text_hash',
+        'complete_recompute_job', 'compute_final_score_runtime', 'embed_due', 'enqueue_job', 'extend_work', 'fail_job',
+        'fail_work', 'final_score_of', 'final_scores', 'finish_job', 'finish_work', 'found_limit',
+        'get_embedding_backlog_count', 'get_posts_missing_dimension', 'get_posts_without_embeddings',
+        'get_score_distribution', 'get_unscored_posts', 'increment_topic_frequencies_batch',
+        'increment_topic_frequency', 'is_blank', 'job_held_until', 'lease_locked', 'lock_found', 'lost_or_cancelled',
+        'mark_stale_on_text_change', 'merge_dimension', 'merge_dimension_into_llm_scores', 'own_recompute_job',
+        'pipeline_status', 'rank_posts', 'refresh_topic_frequencies', 'release_job', 'release_work', 'replay_work',
+        'retry_job', 'save_and_recompute', 'score_basis', 'score_due', 'search_posts_by_embedding',
+        'stage_post_scores', 'stage_posts', 'store_dimension', 'store_embeddings', 'store_scores', 'sweep_lapsed',
+        'text_sha256', 'unpack_novelty', 'unpack_weights', 'update_updated_at_column', 'waiting_posts',
+        'write_final_scores'
+      ])
+  loop
+    execute format('revoke execute on function %s from public, anon, authenticated', v_function);
+    execute format('grant execute on function %s to service_role', v_function);
+  end loop;
+end
+$$;
+
+grant usage on schema public to anon, authenticated, service_role;
