@@ -4,6 +4,8 @@
 // one transaction and answers the rows of the last; `exclusive(task)`, which keeps other requests off the connection
 // while the task runs; and `close()`.
 
+import { keepTemplate, loadTemplate } from "./template.mjs";
+
 /** As hosted Supabase has it: extensions stand in a schema of their own, and every session finds them there. */
 const SEARCH_PATH = '"$user", public, extensions';
 
@@ -18,9 +20,14 @@ async function openPglite(dataDir) {
     import("@supabase/lite/pglite"),
     import("@electric-sql/pglite/vector"),
   ]);
-  const connection = await createPgliteConnection({ url: dataDir, pgliteOptions: { extensions: { vector } } });
+  const template = dataDir ? undefined : await loadTemplate();
+  const connection = await createPgliteConnection({
+    url: dataDir,
+    pgliteOptions: { extensions: { vector }, loadDataDir: template },
+  });
   const pglite = connection.driver;
-  await pglite.exec(`set search_path = ${SEARCH_PATH}`);
+  await pglite.waitReady;
+  if (!dataDir && !template) await keepTemplate(pglite);
   return {
     connection,
     exclusive: oneAtATime(),
@@ -32,6 +39,9 @@ async function openPglite(dataDir) {
         // A text with its own `begin` leaves its failed transaction open on the only connection there is.
         await pglite.exec("rollback");
         throw error;
+      } finally {
+        // A text may change or reset it, and this session serves every later request.
+        await pglite.exec(`set search_path = ${SEARCH_PATH}`);
       }
     },
     close: () => connection.close(),
