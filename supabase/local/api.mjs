@@ -1,0 +1,53 @@
+// What answers a request: @supabase/lite under /rest/v1, and SQL for tests and tools under POST /sql.
+
+import { timingSafeEqual } from "node:crypto";
+
+import { App } from "@supabase/lite";
+
+/** Statements after which the API must look at the schema again. Looking costs too much to do it after every one. */
+const CHANGES_SCHEMA = /\b(alter|comment|create|drop|grant|revoke)\b/i;
+
+export async function createApi(database, settings) {
+  const app = new App({
+    connection: database.connection,
+    auth: { enabled: false, publishable_key: settings.publishableKey, secret_key: settings.secretKey },
+    api: settings.maxRows === undefined ? {} : { max_rows: settings.maxRows },
+  });
+  await app.init();
+  await database.connection.introspect({ useCache: true });
+  return async (request) => {
+    // The body is read before the connection is taken, so that a slow sender keeps nobody waiting.
+    const body = request.body === null ? undefined : await request.arrayBuffer();
+    const { pathname } = new URL(request.url);
+    if (pathname === "/sql") return answerSql(request, body, database, settings);
+    const whole = new Request(request.url, { method: request.method, headers: request.headers, body });
+    return database.exclusive(() => app.fetch(whole));
+  };
+}
+
+async function answerSql(request, body, database, settings) {
+  if (request.method !== "POST") return json(405, { code: "405", message: "send the statements with POST" });
+  if (!sameKey(request.headers.get("apikey"), settings.secretKey)) {
+    return json(401, { code: "401", message: "the apikey header must hold the secret key" });
+  }
+  const sql = new TextDecoder().decode(body);
+  return database.exclusive(async () => {
+    try {
+      return json(200, await database.run(sql));
+    } catch (error) {
+      return json(400, { code: error.code ?? null, message: error.message });
+    } finally {
+      if (CHANGES_SCHEMA.test(sql)) await database.connection.clearSchemaCache();
+    }
+  });
+}
+
+function sameKey(given, key) {
+  const [a, b] = [Buffer.from(given ?? ""), Buffer.from(key)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+function json(status, value) {
+  const text = JSON.stringify(value, (_, item) => (typeof item === "bigint" ? item.toString() : item));
+  return new Response(text, { status, headers: { "content-type": "application/json; charset=utf-8" } });
+}

@@ -1,0 +1,104 @@
+// The Postgres behind the API: PGlite within this process, or a native one by URL.
+//
+// Both come as one shape: `connection` for @supabase/lite; `run(sql)`, which runs a text of one or more statements as
+// one transaction and answers the rows of the last; `exclusive(task)`, which keeps other requests off the connection
+// while the task runs; and `close()`.
+
+import { keepTemplate, loadTemplate } from "./template.mjs";
+
+/** As hosted Supabase has it: extensions stand in a schema of their own, and every session finds them there. */
+const SEARCH_PATH = '"$user", public, extensions';
+
+export async function openDatabase(settings) {
+  const database = settings.databaseUrl ? await openPostgres(settings.databaseUrl) : await openPglite(settings.dataDir);
+  await database.run(SUPABASE_BASE);
+  return database;
+}
+
+async function openPglite(dataDir) {
+  const [{ createPgliteConnection }, { vector }] = await Promise.all([
+    import("@supabase/lite/pglite"),
+    import("@electric-sql/pglite/vector"),
+  ]);
+  const template = dataDir ? undefined : await loadTemplate();
+  const connection = await createPgliteConnection({
+    url: dataDir,
+    pgliteOptions: { extensions: { vector }, loadDataDir: template },
+  });
+  const pglite = connection.driver;
+  await pglite.waitReady;
+  if (!dataDir && !template) await keepTemplate(pglite);
+  return {
+    connection,
+    exclusive: oneAtATime(),
+    async run(sql) {
+      try {
+        const results = await pglite.exec(sql);
+        return results.at(-1)?.rows ?? [];
+      } catch (error) {
+        // A text with its own `begin` leaves its failed transaction open on the only connection there is.
+        await pglite.exec("rollback");
+        throw error;
+      } finally {
+        // A text may change or reset it, and this session serves every later request.
+        await pglite.exec(`set search_path = ${SEARCH_PATH}`);
+      }
+    },
+    close: () => connection.close(),
+  };
+}
+
+async function openPostgres(url) {
+  const { createPostgresConnection } = await import("@supabase/lite/postgres");
+  const connection = createPostgresConnection({
+    url,
+    postgresOptions: { connection: { search_path: SEARCH_PATH }, onnotice: () => {} },
+  });
+  return {
+    connection,
+    // A pool gives each request a connection of its own.
+    exclusive: (task) => task(),
+    async run(sql) {
+      const results = await connection.driver.unsafe(sql).simple();
+      const last = Array.isArray(results.at(-1)) ? results.at(-1) : results;
+      return [...last];
+    },
+    close: () => connection.close(),
+  };
+}
+
+/**
+ * Runs tasks one after the other. PGlite has one connection, on which @supabase/lite sends the BEGIN, the statements and
+ * the COMMIT of a request one by one: two requests at once would run in each other's transactions, under each other's
+ * roles.
+ */
+function oneAtATime() {
+  let last = Promise.resolve();
+  return (task) => {
+    const result = last.then(task);
+    last = result.catch(() => {});
+    return result;
+  };
+}
+
+/** What hosted Supabase has before the first migration: its roles, the schema for extensions, its default grants. */
+const SUPABASE_BASE = `
+do $$
+begin
+  if not exists (select from pg_roles where rolname = 'anon') then
+    create role anon nologin noinherit;
+  end if;
+  if not exists (select from pg_roles where rolname = 'authenticated') then
+    create role authenticated nologin noinherit;
+  end if;
+  if not exists (select from pg_roles where rolname = 'service_role') then
+    create role service_role nologin noinherit bypassrls;
+  end if;
+end
+$$;
+create schema if not exists extensions;
+grant usage on schema public, extensions to anon, authenticated, service_role;
+alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
+alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;
+alter default privileges in schema public grant all on functions to anon, authenticated, service_role;
+`;

@@ -1,0 +1,34 @@
+// What the parent asks of the server, read from the environment once and checked.
+
+/** A failure to start that the parent can tell apart by its kind: `port_taken`, `migration` or `start`. */
+export class StartError extends Error {
+  constructor(kind, message, details = {}) {
+    super(message);
+    this.kind = kind;
+    this.details = details;
+  }
+}
+
+export function readSettings(env) {
+  const required = (name) => {
+    if (!env[name]) throw new StartError("start", `${name} is not set`);
+    return env[name];
+  };
+  const number = (name, fallback, most) => {
+    if (!env[name]) return fallback;
+    const value = Number(env[name]);
+    if (!Number.isInteger(value) || value < 0 || value > most) {
+      throw new StartError("start", `${name} must be a whole number up to ${most}, and is ${env[name]}`);
+    }
+    return value;
+  };
+  return {
+    port: number("SLUICE_LOCAL_PORT", 0, 65535),
+    publishableKey: required("SLUICE_LOCAL_PUBLISHABLE_KEY"),
+    secretKey: required("SLUICE_LOCAL_SECRET_KEY"),
+    maxRows: number("SLUICE_LOCAL_MAX_ROWS", undefined, Number.MAX_SAFE_INTEGER),
+    dataDir: env.SLUICE_LOCAL_DATA_DIR || undefined,
+    migrations: env.SLUICE_LOCAL_MIGRATIONS || undefined,
+    databaseUrl: env.SLUICE_LOCAL_DATABASE_URL || undefined,
+  };
+}
