@@ -69,7 +69,7 @@ as $$
 $$;
 
 -- Charges an attempt to each failed post: due again after backoff · 2^(attempts − 1), or dead where the failure is
--- permanent or was the last attempt. `p_failures` is [{"post_id", "error", "permanent"}]. A failure whose lease was swept
+-- permanent or was the last attempt; `dead_ids` names those. `p_failures` is [{"post_id", "error", "permanent"}]. A failure whose lease was swept
 -- in the meantime still counts; one whose post another worker leases by now does not.
 create or replace function public.fail_work(
   p_kind text, p_worker uuid, p_failures jsonb, p_max_attempts integer, p_backoff_seconds integer
@@ -101,11 +101,12 @@ as $$
       updated_at = clock_timestamp()
       where not w.dead
         and (w.worker = p_worker or w.leased_until is null or w.leased_until <= clock_timestamp())
-    returning w.dead
+    returning w.post_id, w.dead
   )
   select jsonb_build_object(
     'retrying', count(*) filter (where not dead),
-    'dead', count(*) filter (where dead)
+    'dead', count(*) filter (where dead),
+    'dead_ids', coalesce(jsonb_agg(post_id order by post_id) filter (where dead), '[]')
   )
   from failed
 $$;

@@ -167,7 +167,7 @@ $$;
 -- The state of the pipeline in one value:
 --
 --   {"posts", "embedded", "embeddings_stale", "scored", "scores_stale", "by_fingerprint": {fingerprint | "none": n},
---    "leased", "failing", "dead", "work": {kind: {"leased", "failing", "dead"}}, "jobs": {status: n},
+--    "embedding_dimensions": n | null, "leased", "failing", "dead", "work": {kind: {"leased", "failing", "dead"}}, "jobs": {status: n},
 --    "active_weights": {"id", "name", "weights"} | null}
 create or replace function public.pipeline_status()
 returns jsonb
@@ -184,6 +184,11 @@ as $$
   select jsonb_build_object(
     'posts', (select count(*) from posts),
     'embedded', (select count(*) from post_embeddings where embedding is not null),
+    -- What the column holds, so that vectors of another size are refused before they are paid for.
+    'embedding_dimensions', (
+      select nullif(atttypmod, -1) from pg_attribute
+      where attrelid = 'public.post_embeddings'::regclass and attname = 'embedding'
+    ),
     'embeddings_stale', (select count(*) from post_embeddings where stale),
     'scored', (select count(*) from llm_scores),
     'scores_stale', (select count(*) from llm_scores where stale),

@@ -1,0 +1,47 @@
+-- What a claim would find, without leasing anything: for plans, dry runs, and to tell whether anything is left.
+--
+-- Each answers one jsonb value, {"rows": [{"id", "text"}], "next_after": uuid | null}: the due posts among the next
+-- `p_scan` after the cursor that nobody holds. Ask again with `next_after` as `p_after`; null is the end of the table.
+
+create or replace function public.peek_answer(p_due uuid[], p_next uuid)
+returns jsonb
+language sql stable
+set search_path = public, extensions, pg_temp
+as $$
+  select jsonb_build_object(
+    'rows', coalesce(jsonb_agg(jsonb_build_object('id', p.id, 'text', p.text) order by p.id), '[]'),
+    'next_after', p_next
+  )
+  from posts p where p.id = any (p_due)
+$$;
+
+create or replace function public.peek_embed_work(
+  p_after uuid, p_scan integer, p_model text, p_dimensions integer, p_refresh boolean
+)
+returns jsonb
+language sql
+set search_path = public, extensions, pg_temp
+as $$
+  select peek_answer(array(select embed_due(seen.free, p_model, p_dimensions, p_refresh)), seen.last)
+  from claim_window('embed', p_after, p_scan) as seen
+$$;
+
+create or replace function public.peek_score_work(
+  p_after uuid, p_scan integer, p_mode text, p_fingerprint text, p_before timestamptz
+)
+returns jsonb
+language sql
+set search_path = public, extensions, pg_temp
+as $$
+  select peek_answer(array(select score_due(seen.free, p_mode, p_fingerprint, p_before)), seen.last)
+  from claim_window('score', p_after, p_scan) as seen
+$$;
+
+create or replace function public.peek_backfill_work(p_after uuid, p_scan integer, p_dimension text)
+returns jsonb
+language sql
+set search_path = public, extensions, pg_temp
+as $$
+  select peek_answer(array(select backfill_due(seen.free, p_dimension)), seen.last)
+  from claim_window('backfill:' || p_dimension, p_after, p_scan) as seen
+$$;
