@@ -75,9 +75,14 @@ mod tests {
     use super::*;
     use crate::scoring::rubric::Rubric;
 
-    /// As wordy an entry as the prompt permits: sentences of 25 words, 500 characters of summary.
+    /// 25 words, none of them short.
+    fn sentence() -> String {
+        ["neighbourliness"; 25].join(" ")
+    }
+
+    /// An answer as wordy as the prompt permits.
     fn longest_answer(rubric: &Rubric, posts: usize) -> String {
-        let sentence = ["neighbourly"; 25].join(" ");
+        let sentence = sentence();
         let summary: String = "The neighbours of the crescent disagree about the hedge. "
             .chars()
             .cycle()
@@ -95,24 +100,30 @@ mod tests {
         format!(r#"{{"posts":[{}]}}"#, vec![entry; posts].join(","))
     }
 
+    fn assert_fits(answer: &str, allowed: usize) {
+        let needed = bpe_openai::o200k_base().count(answer);
+        assert!(needed <= allowed, "{needed} > {allowed}");
+        assert!(allowed <= 2 * needed, "{allowed} > 2 × {needed}");
+    }
+
     #[test]
     fn the_wordiest_permitted_answer_fits_and_not_by_far() {
         let rubric = Rubric::default();
-        let tokenizer = bpe_openai::o200k_base();
         for posts in [1, 5] {
-            let needed = tokenizer.count(&longest_answer(&rubric, posts));
             let allowed = Question::whole(&rubric).answer_tokens(posts);
-            assert!(needed <= allowed, "{needed} > {allowed}");
-            assert!(allowed <= 2 * needed, "{allowed} > 2 × {needed}");
+            assert_fits(&longest_answer(&rubric, posts), allowed);
         }
     }
 
     #[test]
-    fn a_backfill_is_much_shorter() {
+    fn so_does_the_wordiest_backfill() {
         let rubric = Rubric::default();
-        let one = Question::dimension(&rubric, "drama")
-            .unwrap()
-            .answer_tokens(5);
-        assert!(3 * one < Question::whole(&rubric).answer_tokens(5));
+        let question = Question::dimension(&rubric, "emotional_intensity").unwrap();
+        let entry = format!(
+            r#"{{"index":10,"reason":"{}","emotional_intensity":9.5}}"#,
+            sentence()
+        );
+        let answer = format!(r#"{{"posts":[{}]}}"#, vec![entry; 5].join(","));
+        assert_fits(&answer, question.answer_tokens(5));
     }
 }
