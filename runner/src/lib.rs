@@ -1,4 +1,5 @@
 //! The runner.
 
+pub mod openai;
 pub mod scoring;
 pub mod store;

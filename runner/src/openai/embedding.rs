@@ -1,0 +1,183 @@
+//! Embeddings: what is asked, and how the answer is held against it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Breakage, VectorEncoding, vector::Vector};
+
+/// The most inputs of one request.
+pub const MAX_INPUTS: usize = 2048;
+
+/// The most tokens of one input.
+pub const MAX_INPUT_TOKENS: usize = 8192;
+
+/// The most tokens of one request, both counted and [estimated](super::estimate).
+pub const MAX_REQUEST_TOKENS: usize = 300_000;
+
+/// Texts to embed.
+///
+/// Source: "Create embeddings".
+#[derive(Clone, Copy, Debug)]
+pub struct EmbeddingRequest<'a> {
+    /// The model, such as `text-embedding-3-small`.
+    pub model: &'a str,
+    /// The texts: 1 to [`MAX_INPUTS`], none empty.
+    pub inputs: &'a [&'a str],
+    /// The length that every vector must have; where it is not given they must be equally long. It
+    /// is sent only to models that can [be asked for it](super::takes_dimensions), and held
+    /// against the answer in any case.
+    pub dimensions: Option<usize>,
+}
+
+/// A vector of finite numbers for each input, in the order of the inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    /// One vector an input.
+    pub vectors: Vec<Vec<f32>>,
+}
+
+/// The body of a request.
+#[derive(Serialize)]
+pub(super) struct Body<'a> {
+    model: &'a str,
+    input: &'a [&'a str],
+    encoding_format: VectorEncoding,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<usize>,
+}
+
+impl<'a> EmbeddingRequest<'a> {
+    pub(super) fn body(&self, encoding: VectorEncoding, send_dimensions: bool) -> Body<'a> {
+        Body {
+            model: self.model,
+            input: self.inputs,
+            encoding_format: encoding,
+            dimensions: self.dimensions.filter(|_| send_dimensions),
+        }
+    }
+
+    /// Puts the vectors of an answer in the order of the inputs, or says what is wrong with them.
+    pub(super) fn arrange(&self, data: Vec<Item>) -> Result<Embeddings, Breakage> {
+        let expected = self.inputs.len();
+        if data.len() != expected {
+            return Err(Breakage::Count {
+                expected,
+                found: data.len(),
+            });
+        }
+        let dimensions = self
+            .dimensions
+            .or(data.first().map(|item| item.embedding.0.len()));
+        // An empty vector marks a place that is still free: dimensions are at least one.
+        let mut vectors = vec![Vec::new(); expected];
+        for Item {
+            index,
+            embedding: Vector(vector),
+        } in data
+        {
+            let place = vectors
+                .get_mut(index)
+                .ok_or(Breakage::UnknownIndex(index))?;
+            if !place.is_empty() {
+                return Err(Breakage::RepeatedIndex(index));
+            }
+            let (found, expected) = (vector.len(), dimensions.unwrap_or_default());
+            if found != expected || found == 0 {
+                return Err(Breakage::Dimensions {
+                    index,
+                    expected,
+                    found,
+                });
+            }
+            if !vector.iter().all(|number| number.is_finite()) {
+                return Err(Breakage::NotFinite(index));
+            }
+            *place = vector;
+        }
+        Ok(Embeddings { vectors })
+    }
+}
+
+/// A vector as it stands on the wire.
+#[derive(Deserialize)]
+pub(super) struct Item {
+    index: usize,
+    embedding: Vector,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(inputs: usize, dimensions: Option<usize>, data: &str) -> Result<Embeddings, Breakage> {
+        let texts = vec!["a"; inputs];
+        let request = EmbeddingRequest {
+            model: "m",
+            inputs: &texts,
+            dimensions,
+        };
+        request.arrange(serde_json::from_str(&format!("[{data}]")).unwrap())
+    }
+
+    #[test]
+    fn vectors_are_matched_by_index() {
+        let shuffled = r#"{"index":1,"embedding":[3,4]},{"index":0,"embedding":[1,2]}"#;
+        let vectors = vec![vec![1.0, 2.0], vec![3.0, 4.0]];
+        assert_eq!(read(2, Some(2), shuffled), Ok(Embeddings { vectors }));
+    }
+
+    #[test]
+    fn each_breakage_has_a_name() {
+        let (zero, one) = (
+            r#"{"index":0,"embedding":[1,2]}"#,
+            r#"{"index":1,"embedding":[3]}"#,
+        );
+        let both = format!("{zero},{one}");
+        let short = Breakage::Dimensions {
+            index: 1,
+            expected: 2,
+            found: 1,
+        };
+        assert_eq!(read(2, Some(2), &both), Err(short.clone()));
+        assert_eq!(read(2, None, &both), Err(short));
+        assert_eq!(
+            read(2, None, zero),
+            Err(Breakage::Count {
+                expected: 2,
+                found: 1
+            })
+        );
+        assert_eq!(
+            read(1, None, &both),
+            Err(Breakage::Count {
+                expected: 1,
+                found: 2
+            })
+        );
+        let twice = format!("{zero},{zero}");
+        assert_eq!(read(2, None, &twice), Err(Breakage::RepeatedIndex(0)));
+        assert_eq!(read(1, None, one), Err(Breakage::UnknownIndex(1)));
+        let hole = r#"{"index":0,"embedding":[1,null]}"#;
+        assert_eq!(read(1, Some(2), hole), Err(Breakage::NotFinite(0)));
+        let empty = r#"{"index":0,"embedding":[]}"#;
+        let none = Breakage::Dimensions {
+            index: 0,
+            expected: 0,
+            found: 0,
+        };
+        assert_eq!(read(1, None, empty), Err(none));
+    }
+
+    #[test]
+    fn dimensions_are_sent_where_they_are_understood() {
+        let request = EmbeddingRequest {
+            model: "m",
+            inputs: &["a"],
+            dimensions: Some(3),
+        };
+        let json =
+            |send| serde_json::to_string(&request.body(VectorEncoding::Base64, send)).unwrap();
+        let without = r#"{"model":"m","input":["a"],"encoding_format":"base64"}"#;
+        assert_eq!(json(false), without);
+        assert_eq!(json(true), without.replace('}', r#","dimensions":3}"#));
+    }
+}

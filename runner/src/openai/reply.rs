@@ -1,0 +1,122 @@
+//! An answer of the provider before its content is looked at.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+use reqwest::Response;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::error::Category;
+
+use super::{Breakage, RateHeaders, Usage, rate::retry_after};
+
+/// What the headers say; empty where no answer came.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Head {
+    pub(super) status: Option<u16>,
+    pub(super) rate: RateHeaders,
+    pub(super) request_id: Option<String>,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Head {
+    pub(super) fn read(response: &Response, now: Timestamp) -> Self {
+        let headers = response.headers();
+        let request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+        Self {
+            status: Some(response.status().as_u16()),
+            rate: RateHeaders::read(headers),
+            request_id: request_id.map(|id| id.chars().take(64).collect()),
+            retry_after: retry_after(headers, now),
+        }
+    }
+}
+
+/// A whole answer with a status of success.
+pub(super) struct Reply {
+    pub(super) head: Head,
+    pub(super) body: Bytes,
+}
+
+/// The frame that embeddings (`data`) and chat completions (`choices`) share.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wire<I> {
+    #[serde(rename = "data", alias = "choices")]
+    pub(super) items: Vec<I>,
+    pub(super) model: Option<String>,
+    pub(super) usage: Option<Usage>,
+}
+
+/// Reads the frame and its items, or says in which way it cannot be read.
+pub(super) fn parse<I: DeserializeOwned>(body: &[u8]) -> Result<Wire<I>, Breakage> {
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Eof => Breakage::Truncated,
+        Category::Data => Breakage::Shape(error.to_string()),
+        Category::Syntax | Category::Io => Breakage::NotJson,
+    })
+}
+
+/// Why a body was not read to its end.
+pub(super) enum BodyError {
+    Transport(reqwest::Error),
+    TooLong { limit: usize },
+}
+
+/// Reads a body that may have at most `limit` bytes.
+pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, BodyError> {
+    let announced = response
+        .content_length()
+        .and_then(|length| length.try_into().ok());
+    if announced.is_some_and(|length: usize| length > limit) {
+        return Err(BodyError::TooLong { limit });
+    }
+    let mut body = BytesMut::with_capacity(announced.unwrap_or_default());
+    while let Some(chunk) = response.chunk().await.map_err(BodyError::Transport)? {
+        if body.len() + chunk.len() > limit {
+            return Err(BodyError::TooLong { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(body: impl Into<reqwest::Body>) -> Response {
+        axum::http::Response::new(body.into()).into()
+    }
+
+    #[test]
+    fn a_body_is_told_apart_by_how_it_fails() {
+        let parse = |body: &str| parse::<u32>(body.as_bytes()).unwrap_err();
+        assert_eq!(parse(r#"{"data":[1,2"#), Breakage::Truncated);
+        assert_eq!(parse(""), Breakage::Truncated);
+        assert_eq!(parse("<html>"), Breakage::NotJson);
+        assert_eq!(parse(r#"{"data":[1]} and more"#), Breakage::NotJson);
+        let Breakage::Shape(said) = parse(r#"{"error":{}}"#) else {
+            panic!("another shape")
+        };
+        assert!(said.starts_with("missing field `data`"), "{said}");
+    }
+
+    #[test]
+    fn both_endpoints_share_the_frame() {
+        let wire: Wire<u32> = parse(br#"{"choices":[7],"model":"m","x":[]}"#).unwrap();
+        assert_eq!((wire.items, wire.model.as_deref()), (vec![7], Some("m")));
+        assert_eq!(wire.usage, None);
+    }
+
+    #[tokio::test]
+    async fn a_body_above_the_limit_is_not_read() {
+        assert_eq!(read_body(response("12345"), 5).await.ok().unwrap(), "12345");
+        let read = read_body(response("123456"), 5).await;
+        assert!(matches!(read, Err(BodyError::TooLong { limit: 5 })));
+        // One that does not say its length is stopped while it is read.
+        let chunks = ["123", "456"].map(Ok::<_, std::io::Error>);
+        let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+        let read = read_body(response(stream), 5).await;
+        assert!(matches!(read, Err(BodyError::TooLong { limit: 5 })));
+    }
+}

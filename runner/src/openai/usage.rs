@@ -1,0 +1,111 @@
+//! What a request was billed for.
+
+use std::ops::AddAssign;
+
+use serde::Deserialize;
+
+/// Tokens as the provider counted them.
+///
+/// Source: "The chat completion object", `usage`; "Embeddings", `usage`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Wire")]
+pub struct Usage {
+    /// Tokens of the input, those read from the cache included.
+    pub input_tokens: u64,
+    /// The part of the input that was read from the provider's prompt cache, at a lower price.
+    pub cached_input_tokens: u64,
+    /// Tokens of the answer, reasoning included; none for embeddings.
+    pub output_tokens: u64,
+}
+
+impl Usage {
+    /// Input and output together, which is what limits on tokens a minute count.
+    pub fn total(&self) -> u64 {
+        self.input_tokens + self.output_tokens
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.input_tokens += other.input_tokens;
+        self.cached_input_tokens += other.cached_input_tokens;
+        self.output_tokens += other.output_tokens;
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wire {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    prompt_tokens_details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    #[serde(default)]
+    cached_tokens: u64,
+}
+
+impl From<Wire> for Usage {
+    fn from(wire: Wire) -> Self {
+        Self {
+            input_tokens: wire.prompt_tokens,
+            cached_input_tokens: wire.prompt_tokens_details.map_or(0, |d| d.cached_tokens),
+            output_tokens: wire.completion_tokens,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn embeddings_report_input_alone() {
+        let usage: Usage = serde_json::from_str(r#"{"prompt_tokens":8,"total_tokens":8}"#).unwrap();
+        assert_eq!(
+            usage,
+            Usage {
+                input_tokens: 8,
+                ..Usage::default()
+            }
+        );
+    }
+
+    #[test]
+    fn cached_input_is_part_of_the_input() {
+        let usage: Usage = serde_json::from_str(
+            r#"{"prompt_tokens":2006,"completion_tokens":300,"total_tokens":2306,
+                "prompt_tokens_details":{"cached_tokens":1920,"audio_tokens":0}}"#,
+        )
+        .unwrap();
+        let expected = Usage {
+            input_tokens: 2006,
+            cached_input_tokens: 1920,
+            output_tokens: 300,
+        };
+        assert_eq!(usage, expected);
+        assert_eq!(usage.total(), 2306);
+    }
+
+    #[test]
+    fn usages_add_up() {
+        let mut sum = Usage {
+            input_tokens: 1,
+            cached_input_tokens: 2,
+            output_tokens: 3,
+        };
+        sum += Usage {
+            input_tokens: 10,
+            cached_input_tokens: 20,
+            output_tokens: 30,
+        };
+        let expected = Usage {
+            input_tokens: 11,
+            cached_input_tokens: 22,
+            output_tokens: 33,
+        };
+        assert_eq!(sum, expected);
+    }
+}
