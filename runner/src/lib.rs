@@ -1,3 +1,4 @@
 //! The runner.
 
+pub mod limiter;
 pub mod store;
