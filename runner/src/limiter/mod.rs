@@ -10,11 +10,13 @@ mod concurrency;
 mod gate;
 mod limit;
 mod meter;
+mod model;
 mod queue;
 mod state;
 mod usage;
 
 pub use limit::{Cost, Limits, Observed, TooLarge};
+pub use model::Limiters;
 pub use queue::{Limiter, Permit, Snapshot};
 
 /// A point in time: how long after the limiter's start.
