@@ -24,3 +24,6 @@ type Moment = std::time::Duration;
 
 /// The number of a request: the first that is sent is 1.
 type Serial = u64;
+
+#[cfg(test)]
+mod simulation;
