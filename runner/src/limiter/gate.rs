@@ -1,0 +1,223 @@
+//! What the provider itself said about when to come back.
+
+use std::time::Duration;
+
+use super::limit::{Cost, Observed};
+use super::{Moment, Serial};
+
+/// The longest that a provider's word is taken for: a daily limit is back by then.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The first pause after an overload that names none; each further one in a row doubles it.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause after an overload that names none: the limits are a minute's.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A gate in front of all requests, closed by `Retry-After`, and one a kind of limit, closed to
+/// requests that are larger than what the last answer's headers said was left.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Gate {
+    not_before: Moment,
+    overloads_in_a_row: u32,
+    requests: Remaining,
+    tokens: Remaining,
+}
+
+impl Gate {
+    /// When a request of that cost may pass; a moment gone by means now.
+    pub(super) fn opens(&self, cost: Cost) -> Moment {
+        let requests = self.requests.opens(cost.requests);
+        let tokens = self.tokens.opens(cost.tokens);
+        self.not_before.max(requests).max(tokens)
+    }
+
+    /// When the gate in front of all requests opens.
+    pub(super) fn not_before(&self) -> Moment {
+        self.not_before
+    }
+
+    /// Takes what is sent off what the provider said was left.
+    pub(super) fn pass(&mut self, cost: Cost) {
+        self.requests.left = self.requests.left.saturating_sub(cost.requests);
+        self.tokens.left = self.tokens.left.saturating_sub(cost.tokens);
+    }
+
+    /// Takes note of the headers of the answer to the request `serial`.
+    pub(super) fn observe(&mut self, now: Moment, serial: Serial, seen: &Observed) {
+        self.requests
+            .observe(now, serial, seen.remaining_requests, seen.reset_requests);
+        self.tokens
+            .observe(now, serial, seen.remaining_tokens, seen.reset_tokens);
+    }
+
+    /// Closes for as long as the provider asks; where it asks for nothing, for longer each time.
+    pub(super) fn close(&mut self, now: Moment, retry_after: Option<Duration>) {
+        let doublings = self.overloads_in_a_row.min(16);
+        let pause = retry_after.unwrap_or_else(|| {
+            FIRST_PAUSE
+                .saturating_mul(1 << doublings)
+                .min(LONGEST_PAUSE)
+        });
+        self.overloads_in_a_row = self.overloads_in_a_row.saturating_add(1);
+        self.not_before = self.not_before.max(now + pause.min(LONGEST_WAIT));
+    }
+
+    /// Forgets the overloads before; a pause that was asked for is still kept.
+    pub(super) fn succeed(&mut self) {
+        self.overloads_in_a_row = 0;
+    }
+}
+
+/// What an answer said was left of a limit, less what was sent since, until it is whole again.
+///
+/// A request above it waits for the reset, though a bucket that refills steadily would hold enough
+/// before: such a bucket loses nothing by it, as it is full only then, and a provider that counts
+/// in fixed windows would refuse anything earlier.
+#[derive(Debug, Clone, Copy, Default)]
+struct Remaining {
+    left: u32,
+    until: Moment,
+    said_to: Serial,
+}
+
+impl Remaining {
+    fn opens(&self, count: u32) -> Moment {
+        if count > self.left {
+            self.until
+        } else {
+            Moment::ZERO
+        }
+    }
+
+    /// An answer to an earlier request is older news than one to a later request, also where it
+    /// arrives after it.
+    fn observe(&mut self, now: Moment, serial: Serial, left: Option<u32>, reset: Option<Duration>) {
+        let is_old_news = serial < self.said_to && now < self.until;
+        if let (Some(left), Some(reset), false) = (left, reset, is_old_news) {
+            *self = Self {
+                left,
+                until: now + reset.min(LONGEST_WAIT),
+                said_to: serial,
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Duration::from_secs(seconds)
+    }
+
+    fn left(tokens: u32, reset: u64) -> Observed {
+        Observed {
+            remaining_tokens: Some(tokens),
+            reset_tokens: Some(at(reset)),
+            ..Observed::default()
+        }
+    }
+
+    #[test]
+    fn it_stays_closed_as_long_as_the_provider_asks() {
+        let mut gate = Gate::default();
+        gate.close(at(10), Some(at(7)));
+        assert_eq!(gate.opens(Cost::default()), at(17));
+        gate.close(at(11), Some(at(1)));
+        gate.succeed();
+        assert_eq!(gate.opens(Cost::default()), at(17));
+    }
+
+    #[test]
+    fn a_pause_that_nobody_asked_for_doubles_up_to_a_minute() {
+        let mut gate = Gate::default();
+        let mut pause = || {
+            let before = gate.not_before();
+            gate.close(before, None);
+            gate.not_before().saturating_sub(before).as_secs()
+        };
+        let pauses: Vec<u64> = (0..8).map(|_| pause()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        gate.succeed();
+        let before = gate.not_before();
+        gate.close(before, None);
+        assert_eq!(gate.not_before(), before + at(1));
+    }
+
+    #[test]
+    fn an_absurd_pause_is_cut_to_a_day() {
+        let mut gate = Gate::default();
+        gate.close(at(10), Some(Duration::MAX));
+        assert_eq!(gate.not_before(), at(10) + LONGEST_WAIT);
+        gate.observe(
+            at(10),
+            1,
+            &Observed {
+                reset_tokens: Some(Duration::MAX),
+                ..left(0, 0)
+            },
+        );
+        assert_eq!(gate.opens(Cost::of_tokens(1)), at(10) + LONGEST_WAIT);
+    }
+
+    #[test]
+    fn nothing_left_means_nothing_before_the_reset() {
+        let mut gate = Gate::default();
+        gate.observe(at(10), 1, &left(0, 6));
+        assert_eq!(gate.opens(Cost::of_tokens(1)), at(16));
+        let mut gate = Gate::default();
+        let seen = Observed {
+            remaining_requests: Some(0),
+            reset_requests: Some(at(20)),
+            ..Observed::default()
+        };
+        gate.observe(at(10), 1, &seen);
+        assert_eq!(gate.opens(Cost::of_tokens(0)), at(30));
+    }
+
+    #[test]
+    fn what_is_left_may_be_sent_once() {
+        let mut gate = Gate::default();
+        gate.observe(at(10), 1, &left(1000, 6));
+        assert_eq!(gate.opens(Cost::of_tokens(1001)), at(16));
+        assert_eq!(gate.opens(Cost::of_tokens(1000)), at(0));
+        gate.pass(Cost::of_tokens(600));
+        assert_eq!(gate.opens(Cost::of_tokens(401)), at(16));
+        assert_eq!(gate.opens(Cost::of_tokens(400)), at(0));
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_request_does_not_undo_a_later_one() {
+        let mut gate = Gate::default();
+        gate.observe(at(10), 5, &left(0, 6));
+        gate.observe(at(11), 4, &left(9000, 1));
+        assert_eq!(gate.opens(Cost::of_tokens(1)), at(16));
+        gate.observe(at(12), 6, &left(9000, 1));
+        assert_eq!(gate.opens(Cost::of_tokens(1)), at(0));
+        // Once its time has passed, any news is better than the old.
+        gate.observe(at(20), 2, &left(0, 3));
+        assert_eq!(gate.opens(Cost::of_tokens(1)), at(23));
+    }
+
+    #[test]
+    fn headers_that_are_absent_say_nothing() {
+        let mut gate = Gate::default();
+        gate.observe(
+            at(10),
+            1,
+            &Observed {
+                remaining_tokens: Some(0),
+                ..Observed::default()
+            },
+        );
+        gate.observe(
+            at(10),
+            1,
+            &Observed {
+                reset_tokens: Some(at(9)),
+                ..Observed::default()
+            },
+        );
+        assert_eq!(gate.opens(Cost::of_tokens(1)), at(0));
+    }
+}

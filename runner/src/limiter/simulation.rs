@@ -1,0 +1,429 @@
+//! The decisions against a provider made of numbers: hours pass in milliseconds, and what the
+//! provider counts is known exactly.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::limit::{Cost, Limits, Observed};
+use super::state::{Admit, State};
+use super::{Moment, Serial};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A provider with a bucket a limit: each holds a minute's worth and refills steadily. Refused
+/// requests count against the requests, as the real ones do.
+#[derive(Debug, Clone)]
+struct Provider {
+    requests: Bucket,
+    tokens: Bucket,
+    /// Whether its answers carry the rate-limit headers.
+    has_headers: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Bucket {
+    limit: u32,
+    level: f64,
+    refilled: Moment,
+    /// How fast the provider's clock runs by ours.
+    pace: f64,
+}
+
+impl Bucket {
+    fn full(limit: u32, pace: f64) -> Self {
+        Self {
+            limit,
+            level: f64::from(limit),
+            refilled: Moment::ZERO,
+            pace,
+        }
+    }
+
+    fn per_second(&self) -> f64 {
+        f64::from(self.limit) * self.pace / MINUTE.as_secs_f64()
+    }
+
+    fn refill(&mut self, now: Moment) {
+        let refill = now.saturating_sub(self.refilled).as_secs_f64() * self.per_second();
+        self.level = (self.level + refill).min(f64::from(self.limit));
+        self.refilled = now;
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most a u32"
+    )]
+    fn remaining(&self) -> u32 {
+        self.level.max(0.0) as u32
+    }
+
+    fn reset(&self) -> Duration {
+        Duration::from_secs_f64((f64::from(self.limit) - self.level) / self.per_second())
+    }
+
+    /// The whole seconds until a request of that size is served.
+    fn retry_after(&self, count: u32) -> Duration {
+        let missing = (f64::from(count) - self.level).max(0.0);
+        Duration::from_secs_f64((missing / self.per_second()).ceil())
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Served(Observed),
+    Refused(Duration),
+}
+
+impl Provider {
+    fn new(requests: u32, tokens: u32, pace: f64) -> Self {
+        Self {
+            requests: Bucket::full(requests, pace),
+            tokens: Bucket::full(tokens, pace),
+            has_headers: true,
+        }
+    }
+
+    fn receive(&mut self, now: Moment, cost: Cost) -> Answer {
+        self.requests.refill(now);
+        self.tokens.refill(now);
+        let has_requests = self.requests.level >= f64::from(cost.requests);
+        let has_tokens = self.tokens.level >= f64::from(cost.tokens);
+        self.requests.level = (self.requests.level - f64::from(cost.requests)).max(0.0);
+        if !(has_requests && has_tokens) {
+            let requests = self.requests.retry_after(cost.requests);
+            return Answer::Refused(requests.max(self.tokens.retry_after(cost.tokens)));
+        }
+        self.tokens.level -= f64::from(cost.tokens);
+        Answer::Served(if self.has_headers {
+            self.headers()
+        } else {
+            Observed::default()
+        })
+    }
+
+    fn headers(&self) -> Observed {
+        Observed {
+            limit_requests: Some(self.requests.limit),
+            remaining_requests: Some(self.requests.remaining()),
+            reset_requests: Some(self.requests.reset()),
+            limit_tokens: Some(self.tokens.limit),
+            remaining_tokens: Some(self.tokens.remaining()),
+            reset_tokens: Some(self.tokens.reset()),
+        }
+    }
+}
+
+/// How long things take: each time between nothing and the most.
+#[derive(Debug, Clone, Copy)]
+struct Delays {
+    /// From sending to the provider's count, at most; differing, so requests overtake each other.
+    there: Duration,
+    /// From the provider's count to the answer, exactly.
+    back: Duration,
+    /// From the moment that was waited for to the next look, at most.
+    wake: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Arrival(Serial, Cost),
+    Return(Serial, Answer),
+}
+
+/// What happened.
+#[derive(Debug, Default)]
+struct Record {
+    sent: Vec<(Moment, Cost)>,
+    served_tokens: BTreeMap<u64, u64>,
+    refused: usize,
+    /// Requests that were sent before a `Retry-After` that had reached us was over.
+    impatient: usize,
+}
+
+/// One line of requests, one limiter, one provider, one clock.
+struct World {
+    state: State,
+    provider: Provider,
+    delays: Delays,
+    dice: fastrand::Rng,
+    now: Moment,
+    events: BTreeMap<(Moment, u64), Event>,
+    event_count: u64,
+    not_before: Moment,
+    record: Record,
+}
+
+impl World {
+    fn new(limits: Limits, provider: Provider, delays: Delays, seed: u64) -> Self {
+        Self {
+            state: State::new(limits),
+            provider,
+            delays,
+            dice: fastrand::Rng::with_seed(seed),
+            now: Moment::ZERO,
+            events: BTreeMap::new(),
+            event_count: 0,
+            not_before: Moment::ZERO,
+            record: Record::default(),
+        }
+    }
+
+    /// Sends costs in their order, as soon as each may go, until `end` or until none is left.
+    fn run(&mut self, costs: impl IntoIterator<Item = Cost>, end: Moment) {
+        for cost in costs {
+            self.send(cost);
+            if self.now >= end {
+                return;
+            }
+        }
+        while self.step(None) {}
+    }
+
+    /// Lets time pass until a request may go, and sends it.
+    fn send(&mut self, cost: Cost) {
+        let serial = loop {
+            let wake = match self.state.admit(self.now, cost) {
+                Admit::Now(serial) => break serial,
+                Admit::Wait(until) => {
+                    assert!(until > self.now, "waiting for a moment that has come");
+                    Some(until + self.at_most(self.delays.wake))
+                }
+                Admit::Full => None,
+                Admit::TooLarge(error) => panic!("{error}"),
+            };
+            assert!(
+                self.step(wake),
+                "{cost:?} waits for an event that never comes"
+            );
+        };
+        self.record.sent.push((self.now, cost));
+        self.record.impatient += usize::from(self.now < self.not_before);
+        let there = self.now + self.at_most(self.delays.there);
+        self.schedule(there, Event::Arrival(serial, cost));
+    }
+
+    /// Goes on to the next event, or to a moment that comes before it.
+    fn step(&mut self, wake: Option<Moment>) -> bool {
+        let next = self.events.first_key_value().map(|((at, _), _)| *at);
+        let Some(now) = [wake, next].into_iter().flatten().min() else {
+            return false;
+        };
+        self.now = now;
+        if next == Some(now)
+            && let Some((_, event)) = self.events.pop_first()
+        {
+            self.happen(event);
+        }
+        true
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrival(serial, cost) => {
+                let answer = self.provider.receive(self.now, cost);
+                match answer {
+                    Answer::Served(_) => {
+                        let minute = self.now.as_secs() / MINUTE.as_secs();
+                        *self.record.served_tokens.entry(minute).or_default() +=
+                            u64::from(cost.tokens);
+                    }
+                    Answer::Refused(_) => self.record.refused += 1,
+                }
+                self.schedule(self.now + self.delays.back, Event::Return(serial, answer));
+            }
+            Event::Return(serial, answer) => {
+                match answer {
+                    Answer::Served(seen) => {
+                        self.state.observe(self.now, serial, &seen);
+                        self.state.succeed();
+                    }
+                    Answer::Refused(retry_after) => {
+                        self.state.overload(self.now, serial, Some(retry_after));
+                        self.not_before = self.not_before.max(self.now + retry_after);
+                    }
+                }
+                self.state.release();
+            }
+        }
+    }
+
+    fn schedule(&mut self, at: Moment, event: Event) {
+        self.event_count += 1;
+        self.events.insert((at, self.event_count), event);
+    }
+
+    fn at_most(&mut self, most: Duration) -> Duration {
+        most.mul_f64(self.dice.f64())
+    }
+}
+
+/// 200 ms to the provider and back, with a jitter, and timers that fire up to 20 ms late.
+const USUAL: Delays = Delays {
+    there: Duration::from_millis(60),
+    back: Duration::from_millis(170),
+    wake: Duration::from_millis(20),
+};
+
+fn hours(hours: u64) -> Moment {
+    Duration::from_secs(hours * 3600)
+}
+
+/// Batches of 5,000 to 15,000 tokens: a hundred posts each.
+fn batches(seed: u64) -> impl Iterator<Item = Cost> {
+    let mut dice = fastrand::Rng::with_seed(seed);
+    std::iter::repeat_with(move || Cost::of_tokens(dice.u32(5_000..=15_000)))
+}
+
+/// The least that a whole minute after the first served, in thousandths of the limit.
+fn least_permille(record: &Record, limit: u64, minutes: u64) -> u64 {
+    let served = |minute| record.served_tokens.get(&minute).copied().unwrap_or(0);
+    (1..minutes)
+        .map(|minute| served(minute) * 1000 / limit)
+        .min()
+        .unwrap_or(0)
+}
+
+#[test]
+fn three_hours_at_a_million_tokens_a_minute_use_them_and_are_never_refused() {
+    for configured in [Some(1_000_000), None] {
+        let limits = Limits {
+            requests_per_minute: configured.map(|_| 5_000),
+            tokens_per_minute: configured,
+            ..Limits::default()
+        };
+        let provider = Provider::new(5_000, 1_000_000, 1.0);
+        let mut world = World::new(limits, provider, USUAL, 1);
+        world.run(batches(1), hours(3));
+        let total: u64 = (1..179)
+            .map(|minute| world.record.served_tokens[&minute])
+            .sum();
+        assert!(total >= 178 * 990_000, "{total} tokens in 178 minutes");
+        // A minute begins and ends between two batches: it is off by one batch at most.
+        assert!(least_permille(&world.record, 1_000_000, 179) >= 980);
+        assert_eq!(world.record.refused, 0);
+        assert_eq!(
+            world.state.snapshot(world.now).tokens_limit,
+            Some(1_000_000)
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_runs_fast_by_a_thousandth_is_covered_by_the_headroom() {
+    let limits = Limits {
+        tokens_per_minute: Some(1_000_000),
+        ..Limits::default()
+    };
+    let mut world = World::new(limits, Provider::new(5_000, 1_000_000, 0.999), USUAL, 2);
+    world.provider.has_headers = false;
+    world.run(batches(2), hours(24));
+    assert_eq!(world.record.refused, 0);
+}
+
+#[test]
+fn latencies_of_a_minute_do_not_slow_it_down() {
+    let limits = Limits {
+        max_concurrency: 512,
+        ..Limits::default()
+    };
+    let slow = Delays {
+        back: MINUTE,
+        ..USUAL
+    };
+    let mut world = World::new(limits, Provider::new(5_000, 1_000_000, 1.0), slow, 3);
+    world.run(batches(3), hours(1));
+    let total: u64 = (20..59)
+        .map(|minute| world.record.served_tokens[&minute])
+        .sum();
+    assert!(total >= 39 * 980_000, "{total} tokens in 39 minutes");
+    assert_eq!(world.record.refused, 0);
+}
+
+#[test]
+fn a_limit_that_is_configured_too_high_is_found_out_by_the_headers() {
+    let limits = Limits {
+        requests_per_minute: Some(5_000),
+        tokens_per_minute: Some(2_000_000),
+        ..Limits::default()
+    };
+    let mut world = World::new(limits, Provider::new(5_000, 1_000_000, 1.0), USUAL, 4);
+    world.run(batches(4), hours(1));
+    let (refused, sent) = (world.record.refused, world.record.sent.len());
+    assert!(refused * 1000 <= sent, "{refused} of {sent}");
+    assert_eq!(world.record.impatient, 0);
+    let total: u64 = world.record.served_tokens.values().sum();
+    assert!(total >= 57 * 1_000_000, "{total} tokens in an hour");
+}
+
+#[test]
+fn without_headers_a_limit_that_is_too_high_is_held_by_retry_after() {
+    let limits = Limits {
+        requests_per_minute: Some(5_000),
+        tokens_per_minute: Some(2_000_000),
+        ..Limits::default()
+    };
+    let mut world = World::new(limits, Provider::new(5_000, 1_000_000, 1.0), USUAL, 5);
+    world.provider.has_headers = false;
+    world.run(batches(5), hours(1));
+    assert!(world.record.refused > 0);
+    assert_eq!(world.record.impatient, 0);
+    let total: u64 = world.record.served_tokens.values().sum();
+    assert!(total >= 54 * 1_000_000, "{total} tokens in an hour");
+}
+
+/// Limits, and requests of up to nine tenths of the limit each.
+fn schedules() -> impl Strategy<Value = (u32, u32, Vec<u32>)> {
+    (1_u32..10_000, 1_000_u32..10_000_000).prop_flat_map(|(requests, tokens)| {
+        let most = tokens / 10 * 9;
+        let size = prop_oneof![3 => 1..=tokens / 100, 1 => 1..=most];
+        (
+            Just(requests),
+            Just(tokens),
+            proptest::collection::vec(size, 1..120),
+        )
+    })
+}
+
+proptest! {
+    /// Whatever is asked for, the provider never refuses, and everything is sent by the time that
+    /// its rate makes possible: nothing starves.
+    #[test]
+    fn no_schedule_is_refused_and_none_starves(
+        (requests, tokens, sizes) in schedules(),
+        there_ms in 0_u64..1_000,
+        wake_ms in 0_u64..100,
+        concurrency in 1_u32..64,
+        has_headers: bool,
+        seed: u64,
+    ) {
+        let limits = Limits {
+            requests_per_minute: Some(requests),
+            tokens_per_minute: Some(tokens),
+            max_concurrency: concurrency,
+            ..Limits::default()
+        };
+        let delays = Delays {
+            there: Duration::from_millis(there_ms),
+            back: Duration::from_millis(100),
+            wake: Duration::from_millis(wake_ms),
+        };
+        let mut provider = Provider::new(requests, tokens, 1.0);
+        provider.has_headers = has_headers;
+        let mut world = World::new(limits, provider, delays, seed);
+        world.run(sizes.iter().copied().map(Cost::of_tokens), hours(10_000));
+
+        prop_assert_eq!(world.record.refused, 0);
+        prop_assert_eq!(world.record.sent.len(), sizes.len());
+        // At worst each waits for its tokens, its request's due, its turn and a late timer.
+        let total: f64 = sizes.iter().copied().map(f64::from).sum();
+        let count = u32::try_from(sizes.len())?;
+        let minutes = total / f64::from(tokens) + f64::from(count) / f64::from(requests);
+        let turns = (delays.there + delays.back + delays.wake * 2) * count;
+        let longest = MINUTE.mul_f64(minutes / 0.99) + turns;
+        let (last, _) = world.record.sent[sizes.len() - 1];
+        prop_assert!(last <= longest, "the last went after {last:?}, not {longest:?}");
+    }
+}
