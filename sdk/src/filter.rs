@@ -197,7 +197,9 @@ impl Tree {
     pub(crate) fn secrets(&self, out: &mut Vec<String>) {
         match self {
             Self::Joined { children, .. } => {
-                children.iter().for_each(|child| child.secrets(out));
+                for child in children {
+                    child.secrets(out);
+                }
             }
             Self::Is(condition) => out.extend(
                 condition

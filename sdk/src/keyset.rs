@@ -192,6 +192,6 @@ impl<T, V, C> std::fmt::Debug for Keyset<T, V, C> {
         f.debug_struct("Keyset")
             .field("read", &self.read)
             .field("keys", &self.keys)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

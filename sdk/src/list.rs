@@ -110,7 +110,7 @@ impl<T, V, C: Context> List<T, V, C> {
         }
         let uri_bytes =
             |read: &Read<T, V, C>| read.call().map(|call| call.request.uri().to_string().len());
-        let column = quote::query_len(&self.column.target().to_string()) + "&=in.()".len();
+        let column = quote::query_len(&self.column.clone().target().to_string()) + "&=in.()".len();
         let taken = uri_bytes(&self.read)? + column;
         let room = self.read.context.settings().url_bytes.saturating_sub(taken);
         let chunks = split(&self.values, room);

@@ -142,10 +142,7 @@ impl<T, V, C: Context> Read<T, V, C> {
         column: Column<T, W, N>,
         values: impl IntoIterator<Item = impl Operand<W, T>>,
     ) -> List<T, V, C> {
-        let scalars = values
-            .into_iter()
-            .map(|value| value.into_scalar())
-            .collect();
+        let scalars = values.into_iter().map(Operand::into_scalar).collect();
         List::new(self, column, scalars)
     }
 
@@ -265,7 +262,7 @@ impl<T, V, C: Execute> Read<T, V, C> {
         answer.text()
     }
 
-    /// Reads the rows as a GeoJSON `FeatureCollection`; needs `PostGIS` in the database.
+    /// Reads the rows as a `GeoJSON` `FeatureCollection`; needs `PostGIS` in the database.
     ///
     /// # Errors
     ///

@@ -55,16 +55,16 @@ impl ContentRange {
 
     fn parse(text: &str) -> Option<Self> {
         let (rows, total) = text.split_once('/')?;
-        let rows = match rows {
-            "*" => None,
-            _ => {
-                let (first, last) = rows.split_once('-')?;
-                Some((first.parse().ok()?, last.parse().ok()?))
-            }
+        let rows = if rows == "*" {
+            None
+        } else {
+            let (first, last) = rows.split_once('-')?;
+            Some((first.parse().ok()?, last.parse().ok()?))
         };
-        let total = match total {
-            "*" => None,
-            _ => Some(total.parse().ok()?),
+        let total = if total == "*" {
+            None
+        } else {
+            Some(total.parse().ok()?)
         };
         Some(Self { rows, total })
     }

@@ -114,12 +114,11 @@ fn certainty(error: &Error) -> Option<Outcome> {
         ErrorKind::Interrupted | ErrorKind::Timeout => Some(Outcome::Unknown),
         ErrorKind::Invalid | ErrorKind::Decode | ErrorKind::RowCount => None,
         ErrorKind::Api | ErrorKind::Gateway => match (error.code(), error.status()?.as_u16()) {
-            (Some("PGRST000" | "PGRST002" | "PGRST003" | "40001" | "40P01" | "53300"), _) => {
-                Some(Outcome::DidNothing)
+            (Some("PGRST000" | "PGRST002" | "PGRST003" | "40001" | "40P01" | "53300"), _)
+            | (None, 429 | 503) => Some(Outcome::DidNothing),
+            (Some("PGRST001" | "57P01" | "57P02" | "57P03"), _) | (None, 502 | 504) => {
+                Some(Outcome::Unknown)
             }
-            (Some("PGRST001" | "57P01" | "57P02" | "57P03"), _) => Some(Outcome::Unknown),
-            (None, 429 | 503) => Some(Outcome::DidNothing),
-            (None, 502 | 504) => Some(Outcome::Unknown),
             _ => None,
         },
     }

@@ -36,9 +36,14 @@ pub struct TableRef<T, V, C> {
     marker: PhantomData<fn() -> (T, V)>,
 }
 
-impl<T: Table + Select<From = T>, C: Context> TableRef<T, T, C> {
+impl<T, V, C> TableRef<T, V, C>
+where
+    T: Table,
+    V: Select<From = T>,
+    C: Context,
+{
     pub(crate) fn typed(context: C) -> Self {
-        let selection = Some(T::selection());
+        let selection = Some(V::selection());
         Self {
             context,
             place: Place::of::<T>(),

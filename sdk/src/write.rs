@@ -101,8 +101,15 @@ pub(crate) struct Job<'a, R> {
     concurrency: usize,
     schema: Option<String>,
     prefer: Prefer,
-    /// The columns to give back; `None` to give nothing back.
-    returning: Option<Option<Selection>>,
+    returning: Back,
+}
+
+/// What of the written rows comes back.
+#[derive(Clone, Debug)]
+enum Back {
+    Nothing,
+    All,
+    Columns(Selection),
 }
 
 /// Columns as one, or as a tuple: `(Post::NEIGHBORHOOD_ID, Post::HASH)`.
@@ -129,7 +136,7 @@ impl<'a, R> Job<'a, R> {
             concurrency: settings.concurrency.max(1),
             schema: settings.schema.clone(),
             prefer: Prefer::default(),
-            returning: None,
+            returning: Back::Nothing,
         }
     }
 }
@@ -193,20 +200,17 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
 
     /// Gives the written rows back as `V`. Rows that an upsert ignored do not come back.
     pub fn returning<V: Select<From = T>>(self) -> WriteReturning<'a, T, R, V, C> {
-        self.returning_selection(Some(V::selection()))
+        self.giving_back(Back::Columns(V::selection()))
     }
 
     /// Gives the written rows back with all columns, each read into `V`.
     pub fn returning_rows<V>(self) -> WriteReturning<'a, T, R, V, C> {
-        self.returning_selection(None)
+        self.giving_back(Back::All)
     }
 
-    fn returning_selection<V>(
-        self,
-        selection: Option<Selection>,
-    ) -> WriteReturning<'a, T, R, V, C> {
+    fn giving_back<V>(self, returning: Back) -> WriteReturning<'a, T, R, V, C> {
         let job = Job {
-            returning: Some(selection),
+            returning,
             ..self.job
         };
         WriteReturning {
@@ -317,7 +321,9 @@ impl<R> Job<'_, R> {
     /// The query part of each request: conflict columns and what comes back.
     fn query(&self) -> Query {
         let mut query = Query::new(self.place.clone());
-        query.selection = self.returning.clone().flatten();
+        if let Back::Columns(selection) = &self.returning {
+            query.selection = Some(selection.clone());
+        }
         query.prefer = self.prefer.clone();
         query
     }

@@ -47,10 +47,7 @@ impl<T, V, N> Column<T, V, N> {
     /// The whole list goes into one URL; for a list of any length see
     /// [`TableRef::filter_in`](crate::TableRef::filter_in).
     pub fn in_(self, values: impl IntoIterator<Item = impl OperandOf<V, T>>) -> Filter<T> {
-        let list: Vec<Scalar> = values
-            .into_iter()
-            .map(|value| value.into_scalar())
-            .collect();
+        let list: Vec<Scalar> = values.into_iter().map(OperandOf::into_scalar).collect();
         self.list(list)
     }
 
@@ -106,10 +103,7 @@ impl<T, V, N> Column<T, V, N> {
         quantifier: &str,
         values: impl IntoIterator<Item = impl OperandOf<V, T>>,
     ) -> Filter<T> {
-        let scalars: Vec<Scalar> = values
-            .into_iter()
-            .map(|value| value.into_scalar())
-            .collect();
+        let scalars: Vec<Scalar> = values.into_iter().map(OperandOf::into_scalar).collect();
         self.scalar_with(format!("{operator}({quantifier})"), array(&scalars))
     }
 
@@ -259,9 +253,12 @@ impl<T, V: TextLike<T>, N> Column<T, V, N> {
         let starred = patterns
             .iter()
             .any(|text| pattern::needs_regex(text.as_ref()));
-        let scalar = |text: &P| match starred {
-            true => Scalar::of(&pattern::like_to_regex(text.as_ref())),
-            false => Scalar::of(text.as_ref()),
+        let scalar = |text: &P| {
+            if starred {
+                Scalar::of(&pattern::like_to_regex(text.as_ref()))
+            } else {
+                Scalar::of(text.as_ref())
+            }
         };
         let scalars: Vec<Scalar> = patterns.iter().map(scalar).collect();
         let operator = if starred { regex } else { like };
@@ -326,11 +323,15 @@ impl<T, V: Searchable<T>, N> Column<T, V, N> {
     /// assert_eq!(filter.to_string(), r#"body=wfts(english)."heavy rain" -flood"#);
     /// ```
     pub fn search(self, search: Search) -> Filter<T> {
-        let operator = match &search.config {
-            Some(config) => format!("{}({config})", search.operator),
-            None => search.operator.to_owned(),
-        };
-        self.scalar_with(operator, Scalar::of(&search.query))
+        let Search {
+            operator,
+            query,
+            config,
+        } = search;
+        let config = config
+            .map(|config| format!("({config})"))
+            .unwrap_or_default();
+        self.scalar_with(format!("{operator}{config}"), Scalar::of(&query))
     }
 }
 

@@ -33,9 +33,9 @@ impl Params {
                 negated: false,
                 children,
             } => {
-                children
-                    .iter()
-                    .for_each(|child| self.filter(prefix, child, showing));
+                for child in children {
+                    self.filter(prefix, child, showing);
+                }
             }
             Tree::Joined {
                 join,

@@ -41,8 +41,10 @@ pub enum Nullable {}
 pub struct Column<T, V, N = NotNull> {
     pub(crate) name: Cow<'static, str>,
     pub(crate) path: Vec<Step>,
-    marker: PhantomData<fn() -> (T, V, N)>,
+    marker: Marker<T, V, N>,
 }
+
+type Marker<T, V, N> = PhantomData<fn() -> (T, V, N)>;
 
 /// One step of a path into a JSON document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,10 +115,10 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// The column and its path as the grammar writes them, where no reserved name can stand.
-    pub(crate) fn target(&self) -> Target {
+    pub(crate) fn target(self) -> Target {
         Target {
-            name: self.name.clone(),
-            path: self.path.clone(),
+            name: self.name,
+            path: self.path,
         }
     }
 }
@@ -156,7 +158,7 @@ impl<T, V, N> Clone for Column<T, V, N> {
 
 impl<T, V, N> fmt::Debug for Column<T, V, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Column({})", self.target())
+        write!(f, "Column({})", self.clone().target())
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 
-use super::{Job, keys};
+use super::{Back, Job, keys};
 use crate::error::Error;
 use crate::quote;
 use crate::report::RowFailure;
@@ -299,8 +299,8 @@ impl<R: Serialize> Job<'_, R> {
             draft.push_param("columns", &quote::identifiers(keys));
         }
         draft.prefer.returning = Some(match self.returning {
-            Some(_) => Returning::Representation,
-            None => Returning::Minimal,
+            Back::Nothing => Returning::Minimal,
+            Back::All | Back::Columns(_) => Returning::Representation,
         });
         draft.prefer.resolution = self.upsert.then_some(self.resolution);
         draft.prefer.missing = self.one_request.then_some(Missing::Default);
@@ -312,19 +312,17 @@ impl<R: Serialize> Job<'_, R> {
     /// An upsert ends in the same rows however often it runs, as long as its rows say the values
     /// that tell whether they are there; with a generated key, every run would add rows.
     pub(super) fn safety(&self, plan: &Plan<'_, R>, piece: &Piece) -> Safety {
-        let primary_key = || {
+        let conflict: Vec<&str> = if self.conflict.is_empty() {
             self.place
                 .primary_key
                 .iter()
                 .map(|key| key.target.name.as_ref())
+                .collect()
+        } else {
+            self.conflict.iter().map(String::as_str).collect()
         };
-        let conflict = || self.conflict.iter().map(String::as_str);
-        let known = !self.conflict.is_empty() || !self.place.primary_key.is_empty();
-        let said = match self.conflict.is_empty() {
-            true => primary_key().all(|column| plan.has_key(piece, column)),
-            false => conflict().all(|column| plan.has_key(piece, column)),
-        };
-        if self.upsert && known && said {
+        let said = !conflict.is_empty() && conflict.iter().all(|key| plan.has_key(piece, key));
+        if self.upsert && said {
             Safety::Idempotent
         } else {
             Safety::Write
