@@ -1,0 +1,219 @@
+//! The client: an address, a key, and the loop that sends.
+
+mod builder;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument;
+
+use crate::error::{Error, ErrorKind};
+use crate::execute::{Context, Execute, Settings};
+use crate::observe::{Attempt, Observer};
+use crate::query::Place;
+use crate::request::Call;
+use crate::response::Answer;
+use crate::retry::RetryPolicy;
+use crate::rpc::{self, Rpc};
+use crate::schema::{Any, Function, Table};
+use crate::select::Select;
+use crate::table::TableRef;
+use crate::transport::Transport;
+
+pub use builder::ClientBuilder;
+
+/// A PostgREST server with a key to it. Clones are cheap and share the connections.
+///
+/// ```no_run
+/// use sluice_sdk::{Client, SecretString};
+///
+/// # fn run(key: SecretString) -> Result<(), sluice_sdk::Error> {
+/// let db = Client::builder().supabase_url("https://x.supabase.co").key(key).build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    /// What identifies the caller: the key, and a user's token.
+    credentials: HeaderMap,
+}
+
+/// What all clones of a client have in common.
+struct Shared {
+    /// Scheme, host and path, with no slash at the end.
+    root: String,
+    settings: Settings,
+    retry: RetryPolicy,
+    attempt_timeout: Duration,
+    total_timeout: Duration,
+    transport: Arc<dyn Transport>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl Client {
+    /// Begins to describe a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// The table of the type `T`.
+    pub fn from<T: Table + Select<From = T>>(&self) -> TableRef<T, T, Self> {
+        TableRef::typed(self.clone())
+    }
+
+    /// A table by its name: columns are named with [`col`](crate::col), rows come as JSON or, with
+    /// [`rows`](TableRef::rows), as any type that deserializes.
+    pub fn table(&self, name: &str) -> TableRef<Any, serde_json::Value, Self> {
+        TableRef::untyped(self.clone(), name)
+    }
+
+    /// A call of a function.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a call is its arguments: `rpc(Add { a, b })`"
+    )]
+    pub fn rpc<F: Function>(&self, function: F) -> Rpc<F, F::Output, Self> {
+        rpc::typed(self.clone(), &function)
+    }
+
+    /// A call of a function by its name, with arguments that serialize as an object.
+    pub fn call(
+        &self,
+        name: &str,
+        arguments: &(impl Serialize + ?Sized),
+    ) -> Rpc<Any, serde_json::Value, Self> {
+        Rpc::new(self.clone(), Place::function(name, None), arguments, false)
+    }
+
+    /// The same client as a signed-in user: row-level security sees the user of this JWT.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] where the token cannot stand in a header.
+    pub fn as_user(&self, token: &SecretString) -> Result<Self, Error> {
+        let mut client = self.clone();
+        client
+            .credentials
+            .insert(header::AUTHORIZATION, bearer(token)?);
+        Ok(client)
+    }
+
+    async fn send(&self, call: &Call) -> Result<Answer, Error> {
+        let deadline = Instant::now() + self.shared.total_timeout;
+        let mut retries = 0;
+        loop {
+            let error = match self.attempt(call, retries, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let wait = self
+                .shared
+                .retry
+                .wait(&error, call.safety, retries, fastrand::f64());
+            match wait {
+                Some(wait) if Instant::now() + wait < deadline => {
+                    tracing::debug!(%error, ?wait, retry = retries + 1, "sending the request again");
+                    sleep(wait).await;
+                }
+                _ => return Err(call.failed(error, retries)),
+            }
+            retries += 1;
+        }
+    }
+
+    async fn attempt(&self, call: &Call, retry: u32, deadline: Instant) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let deadline = deadline.min(started + self.shared.attempt_timeout);
+        let request = self.addressed(call)?;
+        let sent = timeout_at(deadline, self.shared.transport.send(request)).await;
+        let response = match sent {
+            Ok(result) => result.map_err(Error::from),
+            Err(_) => Err(timed_out(started.elapsed())),
+        };
+        let response_bytes = response
+            .as_ref()
+            .map_or(0, |response| response.body().len() as u64);
+        let status = response.as_ref().ok().map(http::Response::status);
+        let result = response.and_then(Answer::read);
+        if let Some(observer) = &self.shared.observer {
+            observer.attempt(&Attempt {
+                method: call.request.method(),
+                path: call.request.uri().path().trim_start_matches('/'),
+                status,
+                failure: result.as_ref().err().map(Error::kind),
+                retry,
+                elapsed: started.elapsed(),
+                request_bytes: call.request.body().len() as u64,
+                response_bytes,
+            });
+        }
+        result
+    }
+
+    /// The request with the address and the credentials.
+    fn addressed(&self, call: &Call) -> Result<http::Request<Bytes>, Error> {
+        let mut request = call.request.clone();
+        let uri = format!("{}{}", self.shared.root, call.request.uri());
+        *request.uri_mut() = http::Uri::from_maybe_shared(Bytes::from(uri))
+            .map_err(|error| Error::invalid("the URL is too long to be sent").with_source(error))?;
+        request.headers_mut().extend(self.credentials.clone());
+        request
+            .extensions_mut()
+            .insert(Masked(call.masked_uri().clone()));
+        Ok(request)
+    }
+}
+
+/// The relative URI of a request with the values marked [`Secret`](crate::Secret) left out. Every
+/// request of a client has it among its extensions, for transports that record.
+#[derive(Clone, Debug)]
+pub struct Masked(pub http::Uri);
+
+impl Context for Client {
+    fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+}
+
+impl Execute for Client {
+    async fn execute(&self, call: Call) -> Result<Answer, Error> {
+        let span = tracing::debug_span!("postgrest", request = tracing::field::Empty);
+        if !span.is_disabled() {
+            span.record("request", call.shape());
+        }
+        self.send(&call).instrument(span).await
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("root", &self.shared.root)
+            .finish_non_exhaustive()
+    }
+}
+
+fn timed_out(elapsed: Duration) -> Error {
+    let seconds = elapsed.as_secs_f64();
+    Error::new(
+        ErrorKind::Timeout,
+        format!("no answer came within {seconds:.1} seconds"),
+    )
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {
+    sensitive(&format!("Bearer {}", token.expose_secret()))
+}
+
+fn sensitive(text: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| {
+        Error::invalid("the key or token holds a character that cannot stand in a header; check it for line breaks")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,275 @@
+//! Describing a client; everything is checked once, in `build`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Uri, header};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Client, Shared, bearer, sensitive};
+use crate::error::Error;
+use crate::execute::Settings;
+use crate::observe::Observer;
+use crate::retry::RetryPolicy;
+use crate::transport::{Http, Transport};
+
+/// Describes a [`Client`].
+#[derive(Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClientBuilder {
+    address: Option<Address>,
+    several_addresses: bool,
+    key: Option<SecretString>,
+    settings: Settings,
+    retry: RetryPolicy,
+    attempt_timeout: Option<Duration>,
+    total_timeout: Option<Duration>,
+    transport: Option<Arc<dyn Transport>>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+enum Address {
+    Supabase(String),
+    PostgRest(String),
+}
+
+impl ClientBuilder {
+    /// The URL of a Supabase project, such as `https://x.supabase.co`; its API is at `/rest/v1`.
+    pub fn supabase_url(self, url: impl Into<String>) -> Self {
+        self.address(Address::Supabase(url.into()))
+    }
+
+    /// The URL of a PostgREST server, taken as it is.
+    pub fn postgrest_url(self, url: impl Into<String>) -> Self {
+        self.address(Address::PostgRest(url.into()))
+    }
+
+    /// The project's key. A JWT (the older keys) is sent as `apikey` and as the bearer token, an
+    /// opaque key (`sb_secret_…`, `sb_publishable_…`) as `apikey` only.
+    pub fn key(mut self, key: SecretString) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The schema of tables and functions that do not name one.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.settings.schema = Some(schema.into());
+        self
+    }
+
+    /// How often and how soon requests are sent again.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// How long one attempt may take (30 seconds by default).
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a request may take with all its repetitions (2 minutes by default).
+    pub fn total_timeout(mut self, timeout: Duration) -> Self {
+        self.total_timeout = Some(timeout);
+        self
+    }
+
+    /// How long the encoded path and query of a split list may become (7,000 bytes by default).
+    pub fn url_bytes(mut self, bytes: usize) -> Self {
+        self.settings.url_bytes = bytes;
+        self
+    }
+
+    /// How many rows go into one request of a bulk write (500 by default).
+    pub fn chunk_rows(mut self, rows: usize) -> Self {
+        self.settings.chunk_rows = rows;
+        self
+    }
+
+    /// How many bytes go into one request of a bulk write (1 MiB by default).
+    pub fn chunk_bytes(mut self, bytes: usize) -> Self {
+        self.settings.chunk_bytes = bytes;
+        self
+    }
+
+    /// How many requests of one long list or bulk write are under way at once (4 by default).
+    pub fn concurrency(mut self, requests: usize) -> Self {
+        self.settings.concurrency = requests;
+        self
+    }
+
+    /// Shows every attempt to `observer`.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Sends through `transport` instead of [`Http`].
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Checks everything and makes the client.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where there is no URL or more than one,
+    /// the URL is not an address of a server, or the key cannot stand in a header.
+    pub fn build(self) -> Result<Client, Error> {
+        if self.several_addresses {
+            return Err(Error::invalid(
+                "give either a Supabase URL or a PostgREST URL, not both",
+            ));
+        }
+        let root = match self.address {
+            Some(Address::Supabase(url)) => supabase_root(&url)?,
+            Some(Address::PostgRest(url)) => root(&url)?,
+            None => {
+                return Err(Error::invalid(
+                    "give the URL of a Supabase project or of PostgREST",
+                ));
+            }
+        };
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => Arc::new(Http::new()?),
+        };
+        let path_bytes = root.parse::<Uri>().map_or(0, |uri| uri.path().len());
+        let mut settings = self.settings;
+        settings.url_bytes = settings.url_bytes.saturating_sub(path_bytes);
+        let shared = Shared {
+            root,
+            settings,
+            retry: self.retry,
+            attempt_timeout: self.attempt_timeout.unwrap_or(Duration::from_secs(30)),
+            total_timeout: self.total_timeout.unwrap_or(Duration::from_secs(120)),
+            transport,
+            observer: self.observer,
+        };
+        let credentials = credentials(self.key.as_ref())?;
+        Ok(Client {
+            shared: Arc::new(shared),
+            credentials,
+        })
+    }
+
+    fn address(mut self, address: Address) -> Self {
+        self.several_addresses |= self.address.is_some();
+        self.address = Some(address);
+        self
+    }
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+fn credentials(key: Option<&SecretString>) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key {
+        if key.expose_secret().is_empty() {
+            return Err(Error::invalid("the key is empty"));
+        }
+        headers.insert("apikey", sensitive(key.expose_secret())?);
+        if is_jwt(key.expose_secret()) {
+            headers.insert(header::AUTHORIZATION, bearer(key)?);
+        }
+    }
+    Ok(headers)
+}
+
+/// Whether a key is a JSON Web Token: three parts, the first of them an object in base64.
+fn is_jwt(key: &str) -> bool {
+    key.starts_with("eyJ") && key.split('.').count() == 3
+}
+
+/// The API's address under a project's URL, whether or not the caller has said the path.
+fn supabase_root(url: &str) -> Result<String, Error> {
+    const API: &str = "/rest/v1";
+    let root = root(url)?;
+    Ok(if root.ends_with(API) {
+        root
+    } else {
+        root + API
+    })
+}
+
+/// A server's address with no slash at the end.
+fn root(url: &str) -> Result<String, Error> {
+    let refuse = |why: &str| Error::invalid(format!("the URL of the server {why}"));
+    let trimmed = url.trim().trim_end_matches('/');
+    let uri: Uri = trimmed.parse().map_err(|_| refuse("is not a URL"))?;
+    let authority = uri.authority().ok_or_else(|| refuse("names no host"))?;
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        _ => return Err(refuse("must begin with http:// or https://")),
+    }
+    if authority.as_str().contains('@') {
+        return Err(refuse(
+            "holds a user name or password; give the key instead",
+        ));
+    }
+    if uri.query().is_some() || trimmed.contains('#') {
+        return Err(refuse("must have no query and no fragment"));
+    }
+    Ok(trimmed.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_url_gets_the_path_of_the_api_once() {
+        for url in [
+            "https://x.supabase.co",
+            "https://x.supabase.co/",
+            " https://x.supabase.co/rest/v1/ ",
+        ] {
+            assert_eq!(supabase_root(url).unwrap(), "https://x.supabase.co/rest/v1");
+        }
+        assert_eq!(
+            root("http://localhost:3000/").unwrap(),
+            "http://localhost:3000"
+        );
+    }
+
+    #[test]
+    fn what_is_not_an_address_is_refused() {
+        for url in [
+            "",
+            "x.supabase.co",
+            "ftp://x",
+            "https://",
+            "https://user:pass@x",
+            "https://x?y=1",
+            "https://x#y",
+            "https://a b",
+        ] {
+            assert!(root(url).is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_about_a_url_does_not_repeat_it() {
+        let error = root("https://user:hunter2@x").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn only_a_token_is_a_bearer_token() {
+        let headers = |key: &str| credentials(Some(&SecretString::from(key))).unwrap();
+        let jwt = headers("eyJhbGciOiJIUzI1NiJ9.e30.x");
+        assert_eq!(jwt["authorization"], "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x");
+        assert!(jwt["apikey"].is_sensitive() && jwt["authorization"].is_sensitive());
+        assert!(!headers("sb_secret_abc").contains_key("authorization"));
+        assert!(credentials(Some(&SecretString::from("a\nb"))).is_err());
+        assert!(credentials(Some(&SecretString::from(""))).is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! Reading an error answer: whatever comes, in whatever shape, an [`Error`] comes out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Error, ErrorKind};
+use crate::response::ContentRange;
+
+/// The error body of PostgREST; every member may be null or absent, and `details` may be an array
+/// (PGRST201).
+#[derive(Deserialize)]
+struct Body {
+    code: Option<String>,
+    message: Option<String>,
+    details: Option<Value>,
+    hint: Option<Value>,
+}
+
+/// Reads an answer whose status is not a success.
+pub(crate) fn api_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Error {
+    let mut error = match serde_json::from_slice::<Body>(body) {
+        Ok(parsed) if parsed.code.is_some() || parsed.message.is_some() => from_body(parsed),
+        _ => from_headers(status, headers, body),
+    };
+    error.inner.status = Some(status);
+    error.inner.retry_after = retry_after(headers);
+    error.inner.total = ContentRange::of(headers).and_then(|range| range.total);
+    error
+}
+
+/// Replaces every secret in the texts of an error: servers echo values of the request.
+pub(crate) fn scrub(mut error: Error, secrets: &[String]) -> Error {
+    let inner = &mut *error.inner;
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        let texts = [
+            Some(&mut inner.message),
+            inner.details.as_mut(),
+            inner.hint.as_mut(),
+        ];
+        for text in texts.into_iter().flatten() {
+            if text.contains(secret.as_str()) {
+                *text = text.replace(secret.as_str(), "[secret]");
+            }
+        }
+    }
+    if !secrets.is_empty() {
+        // A raw body could hold a secret in an encoding that a search does not find.
+        inner.body = None;
+    }
+    error
+}
+
+fn from_body(body: Body) -> Error {
+    let message = body
+        .message
+        .unwrap_or_else(|| "the server gave no message".to_owned());
+    let mut error = Error::new(ErrorKind::Api, message);
+    error.inner.code = body.code.filter(|code| !code.is_empty());
+    error.inner.details = body.details.and_then(text);
+    error.inner.hint = body.hint.and_then(text);
+    error
+}
+
+/// An answer without PostgREST's body: a HEAD request, whose code stands in `Proxy-Status`, or
+/// something in between that answered in its own words.
+fn from_headers(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Error {
+    if let Some(code) = proxy_status_code(headers) {
+        return Error::new(ErrorKind::Api, format!("the server answered {status}")).with_code(code);
+    }
+    let from_postgrest = body.is_empty()
+        && headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if from_postgrest {
+        return Error::new(ErrorKind::Api, format!("the server answered {status}"));
+    }
+    let message = format!("something other than PostgREST answered {status}");
+    Error::new(ErrorKind::Gateway, message).with_body(body)
+}
+
+/// Reads `Proxy-Status: PostgREST; error=PGRST205`.
+fn proxy_status_code(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("proxy-status")?.to_str().ok()?;
+    let (_, rest) = value.split_once("error=")?;
+    let code = rest.split([';', ',', ' ']).next()?.trim_matches('"');
+    (!code.is_empty()).then(|| code.to_owned())
+}
+
+/// Reads `Retry-After` in seconds; a date there is left alone, since the clock is not ours.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    }
+}

@@ -1,0 +1,321 @@
+//! Conditions on rows: a tree of comparisons that knows its table.
+
+mod compare;
+mod pattern;
+mod render;
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::error::Error;
+use crate::schema::{Any, Target};
+use crate::value::Scalar;
+
+pub use compare::{Comparison, Search};
+pub(crate) use render::{Params, Showing};
+
+/// A condition on the rows of `T`.
+///
+/// Made by comparing a column ([`Column::eq`](crate::Column::eq) and its siblings), joined by
+/// [`and`](Self::and), [`or`](Self::or) and `!`. Its [`Display`](fmt::Display) form is the query
+/// before percent-encoding.
+///
+/// ```
+/// use sluice_sdk::col;
+///
+/// let filter = col("url").is_null().or(col("text").ilike("%rain, (heavy)%"));
+/// assert_eq!(filter.to_string(), r#"or=(url.is.null,text.ilike."%rain, (heavy)%")"#);
+///
+/// let filter = !(col("id").gte(3).and(col("id").lte(30)));
+/// assert_eq!(filter.to_string(), "not.and=(id.gte.3,id.lte.30)");
+/// ```
+///
+/// PostgREST reference: "Tables and Views", "Horizontal Filtering" and "Logical operators".
+pub struct Filter<T> {
+    pub(crate) tree: Tree,
+    marker: PhantomData<fn() -> T>,
+}
+
+/// A filter with its table left behind.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Tree {
+    Is(Condition),
+    Joined {
+        join: Join,
+        negated: bool,
+        children: Vec<Tree>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Join {
+    And,
+    Or,
+}
+
+/// `target operator operand`, perhaps negated.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) target: Target,
+    pub(crate) negated: bool,
+    pub(crate) operator: String,
+    pub(crate) operand: Operand,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Operand {
+    /// A word of the grammar (`null`, `true`), never quoted.
+    Word(&'static str),
+    /// A value.
+    Scalar(Scalar),
+    /// The elements of `in`.
+    List(Vec<Scalar>),
+}
+
+impl<T> Filter<T> {
+    pub(crate) fn condition(condition: Condition) -> Self {
+        Self::of(Tree::Is(condition))
+    }
+
+    pub(crate) fn of(tree: Tree) -> Self {
+        Self {
+            tree,
+            marker: PhantomData,
+        }
+    }
+
+    /// Both this and `other`.
+    #[must_use]
+    pub fn and(self, other: impl Into<Self>) -> Self {
+        self.joined(Join::And, other.into())
+    }
+
+    /// This or `other`, or both.
+    #[must_use]
+    pub fn or(self, other: impl Into<Self>) -> Self {
+        self.joined(Join::Or, other.into())
+    }
+
+    /// All of `filters`; every row where there is none.
+    pub fn all(filters: impl IntoIterator<Item = Self>) -> Self {
+        Self::many(Join::And, filters)
+    }
+
+    /// At least one of `filters`. An empty list is refused when the request is built, since the
+    /// grammar has no way to say "no row".
+    pub fn any(filters: impl IntoIterator<Item = Self>) -> Self {
+        Self::many(Join::Or, filters)
+    }
+
+    fn many(join: Join, filters: impl IntoIterator<Item = Self>) -> Self {
+        let children = filters.into_iter().map(|filter| filter.tree).collect();
+        Self::of(Tree::Joined {
+            join,
+            negated: false,
+            children,
+        })
+    }
+
+    /// Joins two filters, in one list where the first already is one of that kind.
+    fn joined(self, join: Join, other: Self) -> Self {
+        let children = match self.tree {
+            Tree::Joined {
+                join: inner,
+                negated: false,
+                mut children,
+            } if inner == join => {
+                children.push(other.tree);
+                children
+            }
+            tree => vec![tree, other.tree],
+        };
+        Self::of(Tree::Joined {
+            join,
+            negated: false,
+            children,
+        })
+    }
+}
+
+/// What does not match. As everywhere in SQL, a comparison with null is neither true nor false, so
+/// such a row matches neither a filter nor its opposite.
+impl<T> std::ops::Not for Filter<T> {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        Self::of(match self.tree {
+            Tree::Is(condition) => Tree::Is(Condition {
+                negated: !condition.negated,
+                ..condition
+            }),
+            Tree::Joined {
+                join,
+                negated,
+                children,
+            } => Tree::Joined {
+                join,
+                negated: !negated,
+                children,
+            },
+        })
+    }
+}
+
+/// A filter of a known table is also one of a table without a type.
+impl Filter<Any> {
+    /// Forgets the table of a filter, to use it with [`Client::table`](crate::Client::table).
+    pub fn untyped<T>(filter: Filter<T>) -> Self {
+        Self::of(filter.tree)
+    }
+}
+
+impl Tree {
+    /// Refuses what the grammar cannot say, before anything is written.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        match self {
+            Self::Joined {
+                join: Join::And,
+                negated: false,
+                children,
+            } => children.iter().try_for_each(Self::validate),
+            _ => self.validate_inner(),
+        }
+    }
+
+    /// As [`validate`](Self::validate), where a list cannot be left out by saying nothing.
+    fn validate_inner(&self) -> Result<(), Error> {
+        match self {
+            Self::Is(condition) => condition.validate(),
+            Self::Joined { children, .. } if children.is_empty() => Err(Error::invalid(
+                "a filter joins no conditions, which the grammar cannot say; leave it out, or the request where no row can match",
+            )),
+            Self::Joined { children, .. } => children.iter().try_for_each(Self::validate_inner),
+        }
+    }
+
+    /// Collects the values that must not be seen.
+    pub(crate) fn secrets(&self, out: &mut Vec<String>) {
+        match self {
+            Self::Joined { children, .. } => {
+                for child in children {
+                    child.secrets(out);
+                }
+            }
+            Self::Is(condition) => out.extend(
+                condition
+                    .scalars()
+                    .iter()
+                    .filter(|scalar| scalar.secret)
+                    .map(|scalar| scalar.text.clone()),
+            ),
+        }
+    }
+}
+
+impl Condition {
+    fn scalars(&self) -> &[Scalar] {
+        match &self.operand {
+            Operand::Word(_) => &[],
+            Operand::Scalar(scalar) => std::slice::from_ref(scalar),
+            Operand::List(scalars) => scalars,
+        }
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        if self.target.name.is_empty() {
+            return Err(Error::invalid("a column without a name cannot be filtered"));
+        }
+        let in_operator =
+            |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '(' | ')');
+        if !self.operator.chars().all(in_operator) {
+            return Err(Error::invalid(format!(
+                "`{}` cannot name a text search configuration; use letters, digits and `_`",
+                self.operator
+            )));
+        }
+        if self
+            .scalars()
+            .iter()
+            .any(|scalar| scalar.text.contains('\0'))
+        {
+            return Err(Error::invalid(format!(
+                "the value compared with `{}` holds a NUL character, which Postgres cannot store; remove it",
+                self.target
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl<T> Clone for Filter<T> {
+    fn clone(&self) -> Self {
+        Self::of(self.tree.clone())
+    }
+}
+
+impl<T> PartialEq for Filter<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.tree == other.tree
+    }
+}
+
+/// The query as PostgREST will read it, with every value in it, except the secret ones.
+impl<T> fmt::Display for Filter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut params = Params::default();
+        params.filter("", &self.tree, Showing::Masked);
+        f.write_str(&params.to_string())
+    }
+}
+
+impl<T> fmt::Debug for Filter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Filter({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::col;
+    use crate::value::Secret;
+
+    #[test]
+    fn joins_of_one_kind_stay_one_list() {
+        let filter = col("a").eq(1).or(col("b").eq(2)).or(col("c").eq(3));
+        assert_eq!(filter.to_string(), "or=(a.eq.1,b.eq.2,c.eq.3)");
+    }
+
+    #[test]
+    fn a_top_level_and_is_said_by_several_parameters() {
+        let filter = col("a").eq("x,y").and(col("b").eq(2));
+        assert_eq!(filter.to_string(), "a=eq.x,y&b=eq.2");
+    }
+
+    #[test]
+    fn a_negated_list_inside_a_tree_says_not_before_the_list() {
+        let filter = (!(col("a").eq(1).and(col("b").eq(2)))).or(col("c").eq(3));
+        assert_eq!(filter.to_string(), "or=(not.and(a.eq.1,b.eq.2),c.eq.3)");
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_refused() {
+        assert!(Filter::<Any>::any([]).tree.validate().is_err());
+        assert!((!Filter::<Any>::all([])).tree.validate().is_err());
+        assert!(Filter::<Any>::all([]).tree.validate().is_ok());
+        assert!(col("a").eq("a\0b").tree.validate().is_err());
+        assert!(col("a").in_(["ok", "a\0b"]).tree.validate().is_err());
+    }
+
+    #[test]
+    fn a_secret_is_masked_where_it_is_shown_and_kept_where_it_is_sent() {
+        let filter = col("token").eq(Secret("s3cret")).or(col("id").eq(1));
+        assert_eq!(filter.to_string(), r#"or=(token.eq."[secret]",id.eq.1)"#);
+        let mut params = Params::default();
+        params.filter("", &filter.tree, Showing::Whole);
+        assert!(params.to_string().contains("s3cret"));
+        let mut secrets = Vec::new();
+        filter.tree.secrets(&mut secrets);
+        assert_eq!(secrets, ["s3cret"]);
+    }
+}

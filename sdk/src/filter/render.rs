@@ -1,0 +1,176 @@
+//! Writing filters as parameters of the query, each value by the rule of its place.
+
+use std::fmt;
+
+use super::{Condition, Join, Operand, Tree};
+use crate::quote;
+use crate::value::Scalar;
+
+/// The parameters of a query, as names and values before percent-encoding.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Params {
+    pairs: Vec<(String, String)>,
+}
+
+/// Whether the values marked secret are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Showing {
+    Whole,
+    Masked,
+}
+
+impl Params {
+    pub(crate) fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.pairs.push((name.into(), value.into()));
+    }
+
+    /// Adds a filter on the table, or on the embedded relation that `prefix` (`"author."`) names.
+    pub(crate) fn filter(&mut self, prefix: &str, tree: &Tree, showing: Showing) {
+        match tree {
+            // Parameters are joined by "and", and values need no quotes at the top level.
+            Tree::Joined {
+                join: Join::And,
+                negated: false,
+                children,
+            } => {
+                for child in children {
+                    self.filter(prefix, child, showing);
+                }
+            }
+            Tree::Joined {
+                join,
+                negated,
+                children,
+            } => {
+                let name = format!("{prefix}{}{}", not(*negated), word(*join));
+                self.push(name, group(children, showing));
+            }
+            Tree::Is(condition) => self.condition(prefix, condition, showing),
+        }
+    }
+
+    fn condition(&mut self, prefix: &str, condition: &Condition, showing: Showing) {
+        let mut name = prefix.to_owned();
+        if prefix.is_empty() {
+            condition.target.write_leading(&mut name);
+        } else {
+            condition.target.write(&mut name);
+        }
+        let mut value = String::new();
+        write_operator(condition, &mut value);
+        match &condition.operand {
+            Operand::Word(word) => value.push_str(word),
+            // The value reaches to the end of the parameter: it is literal, and never quoted.
+            Operand::Scalar(scalar) => value.push_str(shown(scalar, showing)),
+            Operand::List(list) => write_list(list, showing, &mut value),
+        }
+        self.push(name, value);
+    }
+
+    /// Percent-encodes the parameters into a query.
+    pub(crate) fn encode(&self) -> String {
+        let mut out = String::new();
+        for (position, (name, value)) in self.pairs.iter().enumerate() {
+            if position > 0 {
+                out.push('&');
+            }
+            out.extend([quote::query(name), "=".into(), quote::query(value)]);
+        }
+        out
+    }
+}
+
+/// The query before percent-encoding.
+impl fmt::Display for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (name, value)) in self.pairs.iter().enumerate() {
+            if position > 0 {
+                f.write_str("&")?;
+            }
+            write!(f, "{name}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+fn group(children: &[Tree], showing: Showing) -> String {
+    let mut out = String::from("(");
+    for (position, child) in children.iter().enumerate() {
+        if position > 0 {
+            out.push(',');
+        }
+        write_tree(child, showing, &mut out);
+    }
+    out.push(')');
+    out
+}
+
+/// Writes a tree inside another: here every value is quoted, since commas and parentheses end it.
+fn write_tree(tree: &Tree, showing: Showing, out: &mut String) {
+    match tree {
+        Tree::Joined {
+            join,
+            negated,
+            children,
+        } => {
+            out.push_str(not(*negated));
+            out.push_str(word(*join));
+            out.push_str(&group(children, showing));
+        }
+        Tree::Is(condition) => {
+            condition.target.write_leading(out);
+            out.push('.');
+            write_operator(condition, out);
+            match &condition.operand {
+                Operand::Word(word) => out.push_str(word),
+                Operand::Scalar(scalar) => write_scalar(scalar, showing, out),
+                Operand::List(list) => write_list(list, showing, out),
+            }
+        }
+    }
+}
+
+fn write_operator(condition: &Condition, out: &mut String) {
+    out.push_str(not(condition.negated));
+    out.push_str(&condition.operator);
+    out.push('.');
+}
+
+fn write_list(list: &[Scalar], showing: Showing, out: &mut String) {
+    out.push('(');
+    for (position, scalar) in list.iter().enumerate() {
+        if position > 0 {
+            // No space: it would belong to the next value.
+            out.push(',');
+        }
+        write_scalar(scalar, showing, out);
+    }
+    out.push(')');
+}
+
+fn write_scalar(scalar: &Scalar, showing: Showing, out: &mut String) {
+    if scalar.bare && !scalar.secret {
+        out.push_str(&scalar.text);
+    } else {
+        quote::quoted(shown(scalar, showing), out);
+    }
+}
+
+fn shown(scalar: &Scalar, showing: Showing) -> &str {
+    if scalar.secret && showing == Showing::Masked {
+        "[secret]"
+    } else {
+        &scalar.text
+    }
+}
+
+fn not(negated: bool) -> &'static str {
+    if negated { "not." } else { "" }
+}
+
+fn word(join: Join) -> &'static str {
+    match join {
+        Join::And => "and",
+        Join::Or => "or",
+    }
+}

@@ -1,0 +1,159 @@
+//! The part of a query that every kind of call shares: which rows, which columns, in which order.
+
+use http::Method;
+
+use crate::error::Error;
+use crate::filter::{Params, Showing, Tree};
+use crate::order::{self, Key};
+use crate::relation::Nested;
+use crate::request::{Draft, Format, Prefer, Safety};
+use crate::schema::{Any, Column, ColumnInfo, Table};
+use crate::select::Selection;
+
+/// Where rows are: the segments of the path, and the schema.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) path: Vec<String>,
+    pub(crate) schema: Option<String>,
+    /// The order that no two rows share, where the table's type says it.
+    pub(crate) primary_key: Vec<Key>,
+}
+
+impl Place {
+    pub(crate) fn table(name: &str) -> Self {
+        Self {
+            path: vec![name.to_owned()],
+            schema: None,
+            primary_key: Vec::new(),
+        }
+    }
+
+    pub(crate) fn of<T: Table>() -> Self {
+        let columns = T::COLUMNS.iter().filter(|column| column.primary_key);
+        let key = |column: &ColumnInfo| Column::<T, Any>::new(column.name).asc().key;
+        Self {
+            schema: T::SCHEMA.map(str::to_owned),
+            primary_key: columns.map(key).collect(),
+            ..Self::table(T::NAME)
+        }
+    }
+
+    pub(crate) fn function(name: &str, schema: Option<&str>) -> Self {
+        Self {
+            path: vec!["rpc".to_owned(), name.to_owned()],
+            schema: schema.map(str::to_owned),
+            primary_key: Vec::new(),
+        }
+    }
+}
+
+/// Which rows of a place, which of their columns, in which order and how many.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    pub(crate) place: Place,
+    pub(crate) selection: Option<Selection>,
+    pub(crate) filters: Vec<TreeShown>,
+    pub(crate) nested: Vec<Nested<Any, Any>>,
+    pub(crate) keys: Vec<Key>,
+    pub(crate) limit: Option<u64>,
+    pub(crate) offset: Option<u64>,
+    pub(crate) prefer: Prefer,
+}
+
+/// A filter whose `Debug` form hides what is secret.
+#[derive(Clone)]
+pub(crate) struct TreeShown(pub(crate) Tree);
+
+impl std::fmt::Debug for TreeShown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut params = Params::default();
+        params.filter("", &self.0, Showing::Masked);
+        write!(f, "{params}")
+    }
+}
+
+impl Query {
+    pub(crate) fn new(place: Place) -> Self {
+        Self {
+            place,
+            selection: None,
+            filters: Vec::new(),
+            nested: Vec::new(),
+            keys: Vec::new(),
+            limit: None,
+            offset: None,
+            prefer: Prefer::default(),
+        }
+    }
+
+    pub(crate) fn filter(&mut self, tree: Tree) {
+        self.filters.push(TreeShown(tree));
+    }
+
+    /// Begins a request for this query, refusing what cannot be said.
+    pub(crate) fn draft(
+        &self,
+        method: Method,
+        safety: Safety,
+        format: Format,
+        default_schema: Option<&str>,
+    ) -> Result<Draft, Error> {
+        self.validate()?;
+        let mut draft = Draft::new(method, self.place.path.clone(), safety);
+        draft.params = self.params(Showing::Whole);
+        draft.secrets = self.secrets();
+        if !draft.secrets.is_empty() {
+            draft.masked = Some(self.params(Showing::Masked));
+        }
+        draft.schema = self
+            .place
+            .schema
+            .clone()
+            .or_else(|| default_schema.map(str::to_owned));
+        draft.format = format;
+        draft.prefer = self.prefer.clone();
+        Ok(draft)
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        self.filters
+            .iter()
+            .try_for_each(|filter| filter.0.validate())?;
+        self.nested.iter().try_for_each(Nested::validate)?;
+        self.selection.iter().try_for_each(Selection::validate)
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        self.filters
+            .iter()
+            .for_each(|filter| filter.0.secrets(&mut out));
+        self.nested
+            .iter()
+            .for_each(|nested| nested.secrets(&mut out));
+        out
+    }
+
+    fn params(&self, showing: Showing) -> Params {
+        let mut params = Params::default();
+        if let Some(selection) = &self.selection {
+            params.push("select", selection.to_string());
+        }
+        for filter in &self.filters {
+            params.filter("", &filter.0, showing);
+        }
+        for nested in &self.nested {
+            nested.write(&mut params, showing);
+        }
+        if !self.keys.is_empty() {
+            params.push("order", order::list(&self.keys));
+        }
+        if let Some(limit) = self.limit {
+            params.push("limit", limit.to_string());
+        }
+        if let Some(offset) = self.offset {
+            params.push("offset", offset.to_string());
+        }
+        params
+    }
+}

@@ -1,0 +1,108 @@
+//! What a bulk write did: an outcome for every row, whatever happened.
+
+use std::ops::AddAssign;
+
+use crate::error::Error;
+
+/// What became of the rows of a bulk write.
+///
+/// Every row given is in exactly one place: in a [`Chunk`] that was written, in
+/// [`failed`](Self::failed), in [`superseded`](Self::superseded), or in
+/// [`pending`](Self::pending).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct WriteReport {
+    /// How many rows were given.
+    pub rows: u64,
+    /// How many rows the database inserted or changed, by its own count. Smaller than the rows sent
+    /// where duplicates were ignored or row-level security hid rows.
+    pub affected: u64,
+    /// How many requests were answered, failed ones and splits among them; repeated attempts of
+    /// one request count once.
+    pub requests: u32,
+    /// The requests that were written, in the order in which they finished.
+    pub chunks: Vec<Chunk>,
+    /// The rows that the database refused, each with its reason, by index.
+    pub failed: Vec<RowFailure>,
+    /// The rows (by index) that were not sent because a later row has the same conflict key: see
+    /// [`Write::dedupe`](crate::Write::dedupe).
+    pub superseded: Vec<usize>,
+    /// The rows (by index) that were not written because the write stopped early; empty when the
+    /// call returned `Ok`. Where [`outcome_unknown`](Self::outcome_unknown) is set, some of these
+    /// may have been.
+    pub pending: Vec<usize>,
+    /// Whether the connection broke while rows in [`pending`](Self::pending) were being written.
+    pub outcome_unknown: bool,
+}
+
+/// One request of a bulk write that was written.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Chunk {
+    /// The rows in it: indexes into the slice that was given.
+    pub rows: Vec<usize>,
+    /// How many of them the database inserted or changed.
+    pub affected: u64,
+}
+
+/// A row that the database refused.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RowFailure {
+    /// The row's index in the slice that was given.
+    pub index: usize,
+    /// Why it was refused.
+    pub error: Error,
+}
+
+/// The rows that came back from a write, and what the write did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Written<V> {
+    /// The written rows as the database has them, in the order of the rows given, as far as the
+    /// rows came back in order within a request.
+    pub rows: Vec<V>,
+    /// What became of every row given.
+    pub report: WriteReport,
+}
+
+impl WriteReport {
+    /// Whether every row given was accepted.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.pending.is_empty()
+    }
+
+    /// Returns how many rows were in requests that were written, affected or not.
+    pub fn written(&self) -> u64 {
+        self.chunks
+            .iter()
+            .map(|chunk| chunk.rows.len() as u64)
+            .sum()
+    }
+
+    /// Returns the report, or the first refused row's error where a row was refused.
+    ///
+    /// # Errors
+    ///
+    /// The error of the first row in [`failed`](Self::failed), with this report inside.
+    pub fn into_result(self) -> Result<Self, Error> {
+        match self.failed.first() {
+            None => Ok(self),
+            Some(failure) => Err(failure.error.clone().with_report(self)),
+        }
+    }
+}
+
+/// Adds the outcome of another write; its row indexes are kept as they are.
+impl AddAssign for WriteReport {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.affected += other.affected;
+        self.requests += other.requests;
+        self.chunks.extend(other.chunks);
+        self.failed.extend(other.failed);
+        self.superseded.extend(other.superseded);
+        self.pending.extend(other.pending);
+        self.outcome_unknown |= other.outcome_unknown;
+    }
+}

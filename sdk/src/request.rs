@@ -1,0 +1,297 @@
+//! A call as an `http::Request`, before a client adds its address and its key.
+
+mod prefer;
+mod shape;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use crate::error::{Error, scrub};
+use crate::filter::Params;
+use crate::quote;
+
+pub use prefer::{Count, Handling};
+pub(crate) use prefer::{Missing, Prefer, Resolution, Returning};
+
+/// One request of PostgREST, whole but for the address and the key: those are the client's.
+///
+/// Every builder makes one with its `call` method; sending it is another layer
+/// ([`Execute`](crate::Execute)). The URI is relative (`/posts?id=eq.1`).
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The request; its URI is relative to PostgREST's root.
+    pub request: http::Request<Bytes>,
+    /// Whether it may be sent again when the outcome of the first time is unknown.
+    pub safety: Safety,
+    /// The same URI without the values marked secret, where it holds any.
+    pub(crate) masked: Option<http::Uri>,
+    /// The values marked secret, to be kept out of errors.
+    pub(crate) secrets: Vec<String>,
+}
+
+impl Call {
+    /// The request's method and shape, such as `GET /posts?url=eq.…`: values are left out.
+    pub fn shape(&self) -> String {
+        shape::shape(self.request.method(), self.request.uri())
+    }
+
+    /// The request's URI without the values marked [`Secret`](crate::Secret).
+    pub fn masked_uri(&self) -> &http::Uri {
+        self.masked.as_ref().unwrap_or_else(|| self.request.uri())
+    }
+
+    /// Says in an error which call failed after how many repetitions, and takes the values marked
+    /// [`Secret`](crate::Secret) out of it.
+    #[must_use]
+    pub fn failed(&self, error: Error, retries: u32) -> Error {
+        scrub(
+            error.with_request(self.shape()).with_retries(retries),
+            &self.secrets,
+        )
+    }
+}
+
+/// What sending a request a second time could do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Safety {
+    /// It changes nothing.
+    Read,
+    /// It changes something, and a second time changes nothing more.
+    Idempotent,
+    /// A second time may change something again.
+    Write,
+}
+
+/// What the answer's body should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// An array of rows, or a function's value.
+    #[default]
+    Json,
+    /// An array of rows whose null columns are left out.
+    JsonWithoutNulls,
+    /// One row as an object; another number of rows is an error, and a write is rolled back.
+    Object,
+    /// Comma-separated values.
+    Csv,
+    /// A `FeatureCollection`.
+    GeoJson,
+    /// The plan, with its options.
+    Plan(PlanFormat),
+}
+
+/// How the plan of a query is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlanFormat {
+    pub(crate) json: bool,
+    pub(crate) analyze: bool,
+}
+
+/// The parts of a request that are the same for every kind of call.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) method: Method,
+    /// `posts`, or `rpc/name`: segments, not yet encoded.
+    pub(crate) path: Vec<String>,
+    pub(crate) params: Params,
+    /// The parameters with secrets masked, where there are any.
+    pub(crate) masked: Option<Params>,
+    pub(crate) secrets: Vec<String>,
+    pub(crate) schema: Option<String>,
+    pub(crate) format: Format,
+    pub(crate) prefer: Prefer,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) safety: Safety,
+}
+
+impl Draft {
+    pub(crate) fn new(method: Method, path: Vec<String>, safety: Safety) -> Self {
+        Self {
+            method,
+            path,
+            params: Params::default(),
+            masked: None,
+            secrets: Vec::new(),
+            schema: None,
+            format: Format::Json,
+            prefer: Prefer::default(),
+            body: None,
+            safety,
+        }
+    }
+
+    /// Adds a parameter that holds no secret.
+    pub(crate) fn push_param(&mut self, name: &str, value: &str) {
+        if let Some(masked) = &mut self.masked {
+            masked.push(name, value);
+        }
+        self.params.push(name, value);
+    }
+
+    /// Makes the request.
+    pub(crate) fn build(self) -> Result<Call, Error> {
+        let path = self.encoded_path()?;
+        let uri = uri(&path, &self.params)?;
+        let masked = self
+            .masked
+            .as_ref()
+            .map(|params| self::uri(&path, params))
+            .transpose()?;
+        let headers = self.headers()?;
+        let mut request = http::Request::new(self.body.unwrap_or_default());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(Call {
+            request,
+            safety: self.safety,
+            masked,
+            secrets: self.secrets,
+        })
+    }
+
+    fn encoded_path(&self) -> Result<String, Error> {
+        let mut out = String::new();
+        for segment in &self.path {
+            if matches!(segment.as_str(), "" | "." | "..") || segment.contains('\0') {
+                return Err(Error::invalid(format!(
+                    "`{}` cannot name a table or a function",
+                    segment.escape_debug()
+                )));
+            }
+            out.extend(["/".into(), quote::segment(segment)]);
+        }
+        Ok(out)
+    }
+
+    fn headers(&self) -> Result<HeaderMap, Error> {
+        let mut headers = HeaderMap::with_capacity(6);
+        headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static(self.format.media_type()),
+        );
+        if self.body.is_some() {
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
+        }
+        if let Some(schema) = &self.schema {
+            headers.insert(
+                profile_header(&self.method),
+                header_value("schema", schema)?,
+            );
+        }
+        if let Some(prefer) = self.prefer.to_value() {
+            headers.insert("prefer", header_value("preference", &prefer)?);
+        }
+        Ok(headers)
+    }
+}
+
+impl Format {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::JsonWithoutNulls => "application/vnd.pgrst.array+json;nulls=stripped",
+            Self::Object => "application/vnd.pgrst.object+json",
+            Self::Csv => "text/csv",
+            Self::GeoJson => "application/geo+json",
+            Self::Plan(PlanFormat {
+                json: true,
+                analyze: false,
+            }) => "application/vnd.pgrst.plan+json",
+            Self::Plan(PlanFormat {
+                json: true,
+                analyze: true,
+            }) => "application/vnd.pgrst.plan+json; options=analyze",
+            Self::Plan(PlanFormat {
+                json: false,
+                analyze: false,
+            }) => "application/vnd.pgrst.plan+text",
+            Self::Plan(PlanFormat {
+                json: false,
+                analyze: true,
+            }) => "application/vnd.pgrst.plan+text; options=analyze",
+        }
+    }
+}
+
+/// The header that names a schema: one for reading, one for the methods with a body.
+fn profile_header(method: &Method) -> HeaderName {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        HeaderName::from_static("accept-profile")
+    } else {
+        HeaderName::from_static("content-profile")
+    }
+}
+
+fn header_value(what: &str, text: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(text).map_err(|error| {
+        Error::invalid(format!(
+            "the {what} `{}` cannot stand in a header",
+            text.escape_debug()
+        ))
+        .with_source(error)
+    })
+}
+
+fn uri(path: &str, params: &Params) -> Result<http::Uri, Error> {
+    let query = params.encode();
+    let text = if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    };
+    let bytes = text.len();
+    http::Uri::from_maybe_shared(Bytes::from(text)).map_err(|error| {
+        let message = format!(
+            "a URL of {bytes} bytes cannot be sent; pass long lists to `filter_in`, which splits them"
+        );
+        Error::invalid(message).with_source(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(path: &[&str]) -> Draft {
+        let path = path.iter().map(ToString::to_string).collect();
+        Draft::new(Method::GET, path, Safety::Read)
+    }
+
+    #[test]
+    fn a_name_is_one_segment_of_the_path() {
+        let call = draft(&["odd/table?"]).build().unwrap();
+        assert_eq!(call.request.uri(), "/odd%2Ftable%3F");
+        for name in ["", ".", "..", "a\0"] {
+            assert!(draft(&[name]).build().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_schema_goes_into_the_header_of_the_method() {
+        let mut read = draft(&["t"]);
+        read.schema = Some("private".to_owned());
+        let write = Draft {
+            method: Method::PATCH,
+            ..read.clone()
+        };
+        assert_eq!(
+            read.build().unwrap().request.headers()["accept-profile"],
+            "private"
+        );
+        assert_eq!(
+            write.build().unwrap().request.headers()["content-profile"],
+            "private"
+        );
+    }
+
+    #[test]
+    fn a_schema_that_breaks_the_header_is_refused() {
+        let mut read = draft(&["t"]);
+        read.schema = Some("a\r\nb: c".to_owned());
+        assert!(read.build().is_err());
+    }
+}

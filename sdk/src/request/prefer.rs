@@ -1,0 +1,113 @@
+//! The `Prefer` header.
+
+/// How the number of all matching rows is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// By counting: right, and as slow as the filter on a large table.
+    Exact,
+    /// By the planner's guess, which can be far off.
+    Planned,
+    /// By counting up to the server's limit of rows, and by the planner's guess above it.
+    Estimated,
+}
+
+/// What happens to a preference that PostgREST does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handling {
+    /// The request is refused (PGRST122).
+    Strict,
+    /// It is ignored.
+    Lenient,
+}
+
+/// What a write gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Returning {
+    Minimal,
+    Representation,
+}
+
+/// What an upsert does with a row that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    Merge,
+    Ignore,
+}
+
+/// What a listed column gets in a row that lacks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Default,
+}
+
+/// Preferences of a request. The first value of each would win, so each is said once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prefer {
+    pub(crate) returning: Option<Returning>,
+    pub(crate) resolution: Option<Resolution>,
+    pub(crate) missing: Option<Missing>,
+    pub(crate) count: Option<Count>,
+    pub(crate) handling: Option<Handling>,
+    pub(crate) rollback: bool,
+    pub(crate) max_affected: Option<u64>,
+    pub(crate) timezone: Option<String>,
+}
+
+impl Prefer {
+    /// The header's value; `None` where nothing is preferred.
+    pub(crate) fn to_value(&self) -> Option<String> {
+        let mut parts: Vec<String> = Vec::new();
+        let mut push = |text: &str| parts.push(text.to_owned());
+        match self.returning {
+            Some(Returning::Minimal) => push("return=minimal"),
+            Some(Returning::Representation) => push("return=representation"),
+            None => {}
+        }
+        match self.resolution {
+            Some(Resolution::Merge) => push("resolution=merge-duplicates"),
+            Some(Resolution::Ignore) => push("resolution=ignore-duplicates"),
+            None => {}
+        }
+        if self.missing == Some(Missing::Default) {
+            push("missing=default");
+        }
+        match self.count {
+            Some(Count::Exact) => push("count=exact"),
+            Some(Count::Planned) => push("count=planned"),
+            Some(Count::Estimated) => push("count=estimated"),
+            None => {}
+        }
+        // A limit of affected rows is obeyed under strict handling only.
+        match (self.handling, self.max_affected) {
+            (_, Some(_)) | (Some(Handling::Strict), None) => push("handling=strict"),
+            (Some(Handling::Lenient), None) => push("handling=lenient"),
+            (None, None) => {}
+        }
+        if let Some(rows) = self.max_affected {
+            push(&format!("max-affected={rows}"));
+        }
+        if self.rollback {
+            push("tx=rollback");
+        }
+        if let Some(timezone) = &self.timezone {
+            push(&format!("timezone={timezone}"));
+        }
+        (!parts.is_empty()).then(|| parts.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_affected_rows_brings_strict_handling() {
+        let prefer = Prefer {
+            handling: Some(Handling::Lenient),
+            max_affected: Some(2),
+            ..Prefer::default()
+        };
+        assert_eq!(prefer.to_value().unwrap(), "handling=strict,max-affected=2");
+        assert_eq!(Prefer::default().to_value(), None);
+    }
+}

@@ -1,0 +1,239 @@
+//! Reading an answer.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorKind};
+
+/// A successful answer, read whole.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status, in the 200s.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, decompressed.
+    pub body: Bytes,
+}
+
+/// Rows with what the answer tells about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page<V> {
+    /// The rows. There may be fewer than asked for: the server caps what it returns and does not
+    /// say so. Only an empty page is the end.
+    pub rows: Vec<V>,
+    /// The position of the first row among all that match, where the server said it.
+    pub first: Option<u64>,
+    /// How many rows match in all, where a count was asked for.
+    pub total: Option<u64>,
+}
+
+impl<V> Page<V> {
+    pub(crate) fn new(rows: Vec<V>, range: Option<ContentRange>) -> Self {
+        let first = range.and_then(|range| range.rows).map(|(first, _)| first);
+        Self {
+            rows,
+            first,
+            total: range.and_then(|range| range.total),
+        }
+    }
+}
+
+/// The `Content-Range` header: `0-24/573`, `0-24/*`, `*/0` or `*/*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ContentRange {
+    pub(crate) rows: Option<(u64, u64)>,
+    pub(crate) total: Option<u64>,
+}
+
+impl ContentRange {
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        Self::parse(headers.get(header::CONTENT_RANGE)?.to_str().ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (rows, total) = text.split_once('/')?;
+        let rows = if rows == "*" {
+            None
+        } else {
+            let (first, last) = rows.split_once('-')?;
+            Some((first.parse().ok()?, last.parse().ok()?))
+        };
+        let total = if total == "*" {
+            None
+        } else {
+            Some(total.parse().ok()?)
+        };
+        Some(Self { rows, total })
+    }
+}
+
+impl Answer {
+    /// Reads an answer: a success as it is, anything else as an error.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] made of the answer where its status is not in the 200s.
+    pub fn read(response: http::Response<Bytes>) -> Result<Self, Error> {
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            Ok(Self {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+            })
+        } else {
+            Err(crate::error::api_error(parts.status, &parts.headers, &body))
+        }
+    }
+
+    pub(crate) fn range(&self) -> Option<ContentRange> {
+        ContentRange::of(&self.headers)
+    }
+
+    /// The count of all rows, or of the rows that a write affected.
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.range().and_then(|range| range.total)
+    }
+
+    /// Whether the server says that it obeyed a preference.
+    pub(crate) fn has_applied(&self, preference: &str) -> bool {
+        let applied = self
+            .headers
+            .get("preference-applied")
+            .and_then(|value| value.to_str().ok());
+        applied.is_some_and(|applied| applied.split(',').any(|part| part.trim() == preference))
+    }
+
+    /// Reads the body as JSON; an empty one as `null`.
+    pub(crate) fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
+        serde_json::from_slice(self.body_or_null()).map_err(|error| self.undecodable(error))
+    }
+
+    /// Reads a function's value. A function that returns a composite type answers a row of nulls
+    /// where it found none: that is read as null where it is nothing else.
+    pub(crate) fn value<D: DeserializeOwned>(&self) -> Result<D, Error> {
+        let body = self.body_or_null();
+        serde_json::from_slice(body).or_else(|error| {
+            if is_row_of_nulls(body)
+                && let Ok(value) = serde_json::from_slice(b"null")
+            {
+                return Ok(value);
+            }
+            Err(self.undecodable(error))
+        })
+    }
+
+    pub(crate) fn text(&self) -> Result<String, Error> {
+        String::from_utf8(self.body.to_vec()).map_err(|error| {
+            Error::new(ErrorKind::Decode, "the answer is not UTF-8 text")
+                .with_status(self.status)
+                .with_body(&self.body)
+                .with_source(error)
+        })
+    }
+
+    pub(crate) fn page<V: DeserializeOwned>(&self) -> Result<Page<V>, Error> {
+        Ok(Page::new(self.json()?, self.range()))
+    }
+
+    fn body_or_null(&self) -> &[u8] {
+        if self.body.is_empty() {
+            b"null"
+        } else {
+            &self.body
+        }
+    }
+
+    fn undecodable(&self, error: serde_json::Error) -> Error {
+        let message = format!("the answer is not what the caller's type expects: {error}");
+        Error::new(ErrorKind::Decode, message)
+            .with_status(self.status)
+            .with_body(&self.body)
+            .with_source(error)
+    }
+}
+
+fn is_row_of_nulls(body: &[u8]) -> bool {
+    let members: Result<std::collections::BTreeMap<String, Option<serde::de::IgnoredAny>>, _> =
+        serde_json::from_slice(body);
+    members.is_ok_and(|members| !members.is_empty() && members.values().all(Option::is_none))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(body: &'static str) -> Answer {
+        Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn a_content_range_is_read_in_all_its_forms() {
+        let parse = |text| ContentRange::parse(text).unwrap();
+        assert_eq!(
+            parse("0-24/573"),
+            ContentRange {
+                rows: Some((0, 24)),
+                total: Some(573)
+            }
+        );
+        assert_eq!(
+            parse("0-24/*"),
+            ContentRange {
+                rows: Some((0, 24)),
+                total: None
+            }
+        );
+        assert_eq!(
+            parse("*/0"),
+            ContentRange {
+                rows: None,
+                total: Some(0)
+            }
+        );
+        assert_eq!(
+            parse("*/*"),
+            ContentRange {
+                rows: None,
+                total: None
+            }
+        );
+        assert_eq!(ContentRange::parse("items 0-1"), None);
+    }
+
+    #[test]
+    fn an_empty_body_is_null() {
+        answer("").value::<()>().unwrap();
+        assert_eq!(answer("").value::<Option<i32>>().unwrap(), None);
+    }
+
+    #[test]
+    fn a_row_of_nulls_is_no_row_where_a_row_needs_values() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Row {
+            id: i64,
+        }
+        let read = |body| answer(body).value::<Option<Row>>();
+        assert_eq!(read(r#"{"id":null,"body":null}"#).unwrap(), None);
+        assert_eq!(
+            read(r#"{"id":1,"body":null}"#).unwrap(),
+            Some(Row { id: 1 })
+        );
+        assert!(read(r#"{"id":"x"}"#).is_err());
+        assert!(read("{}").is_err());
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_read_is_kept() {
+        let error = answer("{\"id\":1}").json::<Vec<i64>>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        assert_eq!(error.body().unwrap(), "{\"id\":1}");
+    }
+}

@@ -1,0 +1,280 @@
+//! A column: a name that knows its row and its value.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::quote;
+use crate::value::{Range, Value};
+
+/// The table and the value of a column that has no type: see [`col`].
+#[derive(Clone, Copy, Debug)]
+pub enum Any {}
+
+/// Marks a column that is never null.
+#[derive(Clone, Copy, Debug)]
+pub enum NotNull {}
+
+/// Marks a column that can be null.
+#[derive(Clone, Copy, Debug)]
+pub enum Nullable {}
+
+/// A column of the table `T` that holds `V`; `N` says whether it can be null.
+///
+/// The derive of [`Table`](derive@crate::Table) makes a constant of this type for each field. A
+/// column of a JSON document goes on as a path:
+///
+/// ```
+/// use sluice_sdk::{Table, serde_json};
+///
+/// #[derive(Table)]
+/// #[table(name = "posts")]
+/// struct Post {
+///     #[table(primary_key)]
+///     id: i64,
+///     meta: serde_json::Value,
+/// }
+///
+/// let filter = Post::META.key("deep").text("k.ey").eq("1");
+/// assert_eq!(filter.to_string(), r#"meta->deep->>"k.ey"=eq.1"#);
+/// ```
+pub struct Column<T, V, N = NotNull> {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) path: Vec<Step>,
+    marker: Marker<T, V, N>,
+}
+
+type Marker<T, V, N> = PhantomData<fn() -> (T, V, N)>;
+
+/// One step of a path into a JSON document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Key(Cow<'static, str>),
+    Index(i64),
+    TextKey(Cow<'static, str>),
+    TextIndex(i64),
+}
+
+/// A column by its name alone: of any table, of any type.
+///
+/// ```
+/// use sluice_sdk::col;
+///
+/// let filter = col("status").eq("open").or(col("views").gt(10));
+/// assert_eq!(filter.to_string(), r#"or=(status.eq."open",views.gt.10)"#);
+/// ```
+pub fn col(name: impl Into<Cow<'static, str>>) -> Column<Any, Any, Nullable> {
+    Column {
+        name: name.into(),
+        path: Vec::new(),
+        marker: PhantomData,
+    }
+}
+
+impl<T, V, N> Column<T, V, N> {
+    /// Names a column; the derive calls this.
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            path: Vec::new(),
+            marker: PhantomData,
+        }
+    }
+
+    /// Returns the column's name, without the path into it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Says that this column holds `W`: for a type that is not its own in Rust (an enum kept as
+    /// text, a computed column), or for a document's member that is known to be a number.
+    pub fn typed<W>(self) -> Column<T, W, N> {
+        Column {
+            name: self.name,
+            path: self.path,
+            marker: PhantomData,
+        }
+    }
+
+    /// The same column with the types left behind.
+    pub(crate) fn retyped<W, M>(self) -> Column<T, W, M> {
+        Column {
+            name: self.name,
+            path: self.path,
+            marker: PhantomData,
+        }
+    }
+
+    fn step(mut self, step: Step) -> Column<T, V, Nullable> {
+        self.path.push(step);
+        Column {
+            name: self.name,
+            path: self.path,
+            marker: PhantomData,
+        }
+    }
+
+    /// The column and its path as the grammar writes them, where no reserved name can stand.
+    pub(crate) fn target(self) -> Target {
+        Target {
+            name: self.name,
+            path: self.path,
+        }
+    }
+}
+
+/// Paths into a document, with `->` and `->>`.
+impl<T, V: JsonLike, N> Column<T, V, N> {
+    /// The member `key` as JSON (`->`). What it does not hold is null.
+    pub fn key(self, key: impl Into<Cow<'static, str>>) -> Column<T, V, Nullable> {
+        self.step(Step::Key(key.into()))
+    }
+
+    /// The element at `index` as JSON (`->`); negative counts from the end.
+    pub fn index(self, index: i64) -> Column<T, V, Nullable> {
+        self.step(Step::Index(index))
+    }
+
+    /// The member `key` as text (`->>`).
+    pub fn text(self, key: impl Into<Cow<'static, str>>) -> Column<T, String, Nullable> {
+        self.step(Step::TextKey(key.into())).typed()
+    }
+
+    /// The element at `index` as text (`->>`); negative counts from the end.
+    pub fn text_at(self, index: i64) -> Column<T, String, Nullable> {
+        self.step(Step::TextIndex(index)).typed()
+    }
+}
+
+impl<T, V, N> Clone for Column<T, V, N> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            path: self.path.clone(),
+            marker: PhantomData,
+        }
+    }
+}
+
+impl<T, V, N> fmt::Debug for Column<T, V, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Column({})", self.clone().target())
+    }
+}
+
+/// A column with its path, with the types left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) path: Vec<Step>,
+}
+
+impl Target {
+    /// Writes it as a parameter's name, where PostgREST's own names must be quoted.
+    pub(crate) fn write_leading(&self, out: &mut String) {
+        quote::leading_identifier(&self.name, out);
+        self.write_path(out);
+    }
+
+    /// Writes it anywhere else.
+    pub(crate) fn write(&self, out: &mut String) {
+        quote::identifier(&self.name, out);
+        self.write_path(out);
+    }
+
+    /// The name under which PostgREST returns it: the last key of the path, else the column's name.
+    pub(crate) fn result_name(&self) -> &str {
+        let key = self.path.iter().rev().find_map(|step| match step {
+            Step::Key(key) | Step::TextKey(key) => Some(key),
+            Step::Index(_) | Step::TextIndex(_) => None,
+        });
+        key.unwrap_or(&self.name)
+    }
+
+    fn write_path(&self, out: &mut String) {
+        for step in &self.path {
+            let (arrow, key, index) = match step {
+                Step::Key(key) => ("->", Some(key), 0),
+                Step::TextKey(key) => ("->>", Some(key), 0),
+                Step::Index(index) => ("->", None, *index),
+                Step::TextIndex(index) => ("->>", None, *index),
+            };
+            out.push_str(arrow);
+            match key {
+                Some(key) => quote::json_key(key, out),
+                None => out.push_str(&index.to_string()),
+            }
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.write(&mut text);
+        f.write_str(&text)
+    }
+}
+
+/// A column's marker that allows `is_null`.
+#[diagnostic::on_unimplemented(
+    message = "this column of `{T}` is never null, so testing it for null says nothing",
+    label = "holds `{V}`, not `Option<{V}>`",
+    note = "declare the field as `Option<{V}>` if the database allows null there"
+)]
+pub trait CanBeNull<T, V> {}
+
+impl<T, V> CanBeNull<T, V> for Nullable {}
+
+/// A column's value that `like` and regular expressions apply to.
+#[diagnostic::on_unimplemented(
+    message = "a column of `{T}` that holds `{Self}` is not text: patterns apply to text only",
+    label = "not a text column"
+)]
+pub trait TextLike<T> {}
+
+impl<T> TextLike<T> for String {}
+impl<T> TextLike<T> for Any {}
+
+/// A column's value that a full-text search applies to: text, a `tsvector`, JSON.
+#[diagnostic::on_unimplemented(
+    message = "a column of `{T}` that holds `{Self}` cannot be searched: full-text search applies to text, tsvector and JSON",
+    label = "not a searchable column"
+)]
+pub trait Searchable<T> {}
+
+impl<T> Searchable<T> for String {}
+impl<T> Searchable<T> for Any {}
+impl<T> Searchable<T> for serde_json::Value {}
+
+/// A column's value that `contains` and `contained_by` apply to: an array, a range, JSON.
+#[diagnostic::on_unimplemented(
+    message = "a column of `{T}` that holds `{Self}` has no elements: `contains` and `overlaps` apply to arrays, ranges and JSON",
+    label = "not an array, a range or JSON"
+)]
+pub trait ArrayLike<T> {}
+
+impl<T, E> ArrayLike<T> for Vec<E> {}
+impl<T, V: Value> ArrayLike<T> for Range<V> {}
+impl<T> ArrayLike<T> for serde_json::Value {}
+impl<T> ArrayLike<T> for Any {}
+
+/// A column's value that the range operators apply to.
+#[diagnostic::on_unimplemented(
+    message = "a column of `{T}` that holds `{Self}` is not a range",
+    label = "not a range column"
+)]
+pub trait RangeLike<T> {}
+
+impl<T, V: Value> RangeLike<T> for Range<V> {}
+impl<T> RangeLike<T> for Any {}
+
+/// A column's value that has a path into it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not JSON: only a JSON column has a path into it",
+    note = "say that it is with `.typed::<serde_json::Value>()`"
+)]
+pub trait JsonLike {}
+
+impl JsonLike for serde_json::Value {}
+impl JsonLike for Any {}

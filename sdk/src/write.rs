@@ -1,0 +1,368 @@
+//! Writing many rows: inserts and upserts.
+
+mod drive;
+mod keys;
+mod plan;
+mod verdict;
+
+use std::borrow::Cow;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::execute::{Context, Execute, Settings};
+use crate::query::{Place, Query};
+use crate::report::{WriteReport, Written};
+use crate::request::{Call, Handling, Prefer, Resolution};
+use crate::schema::Column;
+use crate::select::{Select, Selection};
+
+use plan::Plan;
+
+/// The keys that a value serializes, which must be an object.
+pub(crate) fn keys_of<R: Serialize + ?Sized>(
+    value: &R,
+) -> Result<Vec<Cow<'static, str>>, keys::NotAnObject> {
+    let mut found = Vec::new();
+    keys::collect(value, &mut found).map(|()| found)
+}
+
+/// An insert or an upsert of any number of rows: awaiting it gives a [`WriteReport`].
+///
+/// Rows are anything that serializes as an object; keys that a row leaves out are not written, so
+/// its columns keep their defaults (or, in an upsert, their stored values). Rows with the same keys
+/// go together into requests of at most [`Settings::chunk_rows`] rows and
+/// [`Settings::chunk_bytes`] bytes, a few at once.
+///
+/// A request that is too large or runs too long is halved. A request that the database refuses
+/// for its data is halved too, down to the rows at fault: those are reported in
+/// [`WriteReport::failed`], and every other row is written. A failure that is not the rows' own (no
+/// connection, no permission, no such table) ends the write: the error's
+/// [`write_report`](Error::write_report) says what had been written by then.
+///
+/// ```no_run
+/// # use sluice_sdk::{Client, Error, Table, serde::Serialize};
+/// # #[derive(Table, Serialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+/// # struct Post { neighborhood_id: i64, hash: String, text: String }
+/// # async fn run(db: Client, posts: Vec<Post>) -> Result<(), Error> {
+/// let report = db
+///     .from::<Post>()
+///     .upsert(&posts)
+///     .on_conflict((Post::NEIGHBORHOOD_ID, Post::HASH))
+///     .ignore_duplicates()
+///     .await?;
+/// for failure in &report.failed {
+///     eprintln!("row {}: {}", failure.index, failure.error);
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// PostgREST reference: "Insert", "Bulk Insert", "Upsert", "Preferences".
+#[must_use = "a write does nothing until it is awaited"]
+pub struct Write<'a, T, R, K, C> {
+    context: C,
+    job: Job<'a, R>,
+    marker: PhantomData<fn() -> (T, K)>,
+}
+
+/// Marks a [`Write`] that inserts.
+#[derive(Clone, Copy, Debug)]
+pub enum Inserting {}
+
+/// Marks a [`Write`] that upserts.
+#[derive(Clone, Copy, Debug)]
+pub enum Upserting {}
+
+/// A [`Write`] that gives the written rows back: awaiting it gives [`Written`].
+#[must_use = "a write does nothing until it is awaited"]
+pub struct WriteReturning<'a, T, R, V, C> {
+    context: C,
+    job: Job<'a, R>,
+    marker: PhantomData<fn() -> (T, V)>,
+}
+
+/// Everything about a write but where it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Job<'a, R> {
+    rows: &'a [R],
+    place: Place,
+    upsert: bool,
+    resolution: Resolution,
+    conflict: Vec<String>,
+    dedupe: bool,
+    one_request: bool,
+    max_failures: usize,
+    chunk_rows: usize,
+    chunk_bytes: usize,
+    concurrency: usize,
+    schema: Option<String>,
+    prefer: Prefer,
+    returning: Back,
+}
+
+/// What of the written rows comes back.
+#[derive(Clone, Debug)]
+enum Back {
+    Nothing,
+    All,
+    Columns(Selection),
+}
+
+/// Columns as one, or as a tuple: `(Post::NEIGHBORHOOD_ID, Post::HASH)`.
+pub trait IntoColumns<T> {
+    /// The columns' names.
+    #[doc(hidden)]
+    fn names(self) -> Vec<String>;
+}
+
+impl<'a, R> Job<'a, R> {
+    fn new(rows: &'a [R], place: Place, upsert: bool, settings: &Settings) -> Self {
+        const MAX_FAILURES: usize = 1_000;
+        Self {
+            rows,
+            place,
+            upsert,
+            resolution: Resolution::Merge,
+            conflict: Vec::new(),
+            dedupe: false,
+            one_request: false,
+            max_failures: MAX_FAILURES,
+            chunk_rows: settings.chunk_rows.max(1),
+            chunk_bytes: settings.chunk_bytes,
+            concurrency: settings.concurrency.max(1),
+            schema: settings.schema.clone(),
+            prefer: Prefer::default(),
+            returning: Back::Nothing,
+        }
+    }
+}
+
+impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
+    pub(crate) fn new(context: C, place: Place, rows: &'a [R], upsert: bool) -> Self {
+        let job = Job::new(rows, place, upsert, context.settings());
+        Self {
+            context,
+            job,
+            marker: PhantomData,
+        }
+    }
+
+    /// Puts at most this many rows into a request (500 by default).
+    pub fn chunk_rows(mut self, rows: usize) -> Self {
+        self.job.chunk_rows = rows.max(1);
+        self
+    }
+
+    /// Puts at most this many bytes into a request (1 MiB by default); a longer row goes alone.
+    pub fn chunk_bytes(mut self, bytes: usize) -> Self {
+        self.job.chunk_bytes = bytes;
+        self
+    }
+
+    /// Sends this many requests at once (4 by default).
+    pub fn concurrency(mut self, requests: usize) -> Self {
+        self.job.concurrency = requests.max(1);
+        self
+    }
+
+    /// Gives up when this many rows have been refused (1,000 by default): finding each costs
+    /// requests.
+    pub fn max_failures(mut self, rows: usize) -> Self {
+        self.job.max_failures = rows;
+        self
+    }
+
+    /// Writes all rows in one request, and so in one transaction: if one is refused, none is
+    /// written and the call fails. An insert may mix rows with different keys (missing ones get their
+    /// defaults); an upsert may not, since missing keys would overwrite stored values.
+    pub fn all_or_nothing(mut self) -> Self {
+        self.job.one_request = true;
+        self
+    }
+
+    /// Runs the write and rolls it back (`tx=rollback`). The server must allow it
+    /// (`db-tx-end = commit-allow-override`); where it does not, the call fails and says that the
+    /// rows *were* written, so try it on a server that does.
+    pub fn dry_run(mut self) -> Self {
+        self.job.prefer.rollback = true;
+        self
+    }
+
+    /// Says what happens to preferences that the server does not know.
+    pub fn handling(mut self, handling: Handling) -> Self {
+        self.job.prefer.handling = Some(handling);
+        self
+    }
+
+    /// Gives the written rows back as `V`. Rows that an upsert ignored do not come back.
+    pub fn returning<V: Select<From = T>>(self) -> WriteReturning<'a, T, R, V, C> {
+        self.giving_back(Back::Columns(V::selection()))
+    }
+
+    /// Gives the written rows back with all columns, each read into `V`.
+    pub fn returning_rows<V>(self) -> WriteReturning<'a, T, R, V, C> {
+        self.giving_back(Back::All)
+    }
+
+    fn giving_back<V>(self, returning: Back) -> WriteReturning<'a, T, R, V, C> {
+        let job = Job {
+            returning,
+            ..self.job
+        };
+        WriteReturning {
+            context: self.context,
+            job,
+            marker: PhantomData,
+        }
+    }
+
+    /// The requests that are made if nothing fails, for those who send them themselves.
+    ///
+    /// # Errors
+    ///
+    /// Where a row does not serialize as an object, or the write cannot be said.
+    pub fn calls(&self) -> Result<Vec<Call>, Error>
+    where
+        R: Serialize,
+    {
+        let mut plan = Plan::new(&self.job)?;
+        if let Some(failure) = plan.failed.pop() {
+            return Err(failure.error);
+        }
+        let mut calls = Vec::new();
+        while let Some(piece) = plan.next(self.job.chunk_rows) {
+            calls.push(self.job.call(&plan, &piece)?);
+        }
+        Ok(calls)
+    }
+}
+
+impl<T, R, C: Context> Write<'_, T, R, Upserting, C> {
+    /// The columns whose unique constraint tells that a row is there; the primary key by default.
+    pub fn on_conflict(mut self, columns: impl IntoColumns<T>) -> Self {
+        self.job.conflict = columns.names();
+        self
+    }
+
+    /// Leaves rows that are there as they are, instead of overwriting the columns given.
+    pub fn ignore_duplicates(mut self) -> Self {
+        self.job.resolution = Resolution::Ignore;
+        self
+    }
+
+    /// Sends only the last of the rows with the same values in the columns of
+    /// [`on_conflict`](Self::on_conflict); the others are [`superseded`](WriteReport::superseded).
+    /// Without this, such rows are still all written, one request after another, but in no certain
+    /// order.
+    pub fn dedupe(mut self) -> Self {
+        self.job.dedupe = true;
+        self
+    }
+}
+
+impl<'a, T, R, K, C> IntoFuture for Write<'a, T, R, K, C>
+where
+    R: Serialize + Sync,
+    C: Execute,
+{
+    type Output = Result<WriteReport, Error>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self {
+            context,
+            job,
+            marker: _,
+        } = self;
+        Box::pin(async move {
+            drive::run(&context, &job)
+                .await
+                .map(|outcome| outcome.report)
+        })
+    }
+}
+
+impl<'a, T, R, V, C> IntoFuture for WriteReturning<'a, T, R, V, C>
+where
+    R: Serialize + Sync,
+    V: DeserializeOwned + Send + 'static,
+    C: Execute,
+{
+    type Output = Result<Written<V>, Error>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self {
+            context,
+            job,
+            marker: _,
+        } = self;
+        Box::pin(async move {
+            let outcome = drive::run(&context, &job).await?;
+            let report = outcome.report;
+            let mut rows = Vec::new();
+            for answer in outcome.answers {
+                // The rows are written: an answer that cannot be read must not hide that.
+                let page: Vec<V> = answer
+                    .json()
+                    .map_err(|error| error.with_report(report.clone()))?;
+                rows.extend(page);
+            }
+            Ok(Written { rows, report })
+        })
+    }
+}
+
+impl<R> Job<'_, R> {
+    /// The query part of each request: conflict columns and what comes back.
+    fn query(&self) -> Query {
+        let mut query = Query::new(self.place.clone());
+        if let Back::Columns(selection) = &self.returning {
+            query.selection = Some(selection.clone());
+        }
+        query.prefer = self.prefer.clone();
+        query
+    }
+}
+
+impl<T, R, K, C> std::fmt::Debug for Write<'_, T, R, K, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Write")
+            .field("place", &self.job.place)
+            .field("rows", &self.job.rows.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T, R, V, C> std::fmt::Debug for WriteReturning<'_, T, R, V, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteReturning")
+            .field("place", &self.job.place)
+            .field("rows", &self.job.rows.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T, V, N> IntoColumns<T> for Column<T, V, N> {
+    fn names(self) -> Vec<String> {
+        vec![self.name.into_owned()]
+    }
+}
+
+macro_rules! column_tuples {
+    ($(($($name:ident),+))+) => {$(
+        impl<T, $($name: IntoColumns<T>),+> IntoColumns<T> for ($($name,)+) {
+            fn names(self) -> Vec<String> {
+                #[expect(non_snake_case, reason = "the names of the types serve as those of the values")]
+                let ($($name,)+) = self;
+                [$($name.names()),+].concat()
+            }
+        }
+    )+};
+}
+
+column_tuples! { (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) }

@@ -1,0 +1,106 @@
+//! What a failed request of a bulk write says about its rows: a pure reading of the error.
+
+use crate::error::{Error, ErrorKind};
+use crate::request::Safety;
+
+/// What to do about a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Send it in two halves, because it is too large or too slow.
+    Shrink,
+    /// Send it in two halves, to find the rows at fault.
+    Bisect,
+    /// Report its only row as refused.
+    Refuse,
+    /// End the write: no row is at fault, and every request would fail.
+    Stop,
+}
+
+pub(super) fn verdict(error: &Error, rows: usize, safety: Safety) -> Verdict {
+    let too_large = error.is_statement_timeout()
+        || error.is_payload_too_large()
+        // A gateway that gives up does not say whether the rows were written.
+        || (safety != Safety::Write && is_gateway_giving_up(error));
+    match (too_large, error.is_data_error(), rows) {
+        (true, _, 2..) => Verdict::Shrink,
+        (_, true, 2..) => Verdict::Bisect,
+        (true, _, _) | (_, true, _) => Verdict::Refuse,
+        _ => Verdict::Stop,
+    }
+}
+
+/// Whether a failure leaves open whether the rows were written.
+pub(super) fn is_outcome_unknown(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Timeout)
+        || error.code() == Some("PGRST001")
+        || is_gateway_giving_up(error)
+}
+
+fn is_gateway_giving_up(error: &Error) -> bool {
+    error.kind() == ErrorKind::Gateway
+        && matches!(
+            error.status().map(|status| status.as_u16()),
+            Some(502 | 504)
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    fn error(kind: ErrorKind, status: u16, code: Option<&str>) -> Error {
+        let error = Error::new(kind, "x").with_status(StatusCode::from_u16(status).unwrap());
+        match code {
+            Some(code) => error.with_code(code),
+            None => error,
+        }
+    }
+
+    #[test]
+    fn the_verdict_follows_the_code_and_the_number_of_rows() {
+        use ErrorKind::{Api, Gateway};
+        use Verdict::{Bisect, Refuse, Shrink, Stop};
+        let cases = [
+            (
+                error(Api, 500, Some("57014")),
+                Safety::Write,
+                [Shrink, Refuse],
+            ),
+            (error(Gateway, 413, None), Safety::Write, [Shrink, Refuse]),
+            (
+                error(Gateway, 504, None),
+                Safety::Idempotent,
+                [Shrink, Refuse],
+            ),
+            (error(Gateway, 504, None), Safety::Write, [Stop, Stop]),
+            (
+                error(Api, 409, Some("23505")),
+                Safety::Write,
+                [Bisect, Refuse],
+            ),
+            (
+                error(Api, 400, Some("22P05")),
+                Safety::Write,
+                [Bisect, Refuse],
+            ),
+            (
+                error(Api, 500, Some("21000")),
+                Safety::Idempotent,
+                [Bisect, Refuse],
+            ),
+            (error(Api, 401, Some("42501")), Safety::Write, [Stop, Stop]),
+            (
+                error(Api, 404, Some("PGRST205")),
+                Safety::Write,
+                [Stop, Stop],
+            ),
+            (error(Gateway, 503, None), Safety::Idempotent, [Stop, Stop]),
+        ];
+        for (error, safety, expected) in cases {
+            let actual = [10, 1].map(|rows| verdict(&error, rows, safety));
+            assert_eq!(actual, expected, "{error:?} {safety:?}");
+        }
+    }
+}
