@@ -1,4 +1,5 @@
 //! The runner.
 
+pub mod engine;
 pub mod limiter;
 pub mod store;
