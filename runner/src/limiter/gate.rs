@@ -184,6 +184,14 @@ mod tests {
         gate.pass(Cost::of_tokens(600));
         assert_eq!(gate.opens(Cost::of_tokens(401)), at(16));
         assert_eq!(gate.opens(Cost::of_tokens(400)), at(0));
+        let seen = Observed {
+            remaining_requests: Some(1),
+            reset_requests: Some(at(9)),
+            ..Observed::default()
+        };
+        gate.observe(at(10), 1, &seen);
+        gate.pass(Cost::of_tokens(0));
+        assert_eq!(gate.opens(Cost::of_tokens(0)), at(19));
     }
 
     #[test]
