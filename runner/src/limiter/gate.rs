@@ -49,14 +49,12 @@ impl Gate {
             .observe(now, serial, seen.remaining_tokens, seen.reset_tokens);
     }
 
-    /// Closes for as long as the provider asks; where it asks for nothing, for longer each time.
+    /// Closes for as long as the provider asks; where it names no time, for longer each time.
     pub(super) fn close(&mut self, now: Moment, retry_after: Option<Duration>) {
-        let doublings = self.overloads_in_a_row.min(16);
-        let pause = retry_after.unwrap_or_else(|| {
-            FIRST_PAUSE
-                .saturating_mul(1 << doublings)
-                .min(LONGEST_PAUSE)
-        });
+        let own = FIRST_PAUSE
+            .saturating_mul(1 << self.overloads_in_a_row.min(6))
+            .min(LONGEST_PAUSE);
+        let pause = retry_after.unwrap_or(own);
         self.overloads_in_a_row = self.overloads_in_a_row.saturating_add(1);
         self.not_before = self.not_before.max(now + pause.min(LONGEST_WAIT));
     }

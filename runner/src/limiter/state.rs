@@ -105,6 +105,8 @@ impl State {
     /// time it wants to be asked again.
     pub(super) fn overload(&mut self, now: Moment, serial: Serial, retry_after: Option<Duration>) {
         self.overloads += 1;
+        // Who says "come back at once" to a request that was too much has named no time.
+        let retry_after = retry_after.filter(|asked| !asked.is_zero());
         let is_news = self.concurrency.overload(serial, self.last_sent);
         if is_news || retry_after.is_some() {
             self.gate.close(now, retry_after);
@@ -277,7 +279,8 @@ mod tests {
             assert_eq!(state.admit(at(0), Cost::of_tokens(1)), Admit::Now(serial));
         }
         for serial in 1..=4 {
-            state.overload(at(1), serial, None);
+            let retry_after = (serial % 2 == 0).then_some(Duration::ZERO);
+            state.overload(at(1), serial, retry_after);
         }
         let snapshot = state.snapshot(at(1));
         assert_eq!(
