@@ -1,5 +1,6 @@
 //! The runner.
 
+pub mod engine;
 pub mod limiter;
 pub mod openai;
 pub mod scoring;

@@ -49,14 +49,12 @@ impl Gate {
             .observe(now, serial, seen.remaining_tokens, seen.reset_tokens);
     }
 
-    /// Closes for as long as the provider asks; where it asks for nothing, for longer each time.
+    /// Closes for as long as the provider asks; where it names no time, for longer each time.
     pub(super) fn close(&mut self, now: Moment, retry_after: Option<Duration>) {
-        let doublings = self.overloads_in_a_row.min(16);
-        let pause = retry_after.unwrap_or_else(|| {
-            FIRST_PAUSE
-                .saturating_mul(1 << doublings)
-                .min(LONGEST_PAUSE)
-        });
+        let own = FIRST_PAUSE
+            .saturating_mul(1 << self.overloads_in_a_row.min(6))
+            .min(LONGEST_PAUSE);
+        let pause = retry_after.unwrap_or(own);
         self.overloads_in_a_row = self.overloads_in_a_row.saturating_add(1);
         self.not_before = self.not_before.max(now + pause.min(LONGEST_WAIT));
     }
@@ -184,6 +182,14 @@ mod tests {
         gate.pass(Cost::of_tokens(600));
         assert_eq!(gate.opens(Cost::of_tokens(401)), at(16));
         assert_eq!(gate.opens(Cost::of_tokens(400)), at(0));
+        let seen = Observed {
+            remaining_requests: Some(1),
+            reset_requests: Some(at(9)),
+            ..Observed::default()
+        };
+        gate.observe(at(10), 1, &seen);
+        gate.pass(Cost::of_tokens(0));
+        assert_eq!(gate.opens(Cost::of_tokens(0)), at(19));
     }
 
     #[test]

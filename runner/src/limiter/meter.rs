@@ -196,7 +196,15 @@ mod tests {
         let now = seconds(100.0);
         let meter = meter(60_000).drained(now).take(now, 500).unwrap();
         assert_eq!(meter.take(now, 1), Err(Refusal::Until(seconds(100.5))));
-        let slow = super::tests::meter(3).drained(now).take(now, 1).unwrap();
+        let owing = self::meter(60_000)
+            .take(Moment::ZERO, 50_000)
+            .unwrap()
+            .drained(seconds(1.0));
+        assert_eq!(
+            owing.take(seconds(1.0), 1),
+            Err(Refusal::Until(seconds(49.0)))
+        );
+        let slow = self::meter(3).drained(now).take(now, 1).unwrap();
         assert_eq!(slow.take(now, 1), Err(Refusal::Until(seconds(120.0))));
     }
 

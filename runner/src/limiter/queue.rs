@@ -218,6 +218,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_newcomer_does_not_pass_who_is_just_being_woken() {
+        let limiter = Limiter::new(limits(1_000_000, 1));
+        let first = limiter.acquire(Cost::of_tokens(1)).await.unwrap();
+        let waiting = limiter.clone();
+        let second = tokio::spawn(async move {
+            let _permit = waiting.acquire(Cost::of_tokens(1)).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        });
+        tokio::task::yield_now().await;
+        let start = Instant::now();
+        drop(first);
+        let _third = limiter.acquire(Cost::of_tokens(1)).await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), 5);
+        assert!(second.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_dropped_call_leaves_the_line_and_uses_nothing() {
         let limiter = Limiter::new(limits(60_000, 64));
         let _burst = limiter.acquire(Cost::of_tokens(30_000)).await.unwrap();
@@ -311,6 +328,20 @@ mod tests {
         }
         // Two requests are paid for before the third goes; half a percent is headroom.
         assert_eq!(start.elapsed().as_millis(), 12_061);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_free_those_who_wait_before_the_request_is_over() {
+        let limiter = Limiter::new(Limits::default());
+        let probe = limiter.acquire(Cost::of_tokens(1)).await.unwrap();
+        let waiting = limiter.clone();
+        let second =
+            tokio::spawn(async move { waiting.acquire(Cost::of_tokens(1)).await.unwrap() });
+        tokio::task::yield_now().await;
+        probe.observe(&Observed::default());
+        let second = tokio::time::timeout(Duration::from_secs(9), second);
+        drop(second.await.unwrap().unwrap());
+        assert_eq!(limiter.snapshot().in_flight, 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -105,6 +105,8 @@ impl State {
     /// time it wants to be asked again.
     pub(super) fn overload(&mut self, now: Moment, serial: Serial, retry_after: Option<Duration>) {
         self.overloads += 1;
+        // Who says "come back at once" to a request that was too much has named no time.
+        let retry_after = retry_after.filter(|asked| !asked.is_zero());
         let is_news = self.concurrency.overload(serial, self.last_sent);
         if is_news || retry_after.is_some() {
             self.gate.close(now, retry_after);
@@ -220,9 +222,75 @@ mod tests {
 
     #[test]
     fn a_configured_limit_is_kept_whatever_the_headers_state() {
-        let mut state = State::new(limits(Some(1_000)));
-        state.observe(at(0), 0, &stating(60_000));
-        assert_eq!(state.snapshot(at(0)).tokens_limit, Some(1_000));
+        let limits = Limits {
+            requests_per_minute: Some(60),
+            ..limits(Some(1_000))
+        };
+        let mut state = State::new(limits);
+        let seen = Observed {
+            limit_requests: Some(9),
+            ..stating(60_000)
+        };
+        state.observe(at(0), 0, &seen);
+        let snapshot = state.snapshot(at(0));
+        assert_eq!(
+            (snapshot.requests_limit, snapshot.tokens_limit),
+            (Some(60), Some(1_000))
+        );
+    }
+
+    #[test]
+    fn requests_are_metered_like_tokens() {
+        let limits = Limits {
+            requests_per_minute: Some(60),
+            ..limits(Some(60_000))
+        };
+        let mut state = State::new(limits);
+        let cost = Cost::of_tokens(1);
+        let told: Vec<Admit> = (0..3).map(|_| state.admit(at(0), cost)).collect();
+        assert_eq!(told, [Admit::Now(1), Admit::Now(2), Admit::Wait(at(1))]);
+        state.overload(at(50), 1, Some(at(10)));
+        let told: Vec<Admit> = (0..2).map(|_| state.admit(at(60), cost)).collect();
+        assert_eq!(told, [Admit::Full, Admit::Full]);
+        state.release();
+        assert_eq!(state.admit(at(60), cost), Admit::Now(3));
+        state.release();
+        assert_eq!(state.admit(at(60), cost), Admit::Wait(at(61)));
+    }
+
+    #[test]
+    fn what_the_headers_say_is_left_is_heeded() {
+        let mut state = State::new(limits(None));
+        let seen = Observed {
+            remaining_tokens: Some(100),
+            reset_tokens: Some(at(30)),
+            ..Observed::default()
+        };
+        state.observe(at(0), 0, &seen);
+        assert_eq!(state.admit(at(0), Cost::of_tokens(60)), Admit::Now(1));
+        assert_eq!(state.admit(at(0), Cost::of_tokens(60)), Admit::Wait(at(30)));
+    }
+
+    #[test]
+    fn the_many_answers_of_one_overload_make_one_pause() {
+        let mut state = State::new(limits(None));
+        state.observe(at(0), 0, &Observed::default());
+        for serial in 1..=4 {
+            assert_eq!(state.admit(at(0), Cost::of_tokens(1)), Admit::Now(serial));
+        }
+        for serial in 1..=4 {
+            let retry_after = (serial % 2 == 0).then_some(Duration::ZERO);
+            state.overload(at(1), serial, retry_after);
+        }
+        let snapshot = state.snapshot(at(1));
+        assert_eq!(
+            (
+                snapshot.closed_for,
+                snapshot.concurrency,
+                snapshot.overloads
+            ),
+            (at(1), 2, 4)
+        );
     }
 
     #[test]

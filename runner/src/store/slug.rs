@@ -222,6 +222,7 @@ mod tests {
             ("Cañada del Oro", "canada-del-oro"),
             ("Can\u{303}ada del Oro", "canada-del-oro"),
             ("Łódź – Śródmieście", "lodz-srodmiescie"),
+            ("q\u{303}ua\u{200d}y", "quay"),
             ("Straße", "strasse"),
             ("Æbleby", "aebleby"),
             ("Ｐａｒｋ", "park"),

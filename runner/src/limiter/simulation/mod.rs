@@ -1,120 +1,19 @@
 //! The decisions against a provider made of numbers: hours pass in milliseconds, and what the
 //! provider counts is known exactly.
 
+mod provider;
+mod sharing;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::limit::{Cost, Limits, Observed};
+use self::provider::{Answer, Provider};
 use super::state::{Admit, State};
-use super::{Moment, Serial};
+use super::{Cost, Limits, Moment, Serial};
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// A provider with a bucket a limit: each holds a minute's worth and refills steadily. Refused
-/// requests count against the requests, as the real ones do.
-#[derive(Debug, Clone)]
-struct Provider {
-    requests: Bucket,
-    tokens: Bucket,
-    /// Whether its answers carry the rate-limit headers.
-    has_headers: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Bucket {
-    limit: u32,
-    level: f64,
-    refilled: Moment,
-    /// How fast the provider's clock runs by ours.
-    pace: f64,
-}
-
-impl Bucket {
-    fn full(limit: u32, pace: f64) -> Self {
-        Self {
-            limit,
-            level: f64::from(limit),
-            refilled: Moment::ZERO,
-            pace,
-        }
-    }
-
-    fn per_second(&self) -> f64 {
-        f64::from(self.limit) * self.pace / MINUTE.as_secs_f64()
-    }
-
-    fn refill(&mut self, now: Moment) {
-        let refill = now.saturating_sub(self.refilled).as_secs_f64() * self.per_second();
-        self.level = (self.level + refill).min(f64::from(self.limit));
-        self.refilled = now;
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "at most a u32"
-    )]
-    fn remaining(&self) -> u32 {
-        self.level.max(0.0) as u32
-    }
-
-    fn reset(&self) -> Duration {
-        Duration::from_secs_f64((f64::from(self.limit) - self.level) / self.per_second())
-    }
-
-    /// The whole seconds until a request of that size is served.
-    fn retry_after(&self, count: u32) -> Duration {
-        let missing = (f64::from(count) - self.level).max(0.0);
-        Duration::from_secs_f64((missing / self.per_second()).ceil())
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Answer {
-    Served(Observed),
-    Refused(Duration),
-}
-
-impl Provider {
-    fn new(requests: u32, tokens: u32, pace: f64) -> Self {
-        Self {
-            requests: Bucket::full(requests, pace),
-            tokens: Bucket::full(tokens, pace),
-            has_headers: true,
-        }
-    }
-
-    fn receive(&mut self, now: Moment, cost: Cost) -> Answer {
-        self.requests.refill(now);
-        self.tokens.refill(now);
-        let has_requests = self.requests.level >= f64::from(cost.requests);
-        let has_tokens = self.tokens.level >= f64::from(cost.tokens);
-        self.requests.level = (self.requests.level - f64::from(cost.requests)).max(0.0);
-        if !(has_requests && has_tokens) {
-            let requests = self.requests.retry_after(cost.requests);
-            return Answer::Refused(requests.max(self.tokens.retry_after(cost.tokens)));
-        }
-        self.tokens.level -= f64::from(cost.tokens);
-        Answer::Served(if self.has_headers {
-            self.headers()
-        } else {
-            Observed::default()
-        })
-    }
-
-    fn headers(&self) -> Observed {
-        Observed {
-            limit_requests: Some(self.requests.limit),
-            remaining_requests: Some(self.requests.remaining()),
-            reset_requests: Some(self.requests.reset()),
-            limit_tokens: Some(self.tokens.limit),
-            remaining_tokens: Some(self.tokens.remaining()),
-            reset_tokens: Some(self.tokens.reset()),
-        }
-    }
-}
 
 /// How long things take: each time between nothing and the most.
 #[derive(Debug, Clone, Copy)]

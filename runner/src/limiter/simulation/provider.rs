@@ -1,0 +1,110 @@
+//! A provider made of numbers.
+
+use std::time::Duration;
+
+use super::MINUTE;
+use crate::limiter::{Cost, Moment, Observed};
+
+/// A provider with a bucket a limit: each holds a minute's worth and refills steadily. Refused
+/// requests count against the requests, as the real ones do.
+#[derive(Debug, Clone)]
+pub(super) struct Provider {
+    requests: Bucket,
+    tokens: Bucket,
+    /// Whether its answers carry the rate-limit headers.
+    pub(super) has_headers: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Bucket {
+    limit: u32,
+    level: f64,
+    refilled: Moment,
+    /// How fast the provider's clock runs by ours.
+    pace: f64,
+}
+
+impl Bucket {
+    fn full(limit: u32, pace: f64) -> Self {
+        Self {
+            limit,
+            level: f64::from(limit),
+            refilled: Moment::ZERO,
+            pace,
+        }
+    }
+
+    fn per_second(&self) -> f64 {
+        f64::from(self.limit) * self.pace / MINUTE.as_secs_f64()
+    }
+
+    fn refill(&mut self, now: Moment) {
+        let refill = now.saturating_sub(self.refilled).as_secs_f64() * self.per_second();
+        self.level = (self.level + refill).min(f64::from(self.limit));
+        self.refilled = now;
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most a u32"
+    )]
+    fn remaining(&self) -> u32 {
+        self.level.max(0.0) as u32
+    }
+
+    fn reset(&self) -> Duration {
+        Duration::from_secs_f64((f64::from(self.limit) - self.level) / self.per_second())
+    }
+
+    /// The whole seconds until a request of that size is served.
+    fn retry_after(&self, count: u32) -> Duration {
+        let missing = (f64::from(count) - self.level).max(0.0);
+        Duration::from_secs_f64((missing / self.per_second()).ceil())
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answer {
+    Served(Observed),
+    Refused(Duration),
+}
+
+impl Provider {
+    pub(super) fn new(requests: u32, tokens: u32, pace: f64) -> Self {
+        Self {
+            requests: Bucket::full(requests, pace),
+            tokens: Bucket::full(tokens, pace),
+            has_headers: true,
+        }
+    }
+
+    pub(super) fn receive(&mut self, now: Moment, cost: Cost) -> Answer {
+        self.requests.refill(now);
+        self.tokens.refill(now);
+        let has_requests = self.requests.level >= f64::from(cost.requests);
+        let has_tokens = self.tokens.level >= f64::from(cost.tokens);
+        self.requests.level = (self.requests.level - f64::from(cost.requests)).max(0.0);
+        if !(has_requests && has_tokens) {
+            let requests = self.requests.retry_after(cost.requests);
+            return Answer::Refused(requests.max(self.tokens.retry_after(cost.tokens)));
+        }
+        self.tokens.level -= f64::from(cost.tokens);
+        Answer::Served(if self.has_headers {
+            self.headers()
+        } else {
+            Observed::default()
+        })
+    }
+
+    fn headers(&self) -> Observed {
+        Observed {
+            limit_requests: Some(self.requests.limit),
+            remaining_requests: Some(self.requests.remaining()),
+            reset_requests: Some(self.requests.reset()),
+            limit_tokens: Some(self.tokens.limit),
+            remaining_tokens: Some(self.tokens.remaining()),
+            reset_tokens: Some(self.tokens.reset()),
+        }
+    }
+}
