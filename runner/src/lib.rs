@@ -1,7 +1,33 @@
-//! The runner.
+//! Sluice's workflow runner: store posts, embed them until none is left, score them, re-score them when
+//! the rubric changes, and recompute their final scores, at the rate that the provider allows.
+//!
+//! The binary `sluice` is a thin shell around this library; scripts may call the same flows. The tour:
+//!
+//! - [`store`] reads JSONL and stores it: one select, one insert and one upsert a batch.
+//! - [`flow`] has the flows over rows: embed, score, rescore, backfill, recompute.
+//! - [`engine`] runs any such flow: leases, bounded stages, budget, retries, a clean stop.
+//! - [`limiter`] keeps the provider's limits; [`openai`] speaks to it; [`simulate`] stands in for it.
+//! - [`scoring`] is the rubric, the prompt, the answers and the final score, all of it pure.
+//! - [`db`] is the schema as types; [`local`] is an embedded Supabase.
+//! - [`report`] and [`exit`] are what a run tells a program.
 
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod db;
 pub mod engine;
+pub mod error;
+pub mod exit;
+pub mod flow;
 pub mod limiter;
+pub mod local;
+mod memory;
 pub mod openai;
+pub mod output;
+pub mod report;
 pub mod scoring;
+pub mod simulate;
 pub mod store;
+pub mod worker;
+
+pub use error::Error;

@@ -65,8 +65,8 @@ pub enum Role {
     Assistant,
 }
 
-/// How long a reasoning model thinks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// How long a reasoning model thinks before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReasoningEffort {
     /// Hardly at all.
@@ -77,6 +77,18 @@ pub enum ReasoningEffort {
     Medium,
     /// Long.
     High,
+}
+
+impl ReasoningEffort {
+    /// The word that the API takes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
 }
 
 /// What a model answered. All of these are billed.

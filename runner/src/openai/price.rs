@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Usage, model::family};
@@ -10,7 +11,7 @@ use super::{Usage, model::family};
 pub const PRICES_AS_OF: &str = "2026-03";
 
 /// The price of a model's tokens, in US dollars for a million.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
     /// Input that the provider had to read.

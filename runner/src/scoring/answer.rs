@@ -29,6 +29,12 @@ pub struct PostScore {
 /// Nothing is guessed in its place: the post is asked about again or set aside.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AnswerError {
+    /// Nothing was answered about the post: refused, cut off, filtered or unreadable.
+    #[error("{why}")]
+    Withheld {
+        /// What came instead.
+        why: String,
+    },
     /// No run answered at all.
     #[error("no run answered")]
     NoRun,

@@ -201,7 +201,8 @@ fn lines(problems: &[Problem]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scoring::rubric::{ReasoningEffort, Scale};
+    use crate::openai::ReasoningEffort;
+    use crate::scoring::rubric::Scale;
 
     fn problems(change: impl FnOnce(&mut Rubric)) -> String {
         let mut rubric = Rubric::default();

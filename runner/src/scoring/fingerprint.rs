@@ -5,7 +5,8 @@ use std::fmt::Write;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::rubric::{Anchors, Category, ReasoningEffort, Rubric, Scale};
+use super::rubric::{Anchors, Category, Rubric, Scale};
+use crate::openai::ReasoningEffort;
 
 /// The version of the prompt's own words, stored with every score as `prompt_version`.
 ///

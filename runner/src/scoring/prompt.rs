@@ -1,13 +1,12 @@
 //! The messages of a request: the rubric's words first, the posts last.
 
-use serde::Serialize;
-
 use super::{
     answer::AnswerError,
     escape,
     question::{Question, Scope},
     rubric::{Anchors, Dimension, Scale},
 };
+use crate::openai::{Message, Role};
 
 /// The messages of one request, in order.
 ///
@@ -17,25 +16,6 @@ use super::{
 pub struct Prompt {
     /// A system message, a user message with the posts, and perhaps a complaint.
     pub messages: Vec<Message>,
-}
-
-/// One message of the chat completions API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Message {
-    /// Who speaks.
-    pub role: Role,
-    /// The words.
-    pub content: String,
-}
-
-/// Who speaks in a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Sluice: these are instructions.
-    System,
-    /// The people whose posts are judged: these are not.
-    User,
 }
 
 /// What the model does and how it has to take the posts.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::openai::ReasoningEffort;
+
 /// What a language model is asked about each post: the `[scoring]` section of `sluice.toml`.
 ///
 /// Every key may be left out; what is left out is as in [`Rubric::default`]. A list that is given
@@ -124,20 +126,6 @@ pub struct Category {
     pub description: String,
 }
 
-/// How long a reasoning model thinks before it answers: the API's `reasoning_effort`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ReasoningEffort {
-    /// Hardly at all.
-    Minimal,
-    /// Briefly.
-    Low,
-    /// As long as the model does when nothing is said.
-    Medium,
-    /// As long as it takes.
-    High,
-}
-
 impl Rubric {
     /// The dimension of that name.
     pub fn dimension(&self, name: &str) -> Option<&Dimension> {
@@ -151,18 +139,6 @@ impl Scale {
     /// Whether a score lies on the scale; NaN does not.
     pub fn contains(self, score: f64) -> bool {
         (f64::from(self.min)..=f64::from(self.max)).contains(&score)
-    }
-}
-
-impl ReasoningEffort {
-    /// The word that the API takes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Minimal => "minimal",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-        }
     }
 }
 

@@ -1,9 +1,7 @@
 //! How long an answer may get.
 
-use super::{
-    question::{Question, Scope},
-    rubric::ReasoningEffort,
-};
+use super::question::{Question, Scope};
+use crate::openai::ReasoningEffort;
 
 /// The answer's frame: `{"posts":[]}`.
 const FRAME: usize = 8;

@@ -1,6 +1,91 @@
 //! The store flow: lines of JSON become posts, each under its neighborhood.
 
+mod batch;
 pub(crate) mod digest;
+mod input;
 pub mod line;
+mod neighborhood;
 pub mod posted;
+mod run;
 pub mod slug;
+
+use std::io::Cursor;
+use std::path::Path;
+
+use tokio::io::BufReader;
+use tokio::time::Instant;
+
+use self::input::Lines;
+pub use self::neighborhood::Neighborhoods;
+pub use self::run::StoreOptions;
+use self::run::{StoreError, Stored};
+use crate::db::Database;
+use crate::engine::{Stop, StopReason};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::report::{Counts, Outcome, Report};
+
+/// Stores the posts of a file; `-` is stdin.
+///
+/// # Errors
+/// Where the file cannot be opened. What goes wrong later is in the outcome, with what was stored.
+pub async fn store_file(
+    database: &Database,
+    path: &Path,
+    options: StoreOptions,
+    stop: &Stop,
+) -> Result<Outcome, Error> {
+    Ok(store(database, Lines::open(path).await?, options, stop).await)
+}
+
+/// Stores the posts of a text.
+///
+/// # Errors
+/// None today; the signature is that of [`store_file`].
+pub async fn store_text(
+    database: &Database,
+    text: &str,
+    options: StoreOptions,
+    stop: &Stop,
+) -> Result<Outcome, Error> {
+    let lines = Lines::new(BufReader::new(Cursor::new(text.to_owned())));
+    Ok(store(database, lines, options, stop).await)
+}
+
+async fn store(
+    database: &Database,
+    mut lines: Lines,
+    options: StoreOptions,
+    stop: &Stop,
+) -> Outcome {
+    let (started, before) = (Instant::now(), database.requests());
+    let mut stored = Stored::default();
+    let client = (!options.dry_run).then(|| database.client());
+    let result = run::store(client, &mut lines, options, stop, &mut stored).await;
+    let mut report = Report::new("store", Counts::Store(stored.counts));
+    let (sent, retried) = database.requests();
+    report.requests.supabase = sent - before.0;
+    report.requests.retried = retried - before.1;
+    report.dry_run = options.dry_run;
+    report.failures = stored.failures;
+    report.warnings = stored.warnings;
+    let report = report.finished(started.elapsed(), crate::memory::peak_bytes());
+    match result {
+        Err(error) => {
+            let exit = match &error {
+                StoreError::Database(_) => Exit::Database,
+                StoreError::Input(_) => Exit::Unexpected,
+            };
+            let reason = format!("{error}; run it again: what is stored is skipped");
+            Outcome::stopped(report, exit, reason)
+        }
+        Ok(()) => match (stop.reason(), options.limit) {
+            (Some(reason), _) => Outcome::stopped(report, reason.exit(), reason.to_string()),
+            (None, Some(limit)) if stored.more_remains && stored.counts.failed == 0 => {
+                let reason = StopReason::Limit(limit);
+                Outcome::stopped(report, reason.exit(), reason.to_string())
+            }
+            (None, _) => Outcome::ended(report),
+        },
+    }
+}

@@ -1,0 +1,191 @@
+//! `sluice demo`: everything, once, on this machine.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use super::flows::watched;
+use super::look;
+use super::signal::{Watch, signalled};
+use crate::cli::{Demo, Search};
+use crate::config::{DatabaseSettings, Settings};
+use crate::db::RankPosts;
+use crate::engine::Stop;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::flow::{self, FlowOptions, RecomputeOptions, ScoreScope, Session};
+use crate::local::{Options, SAMPLE_POSTS, Server};
+use crate::output::Printer;
+use crate::report::{Counts, Outcome, Report, RowCounts, Status};
+use crate::simulate::{self, Simulator};
+use crate::store::{self, StoreOptions};
+
+/// Posts shown in the ranking and in the search.
+const SHOWN: u32 = 8;
+
+pub(super) async fn run(
+    arguments: &Demo,
+    settings: Settings,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let started = Instant::now();
+    // A file that is not there is no reason to start a database first.
+    if let Some(path) = &arguments.posts {
+        std::fs::metadata(path).map_err(|source| Error::File {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    printer.say("Starting an embedded Supabase (the first time, this installs it) …");
+    let options = Options::default();
+    let server = tokio::select! {
+        server = Server::start(&options) => server?,
+        () = signalled() => return Ok(Exit::Interrupted),
+    };
+    let (settings, simulator) = with_services(settings, &server).await?;
+    printer.say(&match &simulator {
+        Some(_) => "OPENAI_API_KEY is not set: a stand-in answers in place of OpenAI.".to_owned(),
+        None => format!("Asking {}.", settings.openai.base_url),
+    });
+    let session = Session::new(settings)?;
+    let outcome = flows(arguments, &session, printer, started).await;
+    if let Some(simulator) = simulator {
+        simulator.shutdown().await;
+    }
+    server.stop().await;
+    let outcome = outcome?;
+    printer.outcome(&outcome);
+    Ok(outcome.exit)
+}
+
+/// Points the settings at the embedded Supabase and, without a key, at a stand-in for the provider.
+async fn with_services(
+    mut settings: Settings,
+    server: &Server,
+) -> Result<(Settings, Option<Simulator>), Error> {
+    settings.database = Some(DatabaseSettings {
+        postgrest_url: format!("{}/rest/v1", server.url()),
+        key: server.secret_key().clone(),
+        schema: "public".to_owned(),
+    });
+    if settings.openai.key.is_some() {
+        return Ok((settings, None));
+    }
+    let config = simulate::Config {
+        port: 0,
+        ..simulate::Config::default()
+    };
+    let simulator = simulate::start(config)
+        .await
+        .map_err(|error| Error::Unexpected(format!("failed to start the stand-in: {error}")))?;
+    settings.openai.base_url = simulator.base_url();
+    settings.openai.key = Some(SecretString::from("simulated"));
+    Ok((settings, Some(simulator)))
+}
+
+/// Store, embed, score, recompute; then the ranking and a search.
+async fn flows(
+    arguments: &Demo,
+    session: &Session,
+    printer: &Printer,
+    started: Instant,
+) -> Result<Outcome, Error> {
+    let stop = Stop::new();
+    let mut outcomes = vec![store_posts(arguments.posts.as_deref(), session, &stop).await?];
+    let run = session.begin(FlowOptions::default(), stop.clone());
+    outcomes.push(watched(printer, "embed", &run, flow::embed(session, &run, false)).await?);
+    let run = session.begin(FlowOptions::default(), stop.clone());
+    let score = flow::score(session, &run, ScoreScope::Missing);
+    outcomes.push(watched(printer, "score", &run, score).await?);
+    let run = session.begin(FlowOptions::default(), stop.clone());
+    let recompute = flow::recompute(session, &run, RecomputeOptions::default());
+    outcomes.push(watched(printer, "recompute", &run, recompute).await?);
+    if !stop.is_stopped() {
+        show(arguments, session, printer).await?;
+    }
+    Ok(sum(outcomes, started))
+}
+
+async fn store_posts(
+    path: Option<&Path>,
+    session: &Session,
+    stop: &Stop,
+) -> Result<Outcome, Error> {
+    let _watch = Watch::new(stop.clone());
+    let options = StoreOptions {
+        now: Timestamp::now(),
+        limit: None,
+        dry_run: false,
+    };
+    match path {
+        Some(path) => store::store_file(&session.database, path, options, stop).await,
+        None => store::store_text(&session.database, SAMPLE_POSTS, options, stop).await,
+    }
+}
+
+async fn show(arguments: &Demo, session: &Session, printer: &Printer) -> Result<(), Error> {
+    if printer.is_json() {
+        return Ok(());
+    }
+    let rank = RankPosts {
+        p_limit: SHOWN,
+        p_neighborhood: None,
+        p_category: None,
+        p_min_score: None,
+        p_weights: None,
+    };
+    let ranked = session.database.call(rank).await?;
+    printer.say("\nThe posts with the highest final scores:");
+    printer.say(&look::ranked_table(&ranked));
+    let search = Search {
+        text: arguments.search.clone(),
+        limit: SHOWN,
+        threshold: 0.0,
+    };
+    let found = look::find(session, &search).await?;
+    printer.say(&format!("\nThe posts nearest to “{}”:", arguments.search));
+    printer.say(&look::found_table(&found));
+    printer.say("");
+    Ok(())
+}
+
+/// One report of all flows. The exit code is that of the first flow that did not complete.
+fn sum(outcomes: Vec<Outcome>, started: Instant) -> Outcome {
+    let exit = outcomes
+        .iter()
+        .map(|outcome| outcome.exit)
+        .find(|exit| *exit != Exit::Complete);
+    let mut report = Report::new("demo", Counts::Rows(RowCounts::default()));
+    let mut counts = RowCounts::default();
+    let mut usd = Some(0.0);
+    for Outcome { report: flow, .. } in outcomes {
+        if let Counts::Rows(rows) = &flow.counts {
+            counts.selected += rows.selected;
+            counts.written += rows.written;
+            counts.skipped += rows.skipped;
+            counts.failed += rows.failed;
+            counts.dead += rows.dead;
+        }
+        report.requests.supabase += flow.requests.supabase;
+        report.requests.openai += flow.requests.openai;
+        report.requests.retried += flow.requests.retried;
+        report.requests.rate_limited += flow.requests.rate_limited;
+        report.tokens += flow.tokens;
+        report.output_tokens += flow.output_tokens;
+        usd = usd.zip(flow.usd).map(|(sum, usd)| sum + usd);
+        if flow.status != Status::Complete {
+            report.status = Status::Partial;
+            report.reason = report.reason.or_else(|| flow.reason.clone());
+        }
+        report.flows.push(flow);
+    }
+    report.usd = usd;
+    report.counts = Counts::Rows(counts);
+    let report = report.finished(started.elapsed(), crate::memory::peak_bytes());
+    Outcome {
+        report,
+        exit: exit.unwrap_or(Exit::Complete),
+    }
+}

@@ -1,0 +1,113 @@
+//! `sluice doctor`: what is wrong, and how to mend it.
+
+use serde::Serialize;
+
+use crate::config::Settings;
+use crate::db::{Database, PipelineStatus};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::flow::{Session, embed_query};
+use crate::local;
+use crate::output::{Printer, Table};
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    ok: bool,
+    found: String,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+pub(super) async fn run(
+    settings: Result<Settings, Error>,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let checks = match settings {
+        Ok(settings) => check_all(settings).await,
+        Err(error) => vec![check("configuration", Err(error), Exit::Usage)],
+    };
+    printer.either(&checks, || table(&checks));
+    Ok(checks
+        .iter()
+        .find(|check| !check.ok)
+        .map_or(Exit::Complete, |check| check.exit))
+}
+
+async fn check_all(settings: Settings) -> Vec<Check> {
+    vec![
+        check(
+            "configuration",
+            Ok("it is complete and makes sense".to_owned()),
+            Exit::Usage,
+        ),
+        check("database", database(&settings).await, Exit::Database),
+        check("provider", provider(settings).await, Exit::ProviderRefuses),
+        check(
+            "node (only for the embedded Supabase)",
+            node().await,
+            Exit::Complete,
+        ),
+    ]
+}
+
+fn check(what: &'static str, found: Result<String, Error>, exit: Exit) -> Check {
+    match found {
+        Ok(found) => Check {
+            what,
+            ok: true,
+            found,
+            exit,
+        },
+        Err(error) => Check {
+            what,
+            ok: false,
+            exit: worse(exit, &error),
+            found: error.to_string(),
+        },
+    }
+}
+
+/// A missing setting is a matter of configuration, whatever it was needed for.
+fn worse(exit: Exit, error: &Error) -> Exit {
+    if matches!(error, Error::Config(_)) {
+        Exit::Usage
+    } else {
+        exit
+    }
+}
+
+async fn database(settings: &Settings) -> Result<String, Error> {
+    let database = Database::new(settings.database()?)?;
+    let status = database.call(PipelineStatus {}).await?;
+    let posts = status
+        .get("posts")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or_default();
+    Ok(format!("reachable, migrations applied, {posts} posts"))
+}
+
+async fn provider(settings: Settings) -> Result<String, Error> {
+    let model = settings.embedding.model.clone();
+    let session = Session::new(settings)?;
+    let vector = embed_query(&session, "hello").await?;
+    Ok(format!(
+        "reachable, the key is accepted, {model} answers {} dimensions",
+        vector.len()
+    ))
+}
+
+async fn node() -> Result<String, Error> {
+    local::check_node().await?;
+    Ok("installed and new enough".to_owned())
+}
+
+fn table(checks: &[Check]) -> String {
+    let mut table = Table::new(["", "check", "found"]);
+    for check in checks {
+        let mark = if check.ok { "ok" } else { "!!" };
+        table.row([mark.to_owned(), check.what.to_owned(), check.found.clone()]);
+    }
+    table.to_string()
+}

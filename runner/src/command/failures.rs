@@ -1,0 +1,75 @@
+//! `sluice failures list|replay`
+
+use crate::cli::Failures;
+use crate::db::{ReplayWork, WorkItem};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::flow::Session;
+use crate::output::{Printer, Table, cut};
+
+pub(super) async fn run(
+    arguments: &Failures,
+    session: &Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    match arguments {
+        Failures::List { kind, limit } => list(kind.as_deref(), *limit, session, printer).await,
+        Failures::Replay { kind, posts } => {
+            let replayed = session
+                .database
+                .call(ReplayWork {
+                    p_kind: kind.clone(),
+                    p_post_ids: (!posts.is_empty()).then(|| posts.clone()),
+                })
+                .await?;
+            printer.either(&serde_json::json!({ "replayed": replayed }), || {
+                format!("{replayed} rows are due again; run their flow to try them")
+            });
+            Ok(Exit::Complete)
+        }
+    }
+}
+
+async fn list(
+    kind: Option<&str>,
+    limit: u32,
+    session: &Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let mut failing = WorkItem::DEAD.eq(true).or(WorkItem::ATTEMPTS.gt(0));
+    if let Some(kind) = kind {
+        failing = failing.and(WorkItem::KIND.eq(kind));
+    }
+    let client = session.database.client();
+    let read = client
+        .from::<WorkItem>()
+        .filter(failing)
+        .order(WorkItem::DEAD.desc());
+    let items = read
+        .order(WorkItem::KIND.asc())
+        .order(WorkItem::POST_ID.asc())
+        .limit(limit.into())
+        .await
+        .map_err(crate::db::DatabaseError::from)?;
+    printer.either(&items, || table(&items));
+    Ok(Exit::Complete)
+}
+
+fn table(items: &[WorkItem]) -> String {
+    if items.is_empty() {
+        return "nothing has failed".to_owned();
+    }
+    let mut table = Table::new(["kind", "post", "state", "attempts", "reason"]).right(3);
+    for item in items {
+        let state = if item.dead { "set aside" } else { "waits" };
+        let reason = cut(item.last_error.as_deref().unwrap_or_default(), 100);
+        table.row([
+            item.kind.clone(),
+            item.post_id.to_string(),
+            state.to_owned(),
+            item.attempts.to_string(),
+            reason,
+        ]);
+    }
+    table.to_string()
+}

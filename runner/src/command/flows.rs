@@ -1,0 +1,128 @@
+//! `sluice embed`, `score`, `rescore`, `backfill` and `recompute`.
+
+use std::future::Future;
+
+use super::signal::Watch;
+use crate::cli::{Backfill, Embed, FlowArgs, Recompute, Rescore};
+use crate::engine::Stop;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::flow::{self, FlowOptions, RecomputeOptions, Run, ScoreScope, Session};
+use crate::output::{Printer, Sample};
+use crate::report::Outcome;
+
+pub(super) async fn embed(
+    arguments: &Embed,
+    session: Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let run = session.begin(options(&arguments.flow), Stop::new());
+    let work = flow::embed(&session, &run, arguments.refresh);
+    finish(printer, "embed", &run, work).await
+}
+
+pub(super) async fn score(
+    arguments: &FlowArgs,
+    session: Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let run = session.begin(options(arguments), Stop::new());
+    finish(
+        printer,
+        "score",
+        &run,
+        flow::score(&session, &run, ScoreScope::Missing),
+    )
+    .await
+}
+
+pub(super) async fn rescore(
+    arguments: &Rescore,
+    session: Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let run = session.begin(options(&arguments.flow), Stop::new());
+    let scope = if arguments.all {
+        ScoreScope::All
+    } else {
+        ScoreScope::Stale
+    };
+    finish(printer, "rescore", &run, flow::score(&session, &run, scope)).await
+}
+
+pub(super) async fn backfill(
+    arguments: &Backfill,
+    session: Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let run = session.begin(options(&arguments.flow), Stop::new());
+    let work = flow::backfill(&session, &run, &arguments.dimension);
+    finish(printer, "backfill", &run, work).await
+}
+
+pub(super) async fn recompute(
+    arguments: &Recompute,
+    session: Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let run = session.begin(FlowOptions::default(), Stop::new());
+    let options = RecomputeOptions {
+        weight_config_id: arguments.weights,
+        activate: arguments.activate,
+    };
+    finish(
+        printer,
+        "recompute",
+        &run,
+        flow::recompute(&session, &run, options),
+    )
+    .await
+}
+
+/// What the arguments bound.
+pub(super) fn options(arguments: &FlowArgs) -> FlowOptions {
+    FlowOptions {
+        limit: arguments.limit,
+        deadline: arguments
+            .deadline
+            .and_then(|deadline| deadline.try_into().ok()),
+        max_usd: arguments.max_usd,
+        dry_run: arguments.dry_run,
+        concurrency: arguments.concurrency,
+    }
+}
+
+/// Runs a flow under signals and progress, prints its report, and answers its exit code.
+async fn finish(
+    printer: &Printer,
+    label: &'static str,
+    run: &Run,
+    work: impl Future<Output = Result<Outcome, Error>>,
+) -> Result<Exit, Error> {
+    let outcome = watched(printer, label, run, work).await?;
+    printer.outcome(&outcome);
+    Ok(outcome.exit)
+}
+
+/// Runs a flow under signals and progress.
+pub(super) async fn watched<T>(
+    printer: &Printer,
+    label: &'static str,
+    run: &Run,
+    work: impl Future<Output = T>,
+) -> T {
+    let _watch = Watch::new(run.stop.clone());
+    printer.progress(label).during(|| sample(run), work).await
+}
+
+fn sample(run: &Run) -> Sample {
+    let rows = run.tally.rows();
+    let (input, output) = run.tally.tokens();
+    Sample {
+        rows: rows.written + rows.skipped + rows.failed,
+        total: run.total(),
+        tokens: input + output,
+        tokens_per_minute: run.tokens_per_minute(),
+        usd: run.usd(),
+    }
+}

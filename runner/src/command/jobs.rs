@@ -1,0 +1,172 @@
+//! `sluice jobs list|enqueue|cancel|retry`
+
+use serde_json::{Value, json};
+
+use crate::cli::{Enqueue, JobType, Jobs};
+use crate::db::{CancelJob, DatabaseError, EnqueueJob, Job, RetryJob, SaveAndRecompute};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::flow::Session;
+use crate::output::{Printer, Table, cut};
+use crate::scoring::Weights;
+
+/// Who asks, as the jobs table records it.
+const ASKED_BY: &str = "sluice";
+
+pub(super) async fn run(
+    arguments: &Jobs,
+    session: &Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let database = &session.database;
+    match arguments {
+        Jobs::List { status, limit } => list(status.as_deref(), *limit, session, printer).await?,
+        Jobs::Enqueue(job) => enqueue(job, session, printer).await?,
+        Jobs::Cancel { id } => {
+            let cancel = CancelJob {
+                p_job_id: *id,
+                p_by: ASKED_BY.to_owned(),
+            };
+            let status = database.call(cancel).await?;
+            printer.either(&json!({ "id": id, "status": status }), || {
+                format!("the job is {status}")
+            });
+        }
+        Jobs::Retry { id } => {
+            let status = database.call(RetryJob { p_job_id: *id }).await?;
+            printer.either(&json!({ "id": id, "status": status }), || {
+                format!("the job is {status}")
+            });
+        }
+    }
+    Ok(Exit::Complete)
+}
+
+/// Reads weights as people type them, checked.
+pub(super) fn weights(text: &str) -> Result<Value, Error> {
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        Error::Usage(format!(
+            "the weights are not JSON ({error}); write them as {{\"drama\": 1.5}}"
+        ))
+    })?;
+    Weights::from_json(&value).map_err(|error| Error::Usage(error.to_string()))?;
+    Ok(value)
+}
+
+async fn list(
+    status: Option<&str>,
+    limit: u32,
+    session: &Session,
+    printer: &Printer,
+) -> Result<(), Error> {
+    let mut read = session
+        .database
+        .client()
+        .from::<Job>()
+        .order(Job::CREATED_AT.desc());
+    if let Some(status) = status {
+        read = read.filter(Job::STATUS.eq(status));
+    }
+    let jobs = read
+        .order(Job::ID.asc())
+        .limit(limit.into())
+        .await
+        .map_err(DatabaseError::from)?;
+    printer.either(&jobs, || table(&jobs));
+    Ok(())
+}
+
+fn table(jobs: &[Job]) -> String {
+    if jobs.is_empty() {
+        return "there are no jobs".to_owned();
+    }
+    let mut table = Table::new(["job", "type", "status", "progress", "tries", "error"])
+        .right(3)
+        .right(4);
+    for job in jobs {
+        let progress = match (job.progress, job.total) {
+            (Some(done), Some(total)) => format!("{done}/{total}"),
+            (Some(done), None) => done.to_string(),
+            _ => String::new(),
+        };
+        let tries = format!(
+            "{}/{}",
+            job.retry_count.unwrap_or(0),
+            job.max_retries.unwrap_or(0)
+        );
+        let error = cut(job.error_message.as_deref().unwrap_or_default(), 60);
+        table.row([
+            job.id.to_string(),
+            job.r#type.clone(),
+            job.status.clone(),
+            progress,
+            tries,
+            error,
+        ]);
+    }
+    table.to_string()
+}
+
+async fn enqueue(job: &Enqueue, session: &Session, printer: &Printer) -> Result<(), Error> {
+    let database = &session.database;
+    if let Some(text) = &job.weights {
+        if job.kind != JobType::RecomputeFinalScores {
+            return Err(Error::Usage(
+                "--weights goes with recompute_final_scores".to_owned(),
+            ));
+        }
+        let saved = database
+            .call(SaveAndRecompute {
+                p_weights: weights(text)?,
+                p_name: job.name.clone(),
+                p_activate: job.activate,
+                p_created_by: ASKED_BY.to_owned(),
+            })
+            .await?;
+        printer.either(&saved, || {
+            format!(
+                "weights {} are saved; job {} computes their scores",
+                saved.weight_config_id, saved.job_id
+            )
+        });
+        return Ok(());
+    }
+    let enqueue = EnqueueJob {
+        p_type: type_name(job.kind).to_owned(),
+        p_params: params(job)?,
+        p_max_retries: job.max_retries,
+        p_created_by: ASKED_BY.to_owned(),
+    };
+    let id = database.call(enqueue).await?;
+    printer.either(&json!({ "job_id": id }), || {
+        format!("job {id} is enqueued; `sluice worker` runs it")
+    });
+    Ok(())
+}
+
+/// The type as the jobs table names it.
+fn type_name(kind: JobType) -> &'static str {
+    match kind {
+        JobType::RecomputeFinalScores => "recompute_final_scores",
+        JobType::BackfillDimension => "backfill_dimension",
+        JobType::RescoreAll => "rescore_all",
+        JobType::EmbedPosts => "embed_posts",
+    }
+}
+
+fn params(job: &Enqueue) -> Result<Value, Error> {
+    match (job.kind, &job.dimension) {
+        (JobType::BackfillDimension, Some(dimension)) => Ok(json!({ "dimension": dimension })),
+        (JobType::BackfillDimension, None) => Err(Error::Usage(
+            "backfill_dimension needs --dimension".to_owned(),
+        )),
+        (JobType::RecomputeFinalScores, None) => Ok(json!({
+            "weight_config_id": job.weight_config,
+            "activate_on_completion": job.activate,
+        })),
+        (_, None) => Ok(json!({})),
+        (_, Some(_)) => Err(Error::Usage(
+            "--dimension goes with backfill_dimension".to_owned(),
+        )),
+    }
+}

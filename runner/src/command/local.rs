@@ -1,0 +1,58 @@
+//! `sluice local up`
+
+use secrecy::ExposeSecret;
+use serde::Serialize;
+
+use super::signal::signalled;
+use crate::cli::Local;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::local::{LocalError, Options, Server};
+use crate::output::Printer;
+
+/// What a program needs to use the server. The keys are made for this run and end with it.
+#[derive(Serialize)]
+struct Up<'a> {
+    url: &'a str,
+    service_key: &'a str,
+    publishable_key: &'a str,
+}
+
+pub(super) async fn run(arguments: &Local, printer: &Printer) -> Result<Exit, Error> {
+    let Local::Up {
+        port,
+        data,
+        max_rows,
+    } = arguments;
+    let options = Options {
+        port: *port,
+        data: data.clone(),
+        max_rows: *max_rows,
+        ..Options::default()
+    };
+    let mut server = tokio::select! {
+        server = Server::start(&options) => server?,
+        () = signalled() => return Ok(Exit::Interrupted),
+    };
+    let up = Up {
+        url: server.url(),
+        service_key: server.secret_key().expose_secret(),
+        publishable_key: server.publishable_key().expose_secret(),
+    };
+    printer.either(&up, || {
+        format!(
+            "The embedded Supabase is up. In another terminal:\n\n  export SUPABASE_URL={}\n  \
+             export SUPABASE_SERVICE_KEY={}\n\nThe publishable key is {}. Ctrl-C stops it.",
+            up.url, up.service_key, up.publishable_key
+        )
+    });
+    tokio::select! {
+        () = signalled() => {}
+        () = server.ended() => {
+            let message = "it ended by itself; -v shows what it said".to_owned();
+            return Err(LocalError::Start { message }.into());
+        }
+    }
+    server.stop().await;
+    Ok(Exit::Complete)
+}

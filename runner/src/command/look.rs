@@ -1,0 +1,123 @@
+//! `sluice status`, `search` and `rank`: looking, and changing nothing.
+
+use crate::cli::{Rank, Search};
+use crate::db::{FoundPost, PipelineStatus, RankPosts, RankedPost, SearchPostsByEmbedding};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::flow::{Session, embed_query};
+use crate::output::{Printer, Table, cut};
+
+/// How much of a text a table shows, in characters.
+const TEXT_SHOWN: usize = 90;
+
+pub(super) async fn status(session: &Session, printer: &Printer) -> Result<Exit, Error> {
+    let status = session.database.call(PipelineStatus {}).await?;
+    printer.either(&status, || {
+        let mut table = Table::new(["", "count"]).right(1);
+        for key in [
+            "posts",
+            "embedded",
+            "embeddings_stale",
+            "scored",
+            "scores_stale",
+            "leased",
+            "failing",
+            "dead",
+        ] {
+            let count = status
+                .get(key)
+                .map_or_else(|| "?".to_owned(), ToString::to_string);
+            table.row([key.replace('_', " "), count]);
+        }
+        for (group, title) in [("by_fingerprint", "scored by rubric"), ("jobs", "jobs")] {
+            for (name, count) in status
+                .get(group)
+                .and_then(|group| group.as_object())
+                .into_iter()
+                .flatten()
+            {
+                table.row([format!("{title} {name}"), count.to_string()]);
+            }
+        }
+        table.to_string()
+    });
+    Ok(Exit::Complete)
+}
+
+pub(super) async fn search(
+    arguments: &Search,
+    session: &Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let found = find(session, arguments).await?;
+    printer.either(&found, || found_table(&found));
+    Ok(Exit::Complete)
+}
+
+/// Embeds the text and finds the posts nearest to it.
+pub(super) async fn find(session: &Session, arguments: &Search) -> Result<Vec<FoundPost>, Error> {
+    if arguments.text.trim().is_empty() {
+        return Err(Error::Usage("the text to search for is blank".to_owned()));
+    }
+    let search = SearchPostsByEmbedding {
+        query_embedding: embed_query(session, &arguments.text).await?,
+        similarity_threshold: arguments.threshold,
+        result_limit: arguments.limit,
+    };
+    Ok(session.database.call(search).await?)
+}
+
+pub(super) fn found_table(found: &[FoundPost]) -> String {
+    if found.is_empty() {
+        return "nothing is that similar; is everything embedded (`sluice status`)?".to_owned();
+    }
+    let mut table = Table::new(["similarity", "post"]).right(0);
+    for post in found {
+        table.row([
+            format!("{:.3}", post.similarity),
+            cut(&post.text, TEXT_SHOWN),
+        ]);
+    }
+    table.to_string()
+}
+
+pub(super) async fn rank(
+    arguments: &Rank,
+    session: &Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let weights = arguments
+        .weights
+        .as_deref()
+        .map(super::jobs::weights)
+        .transpose()?;
+    let ranked = session
+        .database
+        .call(RankPosts {
+            p_limit: arguments.limit,
+            p_neighborhood: arguments.neighborhood.clone(),
+            p_category: arguments.category.clone(),
+            p_min_score: arguments.min_score,
+            p_weights: weights,
+        })
+        .await?;
+    printer.either(&ranked, || ranked_table(&ranked));
+    Ok(Exit::Complete)
+}
+
+pub(super) fn ranked_table(ranked: &[RankedPost]) -> String {
+    if ranked.is_empty() {
+        return "no post has a final score that matches; `sluice score` and `sluice recompute` make them"
+            .to_owned();
+    }
+    let mut table = Table::new(["score", "neighborhood", "categories", "post"]).right(0);
+    for post in ranked {
+        table.row([
+            format!("{:.2}", post.final_score),
+            post.neighborhood.clone().unwrap_or_default(),
+            post.categories.join(", "),
+            cut(&post.text, TEXT_SHOWN),
+        ]);
+    }
+    table.to_string()
+}

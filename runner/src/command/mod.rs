@@ -1,0 +1,73 @@
+//! One file a command: wiring configuration, flows and output together.
+
+mod demo;
+mod doctor;
+mod failures;
+mod flows;
+mod jobs;
+mod local;
+mod look;
+mod plan;
+mod schema;
+mod signal;
+mod simulate;
+mod store;
+mod worker;
+
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command, Global};
+use crate::config::{self, Environment, Settings};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::flow::Session;
+use crate::output::Printer;
+
+/// Runs the command that the arguments name, and answers what to exit with.
+///
+/// # Errors
+/// Whatever kept it from doing what was asked; [`Error::exit`] is the code that stands for it.
+pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Demo(arguments) => demo::run(&arguments, settings(global)?, printer).await,
+        Command::Store(arguments) => store::run(&arguments, &settings(global)?, printer).await,
+        Command::Embed(arguments) => flows::embed(&arguments, session(global)?, printer).await,
+        Command::Score(arguments) => flows::score(&arguments, session(global)?, printer).await,
+        Command::Rescore(arguments) => flows::rescore(&arguments, session(global)?, printer).await,
+        Command::Backfill(arguments) => {
+            flows::backfill(&arguments, session(global)?, printer).await
+        }
+        Command::Recompute(arguments) => {
+            flows::recompute(&arguments, session(global)?, printer).await
+        }
+        Command::Worker(arguments) => worker::run(&arguments, session(global)?, printer).await,
+        Command::Jobs(arguments) => jobs::run(&arguments, &session(global)?, printer).await,
+        Command::Plan(arguments) => plan::run(&arguments, &session(global)?, printer).await,
+        Command::Status => look::status(&session(global)?, printer).await,
+        Command::Search(arguments) => look::search(&arguments, &session(global)?, printer).await,
+        Command::Rank(arguments) => look::rank(&arguments, &session(global)?, printer).await,
+        Command::Failures(arguments) => failures::run(&arguments, &session(global)?, printer).await,
+        Command::Simulate(arguments) => simulate::run(&arguments, printer).await,
+        Command::Local(arguments) => local::run(&arguments, printer).await,
+        Command::Doctor => doctor::run(settings(global), printer).await,
+        Command::Schema(arguments) => schema::run(&arguments, *printer),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut script);
+            printer.text(&String::from_utf8_lossy(&script));
+            Ok(Exit::Complete)
+        }
+    }
+}
+
+fn settings(global: &Global) -> Result<Settings, Error> {
+    Ok(config::load(
+        global.config.as_deref(),
+        &Environment::read()?,
+    )?)
+}
+
+fn session(global: &Global) -> Result<Session, Error> {
+    Session::new(settings(global)?)
+}

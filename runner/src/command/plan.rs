@@ -1,0 +1,93 @@
+//! `sluice plan`: what is due, and what it would cost in tokens, dollars and minutes.
+
+use serde::Serialize;
+
+use crate::cli::{Plan, PlanFlow};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::flow::{Preview, ScoreScope, Session, plan_embed, plan_score};
+use crate::output::{Printer, Table};
+
+/// One flow's plan.
+#[derive(Debug, Serialize)]
+struct Planned {
+    flow: &'static str,
+    rows: u64,
+    requests: u64,
+    input_tokens: u64,
+    output_tokens_at_most: u64,
+    /// Dollars at most; null where the model has no price.
+    usd_at_most: Option<f64>,
+    /// Minutes at the configured limits; null where none is configured.
+    minutes: Option<f64>,
+}
+
+pub(super) async fn run(
+    arguments: &Plan,
+    session: &Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let mut plans = Vec::new();
+    for flow in &arguments.flows {
+        let (name, preview) = match flow {
+            PlanFlow::Embed => ("embed", plan_embed(session).await?),
+            PlanFlow::Score => ("score", plan_score(session, ScoreScope::Missing).await?),
+            PlanFlow::Rescore => ("rescore", plan_score(session, ScoreScope::Stale).await?),
+        };
+        plans.push(planned(name, &preview, session));
+    }
+    printer.either(&plans, || table(&plans));
+    Ok(Exit::Complete)
+}
+
+fn planned(flow: &'static str, preview: &Preview, session: &Session) -> Planned {
+    let limits = session.settings.limits;
+    let tokens = preview.input_tokens + preview.output_tokens;
+    let minutes =
+        |count: u64, limit: Option<u32>| limit.map(|limit| count as f64 / f64::from(limit));
+    let by_requests = minutes(preview.requests, limits.requests_per_minute);
+    let by_tokens = minutes(tokens, limits.tokens_per_minute);
+    Planned {
+        flow,
+        rows: preview.rows,
+        requests: preview.requests,
+        input_tokens: preview.input_tokens,
+        output_tokens_at_most: preview.output_tokens,
+        usd_at_most: preview.price_known.then_some(preview.usd),
+        minutes: match (by_requests, by_tokens) {
+            (Some(requests), Some(tokens)) => Some(requests.max(tokens)),
+            (one, other) => one.or(other),
+        },
+    }
+}
+
+fn table(plans: &[Planned]) -> String {
+    let titles = [
+        "flow",
+        "rows",
+        "requests",
+        "tokens read",
+        "written at most",
+        "cost at most",
+        "minutes",
+    ];
+    let mut table = Table::new(titles);
+    for column in 1..titles.len() {
+        table = table.right(column);
+    }
+    for plan in plans {
+        let unknown = || "?".to_owned();
+        table.row([
+            plan.flow.to_owned(),
+            plan.rows.to_string(),
+            plan.requests.to_string(),
+            plan.input_tokens.to_string(),
+            plan.output_tokens_at_most.to_string(),
+            plan.usd_at_most
+                .map_or_else(unknown, |usd| format!("${usd:.4}")),
+            plan.minutes
+                .map_or_else(unknown, |minutes| format!("{minutes:.1}")),
+        ]);
+    }
+    table.to_string()
+}

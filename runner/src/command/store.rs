@@ -1,0 +1,31 @@
+//! `sluice store`
+
+use jiff::Timestamp;
+
+use super::signal::Watch;
+use crate::cli::Store;
+use crate::config::Settings;
+use crate::db::Database;
+use crate::engine::Stop;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::output::Printer;
+use crate::store::{self, StoreOptions};
+
+pub(super) async fn run(
+    arguments: &Store,
+    settings: &Settings,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    let database = Database::new(settings.database()?)?;
+    let options = StoreOptions {
+        now: Timestamp::now(),
+        limit: arguments.limit,
+        dry_run: arguments.dry_run,
+    };
+    let stop = Stop::new();
+    let _watch = Watch::new(stop.clone());
+    let outcome = store::store_file(&database, &arguments.file, options, &stop).await?;
+    printer.outcome(&outcome);
+    Ok(outcome.exit)
+}

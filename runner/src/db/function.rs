@@ -1,0 +1,584 @@
+//! The database's functions, as types: arguments in, result out. What each does is said once, in
+//! docs/ARCHITECTURE.md and in the migration that creates it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use sluice_sdk::Function;
+use uuid::Uuid;
+
+use crate::openai::write_vector;
+
+/// A post that was leased.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct LeasedPost {
+    /// The post.
+    pub id: Uuid,
+    /// Its text at the time of the claim.
+    pub text: String,
+}
+
+/// What a claim leased, and where to go on.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ClaimedPosts {
+    /// The posts.
+    pub rows: Vec<LeasedPost>,
+    /// The cursor of the next claim; none at the end of a pass.
+    pub next_after: Option<Uuid>,
+    /// Posts in backoff.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Milliseconds until the first of them is due.
+    pub next_attempt_ms: Option<u64>,
+    /// Posts that other runners hold.
+    #[serde(default)]
+    pub leased_elsewhere: u64,
+}
+
+/// `claim_embed_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "claim_embed_work", returns = ClaimedPosts)]
+pub struct ClaimEmbedWork {
+    /// This runner.
+    pub p_worker: Uuid,
+    /// Posts at most.
+    pub p_limit: u32,
+    /// How long the lease holds.
+    pub p_lease_seconds: u64,
+    /// The cursor.
+    pub p_after: Option<Uuid>,
+    /// Posts looked at, at most.
+    pub p_scan: u32,
+    /// The model whose embeddings are current.
+    pub p_model: String,
+    /// The dimensions of current embeddings.
+    pub p_dimensions: u32,
+    /// Rows without a text hash are due too.
+    pub p_refresh: bool,
+}
+
+/// Which scores are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScoreMode {
+    /// Posts without a score.
+    Missing,
+    /// Those, and scores with another fingerprint.
+    Stale,
+    /// Those, and scores from before a time.
+    All,
+}
+
+/// `claim_score_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "claim_score_work", returns = ClaimedPosts)]
+pub struct ClaimScoreWork {
+    /// This runner.
+    pub p_worker: Uuid,
+    /// Posts at most.
+    pub p_limit: u32,
+    /// How long the lease holds.
+    pub p_lease_seconds: u64,
+    /// The cursor.
+    pub p_after: Option<Uuid>,
+    /// Posts looked at, at most.
+    pub p_scan: u32,
+    /// Which scores are due.
+    pub p_mode: ScoreMode,
+    /// The fingerprint of current scores.
+    pub p_fingerprint: String,
+    /// With [`ScoreMode::All`]: scores from before this are due.
+    pub p_before: Option<Timestamp>,
+}
+
+/// `claim_backfill_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "claim_backfill_work", returns = ClaimedPosts)]
+pub struct ClaimBackfillWork {
+    /// This runner.
+    pub p_worker: Uuid,
+    /// Posts at most.
+    pub p_limit: u32,
+    /// How long the lease holds.
+    pub p_lease_seconds: u64,
+    /// The cursor.
+    pub p_after: Option<Uuid>,
+    /// Posts looked at, at most.
+    pub p_scan: u32,
+    /// The dimension.
+    pub p_dimension: String,
+}
+
+/// `peek_embed_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "peek_embed_work", returns = PeekedPosts)]
+pub struct PeekEmbedWork {
+    /// The cursor.
+    pub p_after: Option<Uuid>,
+    /// Posts looked at, at most.
+    pub p_scan: u32,
+    /// The model whose embeddings are current.
+    pub p_model: String,
+    /// The dimensions of current embeddings.
+    pub p_dimensions: u32,
+    /// Rows without a text hash are due too.
+    pub p_refresh: bool,
+}
+
+/// `peek_score_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "peek_score_work", returns = PeekedPosts)]
+pub struct PeekScoreWork {
+    /// The cursor.
+    pub p_after: Option<Uuid>,
+    /// Posts looked at, at most.
+    pub p_scan: u32,
+    /// Which scores are due.
+    pub p_mode: ScoreMode,
+    /// The fingerprint of current scores.
+    pub p_fingerprint: String,
+    /// With [`ScoreMode::All`]: scores from before this are due.
+    pub p_before: Option<Timestamp>,
+}
+
+/// `peek_backfill_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "peek_backfill_work", returns = PeekedPosts)]
+pub struct PeekBackfillWork {
+    /// The cursor.
+    pub p_after: Option<Uuid>,
+    /// Posts looked at, at most.
+    pub p_scan: u32,
+    /// The dimension.
+    pub p_dimension: String,
+}
+
+/// What a claim would find, and where to go on.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PeekedPosts {
+    /// The posts.
+    pub rows: Vec<LeasedPost>,
+    /// The cursor of the next look; none at the end of the table.
+    pub next_after: Option<Uuid>,
+}
+
+/// `extend_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "extend_work", returns = Vec<Uuid>)]
+pub struct ExtendWork {
+    /// The kind of work.
+    pub p_kind: String,
+    /// This runner.
+    pub p_worker: Uuid,
+    /// The posts.
+    pub p_post_ids: Vec<Uuid>,
+    /// How long the lease holds from now.
+    pub p_lease_seconds: u64,
+}
+
+/// `finish_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "finish_work", returns = u64)]
+pub struct FinishWork {
+    /// The kind of work.
+    pub p_kind: String,
+    /// This runner.
+    pub p_worker: Uuid,
+    /// The posts.
+    pub p_post_ids: Vec<Uuid>,
+}
+
+/// `release_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "release_work", returns = u64)]
+pub struct ReleaseWork {
+    /// The kind of work.
+    pub p_kind: String,
+    /// This runner.
+    pub p_worker: Uuid,
+    /// The posts; none = all of this runner.
+    pub p_post_ids: Option<Vec<Uuid>>,
+}
+
+/// A post that failed.
+#[derive(Debug, Clone, Serialize)]
+pub struct FailedPost {
+    /// The post.
+    pub post_id: Uuid,
+    /// Why.
+    pub error: String,
+    /// Set it aside at once.
+    pub permanent: bool,
+}
+
+/// `fail_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "fail_work", returns = FailedWork)]
+pub struct FailWork {
+    /// The kind of work.
+    pub p_kind: String,
+    /// This runner.
+    pub p_worker: Uuid,
+    /// The posts that failed.
+    pub p_failures: Vec<FailedPost>,
+    /// Attempts until a post is set aside.
+    pub p_max_attempts: u32,
+    /// Before the second attempt; doubled for each further one.
+    pub p_backoff_seconds: u64,
+}
+
+/// What became of failures.
+#[derive(Debug, Clone, Deserialize)]
+pub struct FailedWork {
+    /// Posts that are tried again.
+    pub retrying: u64,
+    /// Posts that are now set aside.
+    pub dead_ids: Vec<Uuid>,
+}
+
+/// `replay_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "replay_work", returns = u64)]
+pub struct ReplayWork {
+    /// The kind of work; none = every kind.
+    pub p_kind: Option<String>,
+    /// The posts; none = every post.
+    pub p_post_ids: Option<Vec<Uuid>>,
+}
+
+/// An embedding to be written.
+#[derive(Debug, Clone, Serialize)]
+pub struct EmbeddingRow {
+    /// The post.
+    pub post_id: Uuid,
+    /// Its vector, written in pgvector's text form.
+    #[serde(serialize_with = "vector_text")]
+    pub embedding: Arc<[f32]>,
+    /// The model that made it.
+    pub model: String,
+    /// Its dimensions.
+    pub dimensions: usize,
+    /// SHA-256 (hex) of the text that was embedded.
+    pub text_hash: String,
+}
+
+/// `store_embeddings`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "store_embeddings", returns = u64)]
+pub struct StoreEmbeddings {
+    /// This runner.
+    pub p_worker: Uuid,
+    /// The embeddings.
+    pub p_rows: Vec<EmbeddingRow>,
+}
+
+/// A score to be written.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScoreRow {
+    /// The post.
+    pub post_id: Uuid,
+    /// A score for each dimension of the rubric.
+    pub scores: BTreeMap<String, f64>,
+    /// Its categories.
+    pub categories: Vec<String>,
+    /// What it is about.
+    pub summary: Option<String>,
+    /// Why a podcast would want it.
+    pub why_podcast_worthy: Option<String>,
+    /// The model that scored it.
+    pub model_version: String,
+    /// The version of the prompt.
+    pub prompt_version: String,
+    /// The fingerprint of rubric, prompt and model.
+    pub fingerprint: String,
+    /// SHA-256 (hex) of the text that was scored.
+    pub text_hash: String,
+}
+
+/// `store_scores`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "store_scores", returns = u64)]
+pub struct StoreScores {
+    /// This runner.
+    pub p_worker: Uuid,
+    /// The scores.
+    pub p_rows: Vec<ScoreRow>,
+}
+
+/// One dimension's score to be merged.
+#[derive(Debug, Clone, Serialize)]
+pub struct DimensionRow {
+    /// The post.
+    pub post_id: Uuid,
+    /// The score.
+    pub score: f64,
+}
+
+/// `store_dimension`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "store_dimension", returns = u64)]
+pub struct StoreDimension {
+    /// This runner.
+    pub p_worker: Uuid,
+    /// The dimension.
+    pub p_dimension: String,
+    /// The scores.
+    pub p_rows: Vec<DimensionRow>,
+}
+
+/// `refresh_topic_frequencies`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "refresh_topic_frequencies", returns = u64)]
+pub struct RefreshTopicFrequencies {}
+
+/// `claim_job`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "claim_job", returns = Option<ClaimedJob>)]
+pub struct ClaimJob {
+    /// This worker.
+    pub p_worker: Uuid,
+    /// The types that it runs.
+    pub p_types: Vec<String>,
+    /// How long the lease holds.
+    pub p_lease_seconds: u64,
+    /// This job only; none = the oldest that is due.
+    pub p_job_id: Option<Uuid>,
+}
+
+/// A job that was claimed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ClaimedJob {
+    /// The job.
+    pub id: Uuid,
+    /// What it does.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it was asked to do.
+    pub params: Option<Value>,
+}
+
+/// `beat_job`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "beat_job", returns = String)]
+pub struct BeatJob {
+    /// The job.
+    pub p_job_id: Uuid,
+    /// This worker.
+    pub p_worker: Uuid,
+    /// How long the lease holds from now.
+    pub p_lease_seconds: u64,
+    /// Rows done.
+    pub p_progress: Option<u64>,
+    /// Rows in all.
+    pub p_total: Option<u64>,
+}
+
+/// `finish_job`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "finish_job", returns = String)]
+pub struct FinishJob {
+    /// The job.
+    pub p_job_id: Uuid,
+    /// This worker.
+    pub p_worker: Uuid,
+}
+
+/// `fail_job`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "fail_job", returns = String)]
+pub struct FailJob {
+    /// The job.
+    pub p_job_id: Uuid,
+    /// This worker.
+    pub p_worker: Uuid,
+    /// Why.
+    pub p_error: String,
+    /// Trying again cannot help.
+    pub p_permanent: bool,
+}
+
+/// `release_job`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "release_job", returns = String)]
+pub struct ReleaseJob {
+    /// The job.
+    pub p_job_id: Uuid,
+    /// This worker.
+    pub p_worker: Uuid,
+}
+
+/// `enqueue_job`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "enqueue_job", returns = Uuid)]
+pub struct EnqueueJob {
+    /// What it does.
+    pub p_type: String,
+    /// What it is asked to do.
+    pub p_params: Value,
+    /// How often it may be tried again.
+    pub p_max_retries: u32,
+    /// Who asks.
+    pub p_created_by: String,
+}
+
+/// `save_and_recompute`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "save_and_recompute", returns = SavedWeights)]
+pub struct SaveAndRecompute {
+    /// The weight of each dimension.
+    pub p_weights: Value,
+    /// What to call them.
+    pub p_name: Option<String>,
+    /// Make them the active ones once their scores are there.
+    pub p_activate: bool,
+    /// Who asks.
+    pub p_created_by: String,
+}
+
+/// New weights and the job that computes their scores.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SavedWeights {
+    /// The weights.
+    pub weight_config_id: Uuid,
+    /// The job.
+    pub job_id: Uuid,
+}
+
+/// `cancel_job`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "cancel_job", returns = String)]
+pub struct CancelJob {
+    /// The job.
+    pub p_job_id: Uuid,
+    /// Who asks.
+    pub p_by: String,
+}
+
+/// `retry_job`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "retry_job", returns = String)]
+pub struct RetryJob {
+    /// The job.
+    pub p_job_id: Uuid,
+}
+
+/// `stage_post_scores`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "stage_post_scores", returns = StagedScores)]
+pub struct StagePostScores {
+    /// The job that they are staged for.
+    pub p_job_id: Uuid,
+    /// This worker.
+    pub p_worker: Uuid,
+    /// The weights.
+    pub p_weight_config_id: Uuid,
+    /// The cursor.
+    pub p_after: Option<Uuid>,
+    /// Posts at most.
+    pub p_limit: u32,
+}
+
+/// What was staged, and where to go on.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct StagedScores {
+    /// Scores staged by this call.
+    pub staged: u64,
+    /// The cursor of the next call; none at the end.
+    pub next_after: Option<Uuid>,
+}
+
+/// `complete_recompute_job`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "complete_recompute_job", returns = AppliedScores)]
+pub struct CompleteRecomputeJob {
+    /// The job.
+    pub p_job_id: Uuid,
+    /// This worker.
+    pub p_worker: Uuid,
+    /// Make the weights the active ones.
+    pub p_activate: bool,
+}
+
+/// What a cut-over wrote.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct AppliedScores {
+    /// Scores that are now in force.
+    pub applied: u64,
+}
+
+/// `pipeline_status`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "pipeline_status", returns = Value)]
+pub struct PipelineStatus {}
+
+/// `rank_posts`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "rank_posts", returns = Vec<RankedPost>)]
+pub struct RankPosts {
+    /// Posts at most.
+    pub p_limit: u32,
+    /// Only this neighborhood, by name or slug.
+    pub p_neighborhood: Option<String>,
+    /// Only this category.
+    pub p_category: Option<String>,
+    /// Only posts with at least this score.
+    pub p_min_score: Option<f64>,
+    /// Other weights than the active ones.
+    pub p_weights: Option<Value>,
+}
+
+/// A post in the ranking.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RankedPost {
+    /// The post.
+    pub id: Uuid,
+    /// What it says.
+    pub text: String,
+    /// Where it was posted.
+    pub neighborhood: Option<String>,
+    /// Where it stands.
+    pub url: Option<String>,
+    /// Its rank, 0 to 10.
+    pub final_score: f64,
+    /// Its categories.
+    pub categories: Vec<String>,
+    /// What it is about.
+    pub summary: Option<String>,
+    /// When it was posted.
+    pub posted_at: Option<Timestamp>,
+}
+
+/// `search_posts_by_embedding`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "search_posts_by_embedding", returns = Vec<FoundPost>)]
+pub struct SearchPostsByEmbedding {
+    /// What to be near to.
+    #[serde(serialize_with = "vector_text")]
+    pub query_embedding: Arc<[f32]>,
+    /// At least this similar.
+    pub similarity_threshold: f64,
+    /// Posts at most.
+    pub result_limit: u32,
+}
+
+/// A post that was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoundPost {
+    /// The post.
+    pub id: Uuid,
+    /// What it says.
+    pub text: String,
+    /// Cosine similarity, 1 = the same direction.
+    pub similarity: f64,
+    /// Where it stands.
+    pub url: Option<String>,
+}
+
+fn vector_text<S: Serializer>(vector: &Arc<[f32]>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut text = String::new();
+    write_vector(&mut text, vector);
+    serializer.serialize_str(&text)
+}

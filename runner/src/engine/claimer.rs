@@ -1,0 +1,254 @@
+//! Claiming: pass after pass over the table, until a whole pass finds nothing.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::flow::{Claim, Item, Sink, Source, StoreError, Work};
+use super::pump::Running;
+use super::stop::StopReason;
+use super::writer;
+
+/// How long to wait between looks at rows that other runners hold.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The longest wait for rows in backoff before looking whether others are due.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// What to do after a pass over the table.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// Something was leased, or may have become due: go over it again.
+    Again,
+    /// Nothing is due now, but will be: go over it again after this long.
+    After(Duration),
+    /// Nothing is due, and nothing will be.
+    End,
+}
+
+/// Claims rows and sends them on, packed, until none is due or the flow is stopped.
+pub(super) async fn claim<S, W, K>(running: &Running<S, W, K>, batches: mpsc::Sender<W::Batch>)
+where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    while !running.stop.is_stopped() {
+        let Some(pass) = pass(running, &batches).await else {
+            return;
+        };
+        match after(&pass) {
+            Next::Again => {}
+            Next::After(pause) => {
+                if !running.stop.sleep(pause).await {
+                    return;
+                }
+            }
+            Next::End => return,
+        }
+    }
+}
+
+/// What one pass found.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Pass {
+    leased: u64,
+    /// Rows were at the provider when the pass ended, so their texts may have changed meanwhile.
+    waited: bool,
+    waiting: u64,
+    next_attempt: Option<Duration>,
+    leased_elsewhere: u64,
+}
+
+fn after(pass: &Pass) -> Next {
+    if pass.leased > 0 || pass.waited {
+        Next::Again
+    } else if pass.waiting > 0 {
+        Next::After(
+            pass.next_attempt
+                .unwrap_or(LOOK_AGAIN)
+                .clamp(LOOK_AGAIN / 10, BACKOFF_MAX),
+        )
+    } else if pass.leased_elsewhere > 0 {
+        Next::After(LOOK_AGAIN)
+    } else {
+        Next::End
+    }
+}
+
+/// Goes over the table once. `None` = stopped, or at the limit.
+async fn pass<S, W, K>(running: &Running<S, W, K>, batches: &mpsc::Sender<W::Batch>) -> Option<Pass>
+where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    let mut pass = Pass::default();
+    let mut cursor = None;
+    loop {
+        let room = room(running)?;
+        let claim = lease(running, room, cursor).await?;
+        let Claim {
+            rows,
+            next_after,
+            waiting,
+            next_attempt,
+            leased_elsewhere,
+        } = claim;
+        pass.leased += rows.len() as u64;
+        pass_on(running, batches, rows).await?;
+        cursor = next_after;
+        if cursor.is_none() {
+            if pass.leased == 0 && !running.held.is_empty() {
+                pass.waited = true;
+                tokio::select! {
+                    () = running.held.empty() => {}
+                    () = running.stop.stopped() => return None,
+                }
+            }
+            return Some(Pass {
+                waiting,
+                next_attempt,
+                leased_elsewhere,
+                ..pass
+            });
+        }
+    }
+}
+
+/// How many rows may be claimed now; `None` = stopped, or at the limit.
+fn room<S, W, K>(running: &Running<S, W, K>) -> Option<u32> {
+    if running.stop.is_stopped() {
+        return None;
+    }
+    let Some(limit) = running.pace.limit else {
+        return Some(running.pace.chunk);
+    };
+    let left = limit.saturating_sub(running.tally.rows().selected);
+    if left == 0 {
+        // Not `stop`: what is claimed is to be finished.
+        return None;
+    }
+    Some(
+        running
+            .pace
+            .chunk
+            .min(u32::try_from(left).unwrap_or(u32::MAX)),
+    )
+}
+
+/// One claim, waiting out an outage and halving what is too much for one statement.
+async fn lease<S: Source, W, K>(
+    running: &Running<S, W, K>,
+    mut limit: u32,
+    cursor: Option<Uuid>,
+) -> Option<Claim<S::Item>> {
+    let mut outage = writer::Outage::default();
+    loop {
+        match running.flow.source.claim(limit, cursor).await {
+            Ok(claim) => {
+                running.held.insert(claim.rows.iter().map(Item::id));
+                count(running, &claim);
+                return Some(claim);
+            }
+            Err(StoreError::TooLarge(_)) if limit > 1 => limit /= 2,
+            Err(StoreError::Outage(why)) => {
+                if !outage.wait(running.pace.patience, &running.stop).await {
+                    running.stop.stop(StopReason::Database(why));
+                    return None;
+                }
+            }
+            Err(error) => {
+                running.stop.stop(StopReason::Database(error.to_string()));
+                return None;
+            }
+        }
+    }
+}
+
+fn count<S: Source, W, K>(running: &Running<S, W, K>, claim: &Claim<S::Item>) {
+    let mut retrying = running.retrying();
+    let new = claim
+        .rows
+        .iter()
+        .filter(|row| !retrying.remove(&row.id()))
+        .count();
+    running.tally.selected(new);
+}
+
+/// Packs claimed rows and hands them on. `None` = nobody takes them any more.
+async fn pass_on<S, W, K>(
+    running: &Running<S, W, K>,
+    batches: &mpsc::Sender<W::Batch>,
+    rows: Vec<S::Item>,
+) -> Option<()>
+where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    let plan = running.flow.work.plan(rows);
+    for warning in plan.warnings {
+        running.tally.warn(warning);
+    }
+    if !plan.skipped.is_empty() {
+        running.tally.skipped(plan.skipped.len());
+        writer::finish(running, plan.skipped).await;
+    }
+    for batch in plan.batches {
+        batches.send(batch).await.ok()?;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_ends_when_a_whole_pass_finds_nothing() {
+        assert_eq!(after(&Pass::default()), Next::End);
+        assert_eq!(
+            after(&Pass {
+                leased: 1,
+                ..Pass::default()
+            }),
+            Next::Again
+        );
+        assert_eq!(
+            after(&Pass {
+                waited: true,
+                ..Pass::default()
+            }),
+            Next::Again
+        );
+    }
+
+    #[test]
+    fn rows_in_backoff_are_waited_for() {
+        let waiting = |next_attempt| Pass {
+            waiting: 1,
+            next_attempt,
+            ..Pass::default()
+        };
+        let seconds = Duration::from_secs;
+        assert_eq!(after(&waiting(Some(seconds(4)))), Next::After(seconds(4)));
+        assert_eq!(
+            after(&waiting(Some(seconds(900)))),
+            Next::After(BACKOFF_MAX)
+        );
+        assert_eq!(
+            after(&waiting(Some(Duration::ZERO))),
+            Next::After(LOOK_AGAIN / 10)
+        );
+    }
+
+    #[test]
+    fn rows_of_other_runners_are_looked_at_again() {
+        let pass = Pass {
+            leased_elsewhere: 3,
+            ..Pass::default()
+        };
+        assert_eq!(after(&pass), Next::After(LOOK_AGAIN));
+    }
+}

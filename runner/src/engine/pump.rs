@@ -1,0 +1,202 @@
+//! Running a flow: rows are claimed, packed, sent and written, each stage bounded by the next.
+//!
+//! ```text
+//! claim ──batches──► dispatch ──done──► write
+//!   ▲                   │ up to `concurrency` calls at once
+//!   └── held: what is under lease, renewed by the heartbeat
+//! ```
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use uuid::Uuid;
+
+use super::claimer;
+use super::flow::{Done, RowFailure, Sink, Source, Work};
+use super::held::{Held, heartbeat};
+use super::lane::Lane;
+use super::stop::Stop;
+use super::tally::Tally;
+use super::writer;
+
+/// How a flow runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Rows claimed at once.
+    pub chunk: u32,
+    /// Batches at the provider at once.
+    pub concurrency: usize,
+    /// Rows taken up at most.
+    pub limit: Option<u64>,
+    /// How long an outage of the database is waited out.
+    pub patience: Duration,
+}
+
+/// The three answers of a flow.
+#[derive(Debug)]
+pub struct Flow<S, W, K> {
+    /// What is due.
+    pub source: S,
+    /// What to do with a batch.
+    pub work: W,
+    /// Where it goes.
+    pub sink: K,
+}
+
+/// What the stages of a running flow share.
+pub(super) struct Running<S, W, K> {
+    pub(super) flow: Flow<S, W, K>,
+    pub(super) lane: Lane,
+    pub(super) pace: Pace,
+    pub(super) stop: Stop,
+    pub(super) tally: Arc<Tally>,
+    pub(super) held: Held,
+    /// Rows that failed in this run and are to be tried again: claimed anew, they are not counted anew.
+    pub(super) retrying: Mutex<HashSet<Uuid>>,
+}
+
+impl<S, W, K> Running<S, W, K> {
+    pub(super) fn retrying(&self) -> std::sync::MutexGuard<'_, HashSet<Uuid>> {
+        self.retrying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a flow until nothing is due, or until it is stopped. Whatever happens, what was answered is
+/// written and what was not is given back.
+///
+/// The counters are in `tally`, the reason for an early end in `stop`.
+pub async fn run<S, W, K>(
+    flow: Flow<S, W, K>,
+    lane: Lane,
+    pace: Pace,
+    stop: Stop,
+    tally: Arc<Tally>,
+) where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    let running = Arc::new(Running {
+        flow,
+        lane,
+        pace,
+        stop,
+        tally,
+        held: Held::default(),
+        retrying: Mutex::default(),
+    });
+    let (batches, batches_in) = mpsc::channel(pace.concurrency);
+    let (done, done_in) = mpsc::channel(pace.concurrency);
+    let mut stages = JoinSet::new();
+    stages.spawn(dispatch(running.clone(), batches_in, done));
+    stages.spawn(writer::write(running.clone(), done_in));
+    {
+        let beat = heartbeat(&running.flow.source, &running.held);
+        let work = async {
+            claimer::claim(&running, batches).await;
+            while let Some(stage) = stages.join_next().await {
+                resume(stage);
+            }
+        };
+        tokio::select! {
+            () = beat => {}
+            () = work => {}
+        }
+    }
+    give_back(&running).await;
+}
+
+/// Sends batches to the provider, a bounded number at once. Once stopped, what has not left is dropped:
+/// it is still held, and given back at the end.
+async fn dispatch<S, W, K>(
+    running: Arc<Running<S, W, K>>,
+    mut batches: mpsc::Receiver<W::Batch>,
+    done: mpsc::Sender<Done<W::Output>>,
+) where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    let mut calls = JoinSet::new();
+    while let Some(batch) = batches.recv().await {
+        while calls.len() >= running.pace.concurrency {
+            if let Some(call) = calls.join_next().await {
+                resume(call);
+            }
+        }
+        if running.stop.is_stopped() {
+            continue;
+        }
+        calls.spawn(call(running.clone(), batch, done.clone()));
+        while let Some(call) = calls.try_join_next() {
+            resume(call);
+        }
+    }
+    while let Some(call) = calls.join_next().await {
+        resume(call);
+    }
+}
+
+async fn call<S, W, K>(
+    running: Arc<Running<S, W, K>>,
+    batch: W::Batch,
+    done: mpsc::Sender<Done<W::Output>>,
+) where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    let ids = running.flow.work.ids(&batch);
+    let mut result = running.flow.work.run(&running.lane, batch).await;
+    if let Some(reason) = result.halt.clone() {
+        running.stop.stop(reason);
+    }
+    if !running.stop.is_stopped() {
+        let forgotten = forgotten::<K>(&ids, &result);
+        result.failures.extend(forgotten);
+    }
+    // The writer outlives every caller, so this fails only where it has panicked.
+    if done.send(result).await.is_err() {
+        tracing::error!("the writer is gone; results are lost");
+    }
+}
+
+/// Rows without a result or a failure. Given back uncharged they would be claimed for ever.
+fn forgotten<K: Sink>(ids: &[Uuid], result: &Done<K::Output>) -> Vec<RowFailure> {
+    let outputs = result.outputs.iter().map(K::id);
+    let answered: HashSet<Uuid> = outputs
+        .chain(result.failures.iter().map(|failure| failure.id))
+        .collect();
+    ids.iter()
+        .filter(|id| !answered.contains(id))
+        .map(|id| RowFailure {
+            id: *id,
+            reason: "it was not answered".to_owned(),
+            permanent: false,
+        })
+        .collect()
+}
+
+/// Gives back what is still held. A failure costs nothing but time: the leases lapse.
+async fn give_back<S: Source, W, K>(running: &Running<S, W, K>) {
+    let ids = running.held.all();
+    if ids.is_empty() {
+        return;
+    }
+    tracing::info!(rows = ids.len(), "giving back what was not worked on");
+    if let Err(error) = running.flow.source.release(ids).await {
+        tracing::warn!(%error, "failed to give rows back; their leases lapse by themselves");
+    }
+}
+
+/// A panic of a task is a panic of the flow.
+pub(super) fn resume(finished: Result<(), JoinError>) {
+    if let Err(error) = finished
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}

@@ -1,0 +1,158 @@
+//! What a flow has done so far, counted in one place by all its tasks.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::report::{FAILURES_MAX, Failure, Requests, RowCounts};
+
+/// The counters of a running flow.
+#[derive(Debug, Default)]
+pub struct Tally {
+    selected: AtomicU64,
+    written: AtomicU64,
+    skipped: AtomicU64,
+    failed: AtomicU64,
+    dead: AtomicU64,
+    provider_requests: AtomicU64,
+    retried: AtomicU64,
+    rate_limited: AtomicU64,
+    input_tokens: AtomicU64,
+    output_tokens: AtomicU64,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    failures: Vec<Failure>,
+    warnings: Vec<String>,
+}
+
+/// At most this many warnings are kept.
+const WARNINGS_MAX: usize = 100;
+
+impl Tally {
+    /// Rows were claimed.
+    pub fn selected(&self, rows: usize) {
+        add(&self.selected, rows);
+    }
+
+    /// Rows' results are in the database.
+    pub fn written(&self, rows: usize) {
+        add(&self.written, rows);
+    }
+
+    /// Rows needed no work after all.
+    pub fn skipped(&self, rows: usize) {
+        add(&self.skipped, rows);
+    }
+
+    /// A row was set aside for good.
+    pub fn dead(&self, rows: u64) {
+        self.dead.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// A row failed in this run and is not tried again by it.
+    pub fn failed(&self, failure: Failure) {
+        add(&self.failed, 1);
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.failures.len() < FAILURES_MAX {
+            notes.failures.push(failure);
+        }
+    }
+
+    /// Something worth knowing; the same sentence is kept once.
+    pub fn warn(&self, warning: impl Into<String>) {
+        let warning = warning.into();
+        tracing::warn!("{warning}");
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.warnings.len() < WARNINGS_MAX && !notes.warnings.contains(&warning) {
+            notes.warnings.push(warning);
+        }
+    }
+
+    /// A request went to the provider.
+    pub fn sent(&self, is_retry: bool) {
+        add(&self.provider_requests, 1);
+        add(&self.retried, usize::from(is_retry));
+    }
+
+    /// The provider answered 429.
+    pub fn rate_limited(&self) {
+        add(&self.rate_limited, 1);
+    }
+
+    /// The provider billed tokens.
+    pub fn billed(&self, input: u64, output: u64) {
+        self.input_tokens.fetch_add(input, Ordering::Relaxed);
+        self.output_tokens.fetch_add(output, Ordering::Relaxed);
+    }
+
+    /// Rows, by what became of them.
+    pub fn rows(&self) -> RowCounts {
+        RowCounts {
+            selected: get(&self.selected),
+            written: get(&self.written),
+            skipped: get(&self.skipped),
+            failed: get(&self.failed),
+            dead: get(&self.dead),
+        }
+    }
+
+    /// Requests to the provider; those to Supabase are counted by the database client.
+    pub fn requests(&self) -> Requests {
+        Requests {
+            supabase: 0,
+            openai: get(&self.provider_requests),
+            retried: get(&self.retried),
+            rate_limited: get(&self.rate_limited),
+        }
+    }
+
+    /// Tokens billed so far: read by the model, written by it.
+    pub fn tokens(&self) -> (u64, u64) {
+        (get(&self.input_tokens), get(&self.output_tokens))
+    }
+
+    /// The rows that failed (the first thousand), and the warnings.
+    pub fn take_notes(&self) -> (Vec<Failure>, Vec<String>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = std::mem::take(&mut *notes);
+        (notes.failures, notes.warnings)
+    }
+}
+
+fn add(counter: &AtomicU64, rows: usize) {
+    counter.fetch_add(rows as u64, Ordering::Relaxed);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_whole_where_names_are_cut() {
+        let tally = Tally::default();
+        for _ in 0..FAILURES_MAX + 5 {
+            tally.failed(Failure {
+                line: None,
+                post_id: None,
+                reason: "x".to_owned(),
+            });
+        }
+        assert_eq!(tally.rows().failed, FAILURES_MAX as u64 + 5);
+        assert_eq!(tally.take_notes().0.len(), FAILURES_MAX);
+    }
+
+    #[test]
+    fn a_warning_is_kept_once() {
+        let tally = Tally::default();
+        tally.warn("cut");
+        tally.warn("cut");
+        assert_eq!(tally.take_notes().1, ["cut"]);
+    }
+}

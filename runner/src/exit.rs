@@ -1,0 +1,72 @@
+//! Exit codes: what a shell, cron or a CI step may branch on.
+
+use std::process::ExitCode;
+
+/// How a command ended, as its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything that was asked for is done.
+    Complete = 0,
+    /// Something that should not happen did.
+    Unexpected = 1,
+    /// The arguments or the configuration are wrong; nothing was started.
+    Usage = 2,
+    /// The limit, the deadline or the budget was reached: run again to go on.
+    MoreRemains = 3,
+    /// Finished, but some rows failed; `sluice failures list` names them.
+    SomeFailed = 4,
+    /// The provider refuses: the key is wrong, or the quota is used up.
+    ProviderRefuses = 5,
+    /// The database cannot be reached, or its schema lacks the migrations.
+    Database = 6,
+    /// Interrupted by a signal; what was in flight is written and the leases are released.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// Every code with what it means, in ascending order; `sluice --help` prints this table.
+    pub const TABLE: &'static str = "\
+Exit codes:
+  0    complete
+  1    unexpected error
+  2    usage or configuration error
+  3    more work remains (limit, deadline or budget reached)
+  4    finished, but some rows failed (see `sluice failures list`)
+  5    the provider refuses (key, quota)
+  6    database unreachable, or its schema lacks the migrations
+  130  interrupted, drained";
+
+    /// The number that the process exits with.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_stands_in_the_table() {
+        for exit in [
+            Exit::Complete,
+            Exit::Unexpected,
+            Exit::Usage,
+            Exit::MoreRemains,
+            Exit::SomeFailed,
+            Exit::ProviderRefuses,
+            Exit::Database,
+            Exit::Interrupted,
+        ] {
+            let row = format!("\n  {:<5}", exit.code());
+            assert!(Exit::TABLE.contains(&row), "{exit:?} is missing");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a flow would do, without leasing, spending or writing anything.
+
+use super::session::Session;
+use super::source::Due;
+use crate::db::{LeasedPost, PeekBackfillWork, PeekEmbedWork, PeekScoreWork, PeekedPosts};
+use crate::error::Error;
+
+/// Posts looked at in one request: their texts must fit one answer.
+const SCAN: u32 = 1_000;
+
+/// What a flow would take up, and what that would cost at most.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Preview {
+    /// Posts that are due.
+    pub rows: u64,
+    /// Requests to the provider.
+    pub requests: u64,
+    /// Tokens that the model would read.
+    pub input_tokens: u64,
+    /// Tokens that it would write at most.
+    pub output_tokens: u64,
+    /// Dollars at most.
+    pub usd: f64,
+    /// Whether the model has a price, without which `usd` says nothing.
+    pub price_known: bool,
+    /// Rows that are due beyond the limit.
+    pub more_due: bool,
+}
+
+/// Goes over the due posts once, adding up what `measure` says of each chunk.
+///
+/// # Errors
+/// Whatever the database answers.
+pub async fn preview(
+    session: &Session,
+    due: &Due,
+    limit: Option<u64>,
+    measure: impl Fn(&[LeasedPost], &mut Preview),
+) -> Result<Preview, Error> {
+    let mut sum = Preview {
+        price_known: true,
+        ..Preview::default()
+    };
+    let mut after = None;
+    loop {
+        let peeked = peek(session, due, after).await?;
+        let room = limit.map_or(u64::MAX, |limit| limit - sum.rows);
+        let take = usize::try_from(room)
+            .unwrap_or(usize::MAX)
+            .min(peeked.rows.len());
+        let (rows, beyond) = peeked.rows.split_at(take);
+        measure(rows, &mut sum);
+        sum.more_due = !beyond.is_empty();
+        after = peeked.next_after;
+        if after.is_none() || sum.more_due {
+            return Ok(sum);
+        }
+    }
+}
+
+/// Whether anything is due that nobody works on.
+pub(super) async fn any_due(session: &Session, due: &Due) -> Result<bool, Error> {
+    Ok(preview(session, due, Some(0), |_, _| {}).await?.more_due)
+}
+
+async fn peek(
+    session: &Session,
+    due: &Due,
+    p_after: Option<uuid::Uuid>,
+) -> Result<PeekedPosts, Error> {
+    let (database, p_scan) = (&session.database, SCAN);
+    Ok(match due.clone() {
+        Due::Embedding {
+            model,
+            dimensions,
+            refresh,
+        } => {
+            let peek = PeekEmbedWork {
+                p_after,
+                p_scan,
+                p_model: model,
+                p_dimensions: dimensions,
+                p_refresh: refresh,
+            };
+            database.call(peek).await?
+        }
+        Due::Score {
+            mode,
+            fingerprint,
+            before,
+        } => {
+            let peek = PeekScoreWork {
+                p_after,
+                p_scan,
+                p_mode: mode,
+                p_fingerprint: fingerprint,
+                p_before: before,
+            };
+            database.call(peek).await?
+        }
+        Due::Dimension(p_dimension) => {
+            database
+                .call(PeekBackfillWork {
+                    p_after,
+                    p_scan,
+                    p_dimension,
+                })
+                .await?
+        }
+    })
+}

@@ -1,0 +1,252 @@
+//! What every flow needs, and the shell around each of them: signals, deadline, counters, report.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use super::preview::{Preview, any_due};
+use super::source::Due;
+use crate::config::Settings;
+use crate::db::Database;
+use crate::engine::{self, Budget, Flow, Lane, Pace, Sink, Source, Stop, StopReason, Tally, Work};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::limiter::{Limiter, Limiters, Limits};
+use crate::openai::{self, Client, Deadlines, http_client};
+use crate::report::{Counts, Outcome, Report};
+
+/// The services that flows use, and the settings that they run by.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The database.
+    pub database: Database,
+    provider: Option<Client>,
+    limiters: Limiters,
+}
+
+/// How one run of a flow is bounded.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct FlowOptions {
+    /// Rows taken up at most.
+    pub limit: Option<u64>,
+    /// When to stop claiming.
+    pub deadline: Option<Duration>,
+    /// Dollars spent at most.
+    pub max_usd: Option<f64>,
+    /// Spend and write nothing.
+    pub dry_run: bool,
+    /// Requests at the provider at once.
+    pub concurrency: Option<u32>,
+}
+
+/// One run of a flow: what stops it, and what it has done so far. Clones share both.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Its bounds.
+    pub options: FlowOptions,
+    /// What stops it.
+    pub stop: Stop,
+    /// What it has done so far.
+    pub tally: Arc<Tally>,
+    budget: Budget,
+    limiter: Arc<OnceLock<Limiter>>,
+    total: Arc<OnceLock<u64>>,
+    started: Instant,
+    requests_before: (u64, u64),
+}
+
+impl Session {
+    /// Connects settings to services. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Where the database is not configured, or an address cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let database = Database::new(settings.database()?)?;
+        let provider = settings
+            .openai
+            .key
+            .clone()
+            .map(|key| provider(&settings, key))
+            .transpose()?;
+        let limits = Limits {
+            requests_per_minute: settings.limits.requests_per_minute,
+            tokens_per_minute: settings.limits.tokens_per_minute,
+            max_concurrency: settings.limits.concurrency,
+            ..Limits::default()
+        };
+        let limiters = Limiters::new(BTreeMap::new(), limits);
+        Ok(Self {
+            settings: Arc::new(settings),
+            database,
+            provider,
+            limiters,
+        })
+    }
+
+    /// The provider's client.
+    ///
+    /// # Errors
+    /// Where no key is configured.
+    pub fn provider(&self) -> Result<&Client, Error> {
+        self.settings.openai_key()?;
+        self.provider
+            .as_ref()
+            .ok_or_else(|| Error::Unexpected("no provider".to_owned()))
+    }
+
+    /// The limiter of a model, shared by all flows of this session.
+    pub(super) fn limiter(&self, model: &str) -> Limiter {
+        self.limiters.of(model)
+    }
+
+    /// Begins a run of a flow.
+    pub fn begin(&self, options: FlowOptions, stop: Stop) -> Run {
+        Run {
+            options,
+            stop,
+            tally: Arc::default(),
+            budget: Budget::new(options.max_usd),
+            limiter: Arc::default(),
+            total: Arc::default(),
+            started: Instant::now(),
+            requests_before: self.database.requests(),
+        }
+    }
+
+    /// Runs a flow on the engine, from its first claim until nothing is due or it is stopped.
+    pub(super) async fn drive<S, W, K>(
+        &self,
+        run: &Run,
+        model: &str,
+        chunk: u32,
+        flow: Flow<S, W, K>,
+    ) where
+        S: Source,
+        W: Work<Item = S::Item>,
+        K: Sink<Output = W::Output>,
+    {
+        let patience = self.settings.openai.patience;
+        let limiter = run.limiter.get_or_init(|| self.limiter(model)).clone();
+        let lane = Lane::new(
+            limiter,
+            run.budget.clone(),
+            run.stop.clone(),
+            run.tally.clone(),
+            patience,
+        );
+        let concurrency = run
+            .options
+            .concurrency
+            .unwrap_or(self.settings.limits.concurrency);
+        let pace = Pace {
+            chunk,
+            concurrency: concurrency as usize,
+            limit: run.options.limit,
+            patience: Duration::from_secs(60),
+        };
+        let mut work = Box::pin(engine::run(
+            flow,
+            lane,
+            pace,
+            run.stop.clone(),
+            run.tally.clone(),
+        ));
+        let Some(deadline) = run.options.deadline else {
+            return work.await;
+        };
+        tokio::select! {
+            () = work.as_mut() => return,
+            () = tokio::time::sleep_until(run.started + deadline) => {}
+        }
+        run.stop.stop(StopReason::Deadline(deadline));
+        work.await;
+    }
+
+    /// The report of a run that has ended. `more_due` tells whether a run that came to its limit left
+    /// anything to do.
+    pub(crate) fn outcome(&self, flow: &str, run: &Run, more_due: bool) -> Outcome {
+        let report = self.report(flow, run);
+        match (run.stop.reason(), run.options.limit) {
+            (Some(reason), _) => Outcome::stopped(report, reason.exit(), reason.to_string()),
+            (None, Some(limit)) if more_due && report.failed() == 0 => Outcome::stopped(
+                report,
+                Exit::MoreRemains,
+                StopReason::Limit(limit).to_string(),
+            ),
+            (None, _) => Outcome::ended(report),
+        }
+    }
+
+    /// The outcome of a flow on the engine. A run that came to its limit looks whether anything is left.
+    pub(super) async fn finish(&self, flow: &str, run: &Run, due: &Due) -> Result<Outcome, Error> {
+        let at_limit = run
+            .options
+            .limit
+            .is_some_and(|limit| run.tally.rows().selected >= limit);
+        let more_due = at_limit && run.stop.reason().is_none() && any_due(self, due).await?;
+        Ok(self.outcome(flow, run, more_due))
+    }
+
+    /// The outcome of a dry run.
+    pub(super) fn previewed(&self, flow: &str, run: &Run, preview: &Preview) -> Outcome {
+        run.tally
+            .selected(usize::try_from(preview.rows).unwrap_or(usize::MAX));
+        let mut report = self.report(flow, run);
+        report.tokens = preview.input_tokens + preview.output_tokens;
+        report.output_tokens = preview.output_tokens;
+        report.usd = preview.price_known.then_some(preview.usd);
+        Outcome::ended(report)
+    }
+
+    fn report(&self, flow: &str, run: &Run) -> Report {
+        let mut report = Report::new(flow, Counts::Rows(run.tally.rows()));
+        let (sent, retried) = self.database.requests();
+        report.requests = run.tally.requests();
+        report.requests.supabase = sent - run.requests_before.0;
+        report.requests.retried += retried - run.requests_before.1;
+        let (input, output) = run.tally.tokens();
+        report.tokens = input + output;
+        report.output_tokens = output;
+        report.usd = Some(run.budget.spent());
+        (report.failures, report.warnings) = run.tally.take_notes();
+        report.dry_run = run.options.dry_run;
+        report.finished(run.started.elapsed(), crate::memory::peak_bytes())
+    }
+}
+
+impl Run {
+    /// Dollars spent so far.
+    pub fn usd(&self) -> f64 {
+        self.budget.spent()
+    }
+
+    /// The limit that is kept, in tokens a minute, once it is known.
+    pub fn tokens_per_minute(&self) -> Option<u64> {
+        self.limiter.get()?.snapshot().tokens_limit.map(u64::from)
+    }
+
+    /// Rows that were due when the flow began, once they are counted.
+    pub fn total(&self) -> Option<u64> {
+        self.total.get().copied()
+    }
+}
+
+fn provider(settings: &Settings, key: SecretString) -> Result<Client, Error> {
+    let unusable = |error: &dyn std::error::Error| Error::Usage(error.to_string());
+    let deadlines = Deadlines {
+        total: settings.openai.timeout,
+        ..Deadlines::default()
+    };
+    let http = http_client(&deadlines).map_err(|error| unusable(&error))?;
+    let base_url = settings.openai.base_url.clone();
+    let settings = openai::Settings {
+        base_url,
+        ..openai::Settings::new(key)
+    };
+    Client::new(http, settings).map_err(|error| unusable(&error))
+}

@@ -1,0 +1,149 @@
+//! Unpacking and installing, once per version of the carried files.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use etcetera::BaseStrategy;
+use tokio::process::Command;
+
+use super::LocalError;
+use super::carried::{MIGRATIONS, SERVER};
+use crate::store::digest::sha256_hex;
+
+/// Written last, so that an interrupted install is done again.
+const MARKER: &str = ".installed";
+
+/// A folder that holds the installed server, and the migrations beneath it.
+#[derive(Debug)]
+pub(super) struct Installed {
+    pub(super) server: PathBuf,
+    pub(super) migrations: PathBuf,
+}
+
+/// Makes sure that the server is installed; quick when it is.
+pub(super) async fn ensure() -> Result<Installed, LocalError> {
+    let root = cache_folder()?;
+    let server = root.join(format!("server-{}", digest(SERVER)));
+    let migrations = root.join(format!("migrations-{}", digest(MIGRATIONS)));
+    fs::create_dir_all(&root).map_err(cache_error(&root))?;
+    // Held until this function ends, so that processes that start together install once.
+    let _lock = lock(&root.join("install.lock")).await?;
+    if !migrations.join(MARKER).exists() {
+        unpack(&migrations, MIGRATIONS)?;
+        mark(&migrations)?;
+    }
+    if !server.join(MARKER).exists() {
+        unpack(&server, SERVER)?;
+        npm_ci(&server).await?;
+        mark(&server)?;
+    }
+    Ok(Installed {
+        server: server.join("server.mjs"),
+        migrations,
+    })
+}
+
+fn cache_folder() -> Result<PathBuf, LocalError> {
+    let strategy = etcetera::choose_base_strategy().map_err(|error| LocalError::Cache {
+        path: PathBuf::from("the user's cache folder"),
+        source: io::Error::other(error),
+    })?;
+    Ok(strategy.cache_dir().join("sluice"))
+}
+
+/// Names a set of files by what is in them.
+fn digest(files: &[(&str, &str)]) -> String {
+    let parts = files
+        .iter()
+        .flat_map(|(name, contents)| [*name, "\0", *contents, "\0"]);
+    let mut digest = sha256_hex(&parts.collect::<String>());
+    digest.truncate(12);
+    digest
+}
+
+async fn lock(path: &Path) -> Result<File, LocalError> {
+    let file = File::create(path).map_err(cache_error(path))?;
+    let path = path.to_owned();
+    let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
+    locked
+        .map_err(io::Error::other)
+        .and_then(|result| result)
+        .map_err(cache_error(&path))
+}
+
+fn unpack(folder: &Path, files: &[(&str, &str)]) -> Result<(), LocalError> {
+    fs::create_dir_all(folder).map_err(cache_error(folder))?;
+    for (name, contents) in files {
+        let path = folder.join(name);
+        fs::write(&path, contents).map_err(cache_error(&path))?;
+    }
+    Ok(())
+}
+
+async fn npm_ci(folder: &Path) -> Result<(), LocalError> {
+    tracing::info!(folder = %folder.display(), "installing the embedded Supabase (once)");
+    let output = Command::new("npm")
+        .args([
+            "ci",
+            "--omit=dev",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|_| LocalError::NpmMissing)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(LocalError::Install {
+        folder: folder.to_owned(),
+        message: last_lines(&said, 8),
+    })
+}
+
+fn mark(folder: &Path) -> Result<(), LocalError> {
+    let path = folder.join(MARKER);
+    File::create(&path).map(drop).map_err(cache_error(&path))
+}
+
+fn cache_error(path: &Path) -> impl FnOnce(io::Error) -> LocalError + use<> {
+    let path = path.to_owned();
+    move |source| LocalError::Cache { path, source }
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines
+        .iter()
+        .skip(lines.len().saturating_sub(count))
+        .copied()
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_gets_a_folder_of_its_own() {
+        assert_ne!(digest(&[("a", "1")]), digest(&[("a", "2")]));
+        assert_ne!(digest(&[("ab", "")]), digest(&[("a", "b")]));
+        assert_eq!(digest(&[("a", "1")]), digest(&[("a", "1")]));
+    }
+
+    #[test]
+    fn the_end_of_a_long_message_is_kept() {
+        assert_eq!(last_lines("a\n\nb\nc\n", 2), "b\nc");
+    }
+}

@@ -1,0 +1,110 @@
+//! Everything that a person or a program reads: stdout, and progress on stderr.
+//!
+//! This is the only module that prints. stdout carries either tables or exactly one JSON object.
+
+mod human;
+mod logging;
+mod progress;
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+pub use logging::init as init_logging;
+pub use progress::{Progress, Sample};
+pub use table::{Table, cut};
+
+use crate::cli::{Global, Output};
+use crate::report::Outcome;
+
+/// Where output goes, and in which form.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    form: Output,
+    bars: bool,
+    quiet: bool,
+}
+
+impl Printer {
+    /// What the options ask for. Bars are drawn only where stderr is a terminal.
+    pub fn new(options: &Global) -> Self {
+        Self {
+            form: options.output,
+            bars: io::stderr().is_terminal() && !options.no_progress && !options.quiet,
+            quiet: options.quiet,
+        }
+    }
+
+    /// Whether stdout carries JSON.
+    pub fn is_json(&self) -> bool {
+        self.form == Output::Json
+    }
+
+    /// Prints a report, whole as JSON or in a few lines for people.
+    pub fn outcome(&self, outcome: &Outcome) {
+        if self.is_json() {
+            self.json(&outcome.report);
+        } else {
+            print(&human::report(&outcome.report));
+        }
+    }
+
+    /// Prints one JSON object.
+    pub fn json<T: Serialize>(&self, value: &T) {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => print(&(text + "\n")),
+            Err(error) => tracing::error!(%error, "failed to write the JSON"),
+        }
+    }
+
+    /// Prints a table or a sentence, or its JSON form.
+    pub fn either<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) {
+        if self.is_json() {
+            self.json(value);
+        } else {
+            print(&(text() + "\n"));
+        }
+    }
+
+    /// Prints text for people; nothing where stdout carries JSON.
+    pub fn say(&self, text: &str) {
+        if !self.is_json() {
+            print(&format!("{text}\n"));
+        }
+    }
+
+    /// Prints text whatever the form is: for commands whose result is a text, such as completions.
+    pub fn text(&self, text: &str) {
+        print(text);
+    }
+
+    /// Prints an error on stderr, its sources after it.
+    pub fn error(&self, error: &dyn std::error::Error) {
+        let mut text = format!("error: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // Many errors repeat their source in their own message.
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        let _closed = writeln!(io::stderr(), "{text}");
+    }
+
+    /// A progress display of a flow; draws nothing under `--quiet`.
+    pub fn progress(&self, label: &'static str) -> Progress {
+        Progress::new(label, self.bars, self.quiet)
+    }
+}
+
+/// Writes to stdout. A reader that has left (`sluice rank | head`) is no error.
+fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _closed = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+}

@@ -1,0 +1,141 @@
+//! Progress on stderr: a bar on a terminal, plain lines elsewhere.
+
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
+
+use super::human::dollars;
+
+/// How often a bar is drawn anew.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+/// How often a plain line is written: a log of a night's run stays readable.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Where a flow stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sample {
+    /// Rows done.
+    pub rows: u64,
+    /// Rows due when the flow began, where that is known.
+    pub total: Option<u64>,
+    /// Tokens billed so far.
+    pub tokens: u64,
+    /// The limit that is kept, in tokens a minute.
+    pub tokens_per_minute: Option<u64>,
+    /// Dollars spent so far.
+    pub usd: f64,
+}
+
+/// A display of one flow.
+#[derive(Debug)]
+pub struct Progress {
+    label: &'static str,
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    started: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(label: &'static str, bars: bool, quiet: bool) -> Self {
+        let bar = bars.then(|| {
+            let bar = ProgressBar::no_length();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {msg}") {
+                bar.set_style(style);
+            }
+            bar.with_prefix(label)
+        });
+        Self {
+            label,
+            bar,
+            quiet,
+            started: Instant::now(),
+        }
+    }
+
+    /// Shows samples until `work` is done, and returns what it returns.
+    pub async fn during<T>(self, sample: impl Fn() -> Sample, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let every = if self.bar.is_some() {
+            DRAW_EVERY
+        } else {
+            LINE_EVERY
+        };
+        loop {
+            match tokio::time::timeout(every, &mut work).await {
+                Ok(result) => {
+                    if let Some(bar) = &self.bar {
+                        bar.finish_and_clear();
+                    }
+                    return result;
+                }
+                Err(_) => self.show(&sample()),
+            }
+        }
+    }
+
+    fn show(&self, sample: &Sample) {
+        let text = describe(sample, self.started.elapsed());
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+            bar.tick();
+        } else if !self.quiet {
+            let _closed = writeln!(std::io::stderr(), "{}: {text}", self.label);
+        }
+    }
+}
+
+/// Rows, rate against the limit, cost and time to go.
+fn describe(sample: &Sample, elapsed: Duration) -> String {
+    let mut parts = vec![match sample.total {
+        Some(total) => format!("{} of {total} rows", sample.rows),
+        None => format!("{} rows", sample.rows),
+    }];
+    let minutes = elapsed.as_secs_f64() / 60.0;
+    if sample.tokens > 0 && minutes > 0.0 {
+        let rate = sample.tokens as f64 / minutes;
+        parts.push(match sample.tokens_per_minute {
+            Some(limit) => format!("{rate:.0} tokens/min of {limit}"),
+            None => format!("{rate:.0} tokens/min"),
+        });
+        parts.push(dollars(sample.usd));
+    }
+    if let Some(total) = sample.total
+        && sample.rows > 0
+        && total > sample.rows
+    {
+        let left = elapsed.mul_f64((total - sample.rows) as f64 / sample.rows as f64);
+        parts.push(format!("{} s to go", left.as_secs()));
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_tells_the_rate_against_the_limit_and_the_time_to_go() {
+        let sample = Sample {
+            rows: 50,
+            total: Some(200),
+            tokens: 3_000,
+            tokens_per_minute: Some(9_000),
+            usd: 0.5,
+        };
+        let text = describe(&sample, Duration::from_secs(30));
+        assert_eq!(
+            text,
+            "50 of 200 rows, 6000 tokens/min of 9000, $0.50, 90 s to go"
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_is_not_known() {
+        assert_eq!(
+            describe(&Sample::default(), Duration::from_secs(1)),
+            "0 rows"
+        );
+    }
+}

@@ -1,0 +1,254 @@
+//! The report: one object that says what ran, what it cost, what failed, and why it ended.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::exit::Exit;
+
+/// At most this many failures are named in a report; the counts are always whole.
+pub const FAILURES_MAX: usize = 1_000;
+
+/// What one flow did. `--output json` prints exactly one of these on stdout.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Report {
+    /// The flow: `store`, `embed`, `score`, `rescore`, `backfill`, `recompute`, `worker` or `demo`.
+    pub flow: String,
+    /// How it ended.
+    pub status: Status,
+    /// Why it ended before all was done, in a sentence; absent when complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// True when nothing was spent or written (`--dry-run`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Rows, by what became of them.
+    pub counts: Counts,
+    /// Requests sent.
+    pub requests: Requests,
+    /// Tokens the provider billed, read and written (in a dry run: would bill, read only).
+    pub tokens: u64,
+    /// Of these, the tokens that the model wrote; 0 for embeddings.
+    pub output_tokens: u64,
+    /// What those tokens cost in US dollars by the price table; null when a model has no price.
+    pub usd: Option<f64>,
+    /// Wall time in seconds.
+    pub elapsed_seconds: f64,
+    /// Peak resident memory of the process in bytes; null where the system does not tell.
+    pub peak_memory_bytes: Option<u64>,
+    /// Things worth knowing that are no failure.
+    pub warnings: Vec<String>,
+    /// The rows that failed, at most 1000 of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
+    /// The flows that a `demo` or a `worker` ran, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flows: Vec<Report>,
+}
+
+/// How a flow ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Nothing that was due is left.
+    Complete,
+    /// It ended early or some rows failed; running it again goes on from there.
+    Partial,
+    /// It could not go on.
+    Failed,
+}
+
+/// Rows, by what became of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Counts {
+    /// Of the store flow.
+    Store(StoreCounts),
+    /// Of every other flow.
+    Rows(RowCounts),
+}
+
+/// What became of the lines of a store run: `read = inserted + skipped + failed`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct StoreCounts {
+    /// Lines that hold something (empty lines are not counted).
+    pub read: u64,
+    /// Posts that are new in the database.
+    pub inserted: u64,
+    /// Posts that were there already, or stood twice in the input.
+    pub skipped: u64,
+    /// Lines that could not be stored.
+    pub failed: u64,
+    /// Neighborhoods that did not exist before.
+    pub neighborhoods_created: u64,
+}
+
+/// What became of the rows of a flow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RowCounts {
+    /// Rows that were due and taken up.
+    pub selected: u64,
+    /// Rows whose result is in the database.
+    pub written: u64,
+    /// Rows that needed no work after all (blank, or gone meanwhile).
+    pub skipped: u64,
+    /// Rows that failed in this run, the dead ones among them.
+    pub failed: u64,
+    /// Rows that this run set aside for good, until `sluice failures replay`.
+    pub dead: u64,
+}
+
+/// Requests sent by the flow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Requests {
+    /// To Supabase, every attempt counted.
+    pub supabase: u64,
+    /// To the provider, every attempt counted.
+    pub openai: u64,
+    /// Of these, attempts that repeated an earlier one.
+    pub retried: u64,
+    /// Of those to the provider, answered 429.
+    pub rate_limited: u64,
+}
+
+/// A row that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Failure {
+    /// The line of the input, counted from 1 (store).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The post (every other flow).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post_id: Option<Uuid>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Report {
+    /// An empty report of a flow, to be filled in.
+    pub fn new(flow: &str, counts: Counts) -> Self {
+        Self {
+            flow: flow.to_owned(),
+            status: Status::Complete,
+            reason: None,
+            dry_run: false,
+            counts,
+            requests: Requests::default(),
+            tokens: 0,
+            output_tokens: 0,
+            usd: Some(0.0),
+            elapsed_seconds: 0.0,
+            peak_memory_bytes: None,
+            warnings: Vec::new(),
+            failures: Vec::new(),
+            flows: Vec::new(),
+        }
+    }
+
+    /// Fills in what only the process knows.
+    #[must_use]
+    pub fn finished(mut self, elapsed: Duration, peak_memory_bytes: Option<u64>) -> Self {
+        self.elapsed_seconds = (elapsed.as_secs_f64() * 1e3).round() / 1e3;
+        self.peak_memory_bytes = peak_memory_bytes;
+        self
+    }
+
+    /// Rows that failed, whatever the flow counts.
+    pub fn failed(&self) -> u64 {
+        match &self.counts {
+            Counts::Store(counts) => counts.failed,
+            Counts::Rows(counts) => counts.failed,
+        }
+    }
+}
+
+/// A report together with the exit code that it stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// What happened.
+    pub report: Report,
+    /// What the process exits with.
+    pub exit: Exit,
+}
+
+impl Outcome {
+    /// The outcome of a flow that ran to its end: complete, or with some rows failed.
+    pub fn ended(mut report: Report) -> Self {
+        let failed = report.failed();
+        if failed == 0 {
+            return Self {
+                report,
+                exit: Exit::Complete,
+            };
+        }
+        report.status = Status::Partial;
+        report
+            .reason
+            .get_or_insert_with(|| format!("{failed} rows failed"));
+        Self {
+            report,
+            exit: Exit::SomeFailed,
+        }
+    }
+
+    /// The outcome of a flow that stopped early, with the reason.
+    pub fn stopped(mut report: Report, exit: Exit, reason: impl Into<String>) -> Self {
+        report.status = match exit {
+            Exit::MoreRemains | Exit::Interrupted | Exit::SomeFailed => Status::Partial,
+            _ => Status::Failed,
+        };
+        report.reason = Some(reason.into());
+        Self { report, exit }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_with_failed_rows_exits_with_four() {
+        let counts = Counts::Rows(RowCounts {
+            selected: 3,
+            written: 2,
+            failed: 1,
+            ..RowCounts::default()
+        });
+        let outcome = Outcome::ended(Report::new("embed", counts));
+        assert_eq!(outcome.exit, Exit::SomeFailed);
+        assert_eq!(outcome.report.status, Status::Partial);
+        assert_eq!(outcome.report.reason.as_deref(), Some("1 rows failed"));
+    }
+
+    #[test]
+    fn a_refusing_provider_is_a_failure_and_a_reached_limit_is_not() {
+        let report = Report::new("embed", Counts::Rows(RowCounts::default()));
+        let refused = Outcome::stopped(report.clone(), Exit::ProviderRefuses, "bad key");
+        assert_eq!(refused.report.status, Status::Failed);
+        let limited = Outcome::stopped(report, Exit::MoreRemains, "limit reached");
+        assert_eq!(limited.report.status, Status::Partial);
+    }
+
+    #[test]
+    fn the_wire_form_has_the_keys_of_the_contract() {
+        let report = Report::new("store", Counts::Store(StoreCounts::default()))
+            .finished(Duration::from_millis(1_234), Some(5));
+        let json = serde_json::to_value(report).unwrap();
+        assert_eq!(json["counts"]["neighborhoods_created"], 0);
+        assert_eq!(json["elapsed_seconds"], 1.234);
+        assert_eq!(json["status"], "complete");
+        assert!(json.get("reason").is_none());
+        for key in [
+            "flow",
+            "requests",
+            "tokens",
+            "usd",
+            "peak_memory_bytes",
+            "warnings",
+        ] {
+            assert!(json.get(key).is_some(), "{key} is missing");
+        }
+    }
+}

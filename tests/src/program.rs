@@ -1,0 +1,161 @@
+//! The program itself, run as a process: what cron sees.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+
+use crate::Stack;
+
+/// How to run `sluice` on a stack: with these settings in its environment and none of the developer's.
+pub struct Program {
+    environment: Vec<(String, String)>,
+    folder: tempfile::TempDir,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Run {
+    /// Its exit code; `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed for programs.
+    pub stdout: String,
+    /// What it printed for people.
+    pub stderr: String,
+}
+
+impl Program {
+    /// On a stack and a provider at this address.
+    pub fn on(stack: &Stack, openai_url: &str) -> Self {
+        let environment = vec![
+            ("POSTGREST_URL".to_owned(), stack.postgrest_url().to_owned()),
+            (
+                "SUPABASE_SERVICE_KEY".to_owned(),
+                stack.key().expose_secret().to_owned(),
+            ),
+            ("OPENAI_BASE_URL".to_owned(), openai_url.to_owned()),
+            ("OPENAI_API_KEY".to_owned(), "test-key".to_owned()),
+        ];
+        Self {
+            environment,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// With nothing configured.
+    pub fn bare() -> Self {
+        Self {
+            environment: Vec::new(),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// With one more variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a sluice.toml in the folder that it runs in.
+    #[must_use]
+    pub fn configured(self, toml: &str) -> Self {
+        self.configure(toml);
+        self
+    }
+
+    /// Writes (or overwrites) that sluice.toml.
+    pub fn configure(&self, toml: &str) {
+        std::fs::write(self.folder.path().join("sluice.toml"), toml).unwrap();
+    }
+
+    /// Writes a file into the folder that it runs in, and answers its path.
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, contents).unwrap();
+        path
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Run {
+        self.command(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap()
+            .into()
+    }
+
+    /// Runs it to its end with this input.
+    pub async fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Run {
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input).await.unwrap();
+        drop(stdin);
+        child.wait_with_output().await.unwrap().into()
+    }
+
+    /// Starts it and leaves it running; it is killed when dropped.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(
+                ["PATH", "HOME"]
+                    .into_iter()
+                    .filter_map(|name| Some((name, std::env::var(name).ok()?))),
+            )
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+impl Run {
+    /// The one JSON object on stdout.
+    pub fn json(&self) -> Value {
+        let read = serde_json::from_str(&self.stdout);
+        read.unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr))
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// The program, as cargo has built it beside the tests.
+fn binary() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let folder = tests.ancestors().nth(2).unwrap();
+    let path = folder.join(format!("sluice{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        path.exists(),
+        "{} is not built: run the tests with --workspace",
+        path.display()
+    );
+    path
+}

@@ -1,0 +1,174 @@
+//! The stack that tests run on: one server a test binary, one test at a time, a clean database each.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use serde_json::Value;
+use sluice_runner::config::{DatabaseSettings, Environment, Raw, Settings};
+use sluice_runner::db::Database;
+use sluice_runner::flow::Session;
+use sluice_runner::local::{MIGRATIONS, Options, Server};
+use sluice_runner::simulate::{self, Config, Simulator};
+use tokio::runtime::Runtime;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+use crate::database::Sql;
+
+/// The tables of the schema, emptied before each test.
+const TABLES: &str = "post_scores_staging, post_scores, llm_scores, post_embeddings, work_items, posts, \
+     neighborhoods, topic_frequencies, background_jobs, weight_configs, settings";
+
+/// What is started once: the server, and where its SQL goes.
+struct Shared {
+    postgrest_url: String,
+    key: SecretString,
+    sql: Sql,
+    turn: Mutex<()>,
+    /// Keeps the child's pipe open for as long as the process lives.
+    _server: Option<Server>,
+}
+
+/// The stack, for one test: nobody else uses it, and its database is empty but for the defaults.
+pub struct Stack {
+    shared: Arc<Shared>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Stack {
+    /// Waits for its turn and empties the database.
+    pub async fn fresh() -> Self {
+        let shared = shared().await;
+        let turn = shared.turn.lock().await;
+        let stack = Self {
+            shared: Arc::clone(shared),
+            _turn: turn,
+        };
+        stack.sql(&format!("truncate {TABLES} cascade")).await;
+        let (_, defaults) = MIGRATIONS
+            .iter()
+            .find(|(name, _)| name.contains("defaults"))
+            .unwrap();
+        stack.sql(defaults).await;
+        stack
+    }
+
+    /// Runs SQL statements.
+    pub async fn sql(&self, statements: &str) {
+        self.shared.sql.run(statements).await.unwrap();
+    }
+
+    /// The rows of a query.
+    pub async fn rows(&self, query: &str) -> Vec<Value> {
+        self.shared.sql.rows(query).await.unwrap()
+    }
+
+    /// The one number that a query answers.
+    pub async fn count(&self, query: &str) -> i64 {
+        let rows = self.rows(query).await;
+        let row = rows.first().and_then(Value::as_object).unwrap();
+        row.values().next().and_then(Value::as_i64).unwrap()
+    }
+
+    /// Where PostgREST is.
+    pub fn postgrest_url(&self) -> &str {
+        &self.shared.postgrest_url
+    }
+
+    /// The service key.
+    pub fn key(&self) -> SecretString {
+        self.shared.key.clone()
+    }
+
+    /// A database client of its own.
+    pub fn database(&self) -> Database {
+        Database::new(&self.database_settings(self.postgrest_url())).unwrap()
+    }
+
+    /// The database's settings, reached through another address (a recorder's, say).
+    pub fn database_settings(&self, postgrest_url: &str) -> DatabaseSettings {
+        DatabaseSettings {
+            postgrest_url: postgrest_url.to_owned(),
+            key: self.key(),
+            schema: "public".to_owned(),
+        }
+    }
+
+    /// A session on this stack and a stand-in, with a configuration as it would stand in sluice.toml.
+    pub fn session(&self, simulator: &Simulator, toml: &str) -> Session {
+        self.session_through(self.postgrest_url(), &simulator.base_url(), toml)
+    }
+
+    /// A session that reaches both services through other addresses.
+    pub fn session_through(&self, postgrest_url: &str, openai_url: &str, toml: &str) -> Session {
+        Session::new(self.settings(postgrest_url, openai_url, toml)).unwrap()
+    }
+
+    /// Settings for these addresses.
+    pub fn settings(&self, postgrest_url: &str, openai_url: &str, toml: &str) -> Settings {
+        let raw: Raw = Raw::parse(toml).unwrap();
+        let environment: Environment = [
+            ("OPENAI_BASE_URL", openai_url),
+            ("OPENAI_API_KEY", "test-key"),
+        ]
+        .into_iter()
+        .collect();
+        let mut settings = Settings::check(raw, &environment).unwrap();
+        settings.database = Some(self.database_settings(postgrest_url));
+        settings
+    }
+
+    /// A stand-in for the provider.
+    pub async fn simulator(&self, config: Config) -> Simulator {
+        simulate::start(Config { port: 0, ..config }).await.unwrap()
+    }
+}
+
+async fn shared() -> &'static Arc<Shared> {
+    static SHARED: OnceCell<Arc<Shared>> = OnceCell::const_new();
+    SHARED
+        .get_or_init(|| async { Arc::new(start().await) })
+        .await
+}
+
+async fn start() -> Shared {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(postgrest_url) = variable("SLUICE_TEST_POSTGREST_URL") {
+        let url =
+            variable("SLUICE_TEST_DATABASE_URL").expect("SLUICE_TEST_DATABASE_URL is not set");
+        let key = variable("SLUICE_TEST_SERVICE_KEY").expect("SLUICE_TEST_SERVICE_KEY is not set");
+        let sql = Sql::Outside { url };
+        for (name, migration) in MIGRATIONS {
+            sql.run(migration)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        sql.run("notify pgrst, 'reload schema'").await.unwrap();
+        return Shared {
+            postgrest_url,
+            key: key.into(),
+            sql,
+            turn: Mutex::new(()),
+            _server: None,
+        };
+    }
+    let server = background(async { Server::start(&Options::default()).await.unwrap() }).await;
+    let (url, key) = (server.url().to_owned(), server.secret_key().clone());
+    Shared {
+        postgrest_url: format!("{url}/rest/v1"),
+        key: key.clone(),
+        sql: Sql::Embedded { url, key },
+        turn: Mutex::new(()),
+        _server: Some(server),
+    }
+}
+
+/// Runs on a runtime that lives as long as the process: a test's own ends with the test, and the tasks
+/// that serve the child's pipes with it.
+async fn background<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
+    RUNTIME
+        .get_or_init(|| Runtime::new().unwrap())
+        .spawn(work)
+        .await
+        .unwrap()
+}
