@@ -1,6 +1,6 @@
 //! Vectors as they travel: base64 or numbers from the provider, text to pgvector.
 
-use std::{fmt, io};
+use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{
@@ -19,12 +19,7 @@ use serde::{
 /// assert_eq!(text, "[0.1,-0.25,1e-7]");
 /// ```
 pub fn write_vector(out: &mut String, vector: &[f32]) {
-    // "-0.012345678," is 13 bytes: room for all, so that the text is never moved while it grows.
-    out.reserve(vector.len() * 13 + 2);
-    // JSON's form of an array is pgvector's form of a vector, and its writer for numbers is several
-    // times faster than `Display`.
-    let written = serde_json::to_writer(Text(out), vector);
-    debug_assert!(written.is_ok(), "writing numbers to memory cannot fail");
+    out.push_str(&json(vector));
 }
 
 /// A vector in an answer: base64 of little-endian numbers, or a list of numbers.
@@ -75,24 +70,10 @@ impl<'de> Visitor<'de> for VectorVisitor {
     }
 }
 
-/// A string to write ASCII to.
-struct Text<'s>(&'s mut String);
-
-impl io::Write for Text<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let text = str::from_utf8(bytes).map_err(io::Error::other)?;
-        self.0.push_str(text);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// JSON's form of a list is pgvector's form of a vector, and JSON's writer needs a third of the time
+/// that `Display` does.
+fn json(vector: &[f32]) -> String {
+    serde_json::to_string(vector).expect("a list of numbers always has a JSON form")
 }
 
 #[cfg(test)]
