@@ -1,3 +1,4 @@
 //! The runner.
 
 pub mod openai;
+pub mod simulate;

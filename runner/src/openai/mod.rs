@@ -37,6 +37,7 @@ pub use embedding::{
 };
 pub use error::{Breakage, Error, ErrorKind, Overload, Refusal};
 pub use http::{Deadlines, http_client};
+pub(crate) use model::undated;
 pub use model::{is_reasoning, takes_dimensions};
 pub use price::{PRICES_AS_OF, Price, Prices};
 pub use rate::RateHeaders;

@@ -37,6 +37,21 @@ pub(super) fn family(model: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
+/// The name without a trailing `-YYYY-MM-DD`.
+pub(crate) fn undated(name: &str) -> &str {
+    let Some(start) = name.len().checked_sub("-YYYY-MM-DD".len()) else {
+        return name;
+    };
+    let Some((head, date)) = name.split_at_checked(start) else {
+        return name;
+    };
+    let is_date = date.bytes().enumerate().all(|(i, byte)| match i {
+        0 | 5 | 8 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    });
+    if is_date { head } else { name }
+}
+
 fn gpt_generation(name: &str) -> Option<u32> {
     let digits = name.strip_prefix("gpt-")?;
     let end = digits
@@ -81,6 +96,19 @@ mod tests {
         assert!(takes_dimensions("text-embedding-3-large"));
         assert!(!takes_dimensions("text-embedding-ada-002"));
         assert!(!takes_dimensions("nomic-embed-text"));
+    }
+
+    #[test]
+    fn only_a_date_is_taken_off() {
+        assert_eq!(undated("gpt-4o-2024-08-06"), "gpt-4o");
+        for name in [
+            "gpt-4o",
+            "gpt-4o-2024-XX-06",
+            "2024-08-06",
+            "ñandú-2024-8-06",
+        ] {
+            assert_eq!(undated(name), name);
+        }
     }
 
     #[test]
