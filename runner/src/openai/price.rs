@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Usage, model::family};
+use super::{
+    Usage,
+    model::{family, undated},
+};
 
 /// The month in which the built-in prices were last compared with the published list.
 pub const PRICES_AS_OF: &str = "2026-03";
@@ -106,21 +109,6 @@ fn built_in(model: &str) -> Option<Price> {
             cached_input: Some(cached),
             output,
         })
-}
-
-/// The name without a trailing `-YYYY-MM-DD`.
-fn undated(name: &str) -> &str {
-    let Some(start) = name.len().checked_sub("-YYYY-MM-DD".len()) else {
-        return name;
-    };
-    let Some((head, date)) = name.split_at_checked(start) else {
-        return name;
-    };
-    let is_date = date.bytes().enumerate().all(|(i, byte)| match i {
-        0 | 5 | 8 => byte == b'-',
-        _ => byte.is_ascii_digit(),
-    });
-    if is_date { head } else { name }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no run counts 2^53 tokens")]

@@ -116,7 +116,10 @@ mod tests {
             reaction_count: 0,
             posted_at: None,
         };
-        Numbered { line: 1, post: Box::new(post) }
+        Numbered {
+            line: 1,
+            post: Box::new(post),
+        }
     }
 
     #[test]

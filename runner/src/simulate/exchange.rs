@@ -1,0 +1,144 @@
+//! From a request to its answer: the one path that both endpoints share.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{
+        HeaderMap, HeaderName, HeaderValue,
+        header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+};
+use futures_util::{StreamExt, stream};
+use tokio::{task::spawn_blocking, time::Instant};
+
+use super::{
+    Config, Fault,
+    question::{Endpoint, Question},
+    refusal::Refusal,
+    state::{RateHeaders, Receipt, Rejection, State},
+};
+
+/// What all handlers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    start: Instant,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            state: Mutex::new(State::new(config)),
+            start: Instant::now(),
+        }
+    }
+
+    /// The state; it holds counters that are right after each step, so a panic elsewhere is no
+    /// reason to stop.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Answers a request, or refuses it.
+pub(super) async fn exchange(
+    shared: Arc<Shared>,
+    endpoint: Endpoint,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    // Counting tokens and hashing words take milliseconds that timers must not wait for.
+    let question = spawn_blocking(move || Question::read(endpoint, &body)).await;
+    let question = question.unwrap_or_else(|_| Err(Refusal::server_error()));
+    let now = shared.now();
+    let admitted = shared
+        .state()
+        .admit(endpoint, bearer(&headers), question, now);
+    let ticket = match admitted {
+        Ok(ticket) => ticket,
+        Err(rejection) => {
+            let Rejection {
+                number,
+                refusal,
+                rate,
+            } = *rejection;
+            return with_headers(refusal.into_response(), number, rate);
+        }
+    };
+    let answered = spawn_blocking(move || {
+        let reply = ticket.question.answer(ticket.fault, ticket.style);
+        (ticket, reply)
+    });
+    let Ok((ticket, reply)) = answered.await else {
+        return Refusal::server_error().into_response();
+    };
+    // Billed before it is waited for: who hangs up meanwhile has been billed all the same.
+    let now = shared.now();
+    let Receipt { delay, rate } = shared.state().bill(&ticket, &reply, now);
+    tokio::time::sleep(delay).await;
+    with_headers(respond(reply.body, ticket.fault), ticket.number, rate)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get(AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .strip_prefix("Bearer ")
+        .map(str::trim)
+}
+
+/// Sends the answer, broken where the fault is one of those that break it on the way.
+fn respond(mut body: Vec<u8>, fault: Option<Fault>) -> Response {
+    let length = body.len();
+    match fault {
+        Some(Fault::Drop) => {
+            body.truncate(length / 2);
+            // The pause sends off what there is; without it the answer would not even begin.
+            let broken = async {
+                tokio::task::yield_now().await;
+                Err(io::Error::from(io::ErrorKind::ConnectionReset))
+            };
+            let body = Body::from_stream(stream::iter([Ok(body)]).chain(stream::once(broken)));
+            let headers = [
+                (CONTENT_TYPE, JSON.to_owned()),
+                (CONTENT_LENGTH, length.to_string()),
+            ];
+            (headers, body).into_response()
+        }
+        Some(Fault::TruncatedJson) => {
+            body.truncate(length / 2);
+            ([(CONTENT_TYPE, JSON)], body).into_response()
+        }
+        Some(Fault::NotJson) => (
+            [(CONTENT_TYPE, "text/html")],
+            "<html><body>502 Bad Gateway</body></html>",
+        )
+            .into_response(),
+        _ => ([(CONTENT_TYPE, JSON)], body).into_response(),
+    }
+}
+
+const JSON: &str = "application/json";
+
+fn with_headers(mut response: Response, number: u64, rate: RateHeaders) -> Response {
+    let id = ("x-request-id", format!("req_simulated_{number}"));
+    for (name, value) in rate.into_iter().chain([id]) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
