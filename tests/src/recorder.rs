@@ -1,6 +1,7 @@
 //! A recorder: a proxy that notes every request which a flow makes, on the wire, and passes it on.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -164,7 +165,7 @@ impl Names {
             let next = self.ids.len() + 1;
             let number = *self.ids.entry(id.to_owned()).or_insert(next);
             out.push_str(before);
-            out.push_str(&format!("<id {number}>"));
+            let _ = write!(out, "<id {number}>");
             rest = after;
         }
         out + rest
@@ -189,16 +190,9 @@ fn decode(target: &str) -> String {
         let hex = (*byte == b'%')
             .then(|| target.get(at + 1..at + 3))
             .flatten();
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(decoded) => {
-                out.push(decoded);
-                at += 3;
-            }
-            None => {
-                out.push(*byte);
-                at += 1;
-            }
-        }
+        let decoded = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(decoded.unwrap_or(*byte));
+        at += if decoded.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&out).into_owned()
 }
