@@ -15,7 +15,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     Config, Fault,
@@ -50,43 +53,64 @@ impl Shared {
     }
 }
 
-/// Answers a request, or refuses it.
+/// Answers a request, or refuses it, to the end even if its asker hangs up meanwhile: what was
+/// admitted is worked on and billed.
 pub(super) async fn exchange(
     shared: Arc<Shared>,
     endpoint: Endpoint,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    // Counting tokens and hashing words take milliseconds that timers must not wait for.
-    let question = spawn_blocking(move || Question::read(endpoint, &body)).await;
-    let question = question.unwrap_or_else(|_| Err(Refusal::server_error()));
-    let now = shared.now();
-    let admitted = shared
-        .state()
-        .admit(endpoint, bearer(&headers), question, now);
-    let ticket = match admitted {
-        Ok(ticket) => ticket,
-        Err(rejection) => {
-            let Rejection {
-                number,
-                refusal,
-                rate,
-            } = *rejection;
-            return with_headers(refusal.into_response(), number, rate);
+    let work = tokio::spawn(async move {
+        match answer(&shared, endpoint, &headers, body).await {
+            Ok(response) => response,
+            Err(rejection) => {
+                let Rejection {
+                    number,
+                    refusal,
+                    rate,
+                } = *rejection;
+                with_headers(refusal.into_response(), number, rate)
+            }
         }
-    };
-    let answered = spawn_blocking(move || {
+    });
+    work.await
+        .unwrap_or_else(|_| Refusal::server_error().into_response())
+}
+
+async fn answer(
+    shared: &Shared,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Response, Box<Rejection>> {
+    let arrived = shared.now();
+    // Counting tokens and hashing words take milliseconds that timers must not wait for.
+    let question = compute(move || Question::read(endpoint, &body)).await;
+    let ticket = shared
+        .state()
+        .admit(endpoint, bearer(headers), question, arrived)?;
+    let (ticket, reply) = compute(move || {
         let reply = ticket.question.answer(ticket.fault, ticket.style);
         (ticket, reply)
-    });
-    let Ok((ticket, reply)) = answered.await else {
-        return Refusal::server_error().into_response();
-    };
-    // Billed before it is waited for: who hangs up meanwhile has been billed all the same.
-    let now = shared.now();
-    let Receipt { delay, rate } = shared.state().bill(&ticket, &reply, now);
-    tokio::time::sleep(delay).await;
-    with_headers(respond(reply.body, ticket.fault), ticket.number, rate)
+    })
+    .await;
+    let Receipt { delay, rate } = shared.state().bill(&ticket, &reply, shared.now());
+    // The time that the work took is part of the latency, not added to it.
+    sleep_until(shared.start + arrived + delay).await;
+    Ok(with_headers(
+        respond(reply.body, ticket.fault),
+        ticket.number,
+        rate,
+    ))
+}
+
+/// Works on a thread where it keeps nobody waiting.
+///
+/// # Panics
+/// Where the work does.
+async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.expect("the work does not panic")
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

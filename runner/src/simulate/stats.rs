@@ -9,7 +9,7 @@ use super::Fault;
 
 /// What happened since the start, or the last reset.
 ///
-/// `requests` = `answered` + `rate_limited` + `refused` + `failed`.
+/// Once nothing is in flight, `requests` = `answered` + `rate_limited` + `refused` + `failed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Requests to either endpoint.
