@@ -46,7 +46,9 @@ pub(super) async fn run(
     };
     let (settings, simulator) = with_services(settings, &server).await?;
     printer.say(&match &simulator {
-        Some(_) => "OPENAI_API_KEY is not set: a stand-in answers in place of OpenAI.".to_owned(),
+        Some(_) => "OPENAI_API_KEY is not set: a stand-in answers in place of OpenAI. Nothing is \
+                    spent; the dollars below are what OpenAI would have asked for."
+            .to_owned(),
         None => format!("Asking {}.", settings.openai.base_url),
     });
     let session = Session::new(settings)?;

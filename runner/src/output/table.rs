@@ -1,6 +1,6 @@
 //! Tables for people.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement};
 
 /// A table with a head, filled row by row.
@@ -14,7 +14,7 @@ impl Table {
     pub fn new<const N: usize>(titles: [&str; N]) -> Self {
         let mut inner = comfy_table::Table::new();
         inner
-            .load_style(UTF8_HORIZONTAL_ONLY)
+            .load_style(UTF8_FULL_CONDENSED)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header(titles);
         Self { inner }
