@@ -1,0 +1,188 @@
+//! The architecture's invariants, as far as the source shows them: which module may import which, and
+//! what stands in one place only. docs/ARCHITECTURE.md says why.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// For each module of the runner, the modules that it may import. What is not listed imports nothing.
+const RUNNER: &[(&str, &[&str])] = &[
+    ("cli", &["exit"]),
+    (
+        "command",
+        &[
+            "cli", "config", "db", "engine", "error", "exit", "flow", "limiter", "local", "memory",
+            "openai", "output", "report", "scoring", "simulate", "store", "worker",
+        ],
+    ),
+    ("config", &["openai", "scoring"]),
+    ("db", &["config", "engine", "openai"]),
+    ("engine", &["exit", "limiter", "openai", "report"]),
+    ("error", &["config", "db", "exit", "local", "openai"]),
+    (
+        "flow",
+        &[
+            "config", "db", "engine", "error", "exit", "limiter", "memory", "openai", "report",
+            "scoring", "store",
+        ],
+    ),
+    ("local", &["store"]),
+    ("openai", &[]),
+    ("output", &["cli", "report"]),
+    ("report", &["exit"]),
+    ("scoring", &["openai"]),
+    ("simulate", &["openai"]),
+    (
+        "store",
+        &["db", "engine", "error", "exit", "memory", "report"],
+    ),
+    (
+        "worker",
+        &["db", "engine", "error", "exit", "flow", "report"],
+    ),
+];
+
+/// The files of the store flow that do no I/O.
+const PURE: &[&str] = &[
+    "store/line.rs",
+    "store/slug.rs",
+    "store/posted.rs",
+    "store/batch.rs",
+    "report.rs",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// Every Rust file below a folder, with its path from there.
+fn sources(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let name = path
+                    .strip_prefix(folder)
+                    .unwrap()
+                    .to_string_lossy()
+                    .replace('\\', "/");
+                found.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The code of a file: no comments, and nothing of its tests.
+fn code(source: &str) -> String {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    code.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The modules of its own crate that code names.
+fn imports(code: &str) -> BTreeSet<String> {
+    let ends = |c: char| !(c.is_alphanumeric() || c == '_');
+    code.split("crate::")
+        .skip(1)
+        .map(|rest| rest.split(ends).next().unwrap_or_default().to_owned())
+        .filter(|module| module.chars().next().is_some_and(char::is_lowercase))
+        .collect()
+}
+
+#[test]
+fn modules_of_the_runner_import_only_what_they_may() {
+    let mut wrong = Vec::new();
+    for (file, source) in sources(&root().join("runner/src")) {
+        let module = file.split(['/', '.']).next().unwrap();
+        if matches!(module, "lib" | "main") || file.contains("tests") {
+            continue;
+        }
+        let allowed = RUNNER
+            .iter()
+            .find(|(name, _)| *name == module)
+            .map_or(&[][..], |rule| rule.1);
+        for import in imports(&code(&source)) {
+            if import != module && !allowed.contains(&import.as_str()) {
+                wrong.push(format!("{file} imports {import}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn pure_files_read_no_clock_and_reach_nothing() {
+    let runner = root().join("runner/src");
+    for (file, source) in sources(&runner) {
+        let is_pure = PURE.contains(&file.as_str()) || file.starts_with("scoring/");
+        if !is_pure {
+            continue;
+        }
+        for effect in [
+            "Timestamp::now",
+            "Instant::now",
+            "std::fs",
+            "std::env",
+            "tokio::",
+            "reqwest::",
+        ] {
+            assert!(!code(&source).contains(effect), "{file} uses {effect}");
+        }
+    }
+}
+
+#[test]
+fn only_the_configuration_reads_the_environment() {
+    for (file, source) in sources(&root().join("runner/src")) {
+        let reads = ["env::var(", "env::vars", "env::var_os"]
+            .iter()
+            .any(|call| code(&source).contains(call));
+        assert!(
+            !reads || file.starts_with("config/"),
+            "{file} reads the environment"
+        );
+    }
+}
+
+#[test]
+fn only_quote_encodes_for_urls() {
+    for (file, source) in sources(&root().join("sdk/src")) {
+        let encodes = code(&source).contains("percent_encode(")
+            || code(&source).contains("utf8_percent_encode(");
+        assert!(
+            !encodes || file.starts_with("quote"),
+            "{file} encodes by itself"
+        );
+    }
+}
+
+#[test]
+fn no_file_has_grown_beyond_what_one_thing_needs() {
+    for folder in [
+        "sdk/src",
+        "sdk/derive/src",
+        "runner/src",
+        "tests/src",
+        "tests/tests",
+    ] {
+        for (file, source) in sources(&root().join(folder)) {
+            let lines = source.lines().count();
+            assert!(
+                lines <= 600,
+                "{folder}/{file} has {lines} lines: is it one thing?"
+            );
+        }
+    }
+}
