@@ -6,6 +6,22 @@
 
 import { keepTemplate, loadTemplate } from "./template.mjs";
 
+/**
+ * @supabase/lite sends a JSON argument as text already, which the driver by default would write as JSON once more: an
+ * object would arrive as a string.
+ */
+const JSON_TYPES = Object.fromEntries(
+  [["json", 114], ["jsonb", 3802]].map(([name, oid]) => [
+    name,
+    {
+      to: oid,
+      from: [oid],
+      serialize: (value) => (typeof value === "string" ? value : JSON.stringify(value)),
+      parse: (text) => JSON.parse(text),
+    },
+  ]),
+);
+
 /** As hosted Supabase has it: extensions stand in a schema of their own, and every session finds them there. */
 const SEARCH_PATH = '"$user", public, extensions';
 
@@ -52,7 +68,7 @@ async function openPostgres(url) {
   const { createPostgresConnection } = await import("@supabase/lite/postgres");
   const connection = createPostgresConnection({
     url,
-    postgresOptions: { connection: { search_path: SEARCH_PATH }, onnotice: () => {} },
+    postgresOptions: { connection: { search_path: SEARCH_PATH }, types: JSON_TYPES, onnotice: () => {} },
   });
   return {
     connection,

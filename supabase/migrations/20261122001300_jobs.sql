@@ -258,7 +258,7 @@ begin
     leased_until = null
     where id = p_job_id and status in ('pending', 'running');
   if found then
-    delete from post_scores_staging where job_id = p_job_id;
+    delete from post_score_chunks where job_id = p_job_id;
   end if;
   return (select status from background_jobs where id = p_job_id);
 end
