@@ -233,16 +233,6 @@ impl Condition {
                 self.operator
             )));
         }
-        if self
-            .scalars()
-            .iter()
-            .any(|scalar| scalar.text.contains('\0'))
-        {
-            return Err(Error::invalid(format!(
-                "the value compared with `{}` holds a NUL character, which Postgres cannot store; remove it",
-                self.target
-            )));
-        }
         Ok(())
     }
 }
@@ -303,8 +293,6 @@ mod tests {
         assert!(Filter::<Any>::any([]).tree.validate().is_err());
         assert!((!Filter::<Any>::all([])).tree.validate().is_err());
         assert!(Filter::<Any>::all([]).tree.validate().is_ok());
-        assert!(col("a").eq("a\0b").tree.validate().is_err());
-        assert!(col("a").in_(["ok", "a\0b"]).tree.validate().is_err());
     }
 
     #[test]
