@@ -28,6 +28,8 @@ mod rpc;
 mod schema;
 mod select;
 mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "client")]
 mod transport;
 mod value;
