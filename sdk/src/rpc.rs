@@ -105,6 +105,12 @@ impl<F, O, C: Context> Rpc<F, O, C> {
         self
     }
 
+    /// Gives back these columns of what the function returns: of a row, or of each row of a set.
+    pub fn selection(mut self, selection: Selection) -> Self {
+        self.query.selection = Some(selection);
+        self
+    }
+
     /// Reads what the function returns into `W`.
     pub fn output<W>(self) -> Rpc<F, W, C> {
         let Self {
@@ -199,12 +205,6 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
     /// Gives back rows of the shape `V` instead. Filters go before it.
     pub fn select<V: Select<From = O::Row>>(self) -> Rpc<F, Vec<V>, C> {
         self.selection(V::selection()).output()
-    }
-
-    /// Gives back these columns.
-    pub fn selection(mut self, selection: Selection) -> Self {
-        self.query.selection = Some(selection);
-        self
     }
 
     /// Calls the function and gives back the rows with what the answer tells about them.

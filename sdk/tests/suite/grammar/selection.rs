@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use sluice_sdk::{Offline, Selection, col};
 
-use crate::decode::{Field, Reader, percent_decoded};
+use super::decode::{Field, Reader, percent_decoded};
 
 /// An item of a `select`: an alias, and a field or an embedded selection.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What Postgres makes of a condition that has been read: which of the record's rows it matches.
 
-use crate::decode::{Field, Operand, Operator, Param, StepOperand, Tree};
+use super::decode::{Field, Operand, Operator, Param, StepOperand, Tree};
 
 /// A row of the record's table `g`, whose every column holds the same text in some form.
 pub(crate) struct Row<'a> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use sluice_sdk::{Any, Comparison, Filter, Offline, col, serde_json::json};
 
-use crate::decode;
-use crate::evaluate::{Row, matches};
+use super::decode;
+use super::evaluate::{Row, matches};
 
 const RECORD: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),

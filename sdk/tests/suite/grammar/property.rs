@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use sluice_sdk::{Any, Comparison, Filter, Offline, Search, col, relation};
 
-use crate::decode::{self, Field, Operand, Operator, Param, Step, StepOperand, Tree};
-use crate::evaluate::{array, like, regex};
+use super::decode::{self, Field, Operand, Operator, Param, Step, StepOperand, Tree};
+use super::evaluate::{array, like, regex};
 
 /// Texts of everything: reserved characters in bunches, all of Unicode, words of the grammar,
 /// nothing, and very long.
