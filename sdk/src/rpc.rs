@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::execute::{Context, Execute};
-use crate::filter::Filter;
+use crate::filter::IntoFilter;
 use crate::order::{self, IntoOrder};
 use crate::query::{Place, Query};
 use crate::relation::Nested;
@@ -167,8 +167,8 @@ impl<F, O, C: Context> Rpc<F, O, C> {
 /// Filters, order and limits of a function that returns a set of rows.
 impl<F, O: Rows, C: Context> Rpc<F, O, C> {
     /// Keeps the rows that match.
-    pub fn filter(mut self, filter: impl Into<Filter<O::Row>>) -> Self {
-        self.query.filter(filter.into().tree);
+    pub fn filter(mut self, filter: impl IntoFilter<O::Row>) -> Self {
+        self.query.filter(filter.into_filter().tree);
         self
     }
 
