@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind};
 use crate::execute::{Context, Execute};
-use crate::filter::Filter;
+use crate::filter::IntoFilter;
 use crate::query::{Place, Query};
 use crate::quote;
 use crate::relation::Nested;
@@ -51,26 +51,17 @@ pub struct Change<T, S, C> {
 /// rows as they were.
 #[must_use = "a change does nothing until it is awaited"]
 pub struct ChangeReturning<T, V, C> {
-    change: Change<T, Bounded, C>,
+    change: Change<T, HasFilter, C>,
     marker: PhantomData<fn() -> V>,
 }
 
-/// The state of a [`Change`] that does not say yet which rows it means.
+/// The state of a [`Change`] that has no filter yet: it cannot be awaited.
 #[derive(Clone, Copy, Debug)]
-pub enum Unbounded {}
+pub enum NeedsFilter {}
 
 /// The state of a [`Change`] that says which rows it means.
 #[derive(Clone, Copy, Debug)]
-pub enum Bounded {}
-
-/// The states of a [`Change`] that can be sent.
-#[diagnostic::on_unimplemented(
-    message = "this change of `{T}` has no filter and would touch every row",
-    label = "add `.filter(…)`, or `.all_rows()` to mean every row"
-)]
-pub trait Sendable<T> {}
-
-impl<T> Sendable<T> for Bounded {}
+pub enum HasFilter {}
 
 /// The columns of an update with their new values.
 #[derive(Clone, Debug)]
@@ -79,7 +70,7 @@ struct Patch {
     body: Bytes,
 }
 
-impl<T, C: Context> Change<T, Unbounded, C> {
+impl<T, C: Context> Change<T, NeedsFilter, C> {
     pub(crate) fn update(context: C, place: Place, patch: &(impl Serialize + ?Sized)) -> Self {
         Self::new(context, place, Some(Patch::of(patch)))
     }
@@ -100,16 +91,16 @@ impl<T, C: Context> Change<T, Unbounded, C> {
     }
 
     /// Changes every row of the table.
-    pub fn all_rows(self) -> Change<T, Bounded, C> {
-        self.bounded()
+    pub fn all_rows(self) -> Change<T, HasFilter, C> {
+        self.meaning()
     }
 }
 
 impl<T, S, C: Context> Change<T, S, C> {
     /// Changes the rows that match; several filters are all asked for.
-    pub fn filter(mut self, filter: impl Into<Filter<T>>) -> Change<T, Bounded, C> {
-        self.query.filter(filter.into().tree);
-        self.bounded()
+    pub fn filter(mut self, filter: impl IntoFilter<T>) -> Change<T, HasFilter, C> {
+        self.query.filter(filter.into_filter().tree);
+        self.meaning()
     }
 
     /// Refuses to change more than this many rows: the call then fails (PGRST124) and changes none.
@@ -133,7 +124,7 @@ impl<T, S, C: Context> Change<T, S, C> {
         self
     }
 
-    fn bounded(self) -> Change<T, Bounded, C> {
+    fn meaning(self) -> Change<T, HasFilter, C> {
         let Self {
             context,
             query,
@@ -151,7 +142,7 @@ impl<T, S, C: Context> Change<T, S, C> {
     }
 }
 
-impl<T, C: Context> Change<T, Bounded, C> {
+impl<T, C: Context> Change<T, HasFilter, C> {
     /// Gives the changed rows back as `V`.
     pub fn returning<V: Select<From = T>>(mut self) -> ChangeReturning<T, V, C> {
         self.query.selection = Some(V::selection());
@@ -198,7 +189,7 @@ impl<T, C: Context> Change<T, Bounded, C> {
     }
 }
 
-impl<T, C: Execute> Change<T, Bounded, C> {
+impl<T, C: Execute> Change<T, HasFilter, C> {
     async fn run(&self, returning: Returning, format: Format) -> Result<Answer, Error> {
         let answer = self
             .context
@@ -240,19 +231,17 @@ where
     }
 }
 
-impl<T, S, C> IntoFuture for Change<T, S, C>
+impl<T, C> IntoFuture for Change<T, HasFilter, C>
 where
     T: 'static,
-    S: Sendable<T> + 'static,
     C: Execute,
 {
     type Output = Result<u64, Error>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let change = self.bounded();
         Box::pin(async move {
-            let answer = change.run(Returning::Minimal, Format::Json).await?;
+            let answer = self.run(Returning::Minimal, Format::Json).await?;
             answer.total().ok_or_else(|| {
                 Error::new(
                     ErrorKind::Decode,

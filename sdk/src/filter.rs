@@ -36,6 +36,24 @@ pub struct Filter<T> {
     marker: PhantomData<fn() -> T>,
 }
 
+/// A filter of `T`'s rows: a [`Filter<T>`] and nothing else. It is a trait for the sake of the message
+/// that a filter of another table gets.
+#[diagnostic::on_unimplemented(
+    message = "a filter of `{T}` is needed here, and this is a `{Self}`",
+    label = "compares a column of another table than `{T}`",
+    note = "for the rows of an embedded relation use `.embed(Shape::RELATION.filter(…))`"
+)]
+pub trait IntoFilter<T> {
+    /// The filter itself.
+    fn into_filter(self) -> Filter<T>;
+}
+
+impl<T> IntoFilter<T> for Filter<T> {
+    fn into_filter(self) -> Filter<T> {
+        self
+    }
+}
+
 /// A filter with its table left behind.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Tree {
@@ -86,14 +104,14 @@ impl<T> Filter<T> {
 
     /// Both this and `other`.
     #[must_use]
-    pub fn and(self, other: impl Into<Self>) -> Self {
-        self.joined(Join::And, other.into())
+    pub fn and(self, other: impl IntoFilter<T>) -> Self {
+        self.joined(Join::And, other.into_filter())
     }
 
     /// This or `other`, or both.
     #[must_use]
-    pub fn or(self, other: impl Into<Self>) -> Self {
-        self.joined(Join::Or, other.into())
+    pub fn or(self, other: impl IntoFilter<T>) -> Self {
+        self.joined(Join::Or, other.into_filter())
     }
 
     /// All of `filters`; every row where there is none.
@@ -233,16 +251,6 @@ impl Condition {
                 self.operator
             )));
         }
-        if self
-            .scalars()
-            .iter()
-            .any(|scalar| scalar.text.contains('\0'))
-        {
-            return Err(Error::invalid(format!(
-                "the value compared with `{}` holds a NUL character, which Postgres cannot store; remove it",
-                self.target
-            )));
-        }
         Ok(())
     }
 }
@@ -303,8 +311,6 @@ mod tests {
         assert!(Filter::<Any>::any([]).tree.validate().is_err());
         assert!((!Filter::<Any>::all([])).tree.validate().is_err());
         assert!(Filter::<Any>::all([]).tree.validate().is_ok());
-        assert!(col("a").eq("a\0b").tree.validate().is_err());
-        assert!(col("a").in_(["ok", "a\0b"]).tree.validate().is_err());
     }
 
     #[test]

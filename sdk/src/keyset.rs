@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::execute::{Context, Execute};
-use crate::filter::Filter;
+use crate::filter::IntoFilter;
 use crate::order::Key;
 use crate::read::Read;
 use crate::relation::Nested;
@@ -82,7 +82,7 @@ impl<T, V, C: Context> Keyset<T, V, C> {
     }
 
     /// Keeps the rows that match.
-    pub fn filter(mut self, filter: impl Into<Filter<T>>) -> Self {
+    pub fn filter(mut self, filter: impl IntoFilter<T>) -> Self {
         self.read = self.read.filter(filter);
         self
     }

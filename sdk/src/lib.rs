@@ -28,17 +28,19 @@ mod rpc;
 mod schema;
 mod select;
 mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "client")]
 mod transport;
 mod value;
 mod write;
 
-pub use change::{Bounded, Change, ChangeReturning, Sendable, Unbounded};
+pub use change::{Change, ChangeReturning, HasFilter, NeedsFilter};
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, Masked};
 pub use error::{Error, ErrorKind};
 pub use execute::{Context, Execute, Settings};
-pub use filter::{Comparison, Filter, Search};
+pub use filter::{Comparison, Filter, IntoFilter, Search};
 pub use keyset::Keyset;
 pub use list::List;
 #[cfg(feature = "client")]

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::execute::{Context, Execute};
-use crate::filter::Filter;
+use crate::filter::IntoFilter;
 use crate::order::IntoOrder;
 use crate::quote;
 use crate::read::Read;
@@ -69,7 +69,7 @@ impl<T, V, C: Context> List<T, V, C> {
     }
 
     /// Keeps the rows that match this too.
-    pub fn filter(mut self, filter: impl Into<Filter<T>>) -> Self {
+    pub fn filter(mut self, filter: impl IntoFilter<T>) -> Self {
         self.read = self.read.filter(filter);
         self
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind};
 use crate::execute::{Context, Execute};
-use crate::filter::Filter;
+use crate::filter::IntoFilter;
 use crate::keyset::Keyset;
 use crate::list::List;
 use crate::order::{self, IntoOrder};
@@ -81,8 +81,8 @@ impl<T, V, C: Context> Read<T, V, C> {
     }
 
     /// Keeps the rows that match; several filters are all asked for.
-    pub fn filter(mut self, filter: impl Into<Filter<T>>) -> Self {
-        self.query.filter(filter.into().tree);
+    pub fn filter(mut self, filter: impl IntoFilter<T>) -> Self {
+        self.query.filter(filter.into_filter().tree);
         self
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::error::Error;
-use crate::filter::{Condition, Filter, Operand, Params, Showing, Tree};
+use crate::filter::{Condition, Filter, IntoFilter, Operand, Params, Showing, Tree};
 use crate::order::{self, IntoOrder, Key, Order};
 use crate::quote;
 use crate::schema::{Any, Target};
@@ -92,7 +92,7 @@ impl<T, U> Relation<T, U> {
     /// Keeps the related rows that match. The outer rows stay, unless the relation is embedded with
     /// `inner`.
     #[must_use]
-    pub fn filter(self, filter: impl Into<Filter<U>>) -> Nested<T, U> {
+    pub fn filter(self, filter: impl IntoFilter<U>) -> Nested<T, U> {
         self.nested().filter(filter)
     }
 
@@ -138,8 +138,8 @@ impl<T, U> Relation<T, U> {
 impl<T, U> Nested<T, U> {
     /// Keeps the related rows that match; several are all asked for.
     #[must_use]
-    pub fn filter(mut self, filter: impl Into<Filter<U>>) -> Self {
-        self.filters.push(filter.into().tree);
+    pub fn filter(mut self, filter: impl IntoFilter<U>) -> Self {
+        self.filters.push(filter.into_filter().tree);
         self
     }
 

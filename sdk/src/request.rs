@@ -130,6 +130,7 @@ impl Draft {
 
     /// Makes the request.
     pub(crate) fn build(self) -> Result<Call, Error> {
+        self.params.validate()?;
         let path = self.encoded_path()?;
         let uri = uri(&path, &self.params)?;
         let masked = self

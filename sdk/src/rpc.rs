@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::execute::{Context, Execute};
-use crate::filter::Filter;
+use crate::filter::IntoFilter;
 use crate::order::{self, IntoOrder};
 use crate::query::{Place, Query};
 use crate::relation::Nested;
@@ -105,6 +105,12 @@ impl<F, O, C: Context> Rpc<F, O, C> {
         self
     }
 
+    /// Gives back these columns of what the function returns: of a row, or of each row of a set.
+    pub fn selection(mut self, selection: Selection) -> Self {
+        self.query.selection = Some(selection);
+        self
+    }
+
     /// Reads what the function returns into `W`.
     pub fn output<W>(self) -> Rpc<F, W, C> {
         let Self {
@@ -161,8 +167,8 @@ impl<F, O, C: Context> Rpc<F, O, C> {
 /// Filters, order and limits of a function that returns a set of rows.
 impl<F, O: Rows, C: Context> Rpc<F, O, C> {
     /// Keeps the rows that match.
-    pub fn filter(mut self, filter: impl Into<Filter<O::Row>>) -> Self {
-        self.query.filter(filter.into().tree);
+    pub fn filter(mut self, filter: impl IntoFilter<O::Row>) -> Self {
+        self.query.filter(filter.into_filter().tree);
         self
     }
 
@@ -199,12 +205,6 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
     /// Gives back rows of the shape `V` instead. Filters go before it.
     pub fn select<V: Select<From = O::Row>>(self) -> Rpc<F, Vec<V>, C> {
         self.selection(V::selection()).output()
-    }
-
-    /// Gives back these columns.
-    pub fn selection(mut self, selection: Selection) -> Self {
-        self.query.selection = Some(selection);
-        self
     }
 
     /// Calls the function and gives back the rows with what the answer tells about them.

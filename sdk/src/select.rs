@@ -53,6 +53,16 @@ impl<V: Select> Embed for Vec<V> {
 )]
 pub trait Reads<T, V, N> {}
 
+/// The check that the derive of [`Select`](derive@crate::Select) makes of each field.
+impl<T, V, N> Column<T, V, N> {
+    /// This column, if a field of the type `F` can hold what it gives.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn read_as<F: Reads<T, V, N>>(self) -> Self {
+        self
+    }
+}
+
 impl<T, V> Reads<T, V, NotNull> for V {}
 impl<T, V, N> Reads<T, V, N> for Option<V> {}
 
@@ -143,21 +153,10 @@ impl Selection {
         })
     }
 
-    /// Selects a column into a field of the type `F`; the derive calls this, and so checks the type.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn field<F: Reads<T, V, N>, T, V, N>(
-        self,
-        name: &'static str,
-        column: Column<T, V, N>,
-    ) -> Self {
-        self.field_unchecked(name, column)
-    }
-
     /// Selects a column, under another name where `name` is not its own.
     #[doc(hidden)]
     #[must_use]
-    pub fn field_unchecked<T, V, N>(self, name: &'static str, column: Column<T, V, N>) -> Self {
+    pub fn field<T, V, N>(self, name: &'static str, column: Column<T, V, N>) -> Self {
         if column.name() == name {
             self.column(column)
         } else {

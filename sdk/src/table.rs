@@ -7,10 +7,10 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::change::{Change, Unbounded};
+use crate::change::{Change, NeedsFilter};
 use crate::error::Error;
 use crate::execute::{Context, Execute};
-use crate::filter::Filter;
+use crate::filter::IntoFilter;
 use crate::keyset::Keyset;
 use crate::list::List;
 use crate::order::IntoOrder;
@@ -94,7 +94,7 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     }
 
     /// As [`Read::filter`].
-    pub fn filter(self, filter: impl Into<Filter<T>>) -> Read<T, V, C> {
+    pub fn filter(self, filter: impl IntoFilter<T>) -> Read<T, V, C> {
         self.read().filter(filter)
     }
 
@@ -149,12 +149,12 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     }
 
     /// Sets columns of the rows that a filter names: exactly those that `patch` serializes.
-    pub fn update(self, patch: &(impl Serialize + ?Sized)) -> Change<T, Unbounded, C> {
+    pub fn update(self, patch: &(impl Serialize + ?Sized)) -> Change<T, NeedsFilter, C> {
         Change::update(self.context, self.place, patch)
     }
 
     /// Deletes the rows that a filter names.
-    pub fn delete(self) -> Change<T, Unbounded, C> {
+    pub fn delete(self) -> Change<T, NeedsFilter, C> {
         Change::delete(self.context, self.place)
     }
 }

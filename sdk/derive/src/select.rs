@@ -75,9 +75,9 @@ fn step(
     let constant = name::constant(reading.column.as_ref().unwrap_or(field));
     let column = quote_spanned!(constant.span()=> <#table>::#constant);
     match &reading.shape {
-        Shape::Column if reading.unchecked => quote!(.field_unchecked(#name, #column)),
+        Shape::Column if reading.unchecked => quote!(.field(#name, #column)),
         Shape::Column => {
-            quote_spanned!(kind.span()=> .field::<#kind, _, _, _>(#name, #column))
+            quote_spanned!(kind.span()=> .field(#name, #column.read_as::<#kind>()))
         }
         Shape::Path(steps) => {
             quote!(.aliased(#name, #column.typed::<::sluice_sdk::serde_json::Value>()#(#steps)*))

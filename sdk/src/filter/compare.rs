@@ -179,59 +179,92 @@ impl<T, N> Column<T, bool, N> {
 /// In `like` and `ilike`, `%` stands for any text, `_` for any character and `\` takes the meaning
 /// from the one that follows, as in SQL. PostgREST would take `*` for `%`; a pattern with a `*` in
 /// it is therefore sent as the regular expression that means the same, so that `*` is just a star.
-impl<T, V: TextLike<T>, N> Column<T, V, N> {
+impl<T, V, N> Column<T, V, N> {
     /// Matches a pattern (`like`).
-    pub fn like(self, pattern: impl AsRef<str>) -> Filter<T> {
+    pub fn like(self, pattern: impl AsRef<str>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.pattern(("like", "match"), pattern.as_ref())
     }
 
     /// Matches a pattern, whatever the case of letters (`ilike`).
-    pub fn ilike(self, pattern: impl AsRef<str>) -> Filter<T> {
+    pub fn ilike(self, pattern: impl AsRef<str>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.pattern(("ilike", "imatch"), pattern.as_ref())
     }
 
     /// Holds `text`, taken literally.
-    pub fn contains_text(self, text: impl AsRef<str>) -> Filter<T> {
+    pub fn contains_text(self, text: impl AsRef<str>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.like(format!("%{}%", pattern::literal(text.as_ref())))
     }
 
     /// Begins with `text`, taken literally.
-    pub fn starts_with(self, text: impl AsRef<str>) -> Filter<T> {
+    pub fn starts_with(self, text: impl AsRef<str>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.like(format!("{}%", pattern::literal(text.as_ref())))
     }
 
     /// Ends with `text`, taken literally.
-    pub fn ends_with(self, text: impl AsRef<str>) -> Filter<T> {
+    pub fn ends_with(self, text: impl AsRef<str>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.like(format!("%{}", pattern::literal(text.as_ref())))
     }
 
     /// Matches a regular expression of Postgres (`match`).
-    pub fn matches(self, expression: impl AsRef<str>) -> Filter<T> {
+    pub fn matches(self, expression: impl AsRef<str>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.scalar("match", Scalar::of(expression.as_ref()))
     }
 
     /// Matches a regular expression, whatever the case of letters (`imatch`).
-    pub fn imatches(self, expression: impl AsRef<str>) -> Filter<T> {
+    pub fn imatches(self, expression: impl AsRef<str>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.scalar("imatch", Scalar::of(expression.as_ref()))
     }
 
     /// Matches at least one of the patterns (`like(any).{…}`).
-    pub fn like_any<P: AsRef<str>>(self, patterns: impl IntoIterator<Item = P>) -> Filter<T> {
+    pub fn like_any<P: AsRef<str>>(self, patterns: impl IntoIterator<Item = P>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.patterns(("like", "match"), "any", patterns)
     }
 
     /// Matches all of the patterns (`like(all).{…}`).
-    pub fn like_all<P: AsRef<str>>(self, patterns: impl IntoIterator<Item = P>) -> Filter<T> {
+    pub fn like_all<P: AsRef<str>>(self, patterns: impl IntoIterator<Item = P>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.patterns(("like", "match"), "all", patterns)
     }
 
     /// Matches at least one of the patterns, whatever the case (`ilike(any).{…}`).
-    pub fn ilike_any<P: AsRef<str>>(self, patterns: impl IntoIterator<Item = P>) -> Filter<T> {
+    pub fn ilike_any<P: AsRef<str>>(self, patterns: impl IntoIterator<Item = P>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.patterns(("ilike", "imatch"), "any", patterns)
     }
 
     /// Matches all of the patterns, whatever the case (`ilike(all).{…}`).
-    pub fn ilike_all<P: AsRef<str>>(self, patterns: impl IntoIterator<Item = P>) -> Filter<T> {
+    pub fn ilike_all<P: AsRef<str>>(self, patterns: impl IntoIterator<Item = P>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.patterns(("ilike", "imatch"), "all", patterns)
     }
 
@@ -267,53 +300,77 @@ impl<T, V: TextLike<T>, N> Column<T, V, N> {
 }
 
 /// Arrays, ranges and JSON: what holds what.
-impl<T, V: ArrayLike<T>, N> Column<T, V, N> {
+impl<T, V, N> Column<T, V, N> {
     /// Holds every element of `value` (`cs`, `@>`).
-    pub fn contains(self, value: impl OperandOf<V, T>) -> Filter<T> {
+    pub fn contains(self, value: impl OperandOf<V, T>) -> Filter<T>
+    where
+        V: ArrayLike<T>,
+    {
         self.scalar("cs", value.into_scalar())
     }
 
     /// Is held by `value` (`cd`, `<@`).
-    pub fn contained_by(self, value: impl OperandOf<V, T>) -> Filter<T> {
+    pub fn contained_by(self, value: impl OperandOf<V, T>) -> Filter<T>
+    where
+        V: ArrayLike<T>,
+    {
         self.scalar("cd", value.into_scalar())
     }
 
     /// Has an element in common with `value` (`ov`, `&&`): arrays and ranges only.
-    pub fn overlaps(self, value: impl OperandOf<V, T>) -> Filter<T> {
+    pub fn overlaps(self, value: impl OperandOf<V, T>) -> Filter<T>
+    where
+        V: ArrayLike<T>,
+    {
         self.scalar("ov", value.into_scalar())
     }
 }
 
 /// The position of a range relative to another.
-impl<T, V: RangeLike<T>, N> Column<T, V, N> {
+impl<T, V, N> Column<T, V, N> {
     /// Lies wholly before `range` (`sl`, `<<`).
-    pub fn strictly_left_of(self, range: impl OperandOf<V, T>) -> Filter<T> {
+    pub fn strictly_left_of(self, range: impl OperandOf<V, T>) -> Filter<T>
+    where
+        V: RangeLike<T>,
+    {
         self.scalar("sl", range.into_scalar())
     }
 
     /// Lies wholly after `range` (`sr`, `>>`).
-    pub fn strictly_right_of(self, range: impl OperandOf<V, T>) -> Filter<T> {
+    pub fn strictly_right_of(self, range: impl OperandOf<V, T>) -> Filter<T>
+    where
+        V: RangeLike<T>,
+    {
         self.scalar("sr", range.into_scalar())
     }
 
     /// Does not reach beyond the upper end of `range` (`nxr`, `&<`).
-    pub fn not_right_of(self, range: impl OperandOf<V, T>) -> Filter<T> {
+    pub fn not_right_of(self, range: impl OperandOf<V, T>) -> Filter<T>
+    where
+        V: RangeLike<T>,
+    {
         self.scalar("nxr", range.into_scalar())
     }
 
     /// Does not reach below the lower end of `range` (`nxl`, `&>`).
-    pub fn not_left_of(self, range: impl OperandOf<V, T>) -> Filter<T> {
+    pub fn not_left_of(self, range: impl OperandOf<V, T>) -> Filter<T>
+    where
+        V: RangeLike<T>,
+    {
         self.scalar("nxl", range.into_scalar())
     }
 
     /// Ends where `range` begins, or begins where it ends (`adj`, `-|-`).
-    pub fn adjacent_to(self, range: impl OperandOf<V, T>) -> Filter<T> {
+    pub fn adjacent_to(self, range: impl OperandOf<V, T>) -> Filter<T>
+    where
+        V: RangeLike<T>,
+    {
         self.scalar("adj", range.into_scalar())
     }
 }
 
 /// Full-text search.
-impl<T, V: Searchable<T>, N> Column<T, V, N> {
+impl<T, V, N> Column<T, V, N> {
     /// Matches a full-text query.
     ///
     /// ```
@@ -322,7 +379,10 @@ impl<T, V: Searchable<T>, N> Column<T, V, N> {
     /// let filter = col("body").search(Search::web("\"heavy rain\" -flood").config("english"));
     /// assert_eq!(filter.to_string(), r#"body=wfts(english)."heavy rain" -flood"#);
     /// ```
-    pub fn search(self, search: Search) -> Filter<T> {
+    pub fn search(self, search: Search) -> Filter<T>
+    where
+        V: Searchable<T>,
+    {
         let Search {
             operator,
             query,

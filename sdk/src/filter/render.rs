@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Condition, Join, Operand, Tree};
+use crate::error::Error;
 use crate::quote;
 use crate::value::Scalar;
 
@@ -65,6 +66,19 @@ impl Params {
             Operand::List(list) => write_list(list, showing, &mut value),
         }
         self.push(name, value);
+    }
+
+    /// Refuses a NUL character, which no text of Postgres can hold.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        let with_nul =
+            |(name, value): &&(String, String)| name.contains('\0') || value.contains('\0');
+        match self.pairs.iter().find(with_nul) {
+            Some((name, _)) => Err(Error::invalid(format!(
+                "the parameter `{}` holds a NUL character, which Postgres cannot store; remove it",
+                name.escape_debug()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Percent-encodes the parameters into a query.

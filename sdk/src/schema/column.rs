@@ -124,24 +124,36 @@ impl<T, V, N> Column<T, V, N> {
 }
 
 /// Paths into a document, with `->` and `->>`.
-impl<T, V: JsonLike, N> Column<T, V, N> {
+impl<T, V, N> Column<T, V, N> {
     /// The member `key` as JSON (`->`). What it does not hold is null.
-    pub fn key(self, key: impl Into<Cow<'static, str>>) -> Column<T, V, Nullable> {
+    pub fn key(self, key: impl Into<Cow<'static, str>>) -> Column<T, V, Nullable>
+    where
+        V: JsonLike<T>,
+    {
         self.step(Step::Key(key.into()))
     }
 
     /// The element at `index` as JSON (`->`); negative counts from the end.
-    pub fn index(self, index: i64) -> Column<T, V, Nullable> {
+    pub fn index(self, index: i64) -> Column<T, V, Nullable>
+    where
+        V: JsonLike<T>,
+    {
         self.step(Step::Index(index))
     }
 
     /// The member `key` as text (`->>`).
-    pub fn text(self, key: impl Into<Cow<'static, str>>) -> Column<T, String, Nullable> {
+    pub fn text(self, key: impl Into<Cow<'static, str>>) -> Column<T, String, Nullable>
+    where
+        V: JsonLike<T>,
+    {
         self.step(Step::TextKey(key.into())).typed()
     }
 
     /// The element at `index` as text (`->>`); negative counts from the end.
-    pub fn text_at(self, index: i64) -> Column<T, String, Nullable> {
+    pub fn text_at(self, index: i64) -> Column<T, String, Nullable>
+    where
+        V: JsonLike<T>,
+    {
         self.step(Step::TextIndex(index)).typed()
     }
 }
@@ -271,10 +283,11 @@ impl<T> RangeLike<T> for Any {}
 
 /// A column's value that has a path into it.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not JSON: only a JSON column has a path into it",
+    message = "a column of `{T}` that holds `{Self}` is not JSON: only JSON has a path into it",
+    label = "not a JSON column",
     note = "say that it is with `.typed::<serde_json::Value>()`"
 )]
-pub trait JsonLike {}
+pub trait JsonLike<T> {}
 
-impl JsonLike for serde_json::Value {}
-impl JsonLike for Any {}
+impl<T> JsonLike<T> for serde_json::Value {}
+impl<T> JsonLike<T> for Any {}

@@ -1,0 +1,144 @@
+//! Answering by a function.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::exchange::KeptRequest;
+use super::snapshot::Snapshot;
+use crate::transport::{Transport, TransportError};
+
+/// A transport whose answers are made by a function, and that keeps the requests.
+///
+/// Clones share what is kept, so one goes into the client and one stays with the test.
+#[derive(Clone)]
+pub struct Fake {
+    answer: Arc<dyn Fn(&KeptRequest) -> Reply + Send + Sync>,
+    requests: Arc<Mutex<Vec<KeptRequest>>>,
+    hidden: Vec<String>,
+}
+
+/// What a [`Fake`] answers.
+#[derive(Debug)]
+pub struct Reply {
+    outcome: Result<http::Response<Bytes>, TransportError>,
+}
+
+impl Reply {
+    /// Rows, or a function's value.
+    pub fn json(status: u16, body: &Value) -> Self {
+        let reply = Self::text(status, body.to_string());
+        reply.header("content-type", "application/json; charset=utf-8")
+    }
+
+    /// A body that is no JSON: comma-separated values, a gateway's page.
+    pub fn text(status: u16, body: impl Into<Bytes>) -> Self {
+        let mut response = http::Response::new(body.into());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        Self {
+            outcome: Ok(response),
+        }
+    }
+
+    /// A write that affected this many rows and gives none back.
+    pub fn affected(rows: u64) -> Self {
+        Self::text(204, "").header("content-range", &format!("*/{rows}"))
+    }
+
+    /// An error as PostgREST answers it.
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
+        Self::json(
+            status,
+            &json!({"code": code, "message": message, "details": null, "hint": null}),
+        )
+    }
+
+    /// No connection: nothing was sent.
+    pub fn unreachable() -> Self {
+        Self {
+            outcome: Err(TransportError::connect("connection refused")),
+        }
+    }
+
+    /// A connection that breaks before the answer comes.
+    pub fn interrupted() -> Self {
+        Self {
+            outcome: Err(TransportError::interrupted("connection reset")),
+        }
+    }
+
+    /// Adds a header. One that cannot be sent is left out.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        if let (Ok(response), Ok(value)) = (&mut self.outcome, HeaderValue::from_str(value)) {
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
+        }
+        self
+    }
+
+    /// Adds how long to wait before another try.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.header(header::RETRY_AFTER.as_str(), &seconds.to_string())
+    }
+}
+
+impl Fake {
+    /// Answers by `answer`.
+    pub fn new(answer: impl Fn(&KeptRequest) -> Reply + Send + Sync + 'static) -> Self {
+        Self {
+            answer: Arc::new(answer),
+            requests: Arc::default(),
+            hidden: Vec::new(),
+        }
+    }
+
+    /// Hides these members of bodies in snapshots.
+    #[must_use]
+    pub fn hiding(mut self, members: &[&str]) -> Self {
+        self.hidden = members.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// The requests so far, in order.
+    pub fn requests(&self) -> Vec<KeptRequest> {
+        self.lock().clone()
+    }
+
+    /// The requests so far as text, for `insta::assert_snapshot!`.
+    pub fn snapshot(&self) -> String {
+        Snapshot::joined(&self.requests(), &self.hidden)
+    }
+
+    /// A panic in another test thread leaves the list whole, so it is used on.
+    fn lock(&self) -> MutexGuard<'_, Vec<KeptRequest>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Transport for Fake {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        Box::pin(async move {
+            let request = KeptRequest::of(&request);
+            self.lock().push(request.clone());
+            (self.answer)(&request).outcome
+        })
+    }
+}
+
+impl fmt::Debug for Fake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fake")
+            .field("requests", &self.lock().len())
+            .finish_non_exhaustive()
+    }
+}

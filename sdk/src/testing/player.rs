@@ -1,0 +1,76 @@
+//! Answering from kept exchanges.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::exchange::{Exchange, KeptRequest};
+use super::snapshot::Snapshot;
+use crate::transport::{Transport, TransportError};
+
+/// A transport that answers from kept exchanges, each once, in any order.
+///
+/// A request is answered by the first exchange left whose method, path and body are the same. A
+/// request that none fits fails, and the error shows it: the script asks something else now.
+#[derive(Clone, Debug)]
+pub struct Player {
+    left: Arc<Mutex<Vec<Exchange>>>,
+}
+
+impl Player {
+    /// Answers from `exchanges`.
+    pub fn new(exchanges: Vec<Exchange>) -> Self {
+        Self {
+            left: Arc::new(Mutex::new(exchanges)),
+        }
+    }
+
+    /// The exchanges that have not been asked for. A test that expects all of them to be asserts
+    /// that this is empty.
+    pub fn left(&self) -> Vec<Exchange> {
+        self.lock().clone()
+    }
+
+    fn answer(&self, request: &KeptRequest) -> Option<Exchange> {
+        let mut left = self.lock();
+        let position = left
+            .iter()
+            .position(|exchange| fits(&exchange.request, request))?;
+        Some(left.remove(position))
+    }
+
+    /// A panic in another test thread leaves the list whole, so it is used on.
+    fn lock(&self) -> MutexGuard<'_, Vec<Exchange>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Transport for Player {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        Box::pin(async move {
+            let request = KeptRequest::of(&request);
+            match self.answer(&request) {
+                Some(exchange) => Ok(exchange.response.to_response()),
+                None => Err(TransportError::invalid(format!(
+                    "no exchange fits this request:\n{}",
+                    Snapshot::new(&request, &[])
+                ))),
+            }
+        })
+    }
+}
+
+fn fits(kept: &KeptRequest, asked: &KeptRequest) -> bool {
+    kept.method == asked.method
+        && kept.path == asked.path
+        && same_json(kept.body.as_deref(), asked.body.as_deref())
+}
+
+fn same_json(kept: Option<&str>, asked: Option<&str>) -> bool {
+    let read = |body: Option<&str>| body.map(serde_json::from_str::<serde_json::Value>)?.ok();
+    kept == asked || (kept.is_some() && asked.is_some() && read(kept) == read(asked))
+}

@@ -1,0 +1,84 @@
+//! Keeping what goes through a transport.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::exchange::{Exchange, KeptRequest, KeptResponse};
+use super::snapshot::Snapshot;
+use crate::transport::{Transport, TransportError};
+
+/// A transport that keeps every exchange that goes through another.
+///
+/// Clones share what is kept, so one goes into the client and one stays with the test.
+#[derive(Clone, Debug)]
+pub struct Recorder<T> {
+    inner: Arc<T>,
+    kept: Kept,
+    hidden: Vec<String>,
+}
+
+impl<T: Transport> Recorder<T> {
+    /// Keeps what goes through `inner`.
+    pub fn new(inner: T) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            kept: Kept::default(),
+            hidden: Vec::new(),
+        }
+    }
+
+    /// Hides these members of bodies in snapshots: what differs each time, or is no one's business.
+    #[must_use]
+    pub fn hiding(mut self, members: &[&str]) -> Self {
+        self.hidden = members.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// The exchanges so far, in the order in which they ended.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.kept.lock().clone()
+    }
+
+    /// The requests so far as text, for `insta::assert_snapshot!`.
+    pub fn snapshot(&self) -> String {
+        let requests: Vec<KeptRequest> = self
+            .exchanges()
+            .into_iter()
+            .map(|exchange| exchange.request)
+            .collect();
+        Snapshot::joined(&requests, &self.hidden)
+    }
+}
+
+impl<T: Transport> Transport for Recorder<T> {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        Box::pin(async move {
+            let kept = KeptRequest::of(&request);
+            let response = self.inner.send(request).await?;
+            let response_kept = KeptResponse::of(&response);
+            let exchange = Exchange {
+                name: String::new(),
+                request: kept,
+                response: response_kept,
+            };
+            self.kept.lock().push(exchange);
+            Ok(response)
+        })
+    }
+}
+
+/// Exchanges that several clones see.
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<Exchange>>>);
+
+impl Kept {
+    /// A panic in another test thread leaves the list whole, so it is used on.
+    fn lock(&self) -> MutexGuard<'_, Vec<Exchange>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

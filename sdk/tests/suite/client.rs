@@ -1,0 +1,222 @@
+//! The client's loop: what is repeated, what is told, what is hidden.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluice_sdk::testing::{Exchange, Fake, Player, Recorder, Reply};
+use sluice_sdk::{
+    Attempt, Client, ErrorKind, Observer, RetryPolicy, Secret, SecretString, Transport,
+    TransportError, col,
+};
+
+use crate::memory::client;
+
+/// Fails as often as it is told, then answers a row.
+fn failing(times: usize, failure: impl Fn() -> Reply + Send + Sync + 'static) -> Fake {
+    let left = Mutex::new(times);
+    Fake::new(move |_| {
+        let mut left = left.lock().unwrap();
+        if *left == 0 {
+            return Reply::json(200, &json!([{"id": 1}]));
+        }
+        *left -= 1;
+        failure()
+    })
+}
+
+#[tokio::test]
+async fn a_passing_failure_is_repeated_and_a_lasting_one_is_not() {
+    let fake = failing(3, || Reply::error(503, "PGRST002", "schema cache loading"));
+    let rows = client(&fake).table("t").await.unwrap();
+    assert_eq!((rows, fake.requests().len()), (vec![json!({"id": 1})], 4));
+
+    let fake = failing(1, || Reply::error(400, "22P02", "invalid input syntax"));
+    let error = client(&fake).table("t").await.unwrap_err();
+    assert_eq!(
+        (error.sqlstate(), fake.requests().len()),
+        (Some("22P02"), 1)
+    );
+}
+
+#[tokio::test]
+async fn the_last_error_says_how_often_it_was_tried() {
+    let fake = failing(usize::MAX, Reply::unreachable);
+    let error = client(&fake).table("t").await.unwrap_err();
+    assert!(error.is_unreachable() && error.is_retryable());
+    assert_eq!((error.retries(), fake.requests().len()), (4, 5));
+    assert_eq!(error.to_string(), "GET /t: no connection could be made");
+    assert_eq!(
+        std::error::Error::source(&error).unwrap().to_string(),
+        "connection refused"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_wait_goes_past_the_deadline() {
+    let fake = failing(usize::MAX, || {
+        Reply::error(503, "PGRST002", "schema cache loading").retry_after(3_600)
+    });
+    let error = client(&fake).table("t").await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(3_600)));
+    assert_eq!(
+        fake.requests().len(),
+        1,
+        "an hour is more than the two minutes in all"
+    );
+}
+
+/// Never answers.
+struct Silent;
+
+impl Transport for Silent {
+    fn send(
+        &self,
+        _: http::Request<bytes::Bytes>,
+    ) -> futures_util::future::BoxFuture<'_, Result<http::Response<bytes::Bytes>, TransportError>>
+    {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_has_a_deadline_and_all_of_them_have_one() {
+    let build = |retries| {
+        Client::builder()
+            .postgrest_url("http://silent")
+            .retry(RetryPolicy::default().max_retries(retries))
+            .attempt_timeout(Duration::from_secs(5))
+            .total_timeout(Duration::from_secs(12))
+            .transport(Silent)
+            .build()
+            .unwrap()
+    };
+    let started = tokio::time::Instant::now();
+    let error = build(0).table("t").await.unwrap_err();
+    assert_eq!(
+        (error.kind(), started.elapsed()),
+        (ErrorKind::Timeout, Duration::from_secs(5))
+    );
+    let started = tokio::time::Instant::now();
+    let error = build(9).table("t").await.unwrap_err();
+    assert_eq!((error.kind(), error.retries()), (ErrorKind::Timeout, 2));
+    assert_eq!(started.elapsed().as_secs(), 12);
+}
+
+#[derive(Default)]
+struct Seen(Mutex<Vec<String>>);
+
+impl Observer for Seen {
+    fn attempt(&self, attempt: &Attempt<'_>) {
+        let Attempt {
+            method,
+            path,
+            status,
+            failure,
+            retry,
+            request_bytes,
+            response_bytes,
+            ..
+        } = attempt;
+        let status = status.map(|status| status.as_u16());
+        self.0.lock().unwrap().push(format!(
+            "{method} {path} {status:?} {failure:?} retry {retry}, {request_bytes} out, {response_bytes} in"
+        ));
+    }
+}
+
+#[tokio::test]
+async fn an_observer_sees_every_attempt() {
+    let seen = Arc::new(Seen::default());
+    let db = Client::builder()
+        .postgrest_url("http://fake")
+        .retry(RetryPolicy::default().base(Duration::ZERO))
+        .observer(Arc::<Seen>::clone(&seen))
+        .transport(failing(1, || Reply::error(503, "PGRST000", "no")))
+        .build()
+        .unwrap();
+    db.call("f", &json!({"a": 1})).await.unwrap();
+    assert_eq!(
+        *seen.0.lock().unwrap(),
+        [
+            "POST rpc/f Some(503) Some(Api) retry 0, 7 out, 61 in",
+            "POST rpc/f Some(200) None retry 1, 7 out, 10 in",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_secret_is_sent_and_is_in_no_error_and_no_record() {
+    let fake = Fake::new(|_| Reply::error(409, "23505", "Key (token)=(hunter2) already exists"));
+    let recorder = Recorder::new(fake);
+    let db = Client::builder()
+        .postgrest_url("http://fake")
+        .key(SecretString::from("sb_secret_topsecret"))
+        .transport(recorder.clone())
+        .build()
+        .unwrap();
+    let error = db
+        .table("t")
+        .filter(col("token").eq(Secret("hunter2")))
+        .await
+        .unwrap_err();
+    assert_eq!(error.message(), "Key (token)=([secret]) already exists");
+    let user = db.as_user(&SecretString::from("eyJ.user.token")).unwrap();
+    user.table("t")
+        .filter(col("a").in_([Secret("hunter2")]))
+        .await
+        .unwrap_err();
+    let told = format!(
+        "{error} {error:?} {db:?} {} {}",
+        recorder.snapshot(),
+        Exchange::to_lines(&recorder.exchanges()[..0])
+    );
+    for hidden in ["hunter2", "topsecret", "eyJ.user.token"] {
+        assert!(!told.contains(hidden), "{hidden} is in {told}");
+    }
+    assert!(recorder.snapshot().contains("token=eq.[secret]"));
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_played_back() {
+    let recorder = Recorder::new(Fake::new(|_| {
+        Reply::json(206, &json!([{"id": 7}])).header("content-range", "0-0/30")
+    }));
+    let ask = async |db: Client| {
+        let read = db
+            .table("posts")
+            .filter(col("name").eq("é, \"x\""))
+            .limit(1);
+        read.count(sluice_sdk::Count::Exact).fetch().await
+    };
+    let page = ask(client_of(recorder.clone())).await.unwrap();
+    let lines = Exchange::to_lines(&recorder.exchanges());
+    let player = Player::new(Exchange::parse_lines(&lines).unwrap());
+    assert_eq!(ask(client_of(player.clone())).await.unwrap(), page);
+    assert!(player.left().is_empty());
+    let error = ask(client_of(player)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+fn client_of(transport: impl Transport) -> Client {
+    Client::builder()
+        .postgrest_url("http://x/api")
+        .transport(transport)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_gateways_page_is_kept_and_told_apart() {
+    let fake = Fake::new(|_| Reply::text(502, "<html>bad gateway</html>"));
+    let error = client(&fake).call("f", &json!({})).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Gateway);
+    assert_eq!(error.body().unwrap(), "<html>bad gateway</html>");
+    assert_eq!(
+        fake.requests().len(),
+        1,
+        "a call may have run: it is not repeated"
+    );
+    let error: Result<Value, _> = client(&fake).call("f", &json!({})).idempotent().await;
+    assert_eq!(error.unwrap_err().retries(), 4);
+}

@@ -1,0 +1,16 @@
+//! The SDK without a server: its encoders against a record and an independent reading of the
+//! grammar, its answers against recorded exchanges, and its loops against a table in memory.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod client;
+mod exchange;
+mod grammar;
+mod keyset;
+mod list;
+mod memory;
+mod write;

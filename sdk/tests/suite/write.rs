@@ -1,0 +1,374 @@
+//! Bulk writes: every good row is written, every bad one is named, nothing is overwritten.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sluice_sdk::testing::{Fake, Reply};
+use sluice_sdk::{ErrorKind, Table, col};
+
+use crate::memory::{Memory, client};
+
+#[derive(Deserialize, Table)]
+#[table(name = "items")]
+#[expect(
+    dead_code,
+    reason = "the table is written here, as rows of other shapes"
+)]
+struct Item {
+    #[table(primary_key)]
+    id: i64,
+    name: Option<String>,
+}
+
+/// A row of one of four shapes, by its number.
+#[derive(Clone, Serialize)]
+struct NewItem {
+    id: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+fn new_items(count: usize) -> Vec<NewItem> {
+    let text = |id: usize, bit: usize| (id & bit != 0).then(|| format!("new {id}"));
+    (0..count)
+        .map(|id| NewItem {
+            id,
+            name: text(id, 1),
+            note: text(id, 2),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn an_upsert_of_four_shapes_with_three_poison_rows() {
+    const ROWS: usize = 20_000;
+    let poisoned = [17, 8_000, 19_999];
+    let mut rows = new_items(ROWS);
+    for index in poisoned {
+        rows[index].name = Some("poison".to_owned());
+    }
+    let stored = (0..100).map(|id| json!({"id": id, "name": "old", "note": "old"}));
+    let memory = Memory::with_rows(stored).poison("poison");
+    let (db, _) = memory.client();
+
+    let report = db
+        .from::<Item>()
+        .upsert(&rows)
+        .on_conflict(Item::ID)
+        .await
+        .unwrap();
+
+    let failed: Vec<usize> = report.failed.iter().map(|failure| failure.index).collect();
+    assert_eq!(failed, poisoned);
+    assert!(
+        report
+            .failed
+            .iter()
+            .all(|failure| failure.error.code() == Some("23514"))
+    );
+    assert_eq!((report.rows, report.affected), (20_000, 19_997));
+    assert_eq!(report.written(), 19_997);
+    assert!(report.pending.is_empty() && !report.is_complete());
+    let written: BTreeSet<usize> = report
+        .chunks
+        .iter()
+        .flat_map(|chunk| &chunk.rows)
+        .copied()
+        .collect();
+    assert_eq!(written.len(), 19_997, "every row is in one chunk");
+    // 40 chunks, and about twice the depth of bisecting 500 rows for each poison row.
+    assert!(report.requests <= 40 + 3 * 20, "{}", report.requests);
+    // A key that a row left out kept what was stored.
+    let kept = memory.rows();
+    assert_eq!(
+        kept[1],
+        *json!({"id": 1, "name": "new 1", "note": "old"})
+            .as_object()
+            .unwrap()
+    );
+    assert_eq!(
+        kept[2],
+        *json!({"id": 2, "name": "old", "note": "new 2"})
+            .as_object()
+            .unwrap()
+    );
+    assert_eq!(kept[17]["name"], "old");
+}
+
+#[tokio::test]
+async fn each_shape_is_a_request_that_lists_its_columns() {
+    let (db, fake) = Memory::default().client();
+    let rows = new_items(8);
+    db.from::<Item>().insert(&rows).await.unwrap();
+    let mut paths: Vec<String> = fake
+        .requests()
+        .into_iter()
+        .map(|request| request.path)
+        .collect();
+    paths.sort();
+    assert_eq!(
+        paths,
+        [
+            "/items?columns=id",
+            "/items?columns=id,name",
+            "/items?columns=id,name,note",
+            "/items?columns=id,note",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_or_too_slow_is_halved() {
+    let memory = Memory::default().max_batch(100).max_body(2_000);
+    let (db, fake) = memory.client();
+    let rows: Vec<Value> = (0..1_000).map(|id| json!({"id": id})).collect();
+    let report = db.from::<Item>().insert(&rows).await.unwrap();
+    assert!(report.is_complete());
+    assert_eq!(memory.rows().len(), 1_000);
+    // Both requests of 500 rows fail, and so do their halves, down to what passes: 63 rows.
+    assert!(fake.requests().len() < 40, "{}", fake.requests().len());
+}
+
+#[tokio::test]
+async fn a_row_that_alone_is_too_large_is_the_only_one_refused() {
+    let (db, _) = Memory::default().max_body(100).client();
+    let rows = [
+        json!({"id": 1, "name": "x".repeat(200)}),
+        json!({"id": 2, "name": "y"}),
+    ];
+    let report = db.from::<Item>().insert(&rows).await.unwrap();
+    assert_eq!(report.failed[0].index, 0);
+    assert!(report.failed[0].error.is_payload_too_large());
+    assert_eq!(report.affected, 1);
+}
+
+#[tokio::test]
+async fn chunks_keep_to_rows_and_bytes() {
+    let (db, fake) = Memory::default().client();
+    let rows: Vec<Value> = (0..100)
+        .map(|id| json!({"id": id, "name": "x".repeat(90)}))
+        .collect();
+    db.from::<Item>()
+        .insert(&rows)
+        .chunk_rows(30)
+        .chunk_bytes(1_500)
+        .await
+        .unwrap();
+    let bodies = fake
+        .requests()
+        .into_iter()
+        .map(|request| request.body.unwrap());
+    for body in bodies {
+        assert!(body.len() <= 1_500, "{}", body.len());
+    }
+    let (db, fake) = Memory::default().client();
+    db.from::<Item>()
+        .insert(&rows)
+        .chunk_rows(30)
+        .await
+        .unwrap();
+    assert_eq!(fake.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_failure_that_is_no_rows_own_ends_the_write_and_tells_what_was_written() {
+    let answered = Mutex::new(0);
+    let fake = Fake::new(move |_| {
+        let mut answered = answered.lock().unwrap();
+        *answered += 1;
+        match *answered {
+            1 => Reply::affected(10),
+            _ => Reply::error(401, "42501", "permission denied for table items"),
+        }
+    });
+    let rows: Vec<Value> = (0..30).map(|id| json!({"id": id})).collect();
+    let write = client(&fake)
+        .table("items")
+        .insert(&rows)
+        .chunk_rows(10)
+        .concurrency(1);
+    let error = write.await.unwrap_err();
+    assert!(error.is_permission_denied());
+    let report = error.write_report().unwrap();
+    assert_eq!(report.affected, 10);
+    assert_eq!(report.pending, (10..30).collect::<Vec<_>>());
+    assert!(!report.outcome_unknown);
+    assert_eq!(fake.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn an_insert_is_not_repeated_when_its_outcome_is_unknown_and_an_upsert_is() {
+    let rows = [json!({"id": 1})];
+    let fake = Fake::new(|_| Reply::interrupted());
+    let error = client(&fake)
+        .from::<Item>()
+        .insert(&rows)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), fake.requests().len()),
+        (ErrorKind::Interrupted, 1)
+    );
+    assert!(error.write_report().unwrap().outcome_unknown);
+
+    let fake = Fake::new(|_| Reply::interrupted());
+    let error = client(&fake)
+        .from::<Item>()
+        .upsert(&rows)
+        .await
+        .unwrap_err();
+    assert_eq!((error.retries(), fake.requests().len()), (4, 5));
+
+    // Without the key in the row, every run of this upsert would add a row.
+    let fake = Fake::new(|_| Reply::interrupted());
+    let nameless = [json!({"name": "x"})];
+    client(&fake)
+        .from::<Item>()
+        .upsert(&nameless)
+        .await
+        .unwrap_err();
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn rows_with_one_conflict_key_are_all_written_or_deduplicated() {
+    let rows = [
+        json!({"id": 1, "name": "a"}),
+        json!({"id": 1, "name": "b"}),
+        json!({"id": 2, "name": "c"}),
+    ];
+    let memory = Memory::with_rows([json!({"id": 1, "name": "old"})]);
+    let (db, _) = memory.client();
+    let report = db
+        .from::<Item>()
+        .upsert(&rows)
+        .on_conflict(Item::ID)
+        .await
+        .unwrap();
+    assert!(report.is_complete());
+    assert_eq!(memory.rows().len(), 2);
+
+    let memory = Memory::with_rows([json!({"id": 1, "name": "old"})]);
+    let (db, fake) = memory.client();
+    let report = db
+        .from::<Item>()
+        .upsert(&rows)
+        .on_conflict(Item::ID)
+        .dedupe()
+        .await
+        .unwrap();
+    assert_eq!(report.superseded, [0]);
+    assert_eq!(fake.requests().len(), 1);
+    assert_eq!(memory.rows()[0]["name"], "b");
+}
+
+#[tokio::test]
+async fn written_rows_come_back_in_order() {
+    let (db, _) = Memory::default().client();
+    let rows: Vec<Value> = (0..95).map(|id| json!({"id": id})).collect();
+    let written = db
+        .from::<Item>()
+        .insert(&rows)
+        .chunk_rows(10)
+        .returning_rows::<Value>()
+        .await
+        .unwrap();
+    assert_eq!(written.rows, rows);
+    assert_eq!(written.report.affected, 95);
+}
+
+#[tokio::test]
+async fn all_or_nothing_is_one_request() {
+    let (db, fake) = Memory::default().client();
+    let rows: Vec<Value> = (0..2_000).map(|id| json!({"id": id})).collect();
+    let report = db
+        .from::<Item>()
+        .insert(&rows)
+        .all_or_nothing()
+        .await
+        .unwrap();
+    assert_eq!((report.affected, fake.requests().len()), (2_000, 1));
+
+    let memory = Memory::default().poison("poison");
+    let (db, fake) = memory.client();
+    let rows = [
+        json!({"id": 1, "name": "a"}),
+        json!({"id": 2, "name": "poison"}),
+    ];
+    let error = db
+        .from::<Item>()
+        .insert(&rows)
+        .all_or_nothing()
+        .await
+        .unwrap_err();
+    assert_eq!((error.code(), fake.requests().len()), (Some("23514"), 1));
+    assert!(memory.rows().is_empty());
+
+    // Mixed keys get their defaults in an insert, and would overwrite in an upsert.
+    let mixed = new_items(4);
+    let calls = db
+        .from::<Item>()
+        .insert(&mixed)
+        .all_or_nothing()
+        .calls()
+        .unwrap();
+    let prefer = calls[0].request.headers()["prefer"].to_str().unwrap();
+    assert!(
+        calls.len() == 1 && prefer.contains("missing=default"),
+        "{prefer}"
+    );
+    assert!(
+        db.from::<Item>()
+            .upsert(&mixed)
+            .all_or_nothing()
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_a_row_is_reported_and_the_rest_is_written() {
+    let memory = Memory::default();
+    let (db, _) = memory.client();
+    let rows = [json!({"id": 1}), json!(7), json!({"id": 2})];
+    let report = db.from::<Item>().insert(&rows).await.unwrap();
+    assert_eq!(report.failed[0].index, 1);
+    assert_eq!(memory.rows().len(), 2);
+    assert!(report.into_result().is_err());
+}
+
+#[tokio::test]
+async fn a_change_counts_rows_and_tells_a_rehearsal_that_was_none() {
+    let fake = Fake::new(|_| Reply::affected(3));
+    let db = client(&fake);
+    let patch = json!({"name": null});
+    assert_eq!(
+        db.from::<Item>()
+            .update(&patch)
+            .filter(Item::ID.gt(1))
+            .await
+            .unwrap(),
+        3
+    );
+    assert_eq!(
+        db.table("items")
+            .delete()
+            .filter(col("id").eq(1))
+            .await
+            .unwrap(),
+        3
+    );
+    let error = db
+        .from::<Item>()
+        .delete()
+        .all_rows()
+        .dry_run()
+        .await
+        .unwrap_err();
+    assert!(error.message().contains("tx=rollback"));
+    insta::assert_snapshot!("changes", fake.snapshot());
+}
