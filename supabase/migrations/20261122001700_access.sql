@@ -46,9 +46,9 @@ begin
     select oid from pg_proc
     where pronamespace = 'public'::regnamespace
       and proname = any (array[
-        'activate_weight_config', 'active_weight_config', 'apply_post_scores_from_staging', 'backfill_due', 'beat_job',
-        'cancel_job', 'check_claim', 'check_job', 'claim_answer', 'claim_backfill_work', 'claim_cursor',
-        'claim_embed_work', 'claim_job', 'claim_score_work', 'claim_window', 'compare_text_hash',
+        'activate_weight_config', 'active_weight_config', 'adopt_embeddings', 'apply_post_scores_from_staging',
+        'backfill_due', 'beat_job', 'cancel_job', 'check_claim', 'check_job', 'claim_answer', 'claim_backfill_work',
+        'claim_cursor', 'claim_embed_work', 'claim_job', 'claim_score_work', 'claim_window', 'compare_text_hash',
         'complete_recompute_job', 'compute_final_score_runtime', 'embed_due', 'enqueue_job', 'extend_work', 'fail_job',
         'fail_work', 'final_score_of', 'final_scores', 'finish_job', 'finish_work', 'found_limit',
         'get_embedding_backlog_count', 'get_posts_missing_dimension', 'get_posts_without_embeddings',

@@ -36,6 +36,9 @@ pub struct ClaimedPosts {
     /// Posts that other runners hold.
     #[serde(default)]
     pub leased_elsewhere: u64,
+    /// Posts that were done by this claim: their text was embedded already, under another post.
+    #[serde(default)]
+    pub adopted: u64,
 }
 
 /// `claim_embed_work`

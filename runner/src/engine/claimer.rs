@@ -94,6 +94,7 @@ where
             waiting,
             next_attempt,
             leased_elsewhere,
+            already_done: _,
         } = claim;
         pass.leased += rows.len() as u64;
         pass_on(running, batches, rows).await?;
@@ -173,7 +174,9 @@ fn count<S: Source, W, K>(running: &Running<S, W, K>, claim: &Claim<S::Item>) {
         .iter()
         .filter(|row| !retrying.remove(&row.id()))
         .count();
-    running.tally.selected(new);
+    let already_done = usize::try_from(claim.already_done).unwrap_or(usize::MAX);
+    running.tally.selected(new + already_done);
+    running.tally.written(already_done);
 }
 
 /// Packs claimed rows and hands them on. `None` = nobody takes them any more.

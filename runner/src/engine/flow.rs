@@ -33,6 +33,8 @@ pub struct Claim<T> {
     pub next_attempt: Option<Duration>,
     /// Rows that other runners hold (told at the end of a pass).
     pub leased_elsewhere: u64,
+    /// Rows that were due and that the source has done by itself, such as copies of what is there.
+    pub already_done: u64,
 }
 
 /// A row that failed on its own account.

@@ -151,6 +151,7 @@ impl Source for DuePosts {
             waiting: claimed.waiting,
             next_attempt: claimed.next_attempt_ms.map(Duration::from_millis),
             leased_elsewhere: claimed.leased_elsewhere,
+            already_done: claimed.adopted,
         })
     }
 
