@@ -92,11 +92,12 @@ $$;
 create or replace function public.staged_scores(p_job_id uuid)
 returns table (post_id uuid, final_score double precision, computed_at timestamptz)
 language sql stable
+set search_path = public, extensions, pg_temp
 as $$
   select staged.post_id, staged.final_score, ch.computed_at
-  from public.post_score_chunks ch
+  from post_score_chunks ch
     cross join lateral unnest(ch.post_ids, ch.final_scores, ch.versions) as staged (post_id, final_score, version)
-    join public.llm_scores s
+    join llm_scores s
       on s.post_id = staged.post_id and coalesce(s.updated_at, s.created_at) is not distinct from staged.version
   where ch.job_id = p_job_id
 $$;

@@ -32,12 +32,15 @@ begin
   -- Jobs carry the errors of the server and staging carries scores that are not in force.
   for v_policy in
     select tablename, policyname from pg_policies
-    where schemaname = 'public' and tablename in ('background_jobs', 'post_scores_staging', 'post_score_chunks', 'work_items')
+    where schemaname = 'public'
+      and tablename in ('background_jobs', 'post_scores_staging', 'post_score_chunks', 'work_items')
       and roles && array['anon', 'public']::name[]
   loop
     execute format('drop policy %I on public.%I', v_policy.policyname, v_policy.tablename);
   end loop;
-  revoke all on public.background_jobs, public.post_scores_staging, public.post_score_chunks, public.work_items from anon;
+  revoke all
+    on public.background_jobs, public.post_scores_staging, public.post_score_chunks, public.work_items
+    from anon, authenticated;
 
   for v_function in
     select oid from pg_proc
