@@ -64,9 +64,10 @@ begin
       using errcode = '22023', hint = 'begin with p_after null and the id of a row of weight_configs';
   end if;
   v_posts := array(
-    (select post_id from llm_scores where p_after is null order by post_id limit p_limit)
-    union all
-    (select post_id from llm_scores where post_id > p_after order by post_id limit p_limit)
+    select post_id from llm_scores
+    where post_id >= coalesce(p_after, '00000000-0000-0000-0000-000000000000') and post_id is distinct from p_after
+    order by post_id
+    limit p_limit
   );
   insert into post_score_chunks as ch (job_id, after, post_ids, final_scores, versions, computed_at)
     select p_job_id, coalesce(p_after, '00000000-0000-0000-0000-000000000000'),
