@@ -64,9 +64,10 @@ begin
       using errcode = '22023', hint = 'begin with p_after null and the id of a row of weight_configs';
   end if;
   v_posts := array(
-    (select post_id from llm_scores where p_after is null order by post_id limit p_limit)
-    union all
-    (select post_id from llm_scores where post_id > p_after order by post_id limit p_limit)
+    select post_id from llm_scores
+    where post_id >= coalesce(p_after, '00000000-0000-0000-0000-000000000000') and post_id is distinct from p_after
+    order by post_id
+    limit p_limit
   );
   insert into post_score_chunks as ch (job_id, after, post_ids, final_scores, versions, computed_at)
     select p_job_id, coalesce(p_after, '00000000-0000-0000-0000-000000000000'),
@@ -92,11 +93,12 @@ $$;
 create or replace function public.staged_scores(p_job_id uuid)
 returns table (post_id uuid, final_score double precision, computed_at timestamptz)
 language sql stable
+set search_path = public, extensions, pg_temp
 as $$
   select staged.post_id, staged.final_score, ch.computed_at
-  from public.post_score_chunks ch
+  from post_score_chunks ch
     cross join lateral unnest(ch.post_ids, ch.final_scores, ch.versions) as staged (post_id, final_score, version)
-    join public.llm_scores s
+    join llm_scores s
       on s.post_id = staged.post_id and coalesce(s.updated_at, s.created_at) is not distinct from staged.version
   where ch.job_id = p_job_id
 $$;
