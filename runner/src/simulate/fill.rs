@@ -290,6 +290,17 @@ mod tests {
     }
 
     #[test]
+    fn a_list_within_an_entry_is_not_one_of_posts() {
+        let list = |entry: &Value| json!({"type": "array", "items": closed(entry)});
+        let quotes = list(&json!({"index": {"type": "integer"}}));
+        let schema = closed(
+            &json!({"posts": list(&json!({"quotes": quotes, "index": {"type": "integer"}}))}),
+        );
+        let answer = fill(&schema, &[post(1, "a"), post(2, "b")], 0);
+        assert_eq!(answer["posts"][1]["quotes"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
     fn runs_differ_by_a_little() {
         let schema = rubric(&["drama"]);
         let scores: Vec<f64> = (0..20)
