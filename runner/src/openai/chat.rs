@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Breakage, model::is_reasoning};
+use super::{Breakage, Tokenizer, model::is_reasoning};
 
 /// The most bytes of an [`AnswerFormat`]'s name.
 pub const MAX_SCHEMA_NAME_BYTES: usize = 64;
@@ -137,6 +137,20 @@ struct JsonSchema<'a> {
 }
 
 impl<'a> ChatRequest<'a> {
+    /// The tokens of the input: what is said, what frames it, and the schema, which is put before the
+    /// model as well. The provider's own count differs by a few.
+    pub fn input_tokens(&self, tokenizer: Tokenizer) -> usize {
+        let said: usize = self
+            .messages
+            .iter()
+            .map(|message| tokenizer.count(&message.content) + 4)
+            .sum();
+        let schema = self
+            .format
+            .map_or(0, |format| tokenizer.count(&format.schema.to_string()));
+        said + schema + 3
+    }
+
     /// The one place that decides what each kind of model is sent.
     pub(super) fn body(&self) -> Body<'a> {
         let reasoning = is_reasoning(self.model);

@@ -156,8 +156,14 @@ mod tests {
         let twice = format!("{zero},{zero}");
         assert_eq!(read(2, None, &twice), Err(Breakage::RepeatedIndex(0)));
         assert_eq!(read(1, None, one), Err(Breakage::UnknownIndex(1)));
-        let hole = r#"{"index":0,"embedding":[1,null]}"#;
-        assert_eq!(read(1, Some(2), hole), Err(Breakage::NotFinite(0)));
+        for number in ["null", "1e40"] {
+            let vector = format!(r#"{{"index":0,"embedding":[1,{number}]}}"#);
+            assert_eq!(
+                read(1, Some(2), &vector),
+                Err(Breakage::NotFinite(0)),
+                "{number}"
+            );
+        }
         let empty = r#"{"index":0,"embedding":[]}"#;
         let none = Breakage::Dimensions {
             index: 0,

@@ -75,8 +75,8 @@ impl Tokenizer {
             }
             Boundary::At(end) => end,
         };
-        // What was cut off can change how the end is split, so the head is counted again; should it
-        // count more than it did inside the text, characters go until it fits.
+        // A token may end within a character, and what is left of it may then count as more tokens
+        // than it did: the head is counted again, and loses characters until it fits.
         loop {
             let head = text.get(..end).unwrap_or_default();
             if let Some(tokens) = self.count_to(head, limit) {
@@ -180,6 +180,16 @@ mod tests {
             let cut = embedding().cut(&text, limit);
             assert!(cut.tokens <= limit && text.starts_with(cut.text));
         }
+    }
+
+    /// In the newer vocabulary a token can end in the middle of a Georgian letter. What is left of
+    /// it after the cut counts as more tokens than it did before.
+    #[test]
+    fn a_head_that_counts_more_than_it_did_is_cut_further() {
+        let tokenizer = Tokenizer::for_model("gpt-4o");
+        assert_eq!(tokenizer.count("წაუ"), 3);
+        let cut = tokenizer.cut("წაუძყფშჩკწტ", 2);
+        assert_eq!((cut.text, cut.tokens), ("წა", 2));
     }
 
     /// An encoder that is quadratic in a word's length takes minutes for this.

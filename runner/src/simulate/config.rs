@@ -162,6 +162,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulate::Fault;
 
     fn change(json: &str) -> Change {
         serde_json::from_str(json).unwrap()
@@ -195,6 +196,35 @@ mod tests {
             assert_eq!(config.faults, Faults::default());
         }
         assert!(serde_json::from_str::<Change>(r#"{"fault":{}}"#).is_err());
+    }
+
+    #[test]
+    fn the_whole_configuration_can_be_written_as_toml() {
+        let config: Config = toml::from_str(
+            r#"
+            key = "sk-secret"
+            style = "local"
+            [limits]
+            tokens_per_minute = 1000000
+            [model_limits."gpt-5-mini"]
+            requests_per_minute = 5
+            [latency]
+            fixed_ms = 200
+            [faults]
+            drop = 0.01
+            seed = 7
+            "#,
+        )
+        .unwrap();
+        assert_eq!((config.port, config.count_texts), (0, true));
+        assert_eq!(config.style, Style::Local);
+        assert_eq!(config.limits_of("gpt-5-mini").requests_per_minute, Some(5));
+        let faults = Faults {
+            seed: 7,
+            ..Faults::only(Fault::Drop, 0.01)
+        };
+        assert_eq!(config.faults, faults);
+        assert!(!format!("{config:?}").contains("sk-secret"));
     }
 
     #[test]

@@ -295,6 +295,16 @@ mod tests {
     }
 
     #[test]
+    fn a_small_server_at_home_knows_numbers_only_and_counts_nothing() {
+        let body = json!({"model": "text-embedding-3-small", "input": "a", "dimensions": 2,
+            "encoding_format": "base64"});
+        let reply = read(&body).unwrap().answer(None, Style::Local);
+        let answer: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(answer["data"][0]["embedding"].as_array().unwrap().len(), 2);
+        assert_eq!(answer.get("usage"), None);
+    }
+
+    #[test]
     fn both_forms_hold_the_same_numbers() {
         let ask = |format: &str| {
             let model = "text-embedding-3-small";

@@ -1,6 +1,8 @@
 //! Filling in any strict schema from the words of the posts, so that a changed rubric needs no
 //! change here.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value, json};
 
 use super::{affinity::Reading, prompt::Post, strict::resolve};
@@ -31,6 +33,9 @@ pub(super) fn fill(schema: &Value, posts: &[Post], run: i64) -> Value {
 /// How many references within references are followed: a schema may contain itself.
 const MAX_HOPS: usize = 4;
 
+/// No list has more items than this, unless there are more posts.
+const MAX_ITEMS: u64 = 100;
+
 /// How many values are chosen where the schema does not say how many there may be.
 const USUAL_CHOICES: u64 = 3;
 
@@ -58,7 +63,7 @@ impl Filler<'_> {
             return constant.clone();
         }
         if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-            return choices(values, about, 1).pop().unwrap_or_default();
+            return choices(values, about, 1..=1).pop().unwrap_or_default();
         }
         if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
             return self.option(options, name, about, hops);
@@ -85,7 +90,8 @@ impl Filler<'_> {
 
     fn array(&self, schema: &Value, name: &str, about: &About<'_>, hops: usize) -> Value {
         let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
-        let (min, max) = (bound("minItems").unwrap_or(0), bound("maxItems"));
+        let min = bound("minItems").unwrap_or(0).min(MAX_ITEMS);
+        let max = bound("maxItems");
         let items = self.resolved(schema.get("items").unwrap_or(&Value::Null));
         if about.index.is_none() && items.pointer("/properties/index").is_some() {
             return self
@@ -95,7 +101,7 @@ impl Filler<'_> {
                 .collect();
         }
         if let Some(values) = items.get("enum").and_then(Value::as_array) {
-            return choices(values, about, max.unwrap_or(USUAL_CHOICES).max(min)).into();
+            return choices(values, about, min..=max.unwrap_or(USUAL_CHOICES).max(min)).into();
         }
         // As few as may be, but one where none would say nothing.
         let count = min.max(u64::from(max != Some(0) && hops == 0));
@@ -155,9 +161,9 @@ impl Filler<'_> {
     }
 }
 
-/// The values that are nearest to the text, the nearest first: those that it has words for, or
-/// one at random where it has words for none.
-fn choices(values: &[Value], about: &About<'_>, at_most: u64) -> Vec<Value> {
+/// The values that are nearest to the text, the nearest first: those that it has words for, or one
+/// at random where it has words for none, but as many as there must and may be.
+fn choices(values: &[Value], about: &About<'_>, counts: RangeInclusive<u64>) -> Vec<Value> {
     let mut ranked: Vec<(f64, &Value)> = values
         .iter()
         .map(|value| {
@@ -172,9 +178,9 @@ fn choices(values: &[Value], about: &About<'_>, at_most: u64) -> Vec<Value> {
     let near = ranked
         .iter()
         .filter(|(nearness, _)| *nearness > 0.1)
-        .count()
-        .max(1);
-    let count = near.min(usize::try_from(at_most).unwrap_or(usize::MAX));
+        .count() as u64;
+    let count = near.max(1).clamp(*counts.start(), *counts.end());
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
     ranked
         .into_iter()
         .take(count)
@@ -290,6 +296,17 @@ mod tests {
     }
 
     #[test]
+    fn a_list_within_an_entry_is_not_one_of_posts() {
+        let list = |entry: &Value| json!({"type": "array", "items": closed(entry)});
+        let quotes = list(&json!({"index": {"type": "integer"}}));
+        let schema = closed(
+            &json!({"posts": list(&json!({"quotes": quotes, "index": {"type": "integer"}}))}),
+        );
+        let answer = fill(&schema, &[post(1, "a"), post(2, "b")], 0);
+        assert_eq!(answer["posts"][1]["quotes"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
     fn runs_differ_by_a_little() {
         let schema = rubric(&["drama"]);
         let scores: Vec<f64> = (0..20)
@@ -314,6 +331,8 @@ mod tests {
             "kind": {"const": "post"},
             "maybe": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/flag"}]},
             "either": {"type": ["null", "boolean"]},
+            "both": {"type": "array", "items": {"enum": ["x", "y"]}, "minItems": 2},
+            "no": {"type": "array", "items": {"enum": ["x", "y"]}, "maxItems": 0},
             "tags": {"type": "array", "items": {"type": "string"}, "minItems": 2},
             "none": {"type": "null"},
         }));
@@ -328,6 +347,8 @@ mod tests {
                 (&json!("post"), &Value::Null)
             );
             assert!(answer["maybe"].is_boolean() && answer["either"].is_boolean());
+            assert_eq!(answer["both"].as_array().unwrap().len(), 2);
+            assert_eq!(answer["no"], json!([]));
             assert_eq!(answer["tags"].as_array().unwrap().len(), 2);
         }
     }

@@ -66,7 +66,7 @@ impl Meter {
             self.charge_failure(now);
             return Verdict::TooLarge { limit };
         }
-        let mut waits = [
+        let longest = [
             (Measure::Requests, &mut self.requests, 1),
             (Measure::Tokens, &mut self.tokens, tokens),
         ]
@@ -75,27 +75,30 @@ impl Meter {
             let (limit, bucket) = bucket.as_mut()?;
             Some((what, *limit, bucket.wait(cost, now)))
         })
-        .collect::<Vec<_>>();
-        waits.sort_by_key(|(_, _, wait)| *wait);
-        let Some(&(what, limit, wait)) = waits.last().filter(|(_, _, wait)| !wait.is_zero()) else {
-            self.charge(1, tokens, now);
-            return Verdict::Admitted;
-        };
-        self.charge_failure(now);
-        // The refusal itself has cost allowance, so the wait is asked for again.
-        let again = self
-            .requests
-            .as_mut()
-            .map(|(_, bucket)| bucket.wait(1, now));
-        Verdict::Wait {
-            what,
-            limit,
-            time: wait.max(again.unwrap_or_default()),
+        .max_by_key(|(_, _, wait)| *wait);
+        match longest {
+            Some((what, limit, wait)) if !wait.is_zero() => {
+                self.charge_failure(now);
+                // The refusal itself has cost allowance, so the wait is asked for again.
+                let again = self
+                    .requests
+                    .as_mut()
+                    .map(|(_, bucket)| bucket.wait(1, now));
+                Verdict::Wait {
+                    what,
+                    limit,
+                    time: wait.max(again.unwrap_or_default()),
+                }
+            }
+            _ => {
+                self.charge(1, tokens, now);
+                Verdict::Admitted
+            }
         }
     }
 
     /// A request that is refused for what it says counts as one all the same.
-    pub(super) fn charge_failure(&mut self, now: Duration) {
+    fn charge_failure(&mut self, now: Duration) {
         if let Some((_, bucket)) = &mut self.requests {
             bucket.take_rest(1, now);
         }
@@ -213,11 +216,13 @@ mod tests {
     fn asking_again_at_once_only_prolongs_the_wait() {
         let mut meter = meter(Some(60), None, 1.0);
         assert_eq!(meter.admit(1, ms(0)), Verdict::Admitted);
+        let again = Verdict::Wait {
+            what: Measure::Requests,
+            limit: 60,
+            time: ms(1000),
+        };
         for now in (500..10_000).step_by(500).map(ms) {
-            assert!(
-                matches!(meter.admit(1, now), Verdict::Wait { .. }),
-                "{now:?}"
-            );
+            assert_eq!(meter.admit(1, now), again, "{now:?}");
         }
     }
 

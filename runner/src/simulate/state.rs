@@ -433,6 +433,45 @@ mod tests {
     }
 
     #[test]
+    fn output_is_taken_from_the_allowance() {
+        let limits = Limits {
+            tokens_per_minute: Some(1_000),
+            ..Limits::default()
+        };
+        let mut state = State::new(Config {
+            limits,
+            ..Config::default()
+        });
+        let ticket = admit(&mut state, "a", ms(0)).unwrap();
+        let reply = Reply {
+            body: Vec::new(),
+            output_tokens: 99,
+        };
+        let receipt = state.bill(&ticket, &reply, ms(0));
+        assert_eq!(
+            receipt.rate[1],
+            ("x-ratelimit-remaining-tokens", "900".to_owned())
+        );
+    }
+
+    #[test]
+    fn changed_limits_hold_at_once() {
+        let mut state = State::new(Config::default());
+        assert!(admit(&mut state, "a", ms(0)).is_ok());
+        let limits = Limits {
+            tokens_per_minute: Some(1),
+            ..Limits::default()
+        };
+        state
+            .change(Change {
+                limits: Some(limits),
+                ..Change::default()
+            })
+            .unwrap();
+        assert!(admit(&mut state, "one two", ms(0)).is_err());
+    }
+
+    #[test]
     fn headers_follow_the_style() {
         let limits = Limits {
             requests_per_minute: Some(60),

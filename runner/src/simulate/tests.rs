@@ -8,7 +8,7 @@ use super::{Change, Config, Fault, Faults, Limits, Simulator, Style, start};
 use crate::openai::{
     Answer, AnswerFormat, Breakage, ChatCompletion, ChatRequest, Client, Deadlines,
     EmbeddingRequest, Embeddings, Error, ErrorKind, Message, Overload, Refusal, Role, Settings,
-    VectorEncoding, http_client,
+    Tokenizer, VectorEncoding, http_client,
 };
 
 const KEY: &str = "sk-very-secret-key";
@@ -65,7 +65,7 @@ fn schema() -> Value {
     })
 }
 
-async fn chat(client: &Client, schema: &Value) -> Result<Answer<ChatCompletion>, Error> {
+fn messages() -> [Message; 2] {
     let lines = TEXTS
         .iter()
         .zip(1..)
@@ -74,7 +74,7 @@ async fn chat(client: &Client, schema: &Value) -> Result<Answer<ChatCompletion>,
         .map(|line| line.to_string())
         .collect::<Vec<_>>()
         .join("\n");
-    let messages = [
+    [
         Message {
             role: Role::System,
             content: "Score the posts.".to_owned(),
@@ -83,21 +83,26 @@ async fn chat(client: &Client, schema: &Value) -> Result<Answer<ChatCompletion>,
             role: Role::User,
             content,
         },
-    ];
-    client
-        .chat(&ChatRequest {
-            model: "gpt-4o-mini",
-            messages: &messages,
-            format: Some(AnswerFormat {
-                name: "scores",
-                schema,
-            }),
-            max_output_tokens: Some(1000),
-            temperature: Some(0.3),
-            reasoning_effort: None,
-            seed: Some(1),
-        })
-        .await
+    ]
+}
+
+fn question<'a>(messages: &'a [Message], schema: &'a Value) -> ChatRequest<'a> {
+    ChatRequest {
+        model: "gpt-4o-mini",
+        messages,
+        format: Some(AnswerFormat {
+            name: "scores",
+            schema,
+        }),
+        max_output_tokens: Some(1000),
+        temperature: Some(0.3),
+        reasoning_effort: None,
+        seed: Some(1),
+    }
+}
+
+async fn chat(client: &Client, schema: &Value) -> Result<Answer<ChatCompletion>, Error> {
+    client.chat(&question(&messages(), schema)).await
 }
 
 fn posts(answer: &Answer<ChatCompletion>) -> Vec<(i64, f64)> {
@@ -298,6 +303,22 @@ async fn faults_of_scores_reach_whoever_reads_them() {
     );
     // Faults of vectors leave scores alone.
     assert_eq!(posts(&answers[&Fault::Nan]), sound);
+}
+
+#[tokio::test]
+async fn a_question_is_billed_as_it_was_counted() {
+    let (simulator, client) = simulator(Faults::default()).await;
+    let (messages, schema) = (messages(), schema());
+    let question = question(&messages, &schema);
+    let counted = question.input_tokens(Tokenizer::for_model(question.model)) as u64;
+    let usage = client.chat(&question).await.unwrap().usage.unwrap();
+    assert_eq!(usage.input_tokens, counted);
+    let stats = simulator.stats();
+    assert_eq!(
+        (stats.input_tokens, stats.output_tokens),
+        (counted, usage.output_tokens)
+    );
+    assert!(TEXTS.iter().all(|text| stats.scored_times(text) == 1));
 }
 
 #[tokio::test]
