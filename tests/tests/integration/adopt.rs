@@ -32,7 +32,7 @@ async fn a_post_whose_text_is_embedded_already_gets_a_copy() {
     assert_eq!(outcome.report.requests.openai, 0);
     assert_eq!(simulator.stats().requests, asked);
     let copies = "select count(*) from post_embeddings a join post_embeddings b
-        on a.text_hash = b.text_hash and a.embedding = b.embedding and a.post_id <> b.post_id";
+        on a.text_hash = b.text_hash and a.embedding::text = b.embedding::text and a.post_id <> b.post_id";
     assert_eq!(stack.count(copies).await, 10 * 3 * 2);
     assert_eq!(stack.count("select count(*) from work_items").await, 0);
 }
