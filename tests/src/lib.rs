@@ -19,10 +19,12 @@
 )]
 
 mod database;
+mod endless;
 mod program;
 mod recorder;
 mod stack;
 
+pub use endless::Endless;
 pub use program::{Program, Run};
 pub use recorder::{Exchange, Recorder};
 pub use stack::Stack;

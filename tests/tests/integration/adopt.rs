@@ -27,7 +27,11 @@ async fn a_post_whose_text_is_embedded_already_gets_a_copy() {
     stack.sql(&add(11, 30)).await;
     let run = session.begin(FlowOptions::default(), Stop::new());
     let outcome = flow::embed(&session, &run, false).await.unwrap();
-    let done = RowCounts { selected: 20, written: 20, ..RowCounts::default() };
+    let done = RowCounts {
+        selected: 20,
+        written: 20,
+        ..RowCounts::default()
+    };
     assert_eq!(outcome.report.counts, Counts::Rows(done));
     assert_eq!(outcome.report.requests.openai, 0);
     assert_eq!(simulator.stats().requests, asked);
