@@ -143,7 +143,9 @@ async fn store(
             format!("rain, ({number})")
         },
         hash: format!("example-{number}"),
-        url: number.is_multiple_of(2).then(|| format!("https://example.org/{number}?a=1&b=2")),
+        url: number
+            .is_multiple_of(2)
+            .then(|| format!("https://example.org/{number}?a=1&b=2")),
     };
     let posts: Vec<NewPost> = (0..2_000).map(post).collect();
     db.from::<Post>()

@@ -115,7 +115,7 @@ pub use read::Read;
 pub use relation::{Nested, Relation, relation};
 pub use report::{Chunk, RowFailure, WriteReport, Written};
 pub use request::{Call, Count, Handling, Safety};
-pub use response::{Answer, Page};
+pub use response::{Answer, Body, Page};
 pub use retry::RetryPolicy;
 pub use rpc::Rpc;
 pub use schema::{
@@ -127,7 +127,7 @@ pub use select::{Aggregate, Embed, EmbedOptions, Reads, Select, Selection};
 pub use sluice_sdk_derive::{Function, Select, Table};
 pub use table::TableRef;
 #[cfg(feature = "client")]
-pub use transport::{Http, Transport, TransportError};
+pub use transport::{Chunks, Http, Transport, TransportError};
 pub use value::{Element, Operand, Range, Secret, Value};
 pub use write::{Inserting, IntoColumns, Upserting, Write, WriteReturning};
 

@@ -1,10 +1,15 @@
 //! Reading an answer.
 
+mod rows;
+
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind};
+
+pub(crate) use rows::rows;
 
 /// A successful answer, read whole.
 #[derive(Clone, Debug)]
@@ -16,6 +21,9 @@ pub struct Answer {
     /// Its body, decompressed.
     pub body: Bytes,
 }
+
+/// The body of an answer, as it comes.
+pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 
 /// Rows with what the answer tells about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
