@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use serde::de::DeserializeOwned;
 
+use crate::content_range::ContentRange;
 use crate::error::{Error, ErrorKind};
 use crate::execute::{Context, Execute};
 use crate::filter::IntoFilter;
@@ -18,7 +19,7 @@ use crate::order::{self, IntoOrder};
 use crate::query::Query;
 use crate::relation::Nested;
 use crate::request::{Call, Count, Format, Handling, PlanFormat, Safety};
-use crate::response::{ContentRange, Page, rows};
+use crate::response::{Page, rows};
 use crate::schema::Column;
 use crate::select::{Select, Selection};
 use crate::value::Operand;

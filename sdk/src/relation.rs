@@ -234,3 +234,31 @@ impl<T, U> Clone for Nested<T, U> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::col;
+
+    #[test]
+    fn a_relation_within_a_relation_is_a_path() {
+        let nested = relation("author").then(relation("company").filter(col("name").eq("a.b")));
+        assert_eq!(nested.to_string(), "author.company.name=eq.a.b");
+        let either =
+            relation("a").filter(col("x").eq("1,2").or(!col("y").eq(3).and(col("z").eq(4))));
+        assert_eq!(
+            either.to_string(),
+            r#"a.or=(x.eq."1,2",not.and(y.eq.3,z.eq.4))"#
+        );
+        let not = relation("a")
+            .filter(!(col("x").eq(1).and(col("y").eq(2))))
+            .offset(2);
+        assert_eq!(not.to_string(), "a.not.and=(x.eq.1,y.eq.2)&a.offset=2");
+    }
+
+    #[test]
+    fn the_outer_rows_are_ordered_by_a_related_column() {
+        let order = relation("odd name").by(col("slug").desc().nulls_last());
+        assert_eq!(order.to_string(), r#""odd name"(slug).desc.nullslast"#);
+    }
+}

@@ -13,10 +13,9 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Error;
+use crate::error::{Error, WriteReport, Written};
 use crate::execute::{Context, Execute, Settings};
 use crate::query::{Place, Query};
-use crate::report::{WriteReport, Written};
 use crate::request::{Call, Handling, Prefer, Resolution};
 use crate::schema::Column;
 use crate::select::{Select, Selection};
