@@ -1,5 +1,5 @@
-//! Stores a few posts and reads them back: `cargo run -p sluice-sdk --example posts -- URL KEY`, with
-//! the URL and the secret key of a Supabase project that has this repository's migrations (the
+//! Stores a few posts and reads them back: `cargo run -p sluice-sdk --example posts -- URL KEY`,
+//! with the URL and the secret key of a Supabase project that has this repository's migrations (the
 //! embedded one will do).
 
 use std::error::Error;

@@ -62,8 +62,8 @@
 //!
 //! # Features
 //!
-//! `client` (on by default): [`Client`] and its transport. Without it this crate builds requests and
-//! reads answers, and has no HTTP stack. `testing`: see `testing`.
+//! `client` (on by default): [`Client`] and its transport. Without it this crate builds requests
+//! and reads answers, and has no HTTP stack. `testing`: see `testing`.
 
 // The derives name this crate, also within it.
 extern crate self as sluice_sdk;

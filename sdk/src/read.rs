@@ -202,7 +202,8 @@ impl<T, V, C: Execute> Read<T, V, C> {
     /// many there are. The server's limit of rows applies to it as to every read; to go past that,
     /// see [`keyset`](Self::keyset).
     ///
-    /// A stream that breaks off ends with an error: the rows before it were the first of the answer.
+    /// A stream that breaks off ends with an error: the rows before it were the first of the
+    /// answer.
     pub fn stream(self) -> BoxStream<'static, Result<V, Error>>
     where
         T: 'static,

@@ -12,8 +12,8 @@ use crate::schema::{Any, Target};
 
 /// A relation that a read embeds: rows of `U` inside rows of `T`, under the name they come back by.
 ///
-/// The derive of [`Select`](derive@crate::Select) makes a constant of this type for each embedded field;
-/// [`relation`] makes one without types.
+/// The derive of [`Select`](derive@crate::Select) makes a constant of this type for each embedded
+/// field; [`relation`] makes one without types.
 ///
 /// ```
 /// use sluice_sdk::{col, relation};

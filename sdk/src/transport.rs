@@ -23,8 +23,8 @@ pub trait Transport: Send + Sync + 'static {
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>>;
 
-    /// Sends `request` and gives the answer's body as it comes. Unless it is implemented, that is the
-    /// whole body at once.
+    /// Sends `request` and gives the answer's body as it comes. Unless it is implemented, that is
+    /// the whole body at once.
     fn open(
         &self,
         request: http::Request<Bytes>,
@@ -94,8 +94,8 @@ impl From<TransportError> for Error {
     }
 }
 
-/// The transport of this crate: reqwest, with pooled connections, HTTP/2 where the server offers it,
-/// and compressed answers.
+/// The transport of this crate: reqwest, with pooled connections, HTTP/2 where the server offers
+/// it, and compressed answers.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: reqwest::Client,
@@ -122,8 +122,8 @@ impl Http {
         Ok(Self { client })
     }
 
-    /// Sends through a client that is set up already: with a proxy, a certificate of your own. It should
-    /// follow no redirects.
+    /// Sends through a client that is set up already: with a proxy, a certificate of your own. It
+    /// should follow no redirects.
     pub fn with_client(client: reqwest::Client) -> Self {
         Self { client }
     }

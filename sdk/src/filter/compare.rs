@@ -51,15 +51,11 @@ impl<T, V, N> Column<T, V, N> {
         self.list(list)
     }
 
-    pub(crate) fn list(self, mut list: Vec<Scalar>) -> Filter<T> {
-        // The grammar reads a lone empty text as the empty list, so it is said as an equality.
-        match list.pop() {
-            Some(only) if list.is_empty() && only.text.is_empty() => self.scalar("eq", only),
-            Some(popped) => {
-                list.push(popped);
-                self.condition("in".to_owned(), Operand::List(list))
-            }
-            None => self.condition("in".to_owned(), Operand::List(list)),
+    pub(crate) fn list(self, list: Vec<Scalar>) -> Filter<T> {
+        match list.as_slice() {
+            // The grammar reads a lone empty text as the empty list, so it is said as an equality.
+            [only] if only.text.is_empty() => self.scalar("eq", only.clone()),
+            _ => self.condition("in".to_owned(), Operand::List(list)),
         }
     }
 
