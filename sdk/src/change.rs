@@ -15,7 +15,7 @@ use crate::filter::IntoFilter;
 use crate::query::{Place, Query};
 use crate::quote;
 use crate::relation::Nested;
-use crate::request::{Call, Format, Returning, Safety};
+use crate::request::{Call, Count, Format, Returning, Safety};
 use crate::response::Answer;
 use crate::select::Select;
 use crate::write::keys_of;
@@ -117,8 +117,8 @@ impl<T, S, C: Context> Change<T, S, C> {
         self
     }
 
-    /// Says that a second time changes nothing more, so that the call may be sent again when the outcome of
-    /// the first time is unknown. The number of rows is then that of the last time.
+    /// Says that a second time changes nothing more, so that the call may be sent again when the
+    /// outcome of the first time is unknown. The number of rows is then that of the last time.
     pub fn idempotent(mut self) -> Self {
         self.safety = Safety::Idempotent;
         self
@@ -178,7 +178,7 @@ impl<T, C: Context> Change<T, HasFilter, C> {
         let schema = self.context.settings().schema.as_deref();
         let mut draft = self.query.draft(method, self.safety, format, schema)?;
         draft.prefer.returning = Some(returning);
-        draft.prefer.count = Some(crate::request::Count::Exact);
+        draft.prefer.count = Some(Count::Exact);
         if let Some(patch) = self.patch.clone().transpose()? {
             if !patch.columns.is_empty() {
                 draft.push_param("columns", &patch.columns);

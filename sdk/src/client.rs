@@ -6,24 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, api_error};
 use crate::execute::{Context, Execute, Settings};
 use crate::observe::{Attempt, Observer};
 use crate::query::Place;
 use crate::request::Call;
-use crate::response::Answer;
+use crate::response::{Answer, Body};
 use crate::retry::RetryPolicy;
 use crate::rpc::{self, Rpc};
 use crate::schema::{Any, Function, Table};
 use crate::select::Select;
 use crate::table::TableRef;
-use crate::transport::Transport;
+use crate::transport::{Chunks, Transport, TransportError};
 
 pub use builder::ClientBuilder;
 
@@ -107,52 +108,118 @@ impl Client {
         let deadline = Instant::now() + self.shared.total_timeout;
         let mut retries = 0;
         loop {
-            let error = match self.attempt(call, retries, deadline).await {
+            match self.attempt(call, retries, deadline).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let wait = self
-                .shared
-                .retry
-                .wait(&error, call.safety, retries, fastrand::f64());
-            match wait {
-                Some(wait) if Instant::now() + wait < deadline => {
-                    tracing::debug!(%error, ?wait, retry = retries + 1, "sending the request again");
-                    sleep(wait).await;
-                }
-                _ => return Err(call.failed(error, retries)),
+                Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
             }
             retries += 1;
         }
     }
 
+    /// As [`send`](Self::send), up to the beginning of the answer's body: once rows have been
+    /// handed on, nothing can be repeated.
+    async fn begin(&self, call: &Call) -> Result<Body, Error> {
+        let deadline = Instant::now() + self.shared.total_timeout;
+        let mut retries = 0;
+        loop {
+            match self.attempt_to_begin(call, retries, deadline).await {
+                Ok(body) => return Ok(body),
+                Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
+            }
+            retries += 1;
+        }
+    }
+
+    /// How long to wait before a call that failed is sent again.
+    fn pause(
+        &self,
+        call: &Call,
+        error: Error,
+        retries: u32,
+        deadline: Instant,
+    ) -> Result<Duration, Error> {
+        let random = fastrand::f64();
+        match self.shared.retry.wait(&error, call.safety, retries, random) {
+            Some(wait) if Instant::now() + wait < deadline => {
+                tracing::debug!(%error, ?wait, retry = retries + 1, "sending the request again");
+                Ok(wait)
+            }
+            _ => Err(call.failed(error, retries)),
+        }
+    }
+
     async fn attempt(&self, call: &Call, retry: u32, deadline: Instant) -> Result<Answer, Error> {
         let started = Instant::now();
-        let deadline = deadline.min(started + self.shared.attempt_timeout);
-        let request = self.addressed(call)?;
-        let sent = timeout_at(deadline, self.shared.transport.send(request)).await;
-        let response = match sent {
-            Ok(result) => result.map_err(Error::from),
-            Err(_) => Err(timed_out(started.elapsed())),
-        };
-        let response_bytes = response
+        let sending = self.shared.transport.send(self.addressed(call)?);
+        let response = self.in_time(sending, started, deadline).await;
+        let bytes = response
             .as_ref()
-            .map_or(0, |response| response.body().len() as u64);
+            .map_or(0, |response| response.body().len());
         let status = response.as_ref().ok().map(http::Response::status);
         let result = response.and_then(Answer::read);
+        let failure = result.as_ref().err().map(Error::kind);
+        self.observed(call, (status, failure), retry, started.elapsed(), bytes);
+        result
+    }
+
+    async fn attempt_to_begin(
+        &self,
+        call: &Call,
+        retry: u32,
+        deadline: Instant,
+    ) -> Result<Body, Error> {
+        let started = Instant::now();
+        let opening = self.shared.transport.open(self.addressed(call)?);
+        let response = self.in_time(opening, started, deadline).await;
+        let status = response.as_ref().ok().map(http::Response::status);
+        let result = match response {
+            Ok(response) if response.status().is_success() => {
+                Ok(unhurried(response.into_body(), self.shared.attempt_timeout))
+            }
+            Ok(response) => self
+                .in_time(refusal(response), started, deadline)
+                .await
+                .and_then(Err),
+            Err(error) => Err(error),
+        };
+        let failure = result.as_ref().err().map(Error::kind);
+        self.observed(call, (status, failure), retry, started.elapsed(), 0);
+        result
+    }
+
+    async fn in_time<O>(
+        &self,
+        work: impl Future<Output = Result<O, TransportError>>,
+        started: Instant,
+        deadline: Instant,
+    ) -> Result<O, Error> {
+        let deadline = deadline.min(started + self.shared.attempt_timeout);
+        match timeout_at(deadline, work).await {
+            Ok(result) => result.map_err(Error::from),
+            Err(_) => Err(timed_out(started.elapsed())),
+        }
+    }
+
+    fn observed(
+        &self,
+        call: &Call,
+        (status, failure): (Option<StatusCode>, Option<ErrorKind>),
+        retry: u32,
+        elapsed: Duration,
+        response_bytes: usize,
+    ) {
         if let Some(observer) = &self.shared.observer {
             observer.attempt(&Attempt {
                 method: call.request.method(),
                 path: call.request.uri().path().trim_start_matches('/'),
                 status,
-                failure: result.as_ref().err().map(Error::kind),
+                failure,
                 retry,
-                elapsed: started.elapsed(),
+                elapsed,
                 request_bytes: call.request.body().len() as u64,
-                response_bytes,
+                response_bytes: response_bytes as u64,
             });
         }
-        result
     }
 
     /// The request with the address and the credentials.
@@ -188,6 +255,15 @@ impl Execute for Client {
         }
         self.send(&call).instrument(span).await
     }
+
+    async fn open(&self, call: Call) -> Result<Body, Error> {
+        let span = tracing::debug_span!("postgrest", request = tracing::field::Empty);
+        if !span.is_disabled() {
+            span.record("request", call.shape());
+        }
+        let body = self.begin(&call).instrument(span).await?;
+        Ok(body.map_err(move |error| call.failed(error, 0)).boxed())
+    }
 }
 
 impl std::fmt::Debug for Client {
@@ -196,6 +272,32 @@ impl std::fmt::Debug for Client {
             .field("root", &self.shared.root)
             .finish_non_exhaustive()
     }
+}
+
+/// Reads the whole of an answer that is not a success, as the error it is.
+async fn refusal(response: http::Response<Chunks>) -> Result<Error, TransportError> {
+    let (parts, body) = response.into_parts();
+    let body = body.try_fold(Vec::new(), |mut whole, piece| async move {
+        whole.extend_from_slice(&piece);
+        Ok(whole)
+    });
+    Ok(api_error(
+        parts.status,
+        &parts.headers,
+        &Bytes::from(body.await?),
+    ))
+}
+
+/// A body that may take as long as it likes, as long as each piece comes in time.
+fn unhurried(body: Chunks, limit: Duration) -> Body {
+    stream::try_unfold(body, move |mut body| async move {
+        match timeout(limit, body.try_next()).await {
+            Ok(Ok(piece)) => Ok(piece.map(|piece| (piece, body))),
+            Ok(Err(error)) => Err(Error::from(error)),
+            Err(_) => Err(timed_out(limit)),
+        }
+    })
+    .boxed()
 }
 
 fn timed_out(elapsed: Duration) -> Error {

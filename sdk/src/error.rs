@@ -2,6 +2,7 @@
 
 mod classify;
 mod parse;
+mod report;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,9 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::report::WriteReport;
-
 pub(crate) use parse::{api_error, scrub};
+pub use report::{Chunk, RowFailure, WriteReport, Written};
 
 /// Why a call did not do what was asked.
 ///

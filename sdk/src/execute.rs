@@ -2,9 +2,11 @@
 
 use std::future::Future;
 
+use futures_util::{StreamExt, stream};
+
 use crate::error::Error;
 use crate::request::Call;
-use crate::response::Answer;
+use crate::response::{Answer, Body};
 
 /// Where the defaults of a builder come from.
 ///
@@ -26,6 +28,20 @@ pub trait Execute: Context {
     ///
     /// Any answer that is not a success, and every failure to get one.
     fn execute(&self, call: Call) -> impl Future<Output = Result<Answer, Error>> + Send;
+
+    /// Sends a call and gives the body of a successful answer as it comes. Unless it is
+    /// implemented, that is the whole body at once.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`execute`](Self::execute), until the answer has begun; the stream has those
+    /// that come later.
+    fn open(&self, call: Call) -> impl Future<Output = Result<Body, Error>> + Send {
+        async move {
+            let body = self.execute(call).await?.body;
+            Ok(stream::once(std::future::ready(Ok(body))).boxed())
+        }
+    }
 }
 
 /// What calls are built with; the client's builder sets it.

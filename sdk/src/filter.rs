@@ -36,8 +36,8 @@ pub struct Filter<T> {
     marker: PhantomData<fn() -> T>,
 }
 
-/// A filter of `T`'s rows: a [`Filter<T>`] and nothing else. It is a trait for the sake of the message
-/// that a filter of another table gets.
+/// A filter of `T`'s rows: a [`Filter<T>`] and nothing else. It is a trait for the sake of the
+/// message that a filter of another table gets.
 #[diagnostic::on_unimplemented(
     message = "a filter of `{T}` is needed here, and this is a `{Self}`",
     label = "compares a column of another table than `{T}`",

@@ -4,6 +4,7 @@ mod cursor;
 
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use http::Method;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
@@ -12,7 +13,7 @@ use crate::filter::IntoFilter;
 use crate::order::Key;
 use crate::read::Read;
 use crate::relation::Nested;
-use crate::request::{Call, Safety};
+use crate::request::{Call, Format, Safety};
 use crate::response::Answer;
 use crate::select::Select;
 
@@ -128,9 +129,8 @@ impl<T, V, C: Context> Keyset<T, V, C> {
         query.keys.clone_from(&self.keys);
         query.limit = Some(self.page_rows);
         let schema = self.read.context.settings().schema.as_deref();
-        let format = crate::request::Format::Json;
         let call = query
-            .draft(http::Method::GET, Safety::Read, format, schema)?
+            .draft(Method::GET, Safety::Read, Format::Json, schema)?
             .build()?;
         Ok((call, names))
     }

@@ -1,5 +1,69 @@
-//! A typed client for [PostgREST](https://postgrest.org) and Supabase.
-#![cfg_attr(docsrs, feature(doc_cfg))]
+//! A typed client for [PostgREST](https://postgrest.org), and so for Supabase.
+//!
+//! A column knows its table and its value, so that a wrong comparison does not compile; a value is
+//! quoted by the place it stands in, so that it never changes the query; a long list, a large table
+//! and a bulk write with bad rows in it end as they should.
+//!
+//! ```no_run
+//! use sluice_sdk::{Client, Select, SecretString, Table, serde::{Deserialize, Serialize}};
+//!
+//! #[derive(Table, Serialize, Deserialize)]
+//! # #[serde(crate = "sluice_sdk::serde")]
+//! #[table(name = "neighborhoods")]
+//! struct Neighborhood {
+//!     #[table(primary_key)]
+//!     id: i64,
+//!     slug: String,
+//! }
+//!
+//! #[derive(Table, Serialize, Deserialize)]
+//! # #[serde(crate = "sluice_sdk::serde")]
+//! #[table(name = "posts")]
+//! struct Post {
+//!     #[table(primary_key)]
+//!     id: i64,
+//!     neighborhood_id: i64,
+//!     text: String,
+//!     url: Option<String>,
+//! }
+//!
+//! #[derive(Select, Deserialize)]
+//! # #[serde(crate = "sluice_sdk::serde")]
+//! #[select(from = Post)]
+//! struct PostView {
+//!     text: String,
+//!     #[select(embed)]
+//!     neighborhood: Neighborhood,
+//! }
+//!
+//! # async fn run(key: SecretString) -> Result<(), sluice_sdk::Error> {
+//! let db = Client::builder().supabase_url("https://x.supabase.co").key(key).build()?;
+//! let open = db
+//!     .from::<Post>()
+//!     .select::<PostView>()
+//!     .filter(Post::URL.is_null().or(Post::TEXT.ilike("%rain, (heavy)%")))
+//!     .order(Post::ID.desc())
+//!     .limit(20)
+//!     .await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # A tour
+//!
+//! - [`Client::from`] a [`Table`] starts everything: a [`Read`] (awaited, it is a `Vec`), a [`List`]
+//!   of any number of keys, a [`Keyset`] stream of all rows, a [`Write`] of many, a [`Change`] of
+//!   those that a filter names. [`Client::rpc`] calls a [`Function`].
+//! - [`Column`]s make [`Filter`]s and [`Order`]s; a [`derive@Select`] says which columns and
+//!   embedded rows to read, and its [`Relation`]s filter those.
+//! - [`Client::table`], [`col`] and [`Selection`] do the same without types.
+//! - [`Error`] answers questions; [`WriteReport`] tells what became of every row.
+//! - [`Offline`] builds requests and sends nothing; a [`Transport`] sends by other means; `testing`
+//!   (a feature) records, plays and fakes.
+//!
+//! # Features
+//!
+//! `client` (on by default): [`Client`] and its transport. Without it this crate builds requests
+//! and reads answers, and has no HTTP stack. `testing`: see `testing`.
 
 // The derives name this crate, also within it.
 extern crate self as sluice_sdk;
@@ -7,6 +71,7 @@ extern crate self as sluice_sdk;
 mod change;
 #[cfg(feature = "client")]
 mod client;
+mod content_range;
 mod error;
 mod execute;
 mod filter;
@@ -20,7 +85,6 @@ mod query;
 mod quote;
 mod read;
 mod relation;
-mod report;
 mod request;
 mod response;
 mod retry;
@@ -38,7 +102,7 @@ mod write;
 pub use change::{Change, ChangeReturning, HasFilter, NeedsFilter};
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, Masked};
-pub use error::{Error, ErrorKind};
+pub use error::{Chunk, Error, ErrorKind, RowFailure, WriteReport, Written};
 pub use execute::{Context, Execute, Settings};
 pub use filter::{Comparison, Filter, IntoFilter, Search};
 pub use keyset::Keyset;
@@ -49,9 +113,8 @@ pub use offline::Offline;
 pub use order::{IntoOrder, Nullability, Order};
 pub use read::Read;
 pub use relation::{Nested, Relation, relation};
-pub use report::{Chunk, RowFailure, WriteReport, Written};
 pub use request::{Call, Count, Handling, Safety};
-pub use response::{Answer, Page};
+pub use response::{Answer, Body, Page};
 pub use retry::RetryPolicy;
 pub use rpc::Rpc;
 pub use schema::{
@@ -63,7 +126,7 @@ pub use select::{Aggregate, Embed, EmbedOptions, Reads, Select, Selection};
 pub use sluice_sdk_derive::{Function, Select, Table};
 pub use table::TableRef;
 #[cfg(feature = "client")]
-pub use transport::{Http, Transport, TransportError};
+pub use transport::{Chunks, Http, Transport, TransportError};
 pub use value::{Element, Operand, Range, Secret, Value};
 pub use write::{Inserting, IntoColumns, Upserting, Write, WriteReturning};
 

@@ -16,8 +16,8 @@ use crate::read::Read;
 use crate::relation::Nested;
 use crate::request::Count;
 use crate::response::Page;
-use crate::schema::{Any, Column};
-use crate::select::Select;
+use crate::schema::{Any, Column, Nullable};
+use crate::select::{Select, Selection};
 use crate::value::Scalar;
 
 /// A read of the rows whose column is one of any number of values: awaiting it gives a `Vec`.
@@ -32,7 +32,7 @@ use crate::value::Scalar;
 #[must_use = "a read does nothing until it is awaited"]
 pub struct List<T, V, C> {
     read: Read<T, V, C>,
-    column: Column<T, Any, crate::schema::Nullable>,
+    column: Column<T, Any, Nullable>,
     values: Vec<Scalar>,
 }
 
@@ -80,8 +80,9 @@ impl<T, V, C: Context> List<T, V, C> {
         self
     }
 
-    /// Orders the rows of each request, not those of all of them together. For a table whose primary
-    /// key is not known, an order by a unique key lets a chunk be read on where the server cuts it.
+    /// Orders the rows of each request, not those of all of them together. For a table whose
+    /// primary key is not known, an order by a unique key lets a chunk be read on where the server
+    /// cuts it.
     pub fn order_within(mut self, order: impl IntoOrder<T>) -> Self {
         self.read = self.read.order(order);
         self
@@ -102,7 +103,7 @@ impl<T, V, C: Context> List<T, V, C> {
         if query
             .selection
             .as_ref()
-            .is_some_and(crate::select::Selection::has_aggregates)
+            .is_some_and(Selection::has_aggregates)
         {
             return Err(Error::invalid(
                 "an aggregate over a split list would be one for each part; aggregate the rows instead",

@@ -26,10 +26,10 @@ pub struct Attempt<'a> {
     pub failure: Option<ErrorKind>,
     /// How many attempts of the same request came before this one.
     pub retry: u32,
-    /// How long it took, to the last byte of the answer.
+    /// How long it took, to the last byte of the answer; to its head for one that is streamed.
     pub elapsed: Duration,
     /// The length of the request's body.
     pub request_bytes: u64,
-    /// The length of the answer's body, decompressed.
+    /// The length of the answer's body, decompressed; zero for one that is streamed.
     pub response_bytes: u64,
 }

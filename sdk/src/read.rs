@@ -4,9 +4,12 @@ use std::future::IntoFuture;
 use std::marker::PhantomData;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use serde::de::DeserializeOwned;
 
+use crate::content_range::ContentRange;
 use crate::error::{Error, ErrorKind};
 use crate::execute::{Context, Execute};
 use crate::filter::IntoFilter;
@@ -16,7 +19,7 @@ use crate::order::{self, IntoOrder};
 use crate::query::Query;
 use crate::relation::Nested;
 use crate::request::{Call, Count, Format, Handling, PlanFormat, Safety};
-use crate::response::{ContentRange, Page};
+use crate::response::{Page, rows};
 use crate::schema::Column;
 use crate::select::{Select, Selection};
 use crate::value::Operand;
@@ -193,6 +196,24 @@ impl<T, V, C: Execute> Read<T, V, C> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads the rows one by one as the answer comes: one request, and memory for one row however
+    /// many there are. The server's limit of rows applies to it as to every read; to go past that,
+    /// see [`keyset`](Self::keyset).
+    ///
+    /// A stream that breaks off ends with an error: the rows before it were the first of the
+    /// answer.
+    pub fn stream(self) -> BoxStream<'static, Result<V, Error>>
+    where
+        T: 'static,
+        V: DeserializeOwned + Send + 'static,
+    {
+        let opened = async move {
+            let body = self.context.open(self.call()?).await?;
+            Ok::<_, Error>(rows(body))
+        };
+        stream::once(opened).try_flatten().boxed()
     }
 
     /// Reads the row, or none.

@@ -12,8 +12,8 @@ use crate::schema::{Any, Target};
 
 /// A relation that a read embeds: rows of `U` inside rows of `T`, under the name they come back by.
 ///
-/// The derive of [`Select`](derive@crate::Select) makes a constant of this type for each embedded field;
-/// [`relation`] makes one without types.
+/// The derive of [`Select`](derive@crate::Select) makes a constant of this type for each embedded
+/// field; [`relation`] makes one without types.
 ///
 /// ```
 /// use sluice_sdk::{col, relation};
@@ -232,5 +232,33 @@ impl<T, U> Clone for Nested<T, U> {
             offset: self.offset,
             marker: PhantomData,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::col;
+
+    #[test]
+    fn a_relation_within_a_relation_is_a_path() {
+        let nested = relation("author").then(relation("company").filter(col("name").eq("a.b")));
+        assert_eq!(nested.to_string(), "author.company.name=eq.a.b");
+        let either =
+            relation("a").filter(col("x").eq("1,2").or(!col("y").eq(3).and(col("z").eq(4))));
+        assert_eq!(
+            either.to_string(),
+            r#"a.or=(x.eq."1,2",not.and(y.eq.3,z.eq.4))"#
+        );
+        let not = relation("a")
+            .filter(!(col("x").eq(1).and(col("y").eq(2))))
+            .offset(2);
+        assert_eq!(not.to_string(), "a.not.and=(x.eq.1,y.eq.2)&a.offset=2");
+    }
+
+    #[test]
+    fn the_outer_rows_are_ordered_by_a_related_column() {
+        let order = relation("odd name").by(col("slug").desc().nulls_last());
+        assert_eq!(order.to_string(), r#""odd name"(slug).desc.nullslast"#);
     }
 }

@@ -1,10 +1,16 @@
 //! Reading an answer.
 
+mod rows;
+
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use futures_util::stream::BoxStream;
+use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
+use crate::content_range::ContentRange;
 use crate::error::{Error, ErrorKind};
+
+pub(crate) use rows::rows;
 
 /// A successful answer, read whole.
 #[derive(Clone, Debug)]
@@ -16,6 +22,9 @@ pub struct Answer {
     /// Its body, decompressed.
     pub body: Bytes,
 }
+
+/// The body of an answer, as it comes.
+pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 
 /// Rows with what the answer tells about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,35 +47,6 @@ impl<V> Page<V> {
             first,
             total: range.and_then(|range| range.total),
         }
-    }
-}
-
-/// The `Content-Range` header: `0-24/573`, `0-24/*`, `*/0` or `*/*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ContentRange {
-    pub(crate) rows: Option<(u64, u64)>,
-    pub(crate) total: Option<u64>,
-}
-
-impl ContentRange {
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        Self::parse(headers.get(header::CONTENT_RANGE)?.to_str().ok()?)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (rows, total) = text.split_once('/')?;
-        let rows = if rows == "*" {
-            None
-        } else {
-            let (first, last) = rows.split_once('-')?;
-            Some((first.parse().ok()?, last.parse().ok()?))
-        };
-        let total = if total == "*" {
-            None
-        } else {
-            Some(total.parse().ok()?)
-        };
-        Some(Self { rows, total })
     }
 }
 
@@ -172,40 +152,6 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
         }
-    }
-
-    #[test]
-    fn a_content_range_is_read_in_all_its_forms() {
-        let parse = |text| ContentRange::parse(text).unwrap();
-        assert_eq!(
-            parse("0-24/573"),
-            ContentRange {
-                rows: Some((0, 24)),
-                total: Some(573)
-            }
-        );
-        assert_eq!(
-            parse("0-24/*"),
-            ContentRange {
-                rows: Some((0, 24)),
-                total: None
-            }
-        );
-        assert_eq!(
-            parse("*/0"),
-            ContentRange {
-                rows: None,
-                total: Some(0)
-            }
-        );
-        assert_eq!(
-            parse("*/*"),
-            ContentRange {
-                rows: None,
-                total: None
-            }
-        );
-        assert_eq!(ContentRange::parse("items 0-1"), None);
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl<F, O, C: Context> Rpc<F, O, C> {
         }
     }
 
+    /// The same function in another schema.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.query.place.schema = Some(schema.into());
+        self
+    }
+
     /// Calls by GET, so that caches and read replicas may serve it. Arguments that cannot stand
     /// safely in a URL (a text that looks like a filter, null, an object) still go by POST.
     pub fn get(mut self) -> Self

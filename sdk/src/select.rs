@@ -186,7 +186,8 @@ impl Selection {
         })
     }
 
-    /// Selects a column as another type of Postgres (`col::text`): letters, digits, `_`, `$` and spaces only.
+    /// Selects a column as another type of Postgres (`col::text`): letters, digits, `_`, `$` and
+    /// spaces only.
     #[must_use]
     pub fn cast<T, V, N>(
         self,

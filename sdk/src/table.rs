@@ -178,6 +178,15 @@ impl<T, V: DeserializeOwned, C: Execute> TableRef<T, V, C> {
         self.read().maybe_one().await
     }
 
+    /// As [`Read::exactly_one`].
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Read::exactly_one`].
+    pub async fn exactly_one(self) -> Result<V, Error> {
+        self.read().exactly_one().await
+    }
+
     /// As [`Read::count_rows`].
     ///
     /// # Errors

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::error::{Error, ErrorKind};
 
@@ -20,7 +22,22 @@ pub trait Transport: Send + Sync + 'static {
         &self,
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>>;
+
+    /// Sends `request` and gives the answer's body as it comes. Unless it is implemented, that is
+    /// the whole body at once.
+    fn open(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Chunks>, TransportError>> {
+        Box::pin(async move {
+            let response = self.send(request).await?;
+            Ok(response.map(|body| stream::once(std::future::ready(Ok(body))).boxed()))
+        })
+    }
 }
+
+/// A body in the pieces it comes in.
+pub type Chunks = BoxStream<'static, Result<Bytes, TransportError>>;
 
 /// Why no answer came.
 #[derive(Debug)]
@@ -77,8 +94,8 @@ impl From<TransportError> for Error {
     }
 }
 
-/// The transport of this crate: reqwest, with pooled connections, HTTP/2 where the server offers it,
-/// and compressed answers.
+/// The transport of this crate: reqwest, with pooled connections, HTTP/2 where the server offers
+/// it, and compressed answers.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: reqwest::Client,
@@ -105,8 +122,8 @@ impl Http {
         Ok(Self { client })
     }
 
-    /// Sends through a client that is set up already: with a proxy, a certificate of your own. It should
-    /// follow no redirects.
+    /// Sends through a client that is set up already: with a proxy, a certificate of your own. It
+    /// should follow no redirects.
     pub fn with_client(client: reqwest::Client) -> Self {
         Self { client }
     }
@@ -118,14 +135,35 @@ impl Transport for Http {
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
-            let request = reqwest::Request::try_from(request).map_err(classified)?;
-            let mut response = self.client.execute(request).await.map_err(classified)?;
-            let mut answer = http::Response::new(Bytes::new());
-            *answer.status_mut() = response.status();
-            *answer.headers_mut() = std::mem::take(response.headers_mut());
+            let (mut answer, response) = self.begin(request).await?;
             *answer.body_mut() = response.bytes().await.map_err(classified)?;
             Ok(answer)
         })
+    }
+
+    fn open(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Chunks>, TransportError>> {
+        Box::pin(async move {
+            let (answer, response) = self.begin(request).await?;
+            Ok(answer.map(|_| response.bytes_stream().map_err(classified).boxed()))
+        })
+    }
+}
+
+impl Http {
+    /// Sends a request and takes the head of the answer, with what will bring its body.
+    async fn begin(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<(http::Response<Bytes>, reqwest::Response), TransportError> {
+        let request = reqwest::Request::try_from(request).map_err(classified)?;
+        let mut response = self.client.execute(request).await.map_err(classified)?;
+        let mut answer = http::Response::new(Bytes::new());
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = std::mem::take(response.headers_mut());
+        Ok((answer, response))
     }
 }
 

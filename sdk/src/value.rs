@@ -26,8 +26,8 @@ use crate::schema::Any;
 /// ```
 pub trait Value {
     /// Whether no text of this type can hold a character that the grammar reserves: letters,
-    /// digits, `-`, `.` and `+` only. Such values go into lists without quotes, so that more of them fit
-    /// into a URL.
+    /// digits, `-`, `.` and `+` only. Such values go into lists without quotes, so that more of
+    /// them fit into a URL.
     const BARE: bool = false;
 
     /// Writes the text form of this value, with no quoting of any kind.

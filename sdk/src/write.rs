@@ -13,10 +13,9 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Error;
+use crate::error::{Error, WriteReport, Written};
 use crate::execute::{Context, Execute, Settings};
 use crate::query::{Place, Query};
-use crate::report::{WriteReport, Written};
 use crate::request::{Call, Handling, Prefer, Resolution};
 use crate::schema::Column;
 use crate::select::{Select, Selection};
@@ -177,8 +176,8 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
     }
 
     /// Writes all rows in one request, and so in one transaction: if one is refused, none is
-    /// written and the call fails. An insert may mix rows with different keys (missing ones get their
-    /// defaults); an upsert may not, since missing keys would overwrite stored values.
+    /// written and the call fails. An insert may mix rows with different keys (missing ones get
+    /// their defaults); an upsert may not, since missing keys would overwrite stored values.
     pub fn all_or_nothing(mut self) -> Self {
         self.job.one_request = true;
         self
@@ -249,6 +248,9 @@ impl<T, R, C: Context> Write<'_, T, R, Upserting, C> {
     }
 
     /// Leaves rows that are there as they are, instead of overwriting the columns given.
+    ///
+    /// Where a request had to be sent again, rows that its first time wrote are there by then: they
+    /// are neither counted as affected nor given back.
     pub fn ignore_duplicates(mut self) -> Self {
         self.job.resolution = Resolution::Ignore;
         self

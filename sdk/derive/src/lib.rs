@@ -29,10 +29,10 @@ use syn::{DeriveInput, parse_macro_input};
 /// assert_eq!(Post::KIND.name(), "type");
 /// ```
 ///
-/// On the struct: `#[table(name = "…")]`, and `schema = "…"` where it is not the client's. On a field:
-/// `#[table(primary_key)]`. Columns are named as serde names them, so `#[serde(rename = "…")]`,
-/// `#[serde(rename_all = "…")]` and `#[serde(skip)]` are read too. An `Option` is a column that can
-/// be null.
+/// On the struct: `#[table(name = "…")]`, and `schema = "…"` where it is not the client's. On a
+/// field: `#[table(primary_key)]`. Columns are named as serde names them, so `#[serde(rename =
+/// "…")]`, `#[serde(rename_all = "…")]` and `#[serde(skip)]` are read too. An `Option` is a column
+/// that can be null.
 ///
 /// To read rows as the struct, derive `Deserialize` beside it; to write them, `Serialize`.
 #[proc_macro_derive(Table, attributes(table, serde))]

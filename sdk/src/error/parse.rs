@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Error, ErrorKind};
-use crate::response::ContentRange;
+use crate::content_range::ContentRange;
 
 /// The error body of PostgREST; every member may be null or absent, and `details` may be an array
 /// (PGRST201).

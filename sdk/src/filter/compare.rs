@@ -51,15 +51,11 @@ impl<T, V, N> Column<T, V, N> {
         self.list(list)
     }
 
-    pub(crate) fn list(self, mut list: Vec<Scalar>) -> Filter<T> {
-        // The grammar reads a lone empty text as the empty list, so it is said as an equality.
-        match list.pop() {
-            Some(only) if list.is_empty() && only.text.is_empty() => self.scalar("eq", only),
-            Some(popped) => {
-                list.push(popped);
-                self.condition("in".to_owned(), Operand::List(list))
-            }
-            None => self.condition("in".to_owned(), Operand::List(list)),
+    pub(crate) fn list(self, list: Vec<Scalar>) -> Filter<T> {
+        match list.as_slice() {
+            // The grammar reads a lone empty text as the empty list, so it is said as an equality.
+            [only] if only.text.is_empty() => self.scalar("eq", only.clone()),
+            _ => self.condition("in".to_owned(), Operand::List(list)),
         }
     }
 
@@ -458,5 +454,61 @@ fn array(scalars: &[Scalar]) -> Scalar {
         text,
         bare: false,
         secret: scalars.iter().any(|scalar| scalar.secret),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Any, Nullable, col};
+    use crate::value::Range;
+
+    fn range() -> Column<Any, Range<i32>, Nullable> {
+        col("r").typed()
+    }
+
+    /// Every operator by its word in the grammar.
+    #[test]
+    fn each_method_says_its_operator() {
+        let one_to_two = || Range::from(1..2);
+        let flag = || col("f").typed::<bool>();
+        let said = [
+            (col("a").neq(1), "a=neq.1"),
+            (col("a").lt(1), "a=lt.1"),
+            (col("a").lte(1), "a=lte.1"),
+            (col("a").is_distinct(1), "a=isdistinct.1"),
+            (col("a").is_not_null(), "a=not.is.null"),
+            (flag().is_true(), "f=is.true"),
+            (flag().is_false(), "f=is.false"),
+            (flag().is_unknown(), "f=is.unknown"),
+            (
+                col("a").all_of(Comparison::Lte, [1, 2]),
+                r#"a=lte(all).{"1","2"}"#,
+            ),
+            (
+                col("a").like_all(["a%", "%b"]),
+                r#"a=like(all).{"a%","%b"}"#,
+            ),
+            (col("a").ilike_any(["a*"]), r#"a=imatch(any).{"^a\\*$"}"#),
+            (col("a").ilike_all(["a"]), r#"a=ilike(all).{"a"}"#),
+            (col("a").imatches("^a"), "a=imatch.^a"),
+            (col("a").contained_by(vec![1, 2]), "a=cd.{1,2}"),
+            (range().strictly_left_of(one_to_two()), r#"r=sl.["1","2")"#),
+            (range().strictly_right_of(one_to_two()), r#"r=sr.["1","2")"#),
+            (range().not_right_of(one_to_two()), r#"r=nxr.["1","2")"#),
+            (range().not_left_of(one_to_two()), r#"r=nxl.["1","2")"#),
+            (range().adjacent_to(one_to_two()), r#"r=adj.["1","2")"#),
+            (col("a").search(Search::query("a & b")), "a=fts.a & b"),
+            (col("a").search(Search::phrase("a b")), "a=phfts.a b"),
+        ];
+        for (filter, text) in said {
+            assert_eq!(filter.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_said_is_refused() {
+        let filter = col("a").search(Search::web("x").config("english).eq"));
+        assert!(filter.tree.validate().is_err());
     }
 }

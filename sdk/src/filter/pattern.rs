@@ -20,8 +20,8 @@ pub(crate) fn needs_regex(pattern: &str) -> bool {
 
 /// Says a `like` pattern as a regular expression that matches the same texts.
 ///
-/// The expression is anchored at both ends. In Postgres's default flavour `.` matches line breaks and `^`
-/// and `$` match only at the ends of the text, just as `%` and `_` reach over lines.
+/// The expression is anchored at both ends. In Postgres's default flavour `.` matches line breaks
+/// and `^` and `$` match only at the ends of the text, just as `%` and `_` reach over lines.
 pub(crate) fn like_to_regex(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 8);
     out.push('^');

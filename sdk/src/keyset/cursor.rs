@@ -64,8 +64,8 @@ impl Cursor {
 
     /// The condition for rows after this one: `None` where there can be none.
     ///
-    /// Rows are compared key by key: a row comes after if its first key does, or if that is the same
-    /// and the second comes after, and so on.
+    /// Rows are compared key by key: a row comes after if its first key does, or if that is the
+    /// same and the second comes after, and so on.
     pub(crate) fn after(&self, keys: &[Key]) -> Option<Tree> {
         let mut alternatives = Vec::new();
         let mut equal: Vec<Tree> = Vec::new();
@@ -159,8 +159,8 @@ fn joined(join: Join, mut children: Vec<Tree>) -> Tree {
     }
 }
 
-/// The text that Postgres reads back as the same value. Numbers keep every digit: parsing them could
-/// round them.
+/// The text that Postgres reads back as the same value. Numbers keep every digit: parsing them
+/// could round them.
 fn text(value: &RawValue) -> Result<Option<String>, serde_json::Error> {
     match value.get() {
         "null" => Ok(None),

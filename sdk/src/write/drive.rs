@@ -7,9 +7,8 @@ use serde::Serialize;
 use super::Job;
 use super::plan::{Piece, Plan};
 use super::verdict::{Verdict, is_outcome_unknown, verdict};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Chunk, Error, ErrorKind, RowFailure, WriteReport};
 use crate::execute::Execute;
-use crate::report::{Chunk, RowFailure, WriteReport};
 use crate::request::Call;
 use crate::response::Answer;
 

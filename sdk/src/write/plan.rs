@@ -10,9 +10,8 @@ use http::Method;
 use serde::Serialize;
 
 use super::{Back, Job, keys};
-use crate::error::Error;
+use crate::error::{Error, RowFailure};
 use crate::quote;
-use crate::report::RowFailure;
 use crate::request::{Call, Count, Format, Missing, Resolution, Returning, Safety};
 
 /// The rows of a write that are still to be sent, by the keys they have.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use sluice_sdk::testing::{Exchange, Fake, Player, Recorder, Reply};
 use sluice_sdk::{
@@ -219,4 +220,28 @@ async fn a_gateways_page_is_kept_and_told_apart() {
     );
     let error: Result<Value, _> = client(&fake).call("f", &json!({})).idempotent().await;
     assert_eq!(error.unwrap_err().retries(), 4);
+}
+
+#[tokio::test]
+async fn rows_are_streamed_from_one_answer() {
+    let fake = failing(2, || Reply::error(503, "PGRST002", "schema cache loading"));
+    let rows: Vec<Value> = client(&fake)
+        .table("t")
+        .read()
+        .stream()
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!((rows, fake.requests().len()), (vec![json!({"id": 1})], 3));
+
+    let fake = failing(1, || Reply::error(404, "PGRST205", "no such table"));
+    let rows = client(&fake)
+        .table("t")
+        .read()
+        .stream()
+        .try_collect::<Vec<Value>>()
+        .await;
+    let error = rows.unwrap_err();
+    assert_eq!(error.to_string(), "GET /t: PGRST205: no such table");
+    assert!(error.is_schema_missing());
 }

@@ -1,5 +1,5 @@
-//! The 115 exchanges recorded from a real PostgREST: every answer is read to what it says, and every
-//! request that the SDK can make is made with the same meaning.
+//! The 115 exchanges recorded from a real PostgREST: every answer is read to what it says, and
+//! every request that the SDK can make is made with the same meaning.
 
 mod answer;
 mod request;

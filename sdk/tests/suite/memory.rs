@@ -1,5 +1,6 @@
-//! A table in memory that answers like PostgREST: enough of it to hold the loops of the SDK against,
-//! reading queries by the independent decoder. It caps what it returns and says nothing about it.
+//! A table in memory that answers like PostgREST: enough of it to hold the loops of the SDK
+//! against, reading queries by the independent decoder. It caps what it returns and says nothing
+//! about it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use crate::error::Error;
+use super::Error;
 
 /// What became of the rows of a bulk write.
 ///
