@@ -3,16 +3,18 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use sluice_runner::Error;
 use sluice_runner::cli::Cli;
 use sluice_runner::command;
+use sluice_runner::exit::Exit;
 use sluice_runner::output::{self, Printer};
+use tokio::runtime::Runtime;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     output::init_logging(&cli.global);
     let printer = Printer::new(&cli.global);
-    let exit = match command::run(cli, &printer).await {
+    let exit = match run(cli, &printer) {
         Ok(exit) => exit,
         Err(error) => {
             printer.error(&error);
@@ -20,4 +22,13 @@ async fn main() -> ExitCode {
         }
     };
     exit.into()
+}
+
+fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
+    let failed = |error| Error::Unexpected(format!("failed to start the runtime: {error}"));
+    let runtime = Runtime::new().map_err(failed)?;
+    let result = runtime.block_on(command::run(cli, printer));
+    // A read of stdin cannot be cancelled; waiting for it would hang an interrupted `sluice store -`.
+    runtime.shutdown_background();
+    result
 }

@@ -1,5 +1,5 @@
 //! Support for the integration tests: a real stack, a clean database a test, the stand-in for the
-//! provider, a recorder of requests, and the program itself.
+//! provider, a recorder of requests, a wire that can be cut, and the program itself.
 //!
 //! The stack is the embedded Supabase, started once a test binary. Where `SLUICE_TEST_POSTGREST_URL` is
 //! set, the same tests run against that server instead; `SLUICE_TEST_DATABASE_URL` prepares and empties its
@@ -23,8 +23,10 @@ mod endless;
 mod program;
 mod recorder;
 mod stack;
+mod wire;
 
 pub use endless::Endless;
-pub use program::{Program, Run};
+pub use program::{Program, Run, is_alive, signal};
 pub use recorder::{Exchange, Recorder};
 pub use stack::Stack;
+pub use wire::Wire;

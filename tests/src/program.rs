@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -110,6 +111,21 @@ impl Program {
             .unwrap()
     }
 
+    /// Starts it with an input that stays open; it is killed when dropped.
+    pub fn spawn_with_input(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Waits until one that was started ends, which must be within this time.
+    pub async fn end(&self, child: Child, within: Duration) -> Run {
+        let ended = tokio::time::timeout(within, child.wait_with_output()).await;
+        let ended = ended.unwrap_or_else(|_| panic!("it still runs after {within:?}"));
+        ended.unwrap().into()
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command
@@ -145,6 +161,24 @@ impl From<Output> for Run {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
+
+/// Sends a signal (`TERM`, `INT`, `KILL`) to a process that is still running.
+pub fn signal(child: &Child, name: &str) {
+    let id = child.id().expect("the process has ended before its signal");
+    assert!(shell(&format!("kill -{name} {id}")), "no signal was sent");
+}
+
+/// Whether a process with this id exists.
+pub fn is_alive(id: u64) -> bool {
+    shell(&format!("kill -0 {id}"))
+}
+
+/// The shell's `kill` is on every Unix, which the program of that name is not.
+fn shell(script: &str) -> bool {
+    let mut shell = std::process::Command::new("sh");
+    let shell = shell.args(["-c", script]).stderr(Stdio::null());
+    shell.status().unwrap().success()
 }
 
 /// The program, as cargo has built it beside the tests.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -35,16 +36,38 @@ pub struct Recorder {
     task: JoinHandle<()>,
 }
 
+/// What is done after the service has answered and before its client hears of it.
+type Interlude = Arc<dyn Fn(&Exchange) -> Pending + Send + Sync>;
+type Pending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 #[derive(Clone)]
 struct Upstream {
     root: String,
     client: reqwest::Client,
     seen: Arc<Mutex<Vec<Exchange>>>,
+    interlude: Interlude,
+}
+
+impl Exchange {
+    /// The method and the path: what is asked of what, without how.
+    pub fn action(&self) -> String {
+        let path = self.target.split('?').next().unwrap_or_default();
+        format!("{} {path}", self.method)
+    }
 }
 
 impl Recorder {
     /// Starts in front of a service.
     pub async fn start(upstream: &str) -> Self {
+        Self::start_with(upstream, |_| Box::pin(async {})).await
+    }
+
+    /// Starts in front of a service, and does something between each answer and its delivery: what
+    /// another runner might do just then.
+    pub async fn start_with(
+        upstream: &str,
+        interlude: impl Fn(&Exchange) -> Pending + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::default();
@@ -52,6 +75,7 @@ impl Recorder {
             root: upstream.trim_end_matches('/').to_owned(),
             client: reqwest::Client::builder().build().unwrap(),
             seen: Arc::clone(&seen),
+            interlude: Arc::new(interlude),
         };
         let router = Router::new().fallback(forward).with_state(state);
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -66,6 +90,14 @@ impl Recorder {
     /// What it has seen, in the order of the answers.
     pub fn seen(&self) -> Vec<Exchange> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// How many requests it has seen with this method and path, as `POST /posts`.
+    pub fn count(&self, action: &str) -> usize {
+        let seen = self.seen.lock().unwrap();
+        seen.iter()
+            .filter(|exchange| exchange.action() == action)
+            .count()
     }
 
     /// What it has seen, for a snapshot: one line a request, ids and vectors replaced by names.
@@ -125,13 +157,15 @@ async fn forward(
     headers.remove("transfer-encoding");
     headers.remove(HeaderName::from_static("content-length"));
     let answered = answer.bytes().await.unwrap_or_default();
-    upstream.seen.lock().unwrap().push(Exchange {
+    let exchange = Exchange {
         method: method.to_string(),
         target: decode(&target),
         prefer,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
         status: status.as_u16(),
-    });
+    };
+    (upstream.interlude)(&exchange).await;
+    upstream.seen.lock().unwrap().push(exchange);
     (status, headers, answered)
 }
 

@@ -61,7 +61,11 @@ async fn store(
     let (started, before) = (Instant::now(), database.requests());
     let mut stored = Stored::default();
     let client = (!options.dry_run).then(|| database.client());
-    let result = run::store(client, &mut lines, options, stop, &mut stored).await;
+    let result = tokio::select! {
+        result = run::store(client, &mut lines, options, stop, &mut stored) => result,
+        // The batch in flight may have been stored or not; the next run finds out.
+        () = stop.aborted() => Ok(()),
+    };
     let mut report = Report::new("store", Counts::Store(stored.counts));
     let (sent, retried) = database.requests();
     report.requests.supabase = sent - before.0;

@@ -37,7 +37,7 @@ pub(crate) struct Stored {
     pub(super) failures: Vec<Failure>,
     /// Parts of lines that could not be read and that their posts do without.
     pub(super) warnings: Vec<String>,
-    /// True where lines were left unread: at the limit, or stopped.
+    /// True where the limit left lines unread.
     pub(super) more_remains: bool,
 }
 
@@ -72,8 +72,15 @@ pub(crate) async fn store(
     let mut neighborhoods = Neighborhoods::default();
     let mut batch = Batch::default();
     let mut posts = 0;
-    while let Some(line) = lines.next().await? {
-        if options.limit.is_some_and(|limit| posts >= limit) || stop.is_stopped() {
+    loop {
+        // A pipe may stay silent for ever; an interrupt does not wait for its next line.
+        let line = tokio::select! {
+            biased;
+            () = stop.stopped() => None,
+            line = lines.next() => line?,
+        };
+        let Some(line) = line else { break };
+        if options.limit.is_some_and(|limit| posts >= limit) {
             stored.more_remains = true;
             break;
         }

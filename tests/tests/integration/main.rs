@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
 mod adopt;
+mod posts;
 mod store;

@@ -1,0 +1,87 @@
+//! A wire to a service that a test can cut and mend: what an outage looks like from the client.
+
+use std::sync::Arc;
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How the wire is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    Cut,
+    Silent,
+}
+
+/// A TCP proxy in front of one service.
+pub struct Wire {
+    url: String,
+    state: watch::Sender<State>,
+    task: JoinHandle<()>,
+}
+
+impl Wire {
+    /// Starts in front of the service at `http://HOST:PORT…`; the path stays.
+    pub async fn to(upstream: &str) -> Self {
+        let authority = upstream.strip_prefix("http://").unwrap();
+        let (host, path) = authority.split_once('/').unwrap_or((authority, ""));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/{path}", listener.local_addr().unwrap());
+        let (state, seen) = watch::channel(State::Whole);
+        let task = tokio::spawn(serve(listener, Arc::from(host), seen));
+        Self { url, state, task }
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        self.url.trim_end_matches('/')
+    }
+
+    /// Breaks every connection, in the middle of whatever it carries, and every one that is made until
+    /// the wire is mended.
+    pub fn cut(&self) {
+        self.state.send_replace(State::Cut);
+    }
+
+    /// Keeps connections open and carries nothing: a service that hangs.
+    pub fn silence(&self) {
+        self.state.send_replace(State::Silent);
+    }
+
+    /// Carries again what comes from now on.
+    pub fn mend(&self) {
+        self.state.send_replace(State::Whole);
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, upstream: Arc<str>, state: watch::Receiver<State>) {
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        tokio::spawn(carry(client, Arc::clone(&upstream), state.clone()));
+    }
+}
+
+async fn carry(mut client: TcpStream, upstream: Arc<str>, mut state: watch::Receiver<State>) {
+    let at_start = *state.borrow_and_update();
+    if at_start == State::Whole {
+        let Ok(mut server) = TcpStream::connect(&*upstream).await else {
+            return;
+        };
+        tokio::select! {
+            // An end on either side is the end of the connection.
+            _ = copy_bidirectional(&mut client, &mut server) => return,
+            _ = state.changed() => {}
+        }
+    }
+    // Either way a connection that met an outage carries nothing more; a silent one stays open.
+    let is_over = |state: &State| *state != State::Silent;
+    let _ended = state.wait_for(is_over).await;
+}

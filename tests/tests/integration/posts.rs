@@ -1,0 +1,139 @@
+//! Posts to test with, runs over them, and what must be true afterwards.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluice_runner::db::Database;
+use sluice_runner::engine::Stop;
+use sluice_runner::flow::{self, FlowOptions, Session};
+use sluice_runner::report::{Counts, Outcome, Report, RowCounts, StoreCounts};
+use sluice_runner::simulate::{Config, Faults, Latency, Stats};
+use sluice_runner::store::{StoreOptions, store_text};
+use sluice_tests::Stack;
+
+/// A line of input for the store flow.
+pub(crate) fn line(neighborhood: &str, content: &str) -> String {
+    json!({ "author_id": "a", "content": content, "neighborhood": neighborhood }).to_string()
+}
+
+/// Distinct texts, as people might write them.
+pub(crate) fn texts(count: usize) -> Vec<String> {
+    let things = ["gnome", "grey cat", "bicycle", "street light", "raccoon"];
+    let things = things.iter().cycle().take(count).enumerate();
+    things
+        .map(|(number, thing)| format!("Has anybody seen the {thing} near house number {number}?"))
+        .collect()
+}
+
+/// Puts posts with these texts into the database, past the store flow. Their ids ascend with their
+/// places: post 0 is the first one that a flow takes up.
+pub(crate) async fn seed(stack: &Stack, texts: &[String]) {
+    let list = Value::from(texts.to_vec());
+    let insert = format!(
+        "insert into neighborhoods (name, slug) values ('Elm Park', 'elm-park');
+         insert into posts (id, neighborhood_id, post_id_ext, text, hash)
+           select ('00000000-0000-4000-8000-' || lpad(to_hex(place - 1), 12, '0'))::uuid,
+             n.id, 'p' || place, given.text, 'h' || place
+           from neighborhoods n, jsonb_array_elements_text($texts${list}$texts$::jsonb)
+             with ordinality as given (text, place);"
+    );
+    stack.sql(&insert).await;
+}
+
+/// The id of a seeded post, in SQL.
+pub(crate) fn id(place: usize) -> String {
+    format!("00000000-0000-4000-8000-{place:012x}")
+}
+
+/// Stores a text and answers the report.
+pub(crate) async fn store(database: &Database, text: &str) -> Report {
+    let options = StoreOptions {
+        now: "2026-05-01T12:00:00Z".parse().unwrap(),
+        limit: None,
+        dry_run: false,
+    };
+    let outcome = store_text(database, text, options, &Stop::new()).await;
+    outcome.unwrap().report
+}
+
+/// Embeds what is due.
+pub(crate) async fn embed(session: &Session) -> Outcome {
+    embed_with(session, FlowOptions::default()).await
+}
+
+/// Embeds what is due, within bounds.
+pub(crate) async fn embed_with(session: &Session, options: FlowOptions) -> Outcome {
+    let run = session.begin(options, Stop::new());
+    flow::embed(session, &run, false).await.unwrap()
+}
+
+/// A stand-in that takes this long for each answer.
+pub(crate) fn slow(fixed_ms: u64) -> Config {
+    let latency = Latency {
+        fixed_ms,
+        ..Latency::default()
+    };
+    Config {
+        latency,
+        ..Config::default()
+    }
+}
+
+/// A stand-in that refuses whatever holds this text.
+pub(crate) fn poisoned_by(marker: &str) -> Config {
+    Config {
+        faults: Faults {
+            poison: Some(marker.to_owned()),
+            ..Faults::default()
+        },
+        ..Config::default()
+    }
+}
+
+/// What became of the rows.
+pub(crate) fn rows(report: &Report) -> RowCounts {
+    match report.counts {
+        Counts::Rows(counts) => counts,
+        Counts::Store(_) => panic!("a flow over rows counts rows"),
+    }
+}
+
+/// What became of the lines.
+pub(crate) fn lines(report: &Report) -> StoreCounts {
+    match report.counts {
+        Counts::Store(counts) => counts,
+        Counts::Rows(_) => panic!("a store report counts lines"),
+    }
+}
+
+/// How many posts have an embedding of the text that they have now.
+pub(crate) async fn embedded(stack: &Stack) -> i64 {
+    let current = "select count(*) from post_embeddings e join posts p on p.id = e.post_id
+        where e.text_hash = encode(sha256(convert_to(p.text, 'UTF8')), 'hex')
+          and not e.stale and e.dimensions = vector_dims(e.embedding)";
+    stack.count(current).await
+}
+
+/// How many rows are leased, failing or dead.
+pub(crate) async fn work_items(stack: &Stack) -> i64 {
+    stack.count("select count(*) from work_items").await
+}
+
+/// Every text was billed exactly once.
+pub(crate) fn assert_billed_once(stats: &Stats, texts: &[String]) {
+    assert_eq!(stats.embedded.len(), texts.len(), "texts billed");
+    for text in texts {
+        assert_eq!(stats.embedded_times(text), 1, "{text}");
+    }
+}
+
+/// Looks again and again until it is so; a test that waits in vain fails with what it waited for.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    for _ in 0..600 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("waited in vain: {what}");
+}
