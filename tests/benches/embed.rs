@@ -6,7 +6,10 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has failed")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-#![expect(clippy::indexing_slicing, reason = "a benchmark that cannot run has failed")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a benchmark that cannot run has failed"
+)]
 
 use std::time::{Duration, Instant};
 

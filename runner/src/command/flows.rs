@@ -88,7 +88,6 @@ pub(super) fn options(arguments: &FlowArgs) -> FlowOptions {
             .and_then(|deadline| deadline.try_into().ok()),
         max_usd: arguments.max_usd,
         dry_run: arguments.dry_run,
-        concurrency: arguments.concurrency,
     }
 }
 

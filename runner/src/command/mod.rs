@@ -16,7 +16,7 @@ mod worker;
 
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command, FlowArgs, Global};
 use crate::config::{self, Environment, Settings};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -32,11 +32,17 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     match cli.command {
         Command::Demo(arguments) => demo::run(&arguments, settings(global)?, printer).await,
         Command::Store(arguments) => store::run(&arguments, &settings(global)?, printer).await,
-        Command::Embed(arguments) => flows::embed(&arguments, session(global)?, printer).await,
-        Command::Score(arguments) => flows::score(&arguments, session(global)?, printer).await,
-        Command::Rescore(arguments) => flows::rescore(&arguments, session(global)?, printer).await,
+        Command::Embed(arguments) => {
+            flows::embed(&arguments, flow_session(global, &arguments.flow)?, printer).await
+        }
+        Command::Score(arguments) => {
+            flows::score(&arguments, flow_session(global, &arguments)?, printer).await
+        }
+        Command::Rescore(arguments) => {
+            flows::rescore(&arguments, flow_session(global, &arguments.flow)?, printer).await
+        }
         Command::Backfill(arguments) => {
-            flows::backfill(&arguments, session(global)?, printer).await
+            flows::backfill(&arguments, flow_session(global, &arguments.flow)?, printer).await
         }
         Command::Recompute(arguments) => {
             flows::recompute(&arguments, session(global)?, printer).await
@@ -66,6 +72,15 @@ fn settings(global: &Global) -> Result<Settings, Error> {
         global.config.as_deref(),
         &Environment::read()?,
     )?)
+}
+
+/// A session for a flow: the flags precede the configuration.
+fn flow_session(global: &Global, flags: &FlowArgs) -> Result<Session, Error> {
+    let mut settings = settings(global)?;
+    if let Some(concurrency) = flags.concurrency {
+        settings.limits.concurrency = concurrency;
+    }
+    Session::new(settings)
 }
 
 fn session(global: &Global) -> Result<Session, Error> {

@@ -114,6 +114,11 @@ pub trait Work: Send + Sync + 'static {
     /// What a row becomes.
     type Output: Send + Sync + 'static;
 
+    /// Batches that may be in memory at once, for work whose results are large.
+    fn batches_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// Packs rows into batches; pure.
     fn plan(&self, rows: Vec<Self::Item>) -> Plan<Self::Batch>;
 

@@ -22,6 +22,10 @@ use super::stop::Stop;
 use super::tally::Tally;
 use super::writer;
 
+/// Batches that wait between two stages: one that is being taken up and one behind it, so that no stage
+/// waits for the other's clock tick. More would only be memory.
+const QUEUED_MAX: usize = 2;
+
 /// How a flow runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -88,8 +92,8 @@ pub async fn run<S, W, K>(
         held: Held::default(),
         retrying: Mutex::default(),
     });
-    let (batches, batches_in) = mpsc::channel(pace.concurrency);
-    let (done, done_in) = mpsc::channel(pace.concurrency);
+    let (batches, batches_in) = mpsc::channel(QUEUED_MAX);
+    let (done, done_in) = mpsc::channel(QUEUED_MAX);
     let mut stages = JoinSet::new();
     stages.spawn(dispatch(running.clone(), batches_in, done));
     stages.spawn(writer::write(running.clone(), done_in));

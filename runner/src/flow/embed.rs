@@ -22,6 +22,10 @@ use crate::openai::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Prices, Tokenize
 use crate::report::Outcome;
 use crate::store::digest::sha256_hex;
 
+/// Batches at the provider at once: eight of a hundred vectors are 5 MB, and at half a second an answer
+/// more than any database here writes.
+const BATCHES_MAX: usize = 8;
+
 /// A row's vector.
 #[derive(Debug, Clone)]
 pub struct Embedded {
@@ -290,6 +294,10 @@ impl<T: Text> Work for Embedder<T> {
     type Item = T;
     type Batch = Batch<Prepared>;
     type Output = Embedded;
+
+    fn batches_max(&self) -> usize {
+        BATCHES_MAX
+    }
 
     fn plan(&self, rows: Vec<T>) -> Plan<Batch<Prepared>> {
         let mut plan = Plan {

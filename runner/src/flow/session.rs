@@ -40,8 +40,6 @@ pub struct FlowOptions {
     pub max_usd: Option<f64>,
     /// Spend and write nothing.
     pub dry_run: bool,
-    /// Requests at the provider at once.
-    pub concurrency: Option<u32>,
 }
 
 /// One run of a flow: what stops it, and what it has done so far. Clones share both.
@@ -139,13 +137,10 @@ impl Session {
             run.tally.clone(),
             patience,
         );
-        let concurrency = run
-            .options
-            .concurrency
-            .unwrap_or(self.settings.limits.concurrency);
+        let concurrency = self.settings.limits.concurrency as usize;
         let pace = Pace {
             chunk,
-            concurrency: concurrency as usize,
+            concurrency: concurrency.min(flow.work.batches_max()),
             limit: run.options.limit,
             patience: Duration::from_secs(60),
         };

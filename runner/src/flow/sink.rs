@@ -10,8 +10,8 @@ use crate::db::{
 };
 use crate::engine::{Sink, StoreError};
 
-/// Embeddings in one write: about 4 MB of text at 1536 dimensions.
-const EMBEDDINGS_MAX: usize = 200;
+/// Embeddings in one write: about 2 MB of text at 1536 dimensions.
+const EMBEDDINGS_MAX: usize = 100;
 /// Scores in one write.
 const SCORES_MAX: usize = 200;
 
