@@ -110,9 +110,14 @@ impl Lane {
             match answer {
                 Ok(answer) => return Ok(self.accept(ask, permit, reservation, &price, answer)),
                 Err(error) => {
-                    self.account(ask, permit, reservation, &price, &error);
                     broken += u32::from(matches!(error.kind(), ErrorKind::Broken(_)));
-                    self.judge(&error, broken)?;
+                    let judged = self.judge(&error, broken);
+                    if let Err(Undone::Halt(reason)) = &judged {
+                        // Before the permit goes back: whoever waits for it would be refused too.
+                        self.stop.stop(reason.clone());
+                    }
+                    self.account(ask, permit, reservation, &price, &error);
+                    judged?;
                 }
             }
             if !self.stop.sleep(pause(attempt)).await {
@@ -125,6 +130,7 @@ impl Lane {
     /// Waits for the money and for a place within the limits.
     async fn admit(&self, ask: Ask) -> Result<(Permit, Reservation), Undone> {
         let reserved = tokio::select! {
+            biased;
             () = self.stop.stopped() => return Err(Undone::Stopped),
             reserved = self.budget.reserve(ask.usd) => reserved,
         };
@@ -132,6 +138,7 @@ impl Lane {
             .map_err(|exhausted| Undone::Halt(StopReason::Budget(exhausted.to_string())))?;
         let cost = Cost::of_tokens(ask.input_tokens.saturating_add(ask.output_tokens));
         let permit = tokio::select! {
+            biased;
             () = self.stop.stopped() => return Err(Undone::Stopped),
             permit = self.limiter.acquire(cost) => permit,
         };
