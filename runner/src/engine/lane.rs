@@ -10,7 +10,7 @@ use super::budget::{Budget, Reservation};
 use super::stop::{Stop, StopReason};
 use super::tally::Tally;
 use crate::limiter::{Cost, Limiter, Observed, Permit, TooLarge};
-use crate::openai::{Answer, Error, ErrorKind, Overload, RateHeaders, Usage};
+use crate::openai::{Answer, Error, ErrorKind, RateHeaders, Usage};
 
 /// Unreadable answers are asked for again this often before the batch is taken to be the cause.
 const BROKEN_MAX: u32 = 3;
@@ -102,6 +102,7 @@ impl Lane {
             let answer = tokio::select! {
                 () = self.stop.aborted() => {
                     // It left, so it may be billed.
+                    self.tally.billed(ask.input_tokens.into(), 0);
                     reservation.settle_in_full();
                     return Err(Undone::Stopped);
                 }
@@ -178,7 +179,7 @@ impl Lane {
                 self.tally.billed(usage.input_tokens, usage.output_tokens);
                 reservation.settle(price(&usage));
             }
-            None if may_have_been_billed(error) => {
+            None if error.may_have_been_billed() => {
                 self.tally.billed(ask.input_tokens.into(), 0);
                 reservation.settle_in_full();
             }
@@ -231,17 +232,6 @@ impl Ask {
             input_tokens: self.input_tokens.into(),
             ..Usage::default()
         }
-    }
-}
-
-/// Whether a request without a usable answer may have been billed: its answer was sent, or may have been.
-fn may_have_been_billed(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Broken(_) => true,
-        ErrorKind::Overloaded { cause, .. } => {
-            matches!(cause, Overload::Timeout | Overload::Connection) && error.status().is_some()
-        }
-        _ => false,
     }
 }
 
