@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
 mod embed;
+mod limits;
 mod posts;
 mod store;
