@@ -10,7 +10,7 @@ use super::budget::{Budget, Reservation};
 use super::stop::{Stop, StopReason};
 use super::tally::Tally;
 use crate::limiter::{Cost, Limiter, Observed, Permit, TooLarge};
-use crate::openai::{Answer, Error, ErrorKind, Overload, RateHeaders, Usage};
+use crate::openai::{Answer, Error, ErrorKind, RateHeaders, Usage};
 
 /// Unreadable answers are asked for again this often before the batch is taken to be the cause.
 const BROKEN_MAX: u32 = 3;
@@ -102,6 +102,7 @@ impl Lane {
             let answer = tokio::select! {
                 () = self.stop.aborted() => {
                     // It left, so it may be billed.
+                    self.tally.billed(ask.input_tokens.into(), 0);
                     reservation.settle_in_full();
                     return Err(Undone::Stopped);
                 }
@@ -110,9 +111,14 @@ impl Lane {
             match answer {
                 Ok(answer) => return Ok(self.accept(ask, permit, reservation, &price, answer)),
                 Err(error) => {
-                    self.account(ask, permit, reservation, &price, &error);
                     broken += u32::from(matches!(error.kind(), ErrorKind::Broken(_)));
-                    self.judge(&error, broken)?;
+                    let judged = self.judge(&error, broken);
+                    if let Err(Undone::Halt(reason)) = &judged {
+                        // Before the permit goes back: whoever waits for it would be refused too.
+                        self.stop.stop(reason.clone());
+                    }
+                    self.account(ask, permit, reservation, &price, &error);
+                    judged?;
                 }
             }
             if !self.stop.sleep(pause(attempt)).await {
@@ -125,6 +131,7 @@ impl Lane {
     /// Waits for the money and for a place within the limits.
     async fn admit(&self, ask: Ask) -> Result<(Permit, Reservation), Undone> {
         let reserved = tokio::select! {
+            biased;
             () = self.stop.stopped() => return Err(Undone::Stopped),
             reserved = self.budget.reserve(ask.usd) => reserved,
         };
@@ -132,6 +139,7 @@ impl Lane {
             .map_err(|exhausted| Undone::Halt(StopReason::Budget(exhausted.to_string())))?;
         let cost = Cost::of_tokens(ask.input_tokens.saturating_add(ask.output_tokens));
         let permit = tokio::select! {
+            biased;
             () = self.stop.stopped() => return Err(Undone::Stopped),
             permit = self.limiter.acquire(cost) => permit,
         };
@@ -171,7 +179,7 @@ impl Lane {
                 self.tally.billed(usage.input_tokens, usage.output_tokens);
                 reservation.settle(price(&usage));
             }
-            None if may_have_been_billed(error) => {
+            None if error.may_have_been_billed() => {
                 self.tally.billed(ask.input_tokens.into(), 0);
                 reservation.settle_in_full();
             }
@@ -224,17 +232,6 @@ impl Ask {
             input_tokens: self.input_tokens.into(),
             ..Usage::default()
         }
-    }
-}
-
-/// Whether a request without a usable answer may have been billed: its answer was sent, or may have been.
-fn may_have_been_billed(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Broken(_) => true,
-        ErrorKind::Overloaded { cause, .. } => {
-            matches!(cause, Overload::Timeout | Overload::Connection) && error.status().is_some()
-        }
-        _ => false,
     }
 }
 

@@ -19,6 +19,8 @@ pub enum StopReason {
     Deadline(Duration),
     /// `--max-usd` would have been exceeded.
     Budget(String),
+    /// A budget was given for this model, which has no price.
+    Unpriced(String),
     /// A signal, or the caller, asked for it.
     Interrupted,
     /// The job that this flow runs was cancelled or lost to another worker.
@@ -38,6 +40,7 @@ impl StopReason {
             Self::Limit(_) | Self::Deadline(_) | Self::Budget(_) | Self::Outage(_) => {
                 Exit::MoreRemains
             }
+            Self::Unpriced(_) => Exit::Usage,
             Self::Interrupted | Self::JobGone(_) => Exit::Interrupted,
             Self::Refused(_) => Exit::ProviderRefuses,
             Self::Database(_) => Exit::Database,
@@ -50,6 +53,11 @@ impl std::fmt::Display for StopReason {
         match self {
             Self::Limit(rows) => write!(formatter, "the limit of {rows} rows is reached"),
             Self::Deadline(after) => write!(formatter, "the deadline of {after:?} has passed"),
+            Self::Unpriced(model) => write!(
+                formatter,
+                "the budget cannot be kept: `{model}` has no price; \
+                 set input and output under [prices.\"{model}\"] (USD per million tokens)"
+            ),
             Self::Interrupted => formatter.write_str("interrupted"),
             Self::Budget(why)
             | Self::JobGone(why)

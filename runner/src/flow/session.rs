@@ -15,7 +15,7 @@ use crate::engine::{self, Budget, Flow, Lane, Pace, Sink, Source, Stop, StopReas
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::limiter::{Limiter, Limiters, Limits};
-use crate::openai::{self, Client, Deadlines, http_client};
+use crate::openai::{self, Client, Deadlines, Prices, http_client};
 use crate::report::{Counts, Outcome, Report};
 
 /// The services that flows use, and the settings that they run by.
@@ -53,6 +53,7 @@ pub struct Run {
     pub tally: Arc<Tally>,
     budget: Budget,
     limiter: Arc<OnceLock<Limiter>>,
+    priced: Arc<OnceLock<bool>>,
     total: Arc<OnceLock<u64>>,
     started: Instant,
     requests_before: (u64, u64),
@@ -110,6 +111,7 @@ impl Session {
             tally: Arc::default(),
             budget: Budget::new(options.max_usd),
             limiter: Arc::default(),
+            priced: Arc::default(),
             total: Arc::default(),
             started: Instant::now(),
             requests_before: self.database.requests(),
@@ -128,6 +130,14 @@ impl Session {
         W: Work<Item = S::Item>,
         K: Sink<Output = W::Output>,
     {
+        let priced = Prices::with(self.settings.prices.clone())
+            .price(model)
+            .is_some();
+        let priced = *run.priced.get_or_init(|| priced);
+        if run.options.max_usd.is_some() && !priced {
+            run.stop.stop(StopReason::Unpriced(model.to_owned()));
+            return;
+        }
         let patience = self.settings.openai.patience;
         let limiter = run.limiter.get_or_init(|| self.limiter(model)).clone();
         let lane = Lane::new(
@@ -207,7 +217,8 @@ impl Session {
         let (input, output) = run.tally.tokens();
         report.tokens = input + output;
         report.output_tokens = output;
-        report.usd = Some(run.budget.spent());
+        let priced = run.priced.get().is_none_or(|priced| *priced);
+        report.usd = priced.then(|| run.budget.spent());
         (report.failures, report.warnings) = run.tally.take_notes();
         report.dry_run = run.options.dry_run;
         report.finished(run.started.elapsed(), crate::memory::peak_bytes())

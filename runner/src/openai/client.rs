@@ -281,7 +281,10 @@ impl Client {
     }
 
     fn unreachable(&self, error: reqwest::Error, head: Head) -> Error {
-        let cause = if error.is_timeout() {
+        // A connection that is not made in time is both; nothing was sent over it.
+        let cause = if error.is_connect() {
+            Overload::Unreachable
+        } else if error.is_timeout() {
             Overload::Timeout
         } else {
             Overload::Connection

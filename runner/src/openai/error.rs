@@ -56,9 +56,11 @@ pub enum Overload {
     RateLimit,
     /// The provider is overloaded, or failed.
     Busy,
+    /// No connection was made, so nothing was asked.
+    Unreachable,
     /// No answer in time. It may have been billed all the same.
     Timeout,
-    /// No connection, or one that broke. What was asked may have been billed all the same.
+    /// The connection broke. What was asked may have been billed all the same.
     Connection,
 }
 
@@ -145,6 +147,18 @@ impl Error {
         )
     }
 
+    /// Whether the request may have been billed although there is no usable answer: one was sent, or
+    /// may have been.
+    pub fn may_have_been_billed(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Broken(_) => true,
+            ErrorKind::Overloaded { cause, .. } => {
+                matches!(cause, Overload::Timeout | Overload::Connection)
+            }
+            ErrorKind::Refused(_) | ErrorKind::TooLarge { .. } | ErrorKind::BadInput => false,
+        }
+    }
+
     /// How long the provider asks to be left alone, where it says.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.0.kind {
@@ -220,8 +234,9 @@ impl fmt::Display for Error {
                 match cause {
                     Overload::RateLimit => f.write_str("the rate limit is reached: ")?,
                     Overload::Busy => f.write_str("the provider is overloaded or failing: ")?,
+                    Overload::Unreachable => f.write_str("the provider cannot be reached: ")?,
                     Overload::Timeout => f.write_str("no answer came in time: ")?,
-                    Overload::Connection => f.write_str("the connection failed: ")?,
+                    Overload::Connection => f.write_str("the connection broke: ")?,
                 }
                 match retry_after {
                     Some(wait) => write!(f, "try again in {wait:?}{said}"),

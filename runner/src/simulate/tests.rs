@@ -465,14 +465,14 @@ async fn a_server_that_is_gone_is_an_overload() {
     simulator.shutdown().await;
     let error = embed(&client, &TEXTS).await.unwrap_err();
     let gone = ErrorKind::Overloaded {
-        cause: Overload::Connection,
+        cause: Overload::Unreachable,
         retry_after: None,
     };
     assert_eq!(error.kind(), &gone);
     assert!(
         error
             .to_string()
-            .starts_with("the connection failed: try again later; it said: ")
+            .starts_with("the provider cannot be reached: try again later; it said: ")
     );
 }
 

@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
 mod adopt;
+mod embed;
+mod limits;
 mod posts;
 mod store;

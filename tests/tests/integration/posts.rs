@@ -106,6 +106,11 @@ pub(crate) fn lines(report: &Report) -> StoreCounts {
     }
 }
 
+/// Why a run ended before all was done.
+pub(crate) fn reason(outcome: &Outcome) -> &str {
+    outcome.report.reason.as_deref().unwrap_or_default()
+}
+
 /// How many posts have an embedding of the text that they have now.
 pub(crate) async fn embedded(stack: &Stack) -> i64 {
     let current = "select count(*) from post_embeddings e join posts p on p.id = e.post_id

@@ -1,0 +1,215 @@
+//! The bounds of a run: rows, time, money, and the provider's own limits.
+
+use std::time::Duration;
+
+use sluice_runner::exit::Exit;
+use sluice_runner::flow::FlowOptions;
+use sluice_runner::simulate::{Config, Fault, Faults, Limits};
+use sluice_tests::{Program, Stack};
+
+use crate::posts::{
+    assert_billed_once, embed, embed_with, embedded, poisoned_by, reason, rows, seed, slow, texts,
+    work_items,
+};
+
+#[tokio::test]
+async fn a_limit_of_rows_ends_with_three_only_where_more_is_due() {
+    let stack = Stack::fresh().await;
+    let simulator = stack.simulator(poisoned_by("☠")).await;
+    let session = stack.session(&simulator, "[embedding]\nbatch_size = 7");
+    let mut texts = texts(60);
+    seed(&stack, &texts).await;
+    let limited = |limit| FlowOptions {
+        limit: Some(limit),
+        ..FlowOptions::default()
+    };
+    let first = embed_with(&session, limited(25)).await;
+    assert_eq!(first.exit, Exit::MoreRemains);
+    assert_eq!(
+        (rows(&first.report).selected, embedded(&stack).await),
+        (25, 25)
+    );
+    assert_eq!(work_items(&stack).await, 0);
+    let second = embed_with(&session, limited(35)).await;
+    assert_eq!(second.exit, Exit::Complete, "{:?}", second.report.reason);
+    assert_eq!(embedded(&stack).await, 60);
+    let none_due = embed_with(&session, limited(5)).await;
+    assert_eq!(none_due.exit, Exit::Complete);
+    assert_billed_once(&simulator.stats(), &texts);
+
+    // A row that fails says more than a limit that is reached.
+    texts[0] = "☠".to_owned();
+    stack
+        .sql("update posts set text = text || case when post_id_ext = 'p1' then '☠' else '!' end")
+        .await;
+    let failing = embed_with(&session, limited(10)).await;
+    assert_eq!(failing.exit, Exit::SomeFailed);
+    assert_eq!(
+        (rows(&failing.report).written, rows(&failing.report).dead),
+        (9, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_deadline_stops_claiming_drains_and_leaves_cleanly() {
+    let stack = Stack::fresh().await;
+    let simulator = stack.simulator(slow(150)).await;
+    let toml = "[embedding]\nbatch_size = 5\nchunk_size = 20\n[limits]\nconcurrency = 2";
+    let session = stack.session(&simulator, toml);
+    let texts = texts(150);
+    seed(&stack, &texts).await;
+    let short = FlowOptions {
+        deadline: Some(Duration::from_secs(1)),
+        ..FlowOptions::default()
+    };
+    let outcome = embed_with(&session, short).await;
+    assert_eq!(outcome.exit, Exit::MoreRemains);
+    assert!(reason(&outcome).contains("deadline"));
+    assert!(outcome.report.elapsed_seconds < 2.0);
+    let counts = rows(&outcome.report);
+    assert!((10..140).contains(&counts.written), "{counts:?}");
+    assert_eq!(
+        embedded(&stack).await,
+        i64::try_from(counts.written).unwrap()
+    );
+    assert_eq!(work_items(&stack).await, 0);
+    assert_eq!(embed(&session).await.exit, Exit::Complete);
+    assert_eq!(embedded(&stack).await, 150);
+    assert_billed_once(&simulator.stats(), &texts);
+}
+
+/// A thousand dollars a million tokens: a post costs about a cent.
+const DEAR: &str = "[prices.text-embedding-3-small]\ninput = 1000.0";
+
+#[tokio::test]
+async fn a_budget_is_never_exceeded_also_where_answers_are_lost() {
+    let stack = Stack::fresh().await;
+    // Some answers break off, and some come too late for a client that waits a second; all are billed.
+    let faults = Faults {
+        slow_ms: 1_500,
+        seed: 3,
+        rates: [
+            (Fault::Drop, 0.2),
+            (Fault::Slow, 0.2),
+            (Fault::TruncatedJson, 0.1),
+        ]
+        .into(),
+        ..Faults::default()
+    };
+    let config = Config { faults, ..slow(50) };
+    let simulator = stack.simulator(config).await;
+    let toml = format!(
+        "[embedding]\nbatch_size = 5\n[limits]\nconcurrency = 8\n[openai]\ntimeout_seconds = 1\n{DEAR}"
+    );
+    let session = stack.session(&simulator, &toml);
+    seed(&stack, &texts(400)).await;
+    let budget = FlowOptions {
+        max_usd: Some(2.0),
+        ..FlowOptions::default()
+    };
+    let outcome = embed_with(&session, budget).await;
+    assert_eq!(outcome.exit, Exit::MoreRemains);
+    assert!(reason(&outcome).contains("budget of $2"));
+    let stats = simulator.stats();
+    assert!(stats.faults.len() == 3, "{:?}", stats.faults);
+    let billed = stats.input_tokens as f64 / 1_000.0;
+    assert!((1.8..=2.0).contains(&billed), "${billed}");
+    let told = outcome.report.usd.unwrap();
+    assert!(
+        (told - billed).abs() < 1e-9,
+        "${told} told, ${billed} billed"
+    );
+    assert_eq!(work_items(&stack).await, 0);
+}
+
+#[tokio::test]
+async fn a_budget_for_a_model_without_a_price_is_refused() {
+    let stack = Stack::fresh().await;
+    let simulator = stack.simulator(Config::default()).await;
+    seed(&stack, &texts(3)).await;
+    let model = "our-own-model";
+    let session = stack.session(&simulator, &format!("[embedding]\nmodel = '{model}'"));
+    let budget = FlowOptions {
+        max_usd: Some(2.0),
+        ..FlowOptions::default()
+    };
+    let outcome = embed_with(&session, budget).await;
+    assert_eq!(outcome.exit, Exit::Usage);
+    let said = reason(&outcome);
+    assert!(said.contains(model) && said.contains("[prices."), "{said}");
+    assert_eq!(simulator.stats().requests, 0);
+}
+
+#[tokio::test]
+async fn a_model_without_a_price_has_no_cost_in_the_report() {
+    let stack = Stack::fresh().await;
+    let simulator = stack.simulator(Config::default()).await;
+    seed(&stack, &texts(3)).await;
+    let unpriced = "[embedding]\nmodel = 'ft:text-embedding-3-small:elm-park'";
+    let rehearsal = FlowOptions {
+        dry_run: true,
+        ..FlowOptions::default()
+    };
+    let session = stack.session(&simulator, unpriced);
+    assert_eq!(embed_with(&session, rehearsal).await.report.usd, None);
+    assert_eq!(embed(&session).await.report.usd, None);
+}
+
+#[tokio::test]
+async fn limits_that_the_provider_states_are_kept() {
+    let stack = Stack::fresh().await;
+    // About 12 tokens a post: 300 posts are 4 s at 54,000 a minute.
+    let limits = Limits {
+        tokens_per_minute: Some(54_000),
+        requests_per_minute: Some(3_000),
+        burst_seconds: 1.0,
+    };
+    let config = Config { limits, ..slow(30) };
+    let simulator = stack.simulator(config).await;
+    let texts = texts(300);
+    seed(&stack, &texts).await;
+    let outcome = embed(&stack.session(&simulator, "[embedding]\nbatch_size = 10")).await;
+    assert_eq!(outcome.exit, Exit::Complete);
+    let stats = simulator.stats();
+    assert_billed_once(&stats, &texts);
+    assert_eq!((stats.too_early, stats.rate_limited), (0, 0), "{stats:?}");
+    let ideal = stats.input_tokens as f64 / 900.0;
+    let took = outcome.report.elapsed_seconds;
+    assert!(took < ideal + 3.0, "{took} s, {ideal} s at the limit");
+}
+
+#[tokio::test]
+async fn flags_of_the_program_bound_a_run() {
+    let stack = Stack::fresh().await;
+    let simulator = stack.simulator(slow(200)).await;
+    let program = Program::on(&stack, &simulator.base_url()).configured(&format!(
+        "[embedding]\nbatch_size = 5\n[limits]\nconcurrency = 1\n{DEAR}"
+    ));
+    seed(&stack, &texts(60)).await;
+    for (flags, reason) in [
+        (["--limit", "10"], "limit of 10"),
+        (["--max-usd", "0.1"], "budget of $0.1"),
+        (["--deadline", "500ms"], "deadline of 500ms"),
+    ] {
+        let run = program
+            .run(&[&["embed", "--output", "json"][..], &flags].concat())
+            .await;
+        assert_eq!(run.code, Some(3), "{flags:?}: {}", run.stderr);
+        let report = run.json();
+        assert_eq!(report["status"], "partial");
+        let said = report["reason"].as_str().unwrap();
+        assert!(said.contains(reason), "{flags:?}: {said}");
+    }
+    let run = program
+        .run(&["embed", "--dry-run", "--output", "json"])
+        .await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    for wrong in [
+        ["--max-usd", "-1"],
+        ["--deadline", "soon"],
+        ["--concurrency", "0"],
+    ] {
+        let run = program.run(&["embed", wrong[0], wrong[1]]).await;
+        assert_eq!(run.code, Some(2), "{wrong:?}: {}", run.stderr);
+    }
+}
