@@ -8,7 +8,7 @@ use sluice_runner::cli::Cli;
 use sluice_runner::command;
 use sluice_runner::exit::Exit;
 use sluice_runner::output::{self, Printer};
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -26,7 +26,11 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let failed = |error| Error::Unexpected(format!("failed to start the runtime: {error}"));
-    let runtime = Runtime::new().map_err(failed)?;
+    // One thread keeps up with more than any database here writes, in less memory than several.
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
     let result = runtime.block_on(command::run(cli, printer));
     // A read of stdin cannot be cancelled; waiting for it would hang an interrupted `sluice store -`.
     runtime.shutdown_background();
