@@ -7,5 +7,7 @@
 )]
 
 mod capped;
+mod peer;
+mod ported;
 mod read;
 mod write;
