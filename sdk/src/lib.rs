@@ -63,7 +63,8 @@
 //! # Features
 //!
 //! `client` (on by default): [`Client`] and its transport. Without it this crate builds requests
-//! and reads answers, and has no HTTP stack. `testing`: see `testing`.
+//! and reads answers, and has no HTTP stack. `testing`: see `testing`. `postgrest`: `Client::run`
+//! sends queries that were built with the crate of that name.
 
 // The derives name this crate, also within it.
 extern crate self as sluice_sdk;
@@ -81,6 +82,8 @@ mod list;
 mod observe;
 mod offline;
 mod order;
+#[cfg(feature = "postgrest")]
+mod ported;
 mod query;
 mod quote;
 mod read;
@@ -111,6 +114,8 @@ pub use list::List;
 pub use observe::{Attempt, Observer};
 pub use offline::Offline;
 pub use order::{IntoOrder, Nullability, Order};
+#[cfg(feature = "postgrest")]
+pub use ported::Ported;
 pub use read::Read;
 pub use relation::{Nested, Relation, relation};
 pub use request::{Call, Count, Handling, Safety};

@@ -219,7 +219,7 @@ impl Format {
 }
 
 /// The header that names a schema: one for reading, one for the methods with a body.
-fn profile_header(method: &Method) -> HeaderName {
+pub(crate) fn profile_header(method: &Method) -> HeaderName {
     if matches!(*method, Method::GET | Method::HEAD) {
         HeaderName::from_static("accept-profile")
     } else {
