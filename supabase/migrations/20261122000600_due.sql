@@ -6,7 +6,8 @@
 -- have no `set search_path`, because the planner inlines only functions without one and a caller's `limit` reaches only
 -- into an inlined one. They name everything with its schema instead.
 --
--- The text is tested last and only where the rest holds: for the rows that are done it is never read.
+-- `outdated` is null where there is no row, and false where what a row does not know leaves the rule undecided: an unknown
+-- size counts as the right one. The text is tested last and only where the rest holds: for the rows that are done it is never read.
 
 -- No embedding, or one of an older text, of another model, of another known size; with `p_refresh` also one whose text
 -- is unknown.
@@ -20,14 +21,17 @@ as $$
   from unnest(p_posts) as given (id)
     cross join lateral (select p.text from public.posts p where p.id = given.id limit 1) p
     left join lateral (
-      select e.stale
+      select coalesce(
+        e.stale
         or e.embedding is null
         or e.model is distinct from p_model
         or e.dimensions <> p_dimensions
-        or (p_refresh and e.text_hash is null) as outdated
+        or (p_refresh and e.text_hash is null),
+        false
+      ) as outdated
       from public.post_embeddings e where e.post_id = given.id limit 1
     ) e on true
-  where case when e.outdated is not distinct from false then false else not public.is_blank(p.text) end
+  where case when coalesce(e.outdated, true) then not public.is_blank(p.text) else false end
 $$;
 
 -- By mode: `missing` = no score, or one of an older text; `stale` = also one with another fingerprint; `all` = also one
@@ -42,12 +46,15 @@ as $$
   from unnest(p_posts) as given (id)
     cross join lateral (select p.text from public.posts p where p.id = given.id limit 1) p
     left join lateral (
-      select s.stale
+      select coalesce(
+        s.stale
         or (p_mode in ('stale', 'all') and s.fingerprint is distinct from p_fingerprint)
-        or (p_mode = 'all' and coalesce(s.scored_at, s.created_at) < p_before) as outdated
+        or (p_mode = 'all' and coalesce(s.scored_at, s.created_at) < p_before),
+        false
+      ) as outdated
       from public.llm_scores s where s.post_id = given.id limit 1
     ) s on true
-  where case when s.outdated is not distinct from false then false else not public.is_blank(p.text) end
+  where case when coalesce(s.outdated, true) then not public.is_blank(p.text) else false end
 $$;
 
 -- Scored, but with no number under the dimension.

@@ -95,7 +95,8 @@ as $$
   end
 $$;
 
--- A lapsed lease without a failure is the trace of a crash: nothing else would delete it.
+-- A lapsed lease without a failure is the trace of a crash, and where its post is no longer due nothing else would delete
+-- it. A claim sweeps last: two that swept before they leased waited for each other's deleted rows.
 create or replace function public.sweep_lapsed(p_kind text)
 returns void
 language sql

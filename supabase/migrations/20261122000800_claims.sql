@@ -5,6 +5,9 @@
 --
 -- Ask again with `next_after` as `p_after`. Null means that the pass reached the end; a flow is empty when a whole pass
 -- from null to null leased nothing. The last three are counted at the end of a pass only.
+--
+-- `enable_seqscan` is off in them because a plan is kept: one that was made while the tables were empty would go on
+-- reading them whole when they are full.
 
 -- How many posts a claim finds for each one that it leases: with this many claimers at the same place of the table each
 -- still finds enough that the others have not locked.
@@ -39,6 +42,7 @@ create or replace function public.claim_embed_work(
 returns jsonb
 language plpgsql
 set search_path = public, extensions, pg_temp
+set enable_seqscan = off
 as $$
 declare
   v_kind constant text := 'embed';
@@ -52,9 +56,6 @@ declare
   v_waiting uuid[];
 begin
   perform check_claim(p_worker, p_limit, p_lease_seconds, p_scan);
-  if p_after is null then
-    perform sweep_lapsed(v_kind);
-  end if;
   select free, last into v_free, v_last from claim_window(v_kind, p_after, p_scan);
   v_found := array(
     select id from embed_due(v_free, p_model, p_dimensions, p_refresh) as due (id) limit found_limit(p_limit)
@@ -69,6 +70,9 @@ begin
       select id from embed_due(waiting_posts(v_kind), p_model, p_dimensions, p_refresh) as due (id)
     );
   end if;
+  if p_after is null then
+    perform sweep_lapsed(v_kind);
+  end if;
   return claim_answer(v_kind, p_worker, v_leased, v_due, v_next, v_waiting);
 end
 $$;
@@ -81,6 +85,7 @@ create or replace function public.claim_score_work(
 returns jsonb
 language plpgsql
 set search_path = public, extensions, pg_temp
+set enable_seqscan = off
 as $$
 declare
   v_kind constant text := 'score';
@@ -98,9 +103,6 @@ begin
     raise exception 'unknown mode %', quote_nullable(p_mode)
       using errcode = '22023', hint = 'p_mode is one of missing, stale, all';
   end if;
-  if p_after is null then
-    perform sweep_lapsed(v_kind);
-  end if;
   select free, last into v_free, v_last from claim_window(v_kind, p_after, p_scan);
   v_found := array(
     select id from score_due(v_free, p_mode, p_fingerprint, p_before) as due (id) limit found_limit(p_limit)
@@ -115,6 +117,9 @@ begin
       select id from score_due(waiting_posts(v_kind), p_mode, p_fingerprint, p_before) as due (id)
     );
   end if;
+  if p_after is null then
+    perform sweep_lapsed(v_kind);
+  end if;
   return claim_answer(v_kind, p_worker, v_leased, v_due, v_next, v_waiting);
 end
 $$;
@@ -127,6 +132,7 @@ create or replace function public.claim_backfill_work(
 returns jsonb
 language plpgsql
 set search_path = public, extensions, pg_temp
+set enable_seqscan = off
 as $$
 declare
   v_kind constant text := 'backfill:' || p_dimension;
@@ -143,9 +149,6 @@ begin
   if coalesce(p_dimension, '') = '' then
     raise exception 'a backfill needs a dimension' using errcode = '22023', hint = 'give p_dimension';
   end if;
-  if p_after is null then
-    perform sweep_lapsed(v_kind);
-  end if;
   select free, last into v_free, v_last from claim_window(v_kind, p_after, p_scan);
   v_found := array(
     select id from backfill_due(v_free, p_dimension) as due (id) limit found_limit(p_limit)
@@ -159,6 +162,9 @@ begin
     v_waiting := array(
       select id from backfill_due(waiting_posts(v_kind), p_dimension) as due (id)
     );
+  end if;
+  if p_after is null then
+    perform sweep_lapsed(v_kind);
   end if;
   return claim_answer(v_kind, p_worker, v_leased, v_due, v_next, v_waiting);
 end
