@@ -2,4 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
+mod recompute;
+mod score;
+mod scoring_support;
 mod store;
