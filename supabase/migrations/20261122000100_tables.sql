@@ -149,12 +149,22 @@ alter table public.background_jobs
   add column if not exists activate_on_completion boolean,
   add column if not exists basis jsonb;
 
--- The version of the score that a staged row was computed from: a score written since has another.
-alter table public.post_scores_staging
-  add column if not exists source_version timestamptz;
+-- Recomputed scores until their cut-over, thousands of posts in a row: as rows of post_scores_staging, with its three
+-- foreign keys and two indexes, writing them took longer than computing them. `versions` tells of each post which version
+-- of its score was computed from, so that one written since is noticed. `after` is the cursor that the chunk began at.
+create table if not exists public.post_score_chunks (
+  job_id uuid not null references public.background_jobs (id) on delete cascade,
+  after uuid not null,
+  post_ids uuid[] not null,
+  final_scores double precision[] not null,
+  versions timestamptz[] not null,
+  computed_at timestamptz not null,
+  primary key (job_id, after)
+);
 
--- The ranking under one weight config is read from its top.
-create index if not exists post_scores_ranking_idx on public.post_scores (weight_config_id, final_score desc);
+-- A recompute updates the score of every post; with room in its page the new version needs no new index entries.
+alter table public.post_scores set (fillfactor = 50);
+
 create index if not exists background_jobs_open_idx on public.background_jobs (created_at)
   where status in ('pending', 'running');
 

@@ -18,19 +18,25 @@ $$;
 
 -- Returns at most `lim` posts whose text is not blank and that have no embedding, or one of an older text, in the
 -- order of their ids and after `after_id`. Ask again with the last id until the answer is empty.
+--
+-- The lower bound is one that an index can start from, whether `after_id` is given or not; the second condition takes
+-- the cursor itself out. The look-up of the embedding cannot be planned as a scan of its table.
 create function public.get_posts_without_embeddings(lim integer, after_id uuid default null)
 returns table (id uuid, text text)
 language sql stable
 set search_path = public, extensions, pg_temp
+set enable_seqscan = off
 as $$
   select p.id, p.text::text
   from posts p
-  where (after_id is null or p.id > after_id)
-    and not exists (
-      select from post_embeddings e
+    left join lateral (
+      select true as current from post_embeddings e
       where e.post_id = p.id and e.embedding is not null and not e.stale
-    )
-    and not is_blank(p.text)
+      limit 1
+    ) e on true
+  where p.id >= coalesce(after_id, '00000000-0000-0000-0000-000000000000')
+    and p.id is distinct from after_id
+    and case when e.current then false else not is_blank(p.text) end
   order by p.id
   limit greatest(lim, 0)
 $$;

@@ -7,7 +7,8 @@
 -- into an inlined one. They name everything with its schema instead.
 --
 -- `outdated` is null where there is no row, and false where what a row does not know leaves the rule undecided: an unknown
--- size counts as the right one. The text is tested last and only where the rest holds: for the rows that are done it is never read.
+-- size counts as the right one. The text is tested last and only where the rest holds: for the rows that are done it is
+-- never read.
 
 -- No embedding, or one of an older text, of another model, of another known size; with `p_refresh` also one whose text
 -- is unknown.

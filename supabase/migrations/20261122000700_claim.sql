@@ -17,10 +17,11 @@ language sql volatile
 set search_path = public, extensions, pg_temp
 as $$
   with seen as materialized (
-    -- Two arms and not `p_after is null or …`: each is an index scan that the other one does not hinder.
-    (select id from posts where p_after is null order by id limit p_scan)
-    union all
-    (select id from posts where id > p_after order by id limit p_scan)
+    -- A bound that an index can start from, whether there is a cursor or not, and then not the cursor itself.
+    select id from posts
+    where id >= coalesce(p_after, '00000000-0000-0000-0000-000000000000') and id is distinct from p_after
+    order by id
+    limit p_scan
   )
   select
     coalesce(array_agg(seen.id order by seen.id) filter (where held.held is null), '{}'),

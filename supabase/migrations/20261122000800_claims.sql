@@ -34,7 +34,8 @@ begin
 end
 $$;
 
--- Posts that lack a current embedding.
+-- Posts that lack a current embedding. `adopted` is how many more of them got a copy of the same text's (000750_adopt):
+-- done, and not among the rows.
 create or replace function public.claim_embed_work(
   p_worker uuid, p_limit integer, p_lease_seconds integer, p_after uuid, p_scan integer,
   p_model text, p_dimensions integer, p_refresh boolean
@@ -52,6 +53,7 @@ declare
   v_locked uuid[];
   v_leased uuid[];
   v_due uuid[];
+  v_left uuid[];
   v_next uuid;
   v_waiting uuid[];
 begin
@@ -64,6 +66,7 @@ begin
   v_leased := lease_locked(v_kind, p_worker, v_locked, p_lease_seconds);
   -- A statement of its own sees what was committed since: a post that another worker finished after it was found here.
   v_due := array(select id from embed_due(v_leased, p_model, p_dimensions, p_refresh) as due (id));
+  v_left := adopt_embeddings(v_due, p_model, p_dimensions);
   v_next := claim_cursor(v_last, v_found, found_limit(p_limit), v_locked, p_limit);
   if v_next is null then
     v_waiting := array(
@@ -73,7 +76,8 @@ begin
   if p_after is null then
     perform sweep_lapsed(v_kind);
   end if;
-  return claim_answer(v_kind, p_worker, v_leased, v_due, v_next, v_waiting);
+  return claim_answer(v_kind, p_worker, v_leased, v_left, v_next, v_waiting)
+    || jsonb_build_object('adopted', cardinality(v_due) - cardinality(v_left));
 end
 $$;
 

@@ -121,20 +121,29 @@ begin
 end
 $$;
 
--- The final scores of these scored posts on this basis.
+-- The final scores of these scored posts on this basis. The basis is unpacked once, before the query.
 create or replace function public.final_scores(p_posts uuid[], p_basis jsonb)
 returns table (post_id uuid, final_score double precision, version timestamptz)
-language sql stable
+language plpgsql stable
 set search_path = public, extensions, pg_temp
 as $$
-  select s.post_id, f.final_score, coalesce(s.updated_at, s.created_at)
-  from unpack_weights(p_basis -> 'weights') w
-    cross join unnest(p_posts) as given (id)
-    join llm_scores s on s.post_id = given.id
-    cross join lateral final_score_of(
-      s.scores, s.categories, w.names, w.weights,
-      unpack_novelty(p_basis -> 'novelty'), p_basis -> 'frequencies', (p_basis ->> 'total_scored')::integer
-    ) f
+#variable_conflict use_column
+declare
+  v_names text[];
+  v_weights double precision[];
+  v_novelty double precision[] := unpack_novelty(p_basis -> 'novelty');
+  v_frequencies jsonb := p_basis -> 'frequencies';
+  v_total integer := p_basis -> 'total_scored';
+begin
+  select names, weights into v_names, v_weights from unpack_weights(p_basis -> 'weights');
+  return query
+    select s.post_id, f.final_score, coalesce(s.updated_at, s.created_at)
+    from llm_scores s
+      cross join lateral final_score_of(
+        s.scores, s.categories, v_names, v_weights, v_novelty, v_frequencies, v_total
+      ) f
+    where s.post_id = any (p_posts);
+end
 $$;
 
 -- Merges one dimension into stored scores and no other key; what is no number is refused. `p_rows` is

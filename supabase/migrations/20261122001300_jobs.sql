@@ -147,7 +147,7 @@ begin
       updated_at = clock_timestamp(),
       leased_until = null
       where id = v_job.id;
-    delete from post_scores_staging where job_id = v_job.id;
+    delete from post_score_chunks where job_id = v_job.id;
   end loop;
   update background_jobs j set
     status = 'running',
@@ -248,7 +248,7 @@ begin
     where j.id = next.id
     returning j.status into v_status;
   if v_status = 'error' then
-    delete from post_scores_staging where job_id = p_job_id;
+    delete from post_score_chunks where job_id = p_job_id;
   end if;
   return coalesce(v_status, job_ending(p_job_id, p_worker));
 end
@@ -283,7 +283,7 @@ begin
     leased_until = null
     where id = p_job_id and status in ('pending', 'running');
   if found then
-    delete from post_scores_staging where job_id = p_job_id;
+    delete from post_score_chunks where job_id = p_job_id;
   end if;
   return (select status from background_jobs where id = p_job_id);
 end

@@ -81,7 +81,8 @@ as $$
 $$;
 
 -- The posts nearest to a vector, by the cosine index. The index looks at `hnsw.ef_search` rows and returns no more than
--- that. 400 finds what an exact search finds but for a few in a hundred; pgvector allows 1000.
+-- that. 400 finds what an exact search finds but for a few in a hundred; pgvector allows 1000. Without statistics the
+-- planner takes the table for small, because its vectors are stored beside it, and would read all of them.
 create function public.search_posts_by_embedding(
   query_embedding vector(1536),
   similarity_threshold double precision default 0.5,
@@ -93,6 +94,7 @@ returns table (
 )
 language plpgsql stable
 set search_path = public, extensions, pg_temp
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin

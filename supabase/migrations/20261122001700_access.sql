@@ -12,7 +12,7 @@ declare
 begin
   foreach v_table in array array[
     'neighborhoods', 'posts', 'post_embeddings', 'llm_scores', 'weight_configs', 'post_scores', 'topic_frequencies',
-    'settings', 'background_jobs', 'post_scores_staging', 'work_items'
+    'settings', 'background_jobs', 'post_scores_staging', 'post_score_chunks', 'work_items'
   ] loop
     execute format('alter table public.%I enable row level security', v_table);
     execute format('grant select, insert, update, delete on public.%I to service_role', v_table);
@@ -32,18 +32,21 @@ begin
   -- Jobs carry the errors of the server and staging carries scores that are not in force.
   for v_policy in
     select tablename, policyname from pg_policies
-    where schemaname = 'public' and tablename in ('background_jobs', 'post_scores_staging', 'work_items')
+    where schemaname = 'public'
+      and tablename in ('background_jobs', 'post_scores_staging', 'post_score_chunks', 'work_items')
       and roles && array['anon', 'public']::name[]
   loop
     execute format('drop policy %I on public.%I', v_policy.policyname, v_policy.tablename);
   end loop;
-  revoke all on public.background_jobs, public.post_scores_staging, public.work_items from anon;
+  revoke all
+    on public.background_jobs, public.post_scores_staging, public.post_score_chunks, public.work_items
+    from anon, authenticated;
 
   for v_function in
     select oid from pg_proc
     where pronamespace = 'public'::regnamespace
       and proname = any (array[
-        'activate_weight_config', 'active_weight_config', 'apply_post_scores_from_staging', 'apply_staged',
+        'activate_weight_config', 'active_weight_config', 'adopt_embeddings', 'apply_post_scores_from_staging',
         'backfill_due', 'beat_job', 'begin_job', 'cancel_job', 'check_claim', 'check_job', 'claim_answer',
         'claim_backfill_work', 'claim_cursor', 'claim_embed_work', 'claim_job', 'claim_score_work', 'claim_window',
         'compare_text_hash', 'complete_recompute_job', 'compute_final_score_runtime', 'embed_due', 'enqueue_job',
@@ -54,9 +57,9 @@ begin
         'mark_stale_on_text_change', 'merge_dimension', 'merge_dimension_into_llm_scores', 'own_recompute_job',
         'peek_answer', 'peek_backfill_work', 'peek_embed_work', 'peek_score_work', 'pipeline_status', 'rank_posts',
         'refresh_topic_frequencies', 'release_job', 'release_work', 'replay_work', 'retry_job', 'save_and_recompute',
-        'score_basis', 'score_due', 'search_posts_by_embedding', 'stage_post_scores', 'stage_posts', 'store_dimension',
-        'store_embeddings', 'store_scores', 'sweep_lapsed', 'text_sha256', 'unpack_novelty', 'unpack_weights',
-        'update_updated_at_column', 'waiting_posts', 'write_final_scores'
+        'score_basis', 'score_due', 'search_posts_by_embedding', 'stage_post_scores', 'staged_scores',
+        'store_dimension', 'store_embeddings', 'store_scores', 'sweep_lapsed', 'text_sha256', 'unpack_novelty',
+        'unpack_weights', 'update_updated_at_column', 'waiting_posts', 'write_final_scores'
       ])
   loop
     execute format('revoke execute on function %s from public, anon, authenticated', v_function);

@@ -156,7 +156,7 @@ async fn a_recompute_applies_the_active_weights_and_leaves_no_staging() {
     assert_eq!(simulator.stats().requests, 0);
     assert_eq!(
         stack
-            .count("select count(*) from post_scores_staging")
+            .count("select count(*) from post_score_chunks")
             .await,
         0
     );
@@ -321,7 +321,7 @@ async fn a_recompute_that_is_cancelled_or_fails_leaves_the_old_scores_whole() {
     let whole = async || {
         assert_eq!(
             stack
-                .count("select count(*) from post_scores_staging")
+                .count("select count(*) from post_score_chunks")
                 .await,
             0
         );
@@ -332,7 +332,7 @@ async fn a_recompute_that_is_cancelled_or_fails_leaves_the_old_scores_whole() {
 
     // Cancelled as soon as a chunk is staged.
     let cancel = "perform cancel_job(id, 'a test') from background_jobs";
-    add_trigger(&stack, "after insert on post_scores_staging", cancel).await;
+    add_trigger(&stack, "after insert on post_score_chunks", cancel).await;
     let outcome = run_recompute(&session, options).await;
     drop_trigger(&stack).await;
     assert_eq!(outcome.exit, Exit::Interrupted);
