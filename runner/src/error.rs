@@ -44,6 +44,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Usage(_) | Self::File { .. } => Exit::Usage,
+            Self::Database(error) if error.is_refused() => Exit::Usage,
             Self::Database(_) => Exit::Database,
             Self::Provider(error) if matches!(error.kind(), ErrorKind::Refused(_)) => {
                 Exit::ProviderRefuses

@@ -62,29 +62,38 @@ pub async fn work(
             p_lease_seconds: LEASE_SECONDS,
             p_job_id: None,
         };
-        match session.database.call(claim).await {
-            Ok(Some(job)) => {
+        let ran = match session.database.call(claim).await {
+            Ok(Some(job)) => run_job(session, worker, &job, stop).await.map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+        match ran {
+            Ok(Some(outcome)) => {
                 pause = POLL_MIN;
-                let outcome = run_job(session, worker, &job, stop).await?;
-                if outcome.exit != Exit::Complete {
-                    exit = outcome.exit;
-                }
+                exit = first(exit, outcome.exit);
                 on_report(&outcome);
             }
             Ok(None) if once => return Ok(exit),
             Ok(None) => pause = idle(pause, stop).await,
-            Err(error) if once => return Err(error.into()),
+            Err(error) if once => return Err(error),
+            // A worker outlives an outage of the database; the lease of its job lapses meanwhile.
             Err(error) => {
-                tracing::warn!(%error, "failed to look for jobs; trying again");
+                tracing::warn!(%error, "the database does not answer; trying again");
                 pause = idle(pause, stop).await;
             }
         }
     }
-    Ok(if once {
-        Exit::Interrupted
-    } else {
-        Exit::Complete
-    })
+    Ok(Exit::Interrupted)
+}
+
+/// The exit code after one more job: that of the first that did not complete. A job that was cancelled
+/// or taken over went as somebody wanted.
+fn first(so_far: Exit, next: Exit) -> Exit {
+    match (so_far, next) {
+        (Exit::Complete, Exit::Interrupted) => Exit::Complete,
+        (Exit::Complete, next) => next,
+        (so_far, _) => so_far,
+    }
 }
 
 /// Waits, spread so that many workers do not ask at once; answers how long to wait next time.
@@ -109,7 +118,7 @@ async fn run_job(
             tokio::pin!(work);
             tokio::select! {
                 result = &mut work => result,
-                // The watch only ends by stopping the run, whose work then ends by itself.
+                // The watch ends when the job has, or when it has stopped the run: then the work ends by itself.
                 () = watch => work.await,
             }
         }
@@ -153,6 +162,8 @@ async fn watch(session: &Session, run: &Run, worker: Uuid, job: Uuid, stop: &Sto
         };
         match session.database.call(beat).await {
             Ok(status) if status == "running" => heard = Instant::now(),
+            // The cut-over completes its job itself, and this beat came after it.
+            Ok(status) if status == "completed" => return,
             Ok(status) => {
                 return run
                     .stop
@@ -169,7 +180,7 @@ async fn watch(session: &Session, run: &Run, worker: Uuid, job: Uuid, stop: &Sto
     }
 }
 
-/// Records how a job ended. A cut-over has completed its job in the same transaction already.
+/// Records how a job ended; of a cut-over, which has completed its job already, this says the same again.
 async fn record(
     session: &Session,
     worker: Uuid,
@@ -177,31 +188,28 @@ async fn record(
     run: &Run,
     result: Result<Outcome, Error>,
 ) -> Result<Outcome, Error> {
-    let (id, database) = (claimed.id, &session.database);
+    let id = claimed.id;
     match (result, run.stop.reason()) {
         (Ok(outcome), Some(StopReason::JobGone(_))) => Ok(outcome),
         (Ok(outcome), Some(StopReason::Interrupted)) => {
-            database
-                .call(ReleaseJob {
-                    p_job_id: id,
-                    p_worker: worker,
-                })
-                .await?;
+            let release = ReleaseJob {
+                p_job_id: id,
+                p_worker: worker,
+            };
+            session.database.call(release).await?;
             Ok(outcome)
         }
-        (Ok(outcome), Some(reason)) => {
-            fail(session, worker, id, &reason.to_string(), false).await?;
+        (Ok(outcome), _) if matches!(outcome.exit, Exit::Complete | Exit::SomeFailed) => {
+            let finish = FinishJob {
+                p_job_id: id,
+                p_worker: worker,
+            };
+            session.database.call(finish).await?;
             Ok(outcome)
         }
-        (Ok(outcome), None) => {
-            if claimed.kind != flow::RECOMPUTE_JOB {
-                database
-                    .call(FinishJob {
-                        p_job_id: id,
-                        p_worker: worker,
-                    })
-                    .await?;
-            }
+        (Ok(outcome), _) => {
+            let reason = outcome.report.reason.as_deref().unwrap_or_default();
+            fail(session, worker, id, reason, false).await?;
             Ok(outcome)
         }
         (Err(Error::Database(error)), _) if error.is_job_lost() => Ok(failed_outcome(
@@ -211,8 +219,7 @@ async fn record(
         )),
         (Err(error), _) => {
             tracing::warn!(job = %id, %error, "the job failed");
-            let permanent =
-                matches!(error, Error::Usage(_) | Error::Config(_)) || is_refused(&error);
+            let permanent = error.exit() == Exit::Usage;
             fail(session, worker, id, &error.to_string(), permanent).await?;
             Ok(failed_outcome(
                 claimed,
@@ -221,11 +228,6 @@ async fn record(
             ))
         }
     }
-}
-
-/// The database understood what the job asks for, and refuses it.
-fn is_refused(error: &Error) -> bool {
-    matches!(error, Error::Database(error) if error.sdk().sqlstate() == Some("22023"))
 }
 
 async fn fail(

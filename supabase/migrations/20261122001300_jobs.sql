@@ -54,6 +54,23 @@ begin
 end
 $$;
 
+-- Enqueues a job and hands it to this worker in one step, so that no other can claim it in between. It is not tried
+-- again: who begins a job is there to see how it ends.
+create or replace function public.begin_job(
+  p_type text, p_params jsonb, p_worker uuid, p_lease_seconds integer, p_created_by text default null
+)
+returns uuid
+language plpgsql
+set search_path = public, extensions, pg_temp
+as $$
+declare
+  v_id uuid := enqueue_job(p_type, p_params, 0, p_created_by);
+begin
+  perform claim_job(p_worker, array[p_type], p_lease_seconds, v_id);
+  return v_id;
+end
+$$;
+
 -- "Save & Recompute Scores" in one step: the new weights, and the job that computes every post's score under them.
 create or replace function public.save_and_recompute(
   p_weights jsonb, p_name text default null, p_activate boolean default true, p_created_by text default null
@@ -130,6 +147,7 @@ begin
       updated_at = clock_timestamp(),
       leased_until = null
       where id = v_job.id;
+    delete from post_score_chunks where job_id = v_job.id;
   end loop;
   update background_jobs j set
     status = 'running',
@@ -146,19 +164,23 @@ begin
 end
 $$;
 
--- What a worker learns of a job that it may have lost: `cancelled`, or `lost` for every other end.
-create or replace function public.lost_or_cancelled(p_job_id uuid)
+-- What a worker learns of a job that it does not run any more: `cancelled`, `completed` where it was this worker that
+-- completed it, or `lost`.
+create or replace function public.job_ending(p_job_id uuid, p_worker uuid)
 returns text
 language sql stable
 set search_path = public, extensions, pg_temp
 as $$
-  select case
-    when exists (select from background_jobs where id = p_job_id and status = 'cancelled') then 'cancelled'
-    else 'lost'
-  end
+  select coalesce(
+    (
+      select status from background_jobs
+      where id = p_job_id and (status = 'cancelled' or status = 'completed' and worker = p_worker)
+    ),
+    'lost'
+  )
 $$;
 
--- Extends the lease and writes the progress, where the job is still this worker's: `running`, else `cancelled` or `lost`.
+-- Extends the lease and writes the progress, where the job is still this worker's: `running`, else how it ended.
 create or replace function public.beat_job(
   p_job_id uuid, p_worker uuid, p_lease_seconds integer, p_progress integer default null, p_total integer default null
 )
@@ -173,7 +195,7 @@ begin
     total = coalesce(p_total, total),
     updated_at = clock_timestamp()
     where id = p_job_id and status = 'running' and worker = p_worker;
-  return case when found then 'running' else lost_or_cancelled(p_job_id) end;
+  return case when found then 'running' else job_ending(p_job_id, p_worker) end;
 end
 $$;
 
@@ -190,7 +212,7 @@ begin
     leased_until = null,
     error_message = null
     where id = p_job_id and status = 'running' and worker = p_worker;
-  return case when found then 'completed' else lost_or_cancelled(p_job_id) end;
+  return case when found then 'completed' else job_ending(p_job_id, p_worker) end;
 end
 $$;
 
@@ -225,7 +247,10 @@ begin
     ) next
     where j.id = next.id
     returning j.status into v_status;
-  return coalesce(v_status, lost_or_cancelled(p_job_id));
+  if v_status = 'error' then
+    delete from post_score_chunks where job_id = p_job_id;
+  end if;
+  return coalesce(v_status, job_ending(p_job_id, p_worker));
 end
 $$;
 
@@ -239,7 +264,7 @@ begin
   update background_jobs set
     status = 'pending', worker = null, leased_until = null, next_attempt_at = null, updated_at = clock_timestamp()
     where id = p_job_id and status = 'running' and worker = p_worker;
-  return case when found then 'pending' else lost_or_cancelled(p_job_id) end;
+  return case when found then 'pending' else job_ending(p_job_id, p_worker) end;
 end
 $$;
 

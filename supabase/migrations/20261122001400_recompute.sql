@@ -63,6 +63,8 @@ begin
     raise exception 'job % was not begun with weight config %', p_job_id, p_weight_config_id
       using errcode = '22023', hint = 'begin with p_after null and the id of a row of weight_configs';
   end if;
+  -- Also where no post is scored yet: weights that cannot weigh must not come into force.
+  perform unpack_weights(v_job.basis -> 'weights');
   v_posts := array(
     select post_id from llm_scores
     where post_id >= coalesce(p_after, '00000000-0000-0000-0000-000000000000') and post_id is distinct from p_after

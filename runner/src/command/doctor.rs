@@ -26,13 +26,14 @@ pub(super) async fn run(
 ) -> Result<Exit, Error> {
     let checks = match settings {
         Ok(settings) => check_all(settings).await,
-        Err(error) => vec![check("configuration", Err(error), Exit::Usage)],
+        Err(error) => vec![check("configuration", Err(error))],
     };
     printer.either(&checks, || table(&checks));
     Ok(checks
         .iter()
-        .find(|check| !check.ok)
-        .map_or(Exit::Complete, |check| check.exit))
+        .map(|check| check.exit)
+        .find(|exit| *exit != Exit::Complete)
+        .unwrap_or(Exit::Complete))
 }
 
 async fn check_all(settings: Settings) -> Vec<Check> {
@@ -40,41 +41,23 @@ async fn check_all(settings: Settings) -> Vec<Check> {
         check(
             "configuration",
             Ok("it is complete and makes sense".to_owned()),
-            Exit::Usage,
         ),
-        check("database", database(&settings).await, Exit::Database),
-        check("provider", provider(settings).await, Exit::ProviderRefuses),
-        check(
-            "node (only for the embedded Supabase)",
-            node().await,
-            Exit::Complete,
-        ),
+        check("database", database(&settings).await),
+        check("provider", provider(settings).await),
+        // Most people do without it, so it is no failure.
+        Check {
+            exit: Exit::Complete,
+            ..check("node (only for the embedded Supabase)", node().await)
+        },
     ]
 }
 
-fn check(what: &'static str, found: Result<String, Error>, exit: Exit) -> Check {
-    match found {
-        Ok(found) => Check {
-            what,
-            ok: true,
-            found,
-            exit,
-        },
-        Err(error) => Check {
-            what,
-            ok: false,
-            exit: worse(exit, &error),
-            found: error.to_string(),
-        },
-    }
-}
-
-/// A missing setting is a matter of configuration, whatever it was needed for.
-fn worse(exit: Exit, error: &Error) -> Exit {
-    if matches!(error, Error::Config(_)) {
-        Exit::Usage
-    } else {
-        exit
+fn check(what: &'static str, found: Result<String, Error>) -> Check {
+    Check {
+        what,
+        ok: found.is_ok(),
+        exit: found.as_ref().map_or_else(Error::exit, |_| Exit::Complete),
+        found: found.unwrap_or_else(|error| error.to_string()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `sluice jobs list|enqueue|cancel|retry`
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::cli::{Enqueue, JobType, Jobs};
 use crate::db::{CancelJob, DatabaseError, EnqueueJob, Job, RetryJob, SaveAndRecompute};
@@ -8,7 +9,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::Session;
 use crate::output::{Printer, Table, cut};
-use crate::scoring::Weights;
+use crate::scoring::{Rubric, Weights};
 
 /// Who asks, as the jobs table records it.
 const ASKED_BY: &str = "sluice";
@@ -27,29 +28,39 @@ pub(super) async fn run(
                 p_job_id: *id,
                 p_by: ASKED_BY.to_owned(),
             };
-            let status = database.call(cancel).await?;
-            printer.either(&json!({ "id": id, "status": status }), || {
-                format!("the job is {status}")
-            });
+            say_status(*id, database.call(cancel).await?, *printer)?;
         }
         Jobs::Retry { id } => {
-            let status = database.call(RetryJob { p_job_id: *id }).await?;
-            printer.either(&json!({ "id": id, "status": status }), || {
-                format!("the job is {status}")
-            });
+            let retry = RetryJob { p_job_id: *id };
+            say_status(*id, database.call(retry).await?, *printer)?;
         }
     }
     Ok(Exit::Complete)
 }
 
-/// Reads weights as people type them, checked.
-pub(super) fn weights(text: &str) -> Result<Value, Error> {
+fn say_status(id: Uuid, status: Option<String>, printer: Printer) -> Result<(), Error> {
+    let status = status.ok_or_else(|| {
+        Error::Usage(format!(
+            "there is no job {id}; `sluice jobs list` shows them"
+        ))
+    })?;
+    printer.either(&json!({ "id": id, "status": status }), || {
+        format!("the job is {status}")
+    });
+    Ok(())
+}
+
+/// Reads weights as people type them, checked; what the rubric does not know is warned about.
+pub(super) fn weights(text: &str, rubric: &Rubric) -> Result<Value, Error> {
     let value: Value = serde_json::from_str(text).map_err(|error| {
         Error::Usage(format!(
             "the weights are not JSON ({error}); write them as {{\"drama\": 1.5}}"
         ))
     })?;
-    Weights::from_json(&value).map_err(|error| Error::Usage(error.to_string()))?;
+    let weights = Weights::from_json(&value).map_err(|error| Error::Usage(error.to_string()))?;
+    if let Some(warning) = weights.warning(rubric) {
+        tracing::warn!("{warning}");
+    }
     Ok(value)
 }
 
@@ -117,7 +128,7 @@ async fn enqueue(job: &Enqueue, session: &Session, printer: &Printer) -> Result<
         }
         let saved = database
             .call(SaveAndRecompute {
-                p_weights: weights(text)?,
+                p_weights: weights(text, &session.settings.rubric)?,
                 p_name: job.name.clone(),
                 p_activate: job.activate,
                 p_created_by: ASKED_BY.to_owned(),

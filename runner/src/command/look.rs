@@ -89,7 +89,7 @@ pub(super) async fn rank(
     let weights = arguments
         .weights
         .as_deref()
-        .map(super::jobs::weights)
+        .map(|text| super::jobs::weights(text, &session.settings.rubric))
         .transpose()?;
     let ranked = session
         .database

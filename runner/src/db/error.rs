@@ -26,6 +26,11 @@ impl DatabaseError {
         self.source.sqlstate() == Some("55000")
     }
 
+    /// Whether the database understood what was asked for, and refuses it for what it says.
+    pub fn is_refused(&self) -> bool {
+        self.source.sqlstate() == Some("22023")
+    }
+
     /// The error with the way out, where there is a known one.
     fn advice(&self) -> String {
         let error = &self.source;

@@ -427,6 +427,22 @@ pub struct EnqueueJob {
     pub p_created_by: String,
 }
 
+/// `begin_job`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "begin_job", returns = Uuid)]
+pub struct BeginJob {
+    /// What it does.
+    pub p_type: String,
+    /// What it is asked to do.
+    pub p_params: Value,
+    /// This worker.
+    pub p_worker: Uuid,
+    /// How long the lease holds.
+    pub p_lease_seconds: u64,
+    /// Who asks.
+    pub p_created_by: String,
+}
+
 /// `save_and_recompute`
 #[derive(Debug, Serialize, Function)]
 #[function(name = "save_and_recompute", returns = SavedWeights)]
@@ -450,9 +466,9 @@ pub struct SavedWeights {
     pub job_id: Uuid,
 }
 
-/// `cancel_job`
+/// `cancel_job`: the job's status, none where there is no such job.
 #[derive(Debug, Serialize, Function)]
-#[function(name = "cancel_job", returns = String)]
+#[function(name = "cancel_job", returns = Option<String>)]
 pub struct CancelJob {
     /// The job.
     pub p_job_id: Uuid,
@@ -460,9 +476,9 @@ pub struct CancelJob {
     pub p_by: String,
 }
 
-/// `retry_job`
+/// `retry_job`: the job's status, none where there is no such job.
 #[derive(Debug, Serialize, Function)]
-#[function(name = "retry_job", returns = String)]
+#[function(name = "retry_job", returns = Option<String>)]
 pub struct RetryJob {
     /// The job.
     pub p_job_id: Uuid,
@@ -511,6 +527,11 @@ pub struct AppliedScores {
     /// Scores that are now in force.
     pub applied: u64,
 }
+
+/// `active_weight_config`: none where no weights are in force.
+#[derive(Debug, Serialize, Function)]
+#[function(name = "active_weight_config", returns = Option<Uuid>)]
+pub struct ActiveWeightConfig {}
 
 /// `pipeline_status`
 #[derive(Debug, Serialize, Function)]

@@ -12,7 +12,7 @@ use sluice_sdk::{Attempt, Client, Function, Observer};
 
 pub use error::DatabaseError;
 pub use function::*;
-pub use table::{Job, Neighborhood, NewNeighborhood, Post, WorkItem};
+pub use table::{Job, Neighborhood, NewNeighborhood, Post, WeightConfig, WorkItem};
 
 use crate::config::DatabaseSettings;
 

@@ -106,3 +106,14 @@ pub struct Job {
     /// When it was enqueued.
     pub created_at: Option<Timestamp>,
 }
+
+/// Weights, in force or not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(name = "weight_configs")]
+pub struct WeightConfig {
+    /// Its key.
+    #[table(primary_key)]
+    pub id: Uuid,
+    /// The weight of each dimension.
+    pub weights: Value,
+}

@@ -6,8 +6,8 @@ use secrecy::ExposeSecret;
 
 use crate::config::AppHook;
 
-/// The app is told, not waited for.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The app is told, not waited for: a program that is asked to leave still does so in time.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Calls the app's cache-invalidate endpoint.
 pub(super) async fn invalidate(app: &AppHook) -> Result<(), reqwest::Error> {

@@ -13,7 +13,7 @@ mod source;
 
 pub use embed::{Embedded, Embedder, Prepared, embed, embed_query, plan_embed};
 pub use preview::{Preview, preview};
-pub(crate) use recompute::{JOB_TYPE as RECOMPUTE_JOB, stage_and_apply};
+pub(crate) use recompute::stage_and_apply;
 pub use recompute::{RecomputeOptions, recompute};
 pub use score::{ScoreScope, backfill, plan_score, score};
 pub use session::{FlowOptions, Run, Session};

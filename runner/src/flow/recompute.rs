@@ -4,18 +4,20 @@ use uuid::Uuid;
 
 use super::session::{Run, Session};
 use crate::db::{
-    BeatJob, ClaimJob, CompleteRecomputeJob, EnqueueJob, FailJob, ReleaseJob, StagePostScores,
+    ActiveWeightConfig, BeatJob, BeginJob, CompleteRecomputeJob, DatabaseError, FailJob,
+    StagePostScores, WeightConfig,
 };
 use crate::engine::StopReason;
 use crate::error::Error;
 use crate::report::Outcome;
+use crate::scoring::Weights;
 
 /// Posts staged by one statement: well under the statement timeout.
 const CHUNK: u32 = 10_000;
 /// The type of the jobs that this flow runs.
-pub(crate) const JOB_TYPE: &str = "recompute_final_scores";
+const JOB_TYPE: &str = "recompute_final_scores";
 /// How long the job stays ours without a sign of life.
-pub(crate) const JOB_LEASE_SECONDS: u64 = 60;
+const JOB_LEASE_SECONDS: u64 = 60;
 
 /// What to recompute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,43 +45,48 @@ pub async fn recompute(
         "weight_config_id": options.weight_config_id,
         "activate_on_completion": options.activate,
     });
-    let database = &session.database;
-    let enqueue = EnqueueJob {
+    let (database, worker) = (&session.database, Uuid::new_v4());
+    let begin = BeginJob {
         p_type: JOB_TYPE.to_owned(),
         p_params: params,
-        p_max_retries: 0,
+        p_worker: worker,
+        p_lease_seconds: JOB_LEASE_SECONDS,
         p_created_by: "sluice recompute".to_owned(),
     };
-    let job = database.call(enqueue).await?;
-    let worker = Uuid::new_v4();
-    let claim = ClaimJob {
-        p_worker: worker,
-        p_types: vec![JOB_TYPE.to_owned()],
-        p_lease_seconds: JOB_LEASE_SECONDS,
-        p_job_id: Some(job),
+    let job = database.call(begin).await?;
+    let result = stage_and_apply(session, run, job, worker, options).await;
+    let why = match (&result, run.stop.reason()) {
+        (Err(error), _) => Some(error.to_string()),
+        (Ok(()), reason) => reason.map(ToString::to_string),
     };
-    let Some(claimed) = database.call(claim).await? else {
-        let reason = format!("another worker runs job {job}; `sluice jobs list` shows it");
-        run.stop.stop(StopReason::JobGone(reason));
-        return Ok(session.outcome("recompute", run, false));
-    };
-    match stage_and_apply(session, run, claimed.id, worker, options).await {
-        Ok(()) => {}
-        Err(error) => {
-            let fail = FailJob {
-                p_job_id: job,
-                p_worker: worker,
-                p_error: error.to_string(),
-                p_permanent: true,
-            };
-            database.call(fail).await?;
-            return Err(error);
+    if let Some(why) = why {
+        abandon(session, job, worker, why).await;
+    }
+    match result {
+        Err(Error::Database(error)) if error.is_job_lost() => {
+            run.stop.stop(StopReason::JobGone(error.to_string()));
         }
+        result => result?,
     }
     Ok(session.outcome("recompute", run, false))
 }
 
-/// Stages every scored post for a job that is ours, and cuts over.
+/// Ends a job that was begun here, if it is still ours: left as it is, a worker would do later what was
+/// called off.
+async fn abandon(session: &Session, job: Uuid, worker: Uuid, why: String) {
+    let fail = FailJob {
+        p_job_id: job,
+        p_worker: worker,
+        p_error: why,
+        p_permanent: true,
+    };
+    if let Err(error) = session.database.call(fail).await {
+        tracing::warn!(%job, %error, "failed to end the job; its lease lapses by itself");
+    }
+}
+
+/// Stages every scored post for a job that is ours, and cuts over. Stopped meanwhile, it leaves the job
+/// as it is.
 pub(crate) async fn stage_and_apply(
     session: &Session,
     run: &Run,
@@ -87,78 +94,98 @@ pub(crate) async fn stage_and_apply(
     worker: Uuid,
     options: RecomputeOptions,
 ) -> Result<(), Error> {
-    let database = &session.database;
-    let weight_config = match options.weight_config_id {
-        Some(id) => id,
-        None => session.active_weights().await?,
-    };
+    let weights = session.weights(run, options.weight_config_id).await?;
     let mut after = None;
-    let mut staged: u64 = 0;
+    let mut staged = 0;
     loop {
         if run.stop.is_stopped() {
-            database
-                .call(ReleaseJob {
-                    p_job_id: job,
-                    p_worker: worker,
-                })
-                .await?;
             return Ok(());
         }
         let stage = StagePostScores {
             p_job_id: job,
             p_worker: worker,
-            p_weight_config_id: weight_config,
+            p_weight_config_id: weights,
             p_after: after,
             p_limit: CHUNK,
         };
-        let chunk = database.call(stage).await?;
+        let chunk = session.database.call(stage).await?;
         staged += chunk.staged;
         run.tally
             .selected(usize::try_from(chunk.staged).unwrap_or(usize::MAX));
-        let beat = BeatJob {
-            p_job_id: job,
-            p_worker: worker,
-            p_lease_seconds: JOB_LEASE_SECONDS,
-            p_progress: Some(staged),
-            p_total: None,
-        };
-        let status = database.call(beat).await?;
-        if status != "running" {
-            run.stop
-                .stop(StopReason::JobGone(format!("job {job} is {status}")));
-            return Ok(());
-        }
+        beat(session, run, job, worker, staged).await?;
         after = chunk.next_after;
         if after.is_none() {
             break;
         }
+    }
+    if run.stop.is_stopped() {
+        return Ok(());
     }
     let complete = CompleteRecomputeJob {
         p_job_id: job,
         p_worker: worker,
         p_activate: options.activate,
     };
-    let applied = database.call(complete).await?;
+    let applied = session.database.call(complete).await?;
     run.tally
         .written(usize::try_from(applied.applied).unwrap_or(usize::MAX));
     session.tell_app(run).await;
     Ok(())
 }
 
+/// Gives a sign of life; a job that is not ours any more stops the run.
+async fn beat(
+    session: &Session,
+    run: &Run,
+    job: Uuid,
+    worker: Uuid,
+    staged: u64,
+) -> Result<(), DatabaseError> {
+    let beat = BeatJob {
+        p_job_id: job,
+        p_worker: worker,
+        p_lease_seconds: JOB_LEASE_SECONDS,
+        p_progress: Some(staged),
+        p_total: None,
+    };
+    let status = session.database.call(beat).await?;
+    if status != "running" {
+        run.stop
+            .stop(StopReason::JobGone(format!("job {job} is {status}")));
+    }
+    Ok(())
+}
+
 impl Session {
-    /// The weight config that is in force.
-    async fn active_weights(&self) -> Result<Uuid, Error> {
-        let status = self.database.call(crate::db::PipelineStatus {}).await?;
-        let id = status
-            .pointer("/active_weights/id")
-            .and_then(|id| id.as_str());
-        id.and_then(|id| id.parse().ok()).ok_or_else(|| {
+    /// The weight config that is asked for, else the one in force; warns of weights that no score
+    /// answers to.
+    async fn weights(&self, run: &Run, asked: Option<Uuid>) -> Result<Uuid, Error> {
+        let id = match asked {
+            Some(id) => Some(id),
+            None => self.database.call(ActiveWeightConfig {}).await?,
+        };
+        let id = id.ok_or_else(|| {
             Error::Usage(
                 "no weight config is active: give one with --weights ID, or save weights with \
                  `sluice jobs enqueue recompute_final_scores --weights JSON --activate`"
                     .to_owned(),
             )
-        })
+        })?;
+        let configs = self.database.client().from::<WeightConfig>();
+        let found = configs
+            .filter(WeightConfig::ID.eq(id))
+            .limit(1)
+            .await
+            .map_err(DatabaseError::from)?;
+        let config = found
+            .first()
+            .ok_or_else(|| Error::Usage(format!("there is no weight config {id}")))?;
+        let weights =
+            Weights::from_json(&config.weights).map_err(|error| Error::Usage(error.to_string()))?;
+        if let Some(warning) = weights.warning(&self.settings.rubric) {
+            run.tally.warn(warning);
+        }
+        Ok(id)
     }
 
     /// Tells the app that its cache of the active weights is out of date, where one is configured.

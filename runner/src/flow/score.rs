@@ -60,9 +60,7 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
         worker,
     };
     drive(session, run, worker, due.clone(), work, sink).await;
-    if run.tally.rows().written > 0 {
-        session.database.call(RefreshTopicFrequencies {}).await?;
-    }
+    count_topics(session, run).await;
     session.finish(name, run, &due).await
 }
 
@@ -124,18 +122,50 @@ pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<O
         sink,
     )
     .await;
-    let mut outcome = session.finish("backfill", run, &due).await?;
+    let outcome = session.finish("backfill", run, &due).await?;
     // Half a dimension is no reason to move the ranking: the run that completes it recomputes.
-    if matches!(outcome.exit, Exit::Complete | Exit::SomeFailed) && run.tally.rows().written > 0 {
-        let after = session.begin(super::FlowOptions::default(), run.stop.clone());
-        let recomputed = recompute(session, &after, RecomputeOptions::default()).await?;
-        if recomputed.exit != Exit::Complete {
-            outcome.exit = recomputed.exit;
-        }
-        outcome.report.requests.supabase += recomputed.report.requests.supabase;
-        outcome.report.flows.push(recomputed.report);
+    Ok(match outcome.exit {
+        Exit::Complete | Exit::SomeFailed => recomputed(session, run, outcome).await,
+        _ => outcome,
+    })
+}
+
+/// Counts the categories afresh. Also where this run wrote nothing: the window moves on by itself, and
+/// a run before this one may have ended between its last write and its count.
+async fn count_topics(session: &Session, run: &Run) {
+    if matches!(run.stop.reason(), Some(StopReason::Database(_))) {
+        return;
     }
-    Ok(outcome)
+    if let Err(error) = session.database.call(RefreshTopicFrequencies {}).await {
+        // The scores are stored and paid for, so this ends the run and not its report.
+        run.stop.stop(StopReason::Database(error.to_string()));
+    }
+}
+
+/// The outcome of a backfill after the final scores are recomputed: also where nothing was due, since a
+/// run before this one may have ended between its last write and its recompute.
+async fn recomputed(session: &Session, run: &Run, filled: Outcome) -> Outcome {
+    let after = session.begin(super::FlowOptions::default(), run.stop.clone());
+    let (mut report, exit) = (filled.report, filled.exit);
+    let why = match recompute(session, &after, RecomputeOptions::default()).await {
+        Ok(done) => {
+            let why =
+                (done.exit != Exit::Complete).then_some((done.exit, done.report.reason.clone()));
+            report.requests.supabase += done.report.requests.supabase;
+            report.flows.push(done.report);
+            why
+        }
+        Err(error) => Some((error.exit(), Some(error.to_string()))),
+    };
+    let Some((exit, reason)) = why else {
+        return Outcome { report, exit };
+    };
+    let reason = reason.unwrap_or_default();
+    Outcome::stopped(
+        report,
+        exit,
+        format!("the final scores are as before: {reason}"),
+    )
 }
 
 async fn drive<F, K>(

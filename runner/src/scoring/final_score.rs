@@ -101,6 +101,18 @@ impl Weights {
             .collect()
     }
 
+    /// What to say of [these](Self::unknown_dimensions), where there are any.
+    pub fn warning(&self, rubric: &Rubric) -> Option<String> {
+        let unknown = self.unknown_dimensions(rubric);
+        (!unknown.is_empty()).then(|| {
+            format!(
+                "the rubric has no {}: weights for what is never scored only draw all posts \
+                 towards the middle",
+                unknown.join(", ")
+            )
+        })
+    }
+
     /// The weights in alphabetical order of their dimensions: the order of the sums.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
         self.0.iter().map(|(name, weight)| (name.as_str(), *weight))
@@ -238,11 +250,9 @@ mod tests {
             weights.unknown_dimensions(&Rubric::default()),
             ["charm", "zest"]
         );
-        assert!(
-            default_weights()
-                .unknown_dimensions(&Rubric::default())
-                .is_empty()
-        );
+        let warning = weights.warning(&Rubric::default()).unwrap();
+        assert!(warning.contains("no charm, zest:"), "{warning}");
+        assert_eq!(default_weights().warning(&Rubric::default()), None);
     }
 
     fn any_weights() -> impl Strategy<Value = Weights> {

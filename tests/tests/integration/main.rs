@@ -6,4 +6,7 @@ mod adopt;
 mod embed;
 mod limits;
 mod posts;
+mod recompute;
+mod score;
+mod scoring_support;
 mod store;
