@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
 mod embed;
+mod faults;
 mod limits;
 mod posts;
 mod store;
