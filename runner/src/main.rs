@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     output::init_logging(&cli.global);
     let printer = Printer::new(&cli.global);
-    let exit = match run(cli, &printer) {
+    let exit = match run(cli, printer) {
         Ok(exit) => exit,
         Err(error) => {
             printer.error(&error);
@@ -24,14 +24,14 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
+fn run(cli: Cli, printer: Printer) -> Result<Exit, Error> {
     let failed = |error| Error::Unexpected(format!("failed to start the runtime: {error}"));
     // One thread keeps up with more than any database here writes, in less memory than several.
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(failed)?;
-    let result = runtime.block_on(command::run(cli, printer));
+    let result = runtime.block_on(command::run(cli, &printer));
     // A read of stdin cannot be cancelled; waiting for it would hang an interrupted `sluice store -`.
     runtime.shutdown_background();
     result

@@ -164,8 +164,10 @@ async fn forward(
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
         status: status.as_u16(),
     };
-    (upstream.interlude)(&exchange).await;
+    let interlude = (upstream.interlude)(&exchange);
     upstream.seen.lock().unwrap().push(exchange);
+    // In a task of its own: it goes on to its end where it breaks the very connection that it serves.
+    tokio::spawn(interlude).await.unwrap();
     (status, headers, answered)
 }
 

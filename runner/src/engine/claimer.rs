@@ -1,5 +1,6 @@
 //! Claiming: pass after pass over the table, until a whole pass finds nothing.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest wait for rows in backoff before looking whether others are due.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// What to do after a pass over the table.
+/// What to do after a pass.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     /// Something was leased, or may have become due: go over it again.
@@ -55,13 +56,15 @@ struct Pass {
     leased: u64,
     /// Rows were at the provider when the pass ended, so their texts may have changed meanwhile.
     waited: bool,
+    /// Rows were leased to us without our knowing, and are now free again.
+    recovered: bool,
     waiting: u64,
     next_attempt: Option<Duration>,
     leased_elsewhere: u64,
 }
 
 fn after(pass: &Pass) -> Next {
-    if pass.leased > 0 || pass.waited {
+    if pass.leased > 0 || pass.waited || pass.recovered {
         Next::Again
     } else if pass.waiting > 0 {
         Next::After(
@@ -99,20 +102,42 @@ where
         pass.leased += rows.len() as u64;
         pass_on(running, batches, rows).await?;
         cursor = next_after;
-        if cursor.is_none() {
-            if pass.leased == 0 && !running.held.is_empty() {
-                pass.waited = true;
-                tokio::select! {
-                    () = running.held.empty() => {}
-                    () = running.stop.stopped() => return None,
-                }
+        if cursor.is_some() {
+            continue;
+        }
+        if pass.leased == 0 {
+            pass.waited = !running.held.is_empty();
+            tokio::select! {
+                () = running.held.empty() => {}
+                () = running.stop.stopped() => return None,
             }
-            return Some(Pass {
-                waiting,
-                next_attempt,
-                leased_elsewhere,
-                ..pass
-            });
+            pass.recovered = recover(running).await;
+        }
+        return Some(Pass {
+            waiting,
+            next_attempt,
+            leased_elsewhere,
+            ..pass
+        });
+    }
+}
+
+/// Gives back what was leased to us by claims whose answers were lost: we know nothing of those rows, and
+/// no claim offers them to anybody until they lapse. Called when nothing is held.
+async fn recover<S: Source, W, K>(running: &Running<S, W, K>) -> bool {
+    if !running.lost_claim.swap(false, Ordering::Relaxed) {
+        return false;
+    }
+    match running.flow.source.release().await {
+        Ok(rows) => rows > 0,
+        Err(StoreError::Outage(_)) => {
+            // The next claim waits the outage out.
+            running.lost_claim.store(true, Ordering::Relaxed);
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "failed to give rows back; their leases lapse by themselves");
+            false
         }
     }
 }
@@ -154,6 +179,7 @@ async fn lease<S: Source, W, K>(
             }
             Err(StoreError::TooLarge(_)) if limit > 1 => limit /= 2,
             Err(StoreError::Outage(why)) => {
+                running.lost_claim.store(true, Ordering::Relaxed);
                 if !outage.wait(running.pace.patience, &running.stop).await {
                     running.stop.stop(StopReason::Database(why));
                     return None;

@@ -92,8 +92,8 @@ pub trait Source: Send + Sync + 'static {
     /// Ends the leases of rows that needed no work.
     fn finish(&self, ids: Vec<Uuid>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Gives rows back, charging no attempt.
-    fn release(&self, ids: Vec<Uuid>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Gives back every row that this runner holds, charging no attempt; answers how many they were.
+    fn release(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Records failures: tried again after a backoff, or set aside.
     fn fail(

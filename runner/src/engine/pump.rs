@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(super) struct Running<S, W, K> {
     pub(super) held: Held,
     /// Rows that failed in this run and are to be tried again: claimed anew, they are not counted anew.
     pub(super) retrying: Mutex<HashSet<Uuid>>,
+    /// A claim was made whose answer was lost: rows may be leased to this runner that it knows nothing of.
+    pub(super) lost_claim: AtomicBool,
 }
 
 impl<S, W, K> Running<S, W, K> {
@@ -91,6 +94,7 @@ pub async fn run<S, W, K>(
         tally,
         held: Held::default(),
         retrying: Mutex::default(),
+        lost_claim: AtomicBool::default(),
     });
     let (batches, batches_in) = mpsc::channel(QUEUED_MAX);
     let (done, done_in) = mpsc::channel(QUEUED_MAX);
@@ -108,8 +112,10 @@ pub async fn run<S, W, K>(
         tokio::select! {
             () = beat => {}
             () = work => {}
+            () = running.stop.overdue() => {}
         }
     }
+    stages.shutdown().await;
     give_back(&running).await;
 }
 
@@ -186,13 +192,21 @@ fn forgotten<K: Sink>(ids: &[Uuid], result: &Done<K::Output>) -> Vec<RowFailure>
 
 /// Gives back what is still held. A failure costs nothing but time: the leases lapse.
 async fn give_back<S: Source, W, K>(running: &Running<S, W, K>) {
-    let ids = running.held.all();
-    if ids.is_empty() {
+    if running.held.is_empty() && !running.lost_claim.load(Ordering::Relaxed) {
         return;
     }
-    tracing::info!(rows = ids.len(), "giving back what was not worked on");
-    if let Err(error) = running.flow.source.release(ids).await {
-        tracing::warn!(%error, "failed to give rows back; their leases lapse by themselves");
+    let released = tokio::select! {
+        released = running.flow.source.release() => released.map_err(|error| error.to_string()),
+        () = running.stop.overdue() => Err("the database does not answer".to_owned()),
+    };
+    match released {
+        Ok(rows) => tracing::info!(rows, "gave back what was not worked on"),
+        Err(error) => {
+            tracing::warn!(
+                error,
+                "failed to give rows back; their leases lapse by themselves"
+            );
+        }
     }
 }
 

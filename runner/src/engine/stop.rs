@@ -9,6 +9,8 @@ use crate::exit::Exit;
 
 /// How long what is in flight may take to finish after an interrupt: GitHub Actions kills after 7.5 s.
 pub const DRAIN: Duration = Duration::from_secs(5);
+/// How long it may then take to write what was answered, and as long again to give the rest back.
+const LEAVE: Duration = Duration::from_millis(800);
 
 /// Why a flow stopped before nothing was due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +126,12 @@ impl Stop {
     /// Resolves when what is in flight is to be given up.
     pub async fn aborted(&self) {
         self.in_flight.cancelled().await;
+    }
+
+    /// Resolves when an aborted flow has had time for one step more, such as writing what was answered.
+    pub(super) async fn overdue(&self) {
+        self.aborted().await;
+        tokio::time::sleep(LEAVE).await;
     }
 
     /// Sleeps, or less long where it is stopped meanwhile. True when the whole time has passed.

@@ -47,14 +47,10 @@ impl Tally {
         add(&self.skipped, rows);
     }
 
-    /// A row was set aside for good.
-    pub fn dead(&self, rows: u64) {
-        self.dead.fetch_add(rows, Ordering::Relaxed);
-    }
-
-    /// A row failed in this run and is not tried again by it.
-    pub fn failed(&self, failure: Failure) {
+    /// A row has failed and was set aside for good.
+    pub fn set_aside(&self, failure: Failure) {
         add(&self.failed, 1);
+        add(&self.dead, 1);
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if notes.failures.len() < FAILURES_MAX {
             notes.failures.push(failure);
@@ -138,7 +134,7 @@ mod tests {
     fn counts_are_whole_where_names_are_cut() {
         let tally = Tally::default();
         for _ in 0..FAILURES_MAX + 5 {
-            tally.failed(Failure {
+            tally.set_aside(Failure {
                 line: None,
                 post_id: None,
                 reason: "x".to_owned(),

@@ -150,7 +150,7 @@ async fn record<S: Source, W, K>(running: &Running<S, W, K>, failures: Vec<RowFa
     for failure in failures {
         if failure.permanent || recorded.dead.contains(&failure.id) {
             tracing::warn!(post_id = %failure.id, reason = failure.reason, "set aside");
-            running.tally.failed(Failure {
+            running.tally.set_aside(Failure {
                 line: None,
                 post_id: Some(failure.id),
                 reason: failure.reason,
@@ -161,7 +161,6 @@ async fn record<S: Source, W, K>(running: &Running<S, W, K>, failures: Vec<RowFa
         }
     }
     drop(retrying);
-    running.tally.dead(recorded.dead.len() as u64);
     running.held.remove(&ids);
 }
 

@@ -175,14 +175,13 @@ impl Source for DuePosts {
         Ok(())
     }
 
-    async fn release(&self, ids: Vec<Uuid>) -> Result<(), StoreError> {
+    async fn release(&self) -> Result<u64, StoreError> {
         let release = ReleaseWork {
             p_kind: self.due.kind(),
             p_worker: self.worker,
-            p_post_ids: Some(ids),
+            p_post_ids: None,
         };
-        self.database.call(release).await?;
-        Ok(())
+        Ok(self.database.call(release).await?)
     }
 
     async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StoreError> {

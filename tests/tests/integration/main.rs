@@ -4,6 +4,7 @@
 
 mod adopt;
 mod embed;
+mod faults;
 mod limits;
 mod posts;
 mod recompute;
