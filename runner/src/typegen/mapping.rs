@@ -148,7 +148,7 @@ impl<'a> Types<'a> {
     }
 
     /// The enums and composite types that values of these types hold, themselves included, sorted by
-    /// schema and name.
+    /// name.
     pub(super) fn reached_from(&self, ids: impl IntoIterator<Item = TypeId>) -> Vec<&'a Type> {
         let mut open: Vec<TypeId> = ids.into_iter().collect();
         let mut seen = BTreeSet::new();
@@ -163,7 +163,7 @@ impl<'a> Types<'a> {
                 found.push(*kind);
             }
         }
-        found.sort_by_key(|kind| (&kind.schema, &kind.name));
+        found.sort_by_key(|kind| (&kind.name, &kind.schema));
         found
     }
 

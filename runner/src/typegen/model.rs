@@ -16,6 +16,7 @@ pub(super) struct Module {
 pub(super) enum Item {
     Struct(Struct),
     Enum(Enum),
+    Filling(Filling),
 }
 
 /// A struct whose fields are all public.
@@ -37,6 +38,17 @@ pub(super) struct Field {
     /// Attributes without `#[…]`, each of one setting.
     pub(super) attributes: Vec<String>,
     pub(super) kind: String,
+}
+
+/// A `From` of a struct with some fields of another: the fields that it lacks are `None`.
+#[derive(Debug)]
+pub(super) struct Filling {
+    /// The struct that has some of the fields.
+    pub(super) part: String,
+    /// The struct that has all of them.
+    pub(super) whole: String,
+    /// All of them, and whether the part has them.
+    pub(super) fields: Vec<(String, bool)>,
 }
 
 /// An enum of the database: variants without fields.
@@ -65,6 +77,8 @@ pub(super) const ROW: &[&str] = &[
 ];
 /// The derives of a value that is read and written.
 pub(super) const VALUE: &[&str] = &["Debug", "Clone", "PartialEq", "Serialize", "Deserialize"];
+/// The derives of columns that are no row by themselves.
+pub(super) const PART: &[&str] = &["Debug", "Clone", "PartialEq"];
 /// The derives of a row that is only written, where some column must be given.
 pub(super) const WRITTEN: &[&str] = &["Debug", "Clone", "PartialEq", "Serialize"];
 /// The derives of a row that is only written, where no column must be given.

@@ -43,15 +43,16 @@ impl TypeNames {
         Self(USED.iter().map(|name| (*name).to_owned()).collect())
     }
 
-    /// A name for a type: `wanted`, else with `suffix`, else with a number behind that.
-    pub(super) fn take(&mut self, wanted: &str, suffix: &str) -> String {
-        let wanted = camel(wanted);
-        if self.0.insert(wanted.clone()) {
-            return wanted;
+    /// A name for a type: the first of these that is free, else the last of them with a number.
+    pub(super) fn take(&mut self, wanted: &[String]) -> String {
+        let mut last = String::new();
+        for name in wanted {
+            last = camel(name);
+            if self.0.insert(last.clone()) {
+                return last;
+            }
         }
-        numbered(&format!("{wanted}{suffix}"), "", |name| {
-            self.0.insert(name.to_owned())
-        })
+        self.derived(&last, "")
     }
 
     /// A name for a type that belongs to the one called `base`.
@@ -202,15 +203,19 @@ mod tests {
         let given = ["id", "ID", "i d", "id_2"].map(|name| fields.field(name));
         assert_eq!(given, ["id", "id_2", "i_d", "id_2_2"]);
         let mut types = TypeNames::new();
-        let given = [("status", ""), ("status", "Enum"), ("Status", "Enum")]
-            .map(|(name, suffix)| types.take(name, suffix));
-        assert_eq!(given, ["Status", "StatusEnum", "StatusEnum2"]);
+        let wanted = ["status", "status enum"].map(str::to_owned);
+        let given = [(); 4].map(|()| types.take(&wanted));
+        assert_eq!(
+            given,
+            ["Status", "StatusEnum", "StatusEnum2", "StatusEnum3"]
+        );
+        assert_eq!(types.derived("Status", "Enum"), "StatusEnum4");
     }
 
     #[test]
     fn generated_code_keeps_the_names_that_it_uses() {
-        assert_eq!(TypeNames::new().take("table", "Row"), "TableRow");
-        assert_eq!(TypeNames::new().take("option", "Enum"), "OptionEnum");
+        let wanted = ["table", "table row"].map(str::to_owned);
+        assert_eq!(TypeNames::new().take(&wanted), "TableRow");
     }
 
     #[test]

@@ -5,10 +5,12 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use super::doc;
-use super::model::{Enum, Field, Item, LABELS, Module, Struct, attribute};
+use super::model::{Enum, Field, Filling, Item, LABELS, Module, Struct, attribute};
 
 /// No line that can be broken is wider.
 const WIDTH_MAX: usize = 100;
+/// Behind an attribute of a field, rustfmt keeps a column free.
+const FIELD_ATTRIBUTE_WIDTH_MAX: usize = WIDTH_MAX - 1;
 
 /// The text of a module.
 pub(super) fn module(module: &Module) -> String {
@@ -27,6 +29,7 @@ pub(super) fn module(module: &Module) -> String {
         match item {
             Item::Struct(item) => write_struct(&mut out, item),
             Item::Enum(item) => write_enum(&mut out, item),
+            Item::Filling(item) => write_filling(&mut out, item),
         }
     }
     if !module.left_out.is_empty() {
@@ -44,6 +47,7 @@ fn imports(items: &[Item]) -> String {
         items.iter().flat_map(|item| match item {
             Item::Struct(item) => item.derives.iter(),
             Item::Enum(_) => LABELS.iter(),
+            Item::Filling(_) => [].iter(),
         })
     };
     let mut out = String::new();
@@ -72,7 +76,7 @@ fn write_struct(out: &mut String, item: &Struct) {
     write_docs(out, "", &item.docs);
     let _ = writeln!(out, "#[derive({})]", item.derives.join(", "));
     for setting in &item.attributes {
-        write_attribute(out, "", setting);
+        write_attribute(out, "", WIDTH_MAX, setting);
     }
     if item.fields.is_empty() {
         let _ = writeln!(out, "pub struct {} {{}}", item.name);
@@ -89,7 +93,7 @@ fn write_field(out: &mut String, field: &Field) {
     let Field { name, kind, .. } = field;
     write_docs(out, "    ", &field.docs);
     for setting in &field.attributes {
-        write_attribute(out, "    ", setting);
+        write_attribute(out, "    ", FIELD_ATTRIBUTE_WIDTH_MAX, setting);
     }
     let line = format!("    pub {name}: {kind},");
     if line.width() <= WIDTH_MAX {
@@ -97,6 +101,33 @@ fn write_field(out: &mut String, field: &Field) {
     } else {
         let _ = writeln!(out, "    pub {name}:\n        {kind},");
     }
+}
+
+/// How what must be given becomes the whole.
+fn write_filling(out: &mut String, item: &Filling) {
+    let Filling {
+        part,
+        whole,
+        fields,
+    } = item;
+    let _ = writeln!(out, "impl From<{part}> for {whole} {{");
+    let _ = writeln!(out, "    fn from(required: {part}) -> Self {{");
+    out.push_str("        Self {\n");
+    for (name, is_given) in fields {
+        let value = if *is_given { "required" } else { "None" };
+        let line = format!("            {name}: {value}");
+        let access = if *is_given {
+            format!(".{name}")
+        } else {
+            String::new()
+        };
+        if line.len() + access.len() < WIDTH_MAX {
+            let _ = writeln!(out, "{line}{access},");
+        } else {
+            let _ = writeln!(out, "{line}\n                {access},");
+        }
+    }
+    out.push_str("        }\n    }\n}\n");
 }
 
 fn write_enum(out: &mut String, item: &Enum) {
@@ -110,7 +141,7 @@ fn write_enum(out: &mut String, item: &Enum) {
             write_docs(out, "    ", &[doc::code(&variant.label)]);
             if variant.name != variant.label {
                 let rename = attribute("serde", "rename", &variant.label);
-                write_attribute(out, "    ", &rename);
+                write_attribute(out, "    ", WIDTH_MAX, &rename);
             }
             let _ = writeln!(out, "    {},", variant.name);
         }
@@ -149,13 +180,13 @@ fn write_docs(out: &mut String, indent: &str, lines: &[String]) {
 }
 
 /// An attribute of one setting, which stands on a line of its own where the whole is too wide.
-fn write_attribute(out: &mut String, indent: &str, setting: &str) {
+fn write_attribute(out: &mut String, indent: &str, room: usize, setting: &str) {
     let line = format!("{indent}#[{setting}]");
     let inner = setting
         .split_once('(')
         .and_then(|(path, rest)| Some((path, rest.strip_suffix(')')?)));
     match inner {
-        Some((path, inner)) if line.width() > WIDTH_MAX => {
+        Some((path, inner)) if line.width() > room => {
             let _ = writeln!(out, "{indent}#[{path}(\n{indent}    {inner}\n{indent})]");
         }
         _ => {

@@ -44,30 +44,30 @@ impl Source {
     /// # Errors
     /// Every case of [`TypegenError`] but those of [`generate`](super::generate).
     pub async fn read(&self, options: &Options) -> Result<Catalog, TypegenError> {
-        let query = catalog::query(&options.schemas);
-        let text = match self {
+        match self {
             Self::Database { url, authority } => {
+                let query = catalog::query(&options.schemas);
                 let reading = from_database(url, authority.as_deref(), &query);
-                tokio::time::timeout(TIMEOUT, reading)
+                let text = tokio::time::timeout(TIMEOUT, reading)
                     .await
-                    .map_err(|_| database(format!("no answer in {} s", TIMEOUT.as_secs())))??
+                    .map_err(|_| database(format!("no answer in {} s", TIMEOUT.as_secs())))??;
+                understood(&text)
             }
             Self::Local => {
                 let server = Server::start(&local::Options::default()).await?;
-                let text = from_server(&server, &query).await;
+                let catalog = from_server(&server, options).await;
                 server.stop().await;
-                text?
+                catalog
             }
-        };
-        serde_json::from_str(&text).map_err(|error| database(format!("not understood: {error}")))
+        }
     }
 }
 
-/// Runs a query that gives one text on the embedded Supabase.
+/// Reads the catalog of an embedded Supabase that runs already.
 ///
 /// # Errors
 /// [`TypegenError::Database`], with what it answered.
-pub async fn from_server(server: &Server, query: &str) -> Result<String, TypegenError> {
+pub async fn from_server(server: &Server, options: &Options) -> Result<Catalog, TypegenError> {
     let unreachable = |error: reqwest::Error| database(described(&error));
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
@@ -76,20 +76,20 @@ pub async fn from_server(server: &Server, query: &str) -> Result<String, Typegen
     let answer = client
         .post(format!("{}/sql", server.url()))
         .header("apikey", server.secret_key().expose_secret())
-        .body(query.to_owned())
+        .body(catalog::query(&options.schemas))
         .send()
         .await
         .map_err(unreachable)?;
-    let succeeded = answer.status().is_success();
     let text = answer.text().await.map_err(unreachable)?;
     let rows: Option<Value> = serde_json::from_str(&text).ok();
     let catalog = rows
         .as_ref()
         .and_then(|rows| rows.pointer("/0/catalog")?.as_str());
-    match catalog {
-        Some(catalog) if succeeded => Ok(catalog.to_owned()),
-        _ => Err(database(text)),
-    }
+    understood(catalog.ok_or_else(|| database(text.clone()))?)
+}
+
+fn understood(text: &str) -> Result<Catalog, TypegenError> {
+    serde_json::from_str(text).map_err(|error| database(format!("not understood: {error}")))
 }
 
 async fn from_database(

@@ -50,7 +50,7 @@ impl Build<'_> {
             1 => function.name.clone(),
             number => format!("{}_{number}", function.name),
         };
-        let name = self.names.take(&wanted, "Call");
+        let name = self.name(&function.schema, &wanted, "call");
         let row = self.result_row(function, &name);
         let mut attributes = vec![attribute("function", "name", &function.name)];
         if function.schema != USUAL_SCHEMA {

@@ -10,12 +10,9 @@ impl Build<'_> {
     /// Gives each type its name.
     pub(super) fn name_kinds(&mut self, kinds: &[&Type]) {
         for kind in kinds {
-            let suffix = if kind.kind == Kind::Enum {
-                "Enum"
-            } else {
-                "Type"
-            };
-            let name = self.names.take(&kind.name, suffix);
+            let is_enum = kind.kind == Kind::Enum;
+            let noun = if is_enum { "enum" } else { "type" };
+            let name = self.name(&kind.schema, &kind.name, noun);
             self.types.name(kind.id, name);
         }
     }

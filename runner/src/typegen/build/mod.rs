@@ -14,6 +14,7 @@ use super::{Options, TypegenError, doc};
 
 /// What is known while items are made.
 struct Build<'a> {
+    options: &'a Options,
     types: Types<'a>,
     names: TypeNames,
     nullness: Nullness<'a>,
@@ -21,8 +22,7 @@ struct Build<'a> {
 
 /// What was said about nulls that the database does not say.
 struct Nullness<'a> {
-    nullable: &'a BTreeSet<String>,
-    not_null: &'a BTreeSet<String>,
+    options: &'a Options,
     /// Every name that could be spoken of.
     known: BTreeSet<String>,
 }
@@ -31,11 +31,11 @@ struct Nullness<'a> {
 pub(super) fn module(catalog: &Catalog, options: &Options) -> Result<Module, TypegenError> {
     let (relations, functions) = chosen(catalog, options)?;
     let mut build = Build {
+        options,
         types: Types::new(catalog),
         names: TypeNames::new(),
         nullness: Nullness {
-            nullable: &options.nullable,
-            not_null: &options.not_null,
+            options,
             known: BTreeSet::new(),
         },
     };
@@ -45,7 +45,8 @@ pub(super) fn module(catalog: &Catalog, options: &Options) -> Result<Module, Typ
     };
     build.name_rows(&relations);
     let used = used_types(&relations, &functions);
-    let kinds = build.types.reached_from(used);
+    let mut kinds = build.types.reached_from(used);
+    kinds.sort_by_key(|kind| options.place(&kind.schema));
     build.name_kinds(&kinds);
     for relation in relations {
         module.items.extend(build.relation(relation));
@@ -80,15 +81,19 @@ fn chosen<'a>(
     if let Some(name) = unused.pop_first() {
         return Err(TypegenError::UnknownName(name.to_owned()));
     }
-    let place = |schema: &str| options.schemas.iter().position(|one| one == schema);
-    relations.sort_by_key(|one| (place(&one.schema), &one.name));
+    relations.sort_by_key(|one| (options.place(&one.schema), &one.name));
     let types = Types::new(catalog);
     functions.sort_by_cached_key(|one| {
         let inputs = one.arguments.iter().filter(|input| input.mode.is_input());
         let signature: Vec<_> = inputs
             .map(|input| (&input.name, types.rust(input.type_id).text))
             .collect();
-        (place(&one.schema), &one.name, signature.len(), signature)
+        (
+            options.place(&one.schema),
+            &one.name,
+            signature.len(),
+            signature,
+        )
     });
     Ok((relations, functions))
 }
@@ -105,6 +110,27 @@ fn used_types(relations: &[&Relation], functions: &[&Function]) -> Vec<TypeId> {
         .collect()
 }
 
+impl Build<'_> {
+    /// A name for the type of what is called `name`: that, else with its schema before it, else with
+    /// what it is behind it.
+    fn name(&mut self, schema: &str, name: &str, noun: &str) -> String {
+        let mut wanted = vec![name.to_owned()];
+        if self.options.place(schema) > 0 {
+            wanted.push(format!("{schema} {name}"));
+        }
+        wanted.push(format!("{name} {noun}"));
+        self.names.take(&wanted)
+    }
+}
+
+impl Options {
+    /// Where a schema stands among those that are written; behind them where it is not one of them.
+    fn place(&self, schema: &str) -> usize {
+        let found = self.schemas.iter().position(|one| one == schema);
+        found.unwrap_or(self.schemas.len())
+    }
+}
+
 impl Nullness<'_> {
     /// Whether `owner.member` can be null, where the database says `otherwise`.
     fn of(&mut self, owner: &str, member: &str, otherwise: bool) -> bool {
@@ -113,14 +139,17 @@ impl Nullness<'_> {
 
     /// Whether what is called `name` can be null, where the database says `otherwise`.
     fn of_name(&mut self, name: String, otherwise: bool) -> bool {
-        let can_be = (otherwise || self.nullable.contains(&name)) && !self.not_null.contains(&name);
+        let Options {
+            nullable, not_null, ..
+        } = self.options;
+        let can_be = (otherwise || nullable.contains(&name)) && !not_null.contains(&name);
         self.known.insert(name);
         can_be
     }
 
     /// Refuses names that nothing has: a misspelled one would be without effect.
     fn check(&self) -> Result<(), TypegenError> {
-        let mut said = self.nullable.union(self.not_null);
+        let mut said = self.options.nullable.union(&self.options.not_null);
         match said.find(|name| !self.known.contains(*name)) {
             Some(name) => Err(TypegenError::UnknownName(name.clone())),
             None => Ok(()),

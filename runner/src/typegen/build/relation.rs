@@ -5,7 +5,9 @@ use super::{Build, USUAL_SCHEMA, docs};
 use crate::typegen::catalog::{Column, ForeignKey, Relation};
 use crate::typegen::doc;
 use crate::typegen::mapping::RustType;
-use crate::typegen::model::{Field, Item, ROW, Struct, WRITTEN, WRITTEN_IN_PART, attribute};
+use crate::typegen::model::{
+    Field, Filling, Item, PART, ROW, Struct, WRITTEN, WRITTEN_IN_PART, attribute,
+};
 use crate::typegen::name::MemberNames;
 
 /// Leaves a field out of the JSON where it is `None`.
@@ -19,15 +21,15 @@ struct Place<'a> {
     kind: RustType,
     /// Whether the database may hold null there.
     nullable: bool,
-    /// Whether an insert may leave it out, though it refuses null.
-    has_default: bool,
+    /// Whether an insert must give it.
+    is_required: bool,
 }
 
 impl Build<'_> {
     /// Gives each table's row its name.
     pub(super) fn name_rows(&mut self, relations: &[&Relation]) {
         for relation in relations {
-            let name = self.names.take(&relation.name, "Row");
+            let name = self.name(&relation.schema, &relation.name, "row");
             self.types.name(relation.row_type, name);
         }
     }
@@ -36,18 +38,24 @@ impl Build<'_> {
     pub(super) fn relation(&mut self, relation: &Relation) -> Vec<Item> {
         let name = self.types.rust(relation.row_type).text;
         let places = self.places(relation);
-        let mut items = vec![self.row(relation, &name, &places)];
+        let mut items = vec![Item::Struct(self.row(relation, &name, &places))];
         let is_written = |place: &&Place<'_>| place.column.writable && !place.column.generated;
         let written: Vec<&Place<'_>> = places.iter().filter(is_written).collect();
         if relation.insertable {
-            let name = self.names.derived(&name, "Insert");
-            items.push(insert(relation, name, &written));
+            let insert = insert(relation, self.names.derived(&name, "Insert"), &written);
+            let required = written.iter().filter(|place| place.is_required).count();
+            let whole = insert.name.clone();
+            items.push(Item::Struct(insert));
+            if (1..written.len()).contains(&required) {
+                let part = self.names.derived(&name, "Required");
+                items.extend(required_part(relation, part, whole, &written));
+            }
         }
         if relation.updatable {
-            let name = self.names.derived(&name, "Update");
-            items.push(update(relation, name, &written));
+            let update = update(relation, self.names.derived(&name, "Update"), &written);
+            items.push(Item::Struct(update));
         }
-        items.into_iter().map(Item::Struct).collect()
+        items
     }
 
     fn places<'a>(&self, relation: &'a Relation) -> Vec<Place<'a>> {
@@ -59,6 +67,8 @@ impl Build<'_> {
             let comment = column.comment.as_deref();
             let unknown = kind.stands_for.as_deref();
             let text = kind.text.clone();
+            let nullable = !column.not_null && !refuses;
+            let has_default = column.has_default || self.types.has_default(column.type_id);
             Place {
                 field: field(
                     names.field(&column.name),
@@ -68,8 +78,8 @@ impl Build<'_> {
                     text,
                     unknown,
                 ),
-                nullable: !column.not_null && !refuses,
-                has_default: column.has_default || self.types.has_default(column.type_id),
+                nullable,
+                is_required: !relation.is_view && !nullable && !has_default,
                 column,
                 kind,
             }
@@ -111,12 +121,10 @@ impl Build<'_> {
 }
 
 fn insert(relation: &Relation, name: String, places: &[&Place<'_>]) -> Struct {
-    let is_required =
-        |place: &&&Place<'_>| !relation.is_view && !place.nullable && !place.has_default;
-    let all_optional = places.iter().find(is_required).is_none();
+    let all_optional = places.iter().all(|place| !place.is_required);
     let fields = places.iter().map(|place| {
         let mut field = place.field.clone();
-        if !is_required(&place) {
+        if !place.is_required {
             field.kind = format!("Option<{}>", field.kind);
             field.attributes.push(SKIP_NONE.to_owned());
         }
@@ -137,6 +145,46 @@ fn insert(relation: &Relation, name: String, places: &[&Place<'_>]) -> Struct {
         fields: fields.collect(),
         name,
     }
+}
+
+/// The columns that an insert must give, and how they become a row with nothing else. So a row names
+/// what it gives and no more, and still compiles when the table gets another column that it may leave
+/// out.
+fn required_part(
+    relation: &Relation,
+    part: String,
+    whole: String,
+    places: &[&Place<'_>],
+) -> [Item; 2] {
+    let required = places.iter().filter(|place| place.is_required);
+    // They are not serialized, so that they need no other name there.
+    let fields = required.map(|place| Field {
+        attributes: Vec::new(),
+        ..place.field.clone()
+    });
+    let part_struct = Struct {
+        docs: vec![
+            format!(
+                "What a row to insert into {} cannot do without.",
+                doc::code(&relation.name)
+            ),
+            String::new(),
+            format!("`{whole} {{ ..{part} {{ … }}.into() }}` leaves out the rest."),
+        ],
+        derives: PART,
+        attributes: Vec::new(),
+        fields: fields.collect(),
+        name: part.clone(),
+    };
+    let fields = places
+        .iter()
+        .map(|place| (place.field.name.clone(), place.is_required));
+    let filling = Filling {
+        part,
+        whole,
+        fields: fields.collect(),
+    };
+    [Item::Struct(part_struct), Item::Filling(filling)]
 }
 
 fn update(relation: &Relation, name: String, places: &[&Place<'_>]) -> Struct {
