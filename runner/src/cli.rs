@@ -1,10 +1,12 @@
 //! The command line: arguments and their help, nothing else.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::SignedDuration;
+use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::exit::Exit;
@@ -103,6 +105,9 @@ pub enum Command {
     Local(Local),
     /// Check the configuration, the database and the provider, and say how to mend what is wrong
     Doctor,
+    /// Write code from the database
+    #[command(subcommand)]
+    Gen(Gen),
     /// Print a JSON Schema, or the migrations
     #[command(subcommand)]
     Schema(Schema),
@@ -398,6 +403,54 @@ pub enum Local {
     },
 }
 
+/// `sluice gen …`
+#[derive(Debug, Subcommand)]
+pub enum Gen {
+    /// Write the tables, views, types and functions of a database as Rust for sluice-sdk
+    Types(GenTypes),
+}
+
+/// `sluice gen types`
+#[derive(Debug, Args)]
+pub struct GenTypes {
+    /// The database to read.
+    #[command(flatten)]
+    pub source: GenSource,
+    /// The certificate (PEM) that signed the database's own, where the system does not trust that
+    #[arg(long, value_name = "FILE", requires = "db_url")]
+    pub db_ca: Option<PathBuf>,
+    /// A schema to write (may be repeated)
+    #[arg(long = "schema", value_name = "NAME", default_value = "public")]
+    pub schemas: Vec<String>,
+    /// A table, view or function to leave out (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub exclude: Vec<String>,
+    /// What can be null though the database does not say so: FUNCTION.ARGUMENT, VIEW.COLUMN
+    #[arg(long, value_name = "NAME")]
+    pub nullable: Vec<String>,
+    /// What is never null though the database does not say so: VIEW.COLUMN, FUNCTION.COLUMN, FUNCTION
+    #[arg(long, value_name = "NAME")]
+    pub not_null: Vec<String>,
+    /// Write into this file (otherwise to stdout)
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Write nothing: exit with 1 if this file is not what would be written, and say what differs
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub check: Option<PathBuf>,
+}
+
+/// Which database `sluice gen` reads.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct GenSource {
+    /// Its connection string: `postgres://USER:PASSWORD@HOST:5432/postgres`
+    #[arg(long, value_name = "URL", value_parser = secret)]
+    pub db_url: Option<SecretString>,
+    /// An embedded Supabase with the migrations that sluice carries
+    #[arg(long)]
+    pub local: bool,
+}
+
 /// `sluice schema …`
 #[derive(Debug, Subcommand)]
 pub enum Schema {
@@ -431,6 +484,14 @@ fn positive_dollars(text: &str) -> Result<f64, String> {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "clap wants a parser that could fail"
+)]
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(SecretString::from(text))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -451,6 +512,20 @@ mod tests {
         );
         assert!(positive_duration("0s").is_err());
         assert!(positive_duration("soon").is_err());
+    }
+
+    #[test]
+    fn types_come_from_one_database_and_its_password_is_not_shown() {
+        let parse = |arguments: &[&str]| {
+            Cli::try_parse_from(["sluice", "gen", "types"].iter().chain(arguments))
+        };
+        let url = "postgres://u:hunter2@h/d";
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--local", "--db-url", url]).is_err());
+        assert!(parse(&["--local", "--db-ca", "ca.pem"]).is_err());
+        assert!(parse(&["--local", "--check", "a.rs", "--file", "b.rs"]).is_err());
+        let cli = parse(&["--db-url", url, "--schema", "a", "--schema", "b"]).unwrap();
+        assert!(!format!("{cli:?}").contains("hunter2"));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`limiter`] keeps the provider's limits; [`openai`] speaks to it; [`simulate`] stands in for it.
 //! - [`scoring`] is the rubric, the prompt, the answers and the final score, all of it pure.
 //! - [`db`] is the schema as types; [`local`] is an embedded Supabase.
+//! - [`typegen`] writes the types of a database as Rust for the SDK.
 //! - [`report`] and [`exit`] are what a run tells a program.
 
 pub mod cli;
@@ -28,6 +29,7 @@ pub mod report;
 pub mod scoring;
 pub mod simulate;
 pub mod store;
+pub mod typegen;
 pub mod worker;
 
 pub use error::Error;

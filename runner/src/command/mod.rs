@@ -4,6 +4,7 @@ mod demo;
 mod doctor;
 mod failures;
 mod flows;
+mod gen_types;
 mod jobs;
 mod local;
 mod look;
@@ -16,7 +17,7 @@ mod worker;
 
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command, FlowArgs, Global};
+use crate::cli::{Cli, Command, FlowArgs, Gen, Global};
 use crate::config::{self, Environment, Settings};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -57,6 +58,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Simulate(arguments) => simulate::run(&arguments, printer).await,
         Command::Local(arguments) => local::run(&arguments, printer).await,
         Command::Doctor => doctor::run(settings(global), printer).await,
+        Command::Gen(Gen::Types(arguments)) => gen_types::run(&arguments, *printer).await,
         Command::Schema(arguments) => schema::run(&arguments, *printer),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,0 +1,225 @@
+//! Names of the database as identifiers of Rust.
+
+use std::collections::BTreeSet;
+
+use deunicode::deunicode;
+
+/// Longer identifiers are cut, so that every line they stand in can be broken where it must.
+const LENGTH_MAX: usize = 60;
+
+/// Words that an identifier can be only in its raw form, `r#type`.
+const KEYWORDS: &[&str] = &[
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn",
+    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let",
+    "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return",
+    "static", "struct", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use",
+    "virtual", "where", "while", "yield",
+];
+
+/// Words that no identifier can be in any form.
+const NEVER: &[&str] = &["Self", "crate", "self", "super"];
+
+/// The names of types that generated code uses itself.
+const USED: &[&str] = &[
+    "Deserialize",
+    "Function",
+    "Option",
+    "Serialize",
+    "String",
+    "Table",
+    "Vec",
+];
+
+/// The names of one module's types, each given once.
+#[derive(Debug)]
+pub(super) struct TypeNames(BTreeSet<String>);
+
+/// The names of one type's fields or variants, each given once.
+#[derive(Debug, Default)]
+pub(super) struct MemberNames(BTreeSet<String>);
+
+impl TypeNames {
+    pub(super) fn new() -> Self {
+        Self(USED.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    /// A name for a type: the first of these that is free, else the last of them with a number.
+    pub(super) fn take(&mut self, wanted: &[String]) -> String {
+        let mut last = String::new();
+        for name in wanted {
+            last = camel(name);
+            if self.0.insert(last.clone()) {
+                return last;
+            }
+        }
+        self.derived(&last, "")
+    }
+
+    /// A name for a type that belongs to the one called `base`.
+    pub(super) fn derived(&mut self, base: &str, suffix: &str) -> String {
+        numbered(&format!("{base}{suffix}"), "", |name| {
+            self.0.insert(name.to_owned())
+        })
+    }
+}
+
+impl MemberNames {
+    /// A name for a field. Fields differ also in upper case: each has a constant beside it.
+    pub(super) fn field(&mut self, wanted: &str) -> String {
+        let name = numbered(&snake(wanted), "_", |name| {
+            self.0.insert(name.to_uppercase())
+        });
+        if KEYWORDS.contains(&name.as_str()) {
+            format!("r#{name}")
+        } else {
+            name
+        }
+    }
+
+    /// A name for a variant.
+    pub(super) fn variant(&mut self, wanted: &str) -> String {
+        numbered(&camel(wanted), "", |name| self.0.insert(name.to_owned()))
+    }
+}
+
+/// The name that serde gives to a field, unless it is told another.
+pub(super) fn plain(field: &str) -> &str {
+    field.strip_prefix("r#").unwrap_or(field)
+}
+
+/// `name`, or the first of `name2`, `name3` … that `take` accepts.
+fn numbered(name: &str, joint: &str, mut take: impl FnMut(&str) -> bool) -> String {
+    let mut candidate = name.to_owned();
+    let mut number = 1_u32;
+    while !take(&candidate) {
+        number += 1;
+        candidate = format!("{name}{joint}{number}");
+    }
+    candidate
+}
+
+/// `createdAt` is `created_at`.
+fn snake(name: &str) -> String {
+    usable(words(name).join("_"), "unnamed")
+}
+
+/// `llm_scores` is `LlmScores`. Nothing is made singular: a name is found again by its letters.
+fn camel(name: &str) -> String {
+    let name: String = words(name).iter().map(|word| capitalized(word)).collect();
+    usable(name, "Unnamed")
+}
+
+fn usable(mut name: String, empty: &str) -> String {
+    name.truncate(LENGTH_MAX);
+    let name = name.trim_end_matches('_');
+    if name.is_empty() {
+        empty.to_owned()
+    } else if name.starts_with(|first: char| first.is_ascii_digit()) {
+        format!("_{name}")
+    } else if NEVER.contains(&name) {
+        format!("{name}_")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// The words of a name in lower case and ASCII: split where letters end, and before a capital that
+/// begins a word.
+fn words(name: &str) -> Vec<String> {
+    let ascii: Vec<char> = deunicode(name).chars().collect();
+    let mut words = Vec::new();
+    let mut word = String::new();
+    for (at, letter) in ascii.iter().copied().enumerate() {
+        let before = at.checked_sub(1).and_then(|before| ascii.get(before));
+        let after = ascii.get(at + 1);
+        let begins = letter.is_ascii_uppercase()
+            && (before.is_some_and(|before| !before.is_ascii_uppercase())
+                || after.is_some_and(char::is_ascii_lowercase));
+        if (begins || !letter.is_ascii_alphanumeric()) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
+        }
+        if letter.is_ascii_alphanumeric() {
+            word.push(letter.to_ascii_lowercase());
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+fn capitalized(word: &str) -> String {
+    let mut letters = word.chars();
+    letters
+        .next()
+        .map(|first| first.to_ascii_uppercase())
+        .into_iter()
+        .chain(letters)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(name: &str) -> String {
+        MemberNames::default().field(name)
+    }
+
+    #[test]
+    fn fields_are_in_snake_case() {
+        for (name, expected) in [
+            ("neighborhood_id", "neighborhood_id"),
+            ("createdAt", "created_at"),
+            ("HTTPServer", "http_server"),
+            ("Größe (cm)", "grosse_cm"),
+            ("2nd", "_2nd"),
+            ("__x__", "x"),
+            ("type", "r#type"),
+            ("self", "self_"),
+            ("!!", "unnamed"),
+            ("", "unnamed"),
+        ] {
+            assert_eq!(field(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn types_are_in_camel_case_and_not_made_singular() {
+        for (name, expected) in [
+            ("posts", "Posts"),
+            ("llm_scores", "LlmScores"),
+            ("Self", "Self_"),
+            ("2024", "_2024"),
+            ("東京", "DongJing"),
+        ] {
+            assert_eq!(camel(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let mut fields = MemberNames::default();
+        let given = ["id", "ID", "i d", "id_2"].map(|name| fields.field(name));
+        assert_eq!(given, ["id", "id_2", "i_d", "id_2_2"]);
+        let mut types = TypeNames::new();
+        let wanted = ["status", "status enum"].map(str::to_owned);
+        let given = [(); 4].map(|()| types.take(&wanted));
+        assert_eq!(
+            given,
+            ["Status", "StatusEnum", "StatusEnum2", "StatusEnum3"]
+        );
+        assert_eq!(types.derived("Status", "Enum"), "StatusEnum4");
+    }
+
+    #[test]
+    fn generated_code_keeps_the_names_that_it_uses() {
+        let wanted = ["table", "table row"].map(str::to_owned);
+        assert_eq!(TypeNames::new().take(&wanted), "TableRow");
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        assert_eq!(camel(&"東".repeat(21)).len(), LENGTH_MAX);
+    }
+}

@@ -1,0 +1,90 @@
+//! The types of our own migrations, and the command.
+
+use sluice_runner::typegen::source::Source;
+use sluice_runner::typegen::{Options, TypegenError, generate};
+use sluice_tests::Program;
+
+use crate::{assert_current, path};
+
+#[tokio::test]
+async fn our_own_types_are_those_of_our_migrations() {
+    let options = Options::default();
+    let catalog = Source::Local.read(&options).await.unwrap();
+    assert_current("generated.rs", &generate(&catalog, &options).unwrap());
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_fit_the_database_is_told_by_the_exit_code() {
+    let program = Program::bare();
+    let file = path("generated.rs");
+    let file = file.to_str().unwrap();
+    let run = program
+        .run(&["gen", "types", "--local", "--check", file])
+        .await;
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    let stored = std::fs::read_to_string(file).unwrap();
+    let drifted = stored.replacen("    pub slug: String,", "    pub slug: i32,", 1);
+    assert_ne!(stored, drifted);
+    let drifted = program.file("types.rs", drifted);
+    let arguments = [
+        "gen",
+        "types",
+        "--local",
+        "--output",
+        "json",
+        "--check",
+        drifted.to_str().unwrap(),
+    ];
+    let run = program.run(&arguments).await;
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let said = run.json();
+    assert_eq!(said["drifted"], true);
+    assert_eq!(said["drifts"][0]["item"], "pub struct Neighborhoods");
+    assert_eq!(said["drifts"][0]["only_in_file"][0], "pub slug: i32,");
+    assert_eq!(
+        said["drifts"][0]["only_in_database"][0],
+        "pub slug: String,"
+    );
+}
+
+#[tokio::test]
+async fn what_an_option_names_must_exist() {
+    let catalog = Source::Local.read(&Options::default()).await.unwrap();
+    let name = || ["no_such.thing".to_owned()].into();
+    for options in [
+        Options {
+            exclude: name(),
+            ..Options::default()
+        },
+        Options {
+            nullable: name(),
+            ..Options::default()
+        },
+        Options {
+            not_null: name(),
+            ..Options::default()
+        },
+    ] {
+        let error = generate(&catalog, &options).unwrap_err();
+        assert!(matches!(error, TypegenError::UnknownName(_)), "{error}");
+    }
+    let options = Options {
+        schemas: vec!["elsewhere".to_owned()],
+        ..Options::default()
+    };
+    let error = generate(&catalog, &options).unwrap_err();
+    assert!(matches!(error, TypegenError::UnknownSchema(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_and_a_url_that_is_none_are_told_apart() {
+    let program = Program::bare();
+    let url = "postgres://nobody:hunter2@127.0.0.1:9/none";
+    let run = program.run(&["gen", "types", "--db-url", url]).await;
+    assert_eq!(run.code, Some(6), "{}", run.stderr);
+    assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+    let run = program
+        .run(&["gen", "types", "--db-url", "not a url"])
+        .await;
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+}
