@@ -4,6 +4,7 @@
 
 mod embed;
 mod faults;
+mod leases;
 mod limits;
 mod posts;
 mod store;
