@@ -1,6 +1,7 @@
 //! A wire to a service that a test can cut and mend: what an outage looks like from the client.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +20,7 @@ enum State {
 pub struct Wire {
     url: String,
     state: watch::Sender<State>,
+    silenced: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -30,8 +32,19 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/{path}", listener.local_addr().unwrap());
         let (state, seen) = watch::channel(State::Whole);
-        let task = tokio::spawn(serve(listener, Arc::from(host), seen));
-        Self { url, state, task }
+        let silenced = Arc::<AtomicUsize>::default();
+        let line = Line {
+            upstream: Arc::from(host),
+            state: seen,
+            silenced: Arc::clone(&silenced),
+        };
+        let task = tokio::spawn(serve(listener, line));
+        Self {
+            url,
+            state,
+            silenced,
+            task,
+        }
     }
 
     /// Where it listens.
@@ -50,6 +63,11 @@ impl Wire {
         self.state.send_replace(State::Silent);
     }
 
+    /// How many connections have fallen silent so far.
+    pub fn silenced(&self) -> usize {
+        self.silenced.load(Ordering::Relaxed)
+    }
+
     /// Carries again what comes from now on.
     pub fn mend(&self) {
         self.state.send_replace(State::Whole);
@@ -62,26 +80,37 @@ impl Drop for Wire {
     }
 }
 
-async fn serve(listener: TcpListener, upstream: Arc<str>, state: watch::Receiver<State>) {
+/// What all connections share.
+#[derive(Clone)]
+struct Line {
+    upstream: Arc<str>,
+    state: watch::Receiver<State>,
+    silenced: Arc<AtomicUsize>,
+}
+
+async fn serve(listener: TcpListener, line: Line) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
-        tokio::spawn(carry(client, Arc::clone(&upstream), state.clone()));
+        tokio::spawn(carry(client, line.clone()));
     }
 }
 
-async fn carry(mut client: TcpStream, upstream: Arc<str>, mut state: watch::Receiver<State>) {
-    let at_start = *state.borrow_and_update();
+async fn carry(mut client: TcpStream, mut line: Line) {
+    let at_start = *line.state.borrow_and_update();
     if at_start == State::Whole {
-        let Ok(mut server) = TcpStream::connect(&*upstream).await else {
+        let Ok(mut server) = TcpStream::connect(&*line.upstream).await else {
             return;
         };
         tokio::select! {
             // An end on either side is the end of the connection.
             _ = copy_bidirectional(&mut client, &mut server) => return,
-            _ = state.changed() => {}
+            _ = line.state.changed() => {}
         }
     }
-    // Either way a connection that met an outage carries nothing more; a silent one stays open.
+    // A connection that met an outage carries nothing more, but a silent one stays open.
+    if *line.state.borrow_and_update() == State::Silent {
+        line.silenced.fetch_add(1, Ordering::Relaxed);
+    }
     let is_over = |state: &State| *state != State::Silent;
-    let _ended = state.wait_for(is_over).await;
+    let _ended = line.state.wait_for(is_over).await;
 }

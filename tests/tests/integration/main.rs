@@ -5,6 +5,7 @@
 mod adopt;
 mod embed;
 mod faults;
+mod leases;
 mod limits;
 mod posts;
 mod recompute;
