@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
+mod access;
+mod due;
+mod earlier;
+mod formula;
+mod looking;
 mod recompute;
 mod score;
 mod scoring_support;
 mod store;
+mod worker;

@@ -155,9 +155,7 @@ async fn a_recompute_applies_the_active_weights_and_leaves_no_staging() {
     assert_eq!((outcome.exit, rows(&outcome).written), (Exit::Complete, 40));
     assert_eq!(simulator.stats().requests, 0);
     assert_eq!(
-        stack
-            .count("select count(*) from post_score_chunks")
-            .await,
+        stack.count("select count(*) from post_score_chunks").await,
         0
     );
     let found = final_scores(&stack, config).await;
@@ -320,9 +318,7 @@ async fn a_recompute_that_is_cancelled_or_fails_leaves_the_old_scores_whole() {
     };
     let whole = async || {
         assert_eq!(
-            stack
-                .count("select count(*) from post_score_chunks")
-                .await,
+            stack.count("select count(*) from post_score_chunks").await,
             0
         );
         assert_eq!(final_scores(&stack, config).await, before);
