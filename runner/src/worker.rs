@@ -152,15 +152,7 @@ async fn watch(session: &Session, run: &Run, worker: Uuid, job: Uuid, stop: &Sto
         if !stop.sleep(BEAT).await {
             return run.stop.interrupt(StopReason::Interrupted).await;
         }
-        let rows = run.tally.rows();
-        let beat = BeatJob {
-            p_job_id: job,
-            p_worker: worker,
-            p_lease_seconds: LEASE_SECONDS,
-            p_progress: Some(rows.written + rows.skipped + rows.failed),
-            p_total: run.total(),
-        };
-        match session.database.call(beat).await {
+        match session.database.call(beat(run, worker, job)).await {
             Ok(status) if status == "running" => heard = Instant::now(),
             // The cut-over completes its job itself, and this beat came after it.
             Ok(status) if status == "completed" => return,
@@ -177,6 +169,18 @@ async fn watch(session: &Session, run: &Run, worker: Uuid, job: Uuid, stop: &Sto
             }
             Err(error) => tracing::warn!(%error, "failed to renew the job's lease"),
         }
+    }
+}
+
+/// A sign of life, with how far the run has come.
+fn beat(run: &Run, worker: Uuid, job: Uuid) -> BeatJob {
+    let rows = run.tally.rows();
+    BeatJob {
+        p_job_id: job,
+        p_worker: worker,
+        p_lease_seconds: LEASE_SECONDS,
+        p_progress: Some(rows.written + rows.skipped + rows.failed),
+        p_total: run.total(),
     }
 }
 
@@ -200,6 +204,12 @@ async fn record(
             Ok(outcome)
         }
         (Ok(outcome), _) if matches!(outcome.exit, Exit::Complete | Exit::SomeFailed) => {
+            let last = beat(run, worker, id);
+            let last = BeatJob {
+                p_total: last.p_progress,
+                ..last
+            };
+            session.database.call(last).await?;
             let finish = FinishJob {
                 p_job_id: id,
                 p_worker: worker,

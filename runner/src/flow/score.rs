@@ -220,6 +220,8 @@ pub(super) struct Scorer {
     rubric: Arc<Rubric>,
     asked: Asked,
     schema: Arc<AnswerSchema>,
+    /// The model reads the schema as well, with every request.
+    schema_tokens: usize,
     tokenizer: Tokenizer,
     tariff: Tariff,
 }
@@ -243,9 +245,11 @@ impl Scorer {
                 .schema(),
         };
         let tariff = Tariff::new(Prices::with(session.settings.prices.clone()), &rubric.model);
+        let tokenizer = Tokenizer::for_model(&rubric.model);
         Ok(Self {
             client: session.provider()?.clone(),
-            tokenizer: Tokenizer::for_model(&rubric.model),
+            schema_tokens: tokenizer.count(&schema.schema.to_string()),
+            tokenizer,
             tariff,
             rubric,
             asked,
@@ -291,7 +295,7 @@ impl Scorer {
         let input: usize = messages
             .map(|message| self.tokenizer.count(&message.content) + 4)
             .sum();
-        let input_tokens = u32::try_from(input + 3).unwrap_or(u32::MAX);
+        let input_tokens = u32::try_from(input + self.schema_tokens + 3).unwrap_or(u32::MAX);
         let output_tokens = self.output_tokens(posts);
         Ask {
             input_tokens,

@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
+mod access;
 mod adopt;
+mod due;
+mod earlier;
 mod embed;
 mod faults;
+mod formula;
 mod leases;
 mod limits;
+mod looking;
 mod posts;
 mod recompute;
 mod score;
 mod scoring_support;
 mod store;
+mod worker;

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::{
     FlowOptions, RecomputeOptions, ScoreScope, Session, backfill, recompute, score,
 };
+use sluice_runner::local::{Options, Server};
 use sluice_runner::report::{Counts, Outcome, RowCounts};
 use sluice_runner::simulate::Simulator;
-use sluice_tests::Stack;
+use sluice_tests::{Program, Stack};
 
 /// A rubric of two dimensions, one run and five posts a call: small enough to count requests by hand.
 pub(crate) const TWO: &str = r#"
@@ -171,4 +173,92 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("waited in vain until {what}");
+}
+
+/// An embedded Supabase of a test's own, beside the one that all share: for what must not be done to that.
+pub(crate) struct OwnStack {
+    server: Server,
+}
+
+impl OwnStack {
+    /// Starts one, with the schema or with nothing in it.
+    pub(crate) async fn start(skip_migrations: bool) -> Self {
+        let options = Options {
+            skip_migrations,
+            ..Options::default()
+        };
+        Self {
+            server: Server::start(&options).await.unwrap(),
+        }
+    }
+
+    /// Runs SQL statements; answers the rows of the last.
+    pub(crate) async fn sql(&self, statements: &str) -> Vec<Value> {
+        let client = reqwest::Client::builder().build().unwrap();
+        let request = client
+            .post(format!("{}/sql", self.server.url()))
+            .header("apikey", self.server.secret_key().expose_secret())
+            .body(statements.to_owned());
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The one number that a query answers; a number given as a text is read as well.
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        let rows = self.sql(query).await;
+        let row = rows.first().and_then(Value::as_object).unwrap();
+        let value = row.values().next().unwrap();
+        value
+            .as_i64()
+            .or_else(|| value.as_str()?.parse().ok())
+            .unwrap()
+    }
+
+    /// Where its API is.
+    pub(crate) fn rest_url(&self) -> String {
+        format!("{}/rest/v1", self.server.url())
+    }
+
+    /// The key that everybody may have.
+    pub(crate) fn publishable_key(&self) -> &str {
+        self.server.publishable_key().expose_secret()
+    }
+
+    /// The key that may do everything.
+    pub(crate) fn secret_key(&self) -> &str {
+        self.server.secret_key().expose_secret()
+    }
+
+    /// The program on it, and a provider.
+    pub(crate) fn program(&self, openai_url: &str) -> Program {
+        Program::bare()
+            .with("SUPABASE_URL", self.server.url())
+            .with("SUPABASE_SERVICE_KEY", self.secret_key())
+            .with("OPENAI_BASE_URL", openai_url)
+            .with("OPENAI_API_KEY", "test-key")
+    }
+}
+
+/// Sends a request to PostgREST with a key, as a script would; answers status and body.
+pub(crate) async fn ask(
+    method: reqwest::Method,
+    url: &str,
+    key: &str,
+    body: &Value,
+) -> (u16, Value) {
+    let client = reqwest::Client::builder().build().unwrap();
+    let mut request = client.request(method, url).header("apikey", key);
+    if !body.is_null() {
+        request = request
+            .header("content-type", "application/json")
+            .body(body.to_string());
+    }
+    let answer = request.send().await.unwrap();
+    let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
 }

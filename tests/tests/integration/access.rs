@@ -1,0 +1,123 @@
+//! Who may do what: with the publishable key, reading what the site shows and nothing else.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sluice_tests::Stack;
+
+use crate::scoring_support::{OwnStack, ask, text_of};
+
+/// Every function of ours, whoever asks the catalog: none may be called by anon or authenticated, all by
+/// `service_role`. Functions of extensions are theirs.
+#[tokio::test]
+async fn only_the_service_role_may_call_a_function() {
+    let stack = Stack::fresh().await;
+    let functions = stack
+        .rows(
+            "select p.oid::regprocedure::text as name,
+               has_function_privilege('anon', p.oid, 'execute') as anon,
+               has_function_privilege('authenticated', p.oid, 'execute') as authenticated,
+               has_function_privilege('service_role', p.oid, 'execute') as service,
+               p.prosecdef as definer
+             from pg_proc p
+             where p.pronamespace = 'public'::regnamespace
+               and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')",
+        )
+        .await;
+    assert!(functions.len() > 60, "{}", functions.len());
+    for function in functions {
+        let name = text_of(&function, "name");
+        let held = [
+            &function["anon"],
+            &function["authenticated"],
+            &function["service"],
+            &function["definer"],
+        ];
+        assert_eq!(
+            held,
+            [&json!(false), &json!(false), &json!(true), &json!(false)],
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_table_has_row_level_security_and_the_inner_ones_have_no_policy() {
+    let stack = Stack::fresh().await;
+    let open =
+        "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'
+        and not relrowsecurity";
+    assert_eq!(stack.rows(open).await, Vec::<Value>::new());
+    let policies = "select tablename, cmd from pg_policies where schemaname = 'public' and (cmd <> 'SELECT'
+        or tablename in ('work_items', 'background_jobs', 'post_scores_staging', 'post_score_chunks'))";
+    assert_eq!(stack.rows(policies).await, Vec::<Value>::new());
+}
+
+/// The same through the API, with the key that a site hands to everybody.
+#[tokio::test]
+async fn the_publishable_key_reads_posts_and_neither_jobs_nor_functions() {
+    let stack = OwnStack::start(false).await;
+    stack
+        .sql(
+            "insert into neighborhoods (name, slug) values ('Elm', 'elm');
+             insert into posts (neighborhood_id, post_id_ext, text, hash) select id, 'x', 'a text', 'h' from neighborhoods;
+             insert into llm_scores (post_id, scores) select id, '{\"drama\": 3}' from posts;
+             insert into background_jobs (type, status) values ('embed_posts', 'pending');
+             insert into work_items (kind, post_id, attempts) select 'embed', id, 1 from posts",
+        )
+        .await;
+    let (root, key) = (stack.rest_url(), stack.publishable_key());
+    let get = async |table: &str| {
+        ask(
+            Method::GET,
+            &format!("{root}/{table}?select=*"),
+            key,
+            &Value::Null,
+        )
+        .await
+    };
+    for table in ["posts", "neighborhoods", "llm_scores", "settings"] {
+        let (status, rows) = get(table).await;
+        assert_eq!(status, 200, "{table}: {rows}");
+        assert!(!rows.as_array().unwrap().is_empty(), "{table}");
+    }
+    for table in [
+        "background_jobs",
+        "work_items",
+        "post_scores_staging",
+        "post_score_chunks",
+    ] {
+        let (status, rows) = get(table).await;
+        assert!(
+            status != 200 || rows == json!([]),
+            "{table}: {status} {rows}"
+        );
+    }
+    for (function, arguments) in [
+        ("pipeline_status", json!({})),
+        ("replay_work", json!({ "p_kind": null, "p_post_ids": null })),
+        ("enqueue_job", json!({ "p_type": "embed_posts" })),
+        ("get_posts_without_embeddings", json!({ "lim": 1 })),
+        ("rank_posts", json!({})),
+    ] {
+        let url = format!("{root}/rpc/{function}");
+        let (status, answer) = ask(Method::POST, &url, key, &arguments).await;
+        assert!(
+            (400..500).contains(&status),
+            "{function}: {status} {answer}"
+        );
+        let (status, answer) = ask(Method::POST, &url, stack.secret_key(), &arguments).await;
+        assert_eq!(status, 200, "{function}: {answer}");
+    }
+    for (method, body) in [
+        (Method::DELETE, Value::Null),
+        (Method::PATCH, json!({ "text": "x" })),
+    ] {
+        ask(method, &format!("{root}/posts?text=neq.x"), key, &body).await;
+    }
+    assert_eq!(
+        stack
+            .count("select count(*) from posts where text = 'a text'")
+            .await,
+        1
+    );
+}

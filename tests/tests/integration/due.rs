@@ -1,0 +1,111 @@
+//! What a claim costs where nearly all is done: index look-ups of a window, never a scan of a table.
+
+use serde_json::Value;
+use sluice_tests::Stack;
+
+use crate::scoring_support::{add_posts, text_of};
+
+/// Posts in the table.
+const POSTS: u32 = 20_000;
+/// Posts that one claim looks at.
+const SCAN: i64 = 5_000;
+
+/// Posts of which one in a hundred has neither an embedding nor a score.
+async fn nearly_done(stack: &Stack) {
+    add_posts(stack, POSTS).await;
+    // The index leaves vectors without a direction out, which saves the minutes that building it takes.
+    stack
+        .sql(
+            "insert into post_embeddings (post_id, embedding, model, dimensions)
+               select id, array_fill(0, array[1536])::vector, 'text-embedding-3-small', 1536
+               from posts where right(post_id_ext, 2) <> '00';
+             insert into llm_scores (post_id, scores, fingerprint)
+               select id, '{\"drama\": 3}', 'made' from posts where right(post_id_ext, 2) <> '00';
+             update llm_scores set scores = '{}' where post_id in (select id from posts where right(post_id_ext, 2) = '01')",
+        )
+        .await;
+}
+
+/// Runs a claim and answers how many posts it leased and what it read of each table.
+async fn measure(stack: &Stack, call: &str) -> (i64, Vec<Value>) {
+    let counters = "select relname, seq_scan, idx_tup_fetch from pg_stat_xact_user_tables
+        where relname in ('posts', 'llm_scores', 'post_embeddings')";
+    // The counters are the session's until it hands them on, so what counts is the difference.
+    stack
+        .sql(&format!(
+            "create table before as {counters};
+             create table claimed as select {call} as answer;
+             create table after as {counters}"
+        ))
+        .await;
+    let leased = stack
+        .count("select jsonb_array_length(answer -> 'rows') from claimed")
+        .await;
+    let measured = stack
+        .rows(
+            "select relname, a.seq_scan - coalesce(b.seq_scan, 0) as seq_scan,
+               a.idx_tup_fetch - coalesce(b.idx_tup_fetch, 0) as idx_tup_fetch
+             from after a left join before b using (relname) order by relname",
+        )
+        .await;
+    stack.sql("drop table before, claimed, after").await;
+    (leased, measured)
+}
+
+#[tokio::test]
+async fn a_claim_reads_a_window_by_its_indices_and_no_table_whole() {
+    let stack = Stack::fresh().await;
+    nearly_done(&stack).await;
+    let worker = "'00000000-0000-4000-c000-000000000001'";
+    for (call, due) in [
+        (
+            format!(
+                "claim_embed_work({worker}, 500, 60, null, 5000, 'text-embedding-3-small', 1536, false)"
+            ),
+            50,
+        ),
+        (
+            format!("claim_score_work({worker}, 500, 60, null, 5000, 'missing', 'made', null)"),
+            50,
+        ),
+        (
+            format!(
+                "claim_score_work({worker}, 500, 60, '00000000-0000-4000-9000-000000005000', 5000, 'stale', 'made', null)"
+            ),
+            50,
+        ),
+        (
+            format!("claim_backfill_work({worker}, 500, 60, null, 5000, 'drama')"),
+            49,
+        ),
+        // A window in which all is done.
+        (
+            format!(
+                "claim_backfill_work({worker}, 500, 60, '00000000-0000-4000-9000-000000010001', 50, 'drama')"
+            ),
+            0,
+        ),
+    ] {
+        for statistics in [false, true] {
+            stack.sql("delete from work_items").await;
+            if statistics {
+                stack
+                    .sql("analyze posts, llm_scores, post_embeddings, work_items")
+                    .await;
+            }
+            let (leased, tables) = measure(&stack, &call).await;
+            assert_eq!(leased, due, "{call}");
+            for table in tables {
+                let name = text_of(&table, "relname");
+                assert_eq!(table["seq_scan"], 0, "{call}: {table}");
+                let most = if name == "posts" {
+                    3 * SCAN
+                } else {
+                    SCAN + 1_000
+                };
+                let fetched = table["idx_tup_fetch"].as_i64().unwrap();
+                assert!(fetched <= most, "{call}: {table}");
+            }
+        }
+    }
+}
