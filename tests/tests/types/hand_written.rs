@@ -95,8 +95,8 @@ fn wrong_table(table: &Struct, theirs: &[Struct]) -> Vec<String> {
             return Some(format!("{}.{name}: no such column", table.name));
         };
         let nullable = |kind: &str| kind.starts_with("Option<");
-        let fits = fits(&column.kind, &field.kind)
-            && (nullable(&field.kind) || !nullable(&column.kind));
+        let fits =
+            fits(&column.kind, &field.kind) && (nullable(&field.kind) || !nullable(&column.kind));
         let (kind, real) = (&field.kind, &column.kind);
         (!fits).then(|| format!("{}.{name}: {kind}, but {real} in truth", table.name))
     };
@@ -113,14 +113,19 @@ fn wrong_call(call: &Struct, ours: &[Struct], theirs: &[Struct]) -> Vec<String> 
     wrong.extend(missing.map(|(name, _)| format!("{}: lacks {name}", call.name)));
     let (returns, truth) = (result(call), result(real));
     let row = |kind: &str, all: &[Struct]| {
-        let inner = kind.strip_prefix("Vec<").and_then(|rest| rest.strip_suffix('>'));
+        let inner = kind
+            .strip_prefix("Vec<")
+            .and_then(|rest| rest.strip_suffix('>'));
         let name = inner.unwrap_or(kind).to_owned();
         all.iter().find(|one| one.name == name).cloned()
     };
     match (row(&returns, ours), row(&truth, theirs)) {
         (Some(row), Some(real)) => wrong.extend(wrong_members(&row, &real)),
         _ if fits(&truth, &returns) => {}
-        _ => wrong.push(format!("{}: returns {returns}, but {truth} in truth", call.name)),
+        _ => wrong.push(format!(
+            "{}: returns {returns}, but {truth} in truth",
+            call.name
+        )),
     }
     wrong
 }
@@ -160,6 +165,8 @@ fn fits(real: &str, ours: &str) -> bool {
 fn bare(kind: &str) -> String {
     let kind = kind.replace("serde_json::", "").replace("uuid::", "");
     let kind = kind.replace("jiff::", "");
-    let inner = kind.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>'));
+    let inner = kind
+        .strip_prefix("Option<")
+        .and_then(|rest| rest.strip_suffix('>'));
     inner.unwrap_or(&kind).to_owned()
 }
