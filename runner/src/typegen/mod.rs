@@ -119,3 +119,6 @@ pub enum TypegenError {
 pub fn generate(catalog: &Catalog, options: &Options) -> Result<String, TypegenError> {
     Ok(render::module(&build::module(catalog, options)?))
 }
+
+#[cfg(test)]
+mod tests;

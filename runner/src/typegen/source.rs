@@ -133,8 +133,12 @@ fn configured(url: &SecretString) -> Result<Config, TypegenError> {
         }
         Host::Unix(_) => true,
     });
-    if !stays_here && !text.contains("sslmode") {
-        config.ssl_mode(SslMode::Require);
+    if !text.contains("sslmode") {
+        config.ssl_mode(if stays_here {
+            SslMode::Disable
+        } else {
+            SslMode::Require
+        });
     }
     Ok(config)
 }
@@ -221,8 +225,12 @@ mod tests {
             mode("postgres://u:p@db.example.co/d?sslmode=disable"),
             SslMode::Disable
         );
-        assert_eq!(mode("postgres://u:p@localhost/d"), SslMode::Prefer);
-        assert_eq!(mode("postgres://u:p@127.0.0.1:54322/d"), SslMode::Prefer);
+        assert_eq!(mode("postgres://u:p@localhost/d"), SslMode::Disable);
+        assert_eq!(mode("postgres://u:p@127.0.0.1:54322/d"), SslMode::Disable);
+        assert_eq!(
+            mode("postgres://u:p@localhost/d?sslmode=require"),
+            SslMode::Require
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod hand_written;
 mod odd;
 mod own;
 mod source;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

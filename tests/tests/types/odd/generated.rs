@@ -156,6 +156,72 @@ pub struct PostsRowUpdate {
     pub parent: Option<Option<i64>>,
 }
 
+/// The table `quoted`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(name = "quoted")]
+pub struct Quoted {
+    /// The column `quo"te`.
+    #[serde(rename = "quo\"te")]
+    pub quo_te: Option<String>,
+    /// The column `"""""""""""""""""""""""""""""""""""""a`.
+    #[serde(
+        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"a"
+    )]
+    pub a: Option<String>,
+    /// The column `""""""""""""""""""""""""""""""""""""""`.
+    #[serde(
+        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\""
+    )]
+    pub unnamed: Option<String>,
+}
+
+/// A row to insert into `quoted`.
+///
+/// What is `None` is left out and gets its default, or else null.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct QuotedInsert {
+    /// The column `quo"te`.
+    #[serde(rename = "quo\"te")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quo_te: Option<String>,
+    /// The column `"""""""""""""""""""""""""""""""""""""a`.
+    #[serde(
+        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"a"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub a: Option<String>,
+    /// The column `""""""""""""""""""""""""""""""""""""""`.
+    #[serde(
+        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\""
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unnamed: Option<String>,
+}
+
+/// New values for columns of `quoted`.
+///
+/// What is `None` is left as it is.
+/// `Some(None)` writes null.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct QuotedUpdate {
+    /// The column `quo"te`.
+    #[serde(rename = "quo\"te")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quo_te: Option<Option<String>>,
+    /// The column `"""""""""""""""""""""""""""""""""""""a`.
+    #[serde(
+        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"a"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub a: Option<Option<String>>,
+    /// The column `""""""""""""""""""""""""""""""""""""""`.
+    #[serde(
+        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\""
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unnamed: Option<Option<String>>,
+}
+
 /// The table `readings`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
 #[table(name = "readings")]
@@ -241,9 +307,6 @@ pub struct TableRow {
     /// The column `a b`.
     #[serde(rename = "a b")]
     pub a_b: Option<String>,
-    /// The column `quo"te`.
-    #[serde(rename = "quo\"te")]
-    pub quo_te: Option<String>,
     /// The column `1st`.
     #[serde(rename = "1st")]
     pub _1st: Option<bool>,
@@ -309,16 +372,6 @@ pub struct TableRow {
     pub transaction: Option<serde_json::Value>,
     /// The column `post`.
     pub post: Option<Posts>,
-    /// The column `"""""""""""""""""""""""""""""""""""""a`.
-    #[serde(
-        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"a"
-    )]
-    pub a: Option<String>,
-    /// The column `""""""""""""""""""""""""""""""""""""""`.
-    #[serde(
-        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\""
-    )]
-    pub unnamed_2: Option<String>,
     /// The column `sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of`.
     pub sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of: Option<jiff::civil::DateTime>,
     /// The column `fifty_nine_letters_with_a_type_that_goes_beyond_the_edge_of`.
@@ -361,10 +414,6 @@ pub struct TableRowInsert {
     #[serde(rename = "a b")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub a_b: Option<String>,
-    /// The column `quo"te`.
-    #[serde(rename = "quo\"te")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quo_te: Option<String>,
     /// The column `1st`.
     #[serde(rename = "1st")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -455,18 +504,6 @@ pub struct TableRowInsert {
     /// The column `post`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post: Option<Posts>,
-    /// The column `"""""""""""""""""""""""""""""""""""""a`.
-    #[serde(
-        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"a"
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub a: Option<String>,
-    /// The column `""""""""""""""""""""""""""""""""""""""`.
-    #[serde(
-        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\""
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unnamed_2: Option<String>,
     /// The column `sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of: Option<jiff::civil::DateTime>,
@@ -508,7 +545,6 @@ impl From<TableRowRequired> for TableRowInsert {
             created_at: None,
             created_at_2: None,
             a_b: None,
-            quo_te: None,
             _1st: None,
             grosse: None,
             unnamed: None,
@@ -537,8 +573,6 @@ impl From<TableRowRequired> for TableRowInsert {
             spot: None,
             transaction: None,
             post: None,
-            a: None,
-            unnamed_2: None,
             sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of: None,
             fifty_nine_letters_with_a_type_that_goes_beyond_the_edge_of: None,
             a_required_column_whose_name_goes_on_and_on_up_to_the_very_e: required
@@ -578,10 +612,6 @@ pub struct TableRowUpdate {
     #[serde(rename = "a b")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub a_b: Option<Option<String>>,
-    /// The column `quo"te`.
-    #[serde(rename = "quo\"te")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quo_te: Option<Option<String>>,
     /// The column `1st`.
     #[serde(rename = "1st")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -673,18 +703,6 @@ pub struct TableRowUpdate {
     /// The column `post`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post: Option<Option<Posts>>,
-    /// The column `"""""""""""""""""""""""""""""""""""""a`.
-    #[serde(
-        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"a"
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub a: Option<Option<String>>,
-    /// The column `""""""""""""""""""""""""""""""""""""""`.
-    #[serde(
-        rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\""
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unnamed_2: Option<Option<String>>,
     /// The column `sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of:
@@ -1004,9 +1022,9 @@ pub struct Greet {
     /// The argument `name`; its default where it is `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The argument `type`; its default where it is `None`.
+    /// The argument `order`; its default where it is `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub r#type: Option<String>,
+    pub order: Option<String>,
 }
 
 /// A call of `halves`.
@@ -1047,8 +1065,8 @@ pub struct Move {
     pub home: Address,
     /// The argument `feeling`.
     pub feeling: Mood,
-    /// The argument `order`.
-    pub order: i32,
+    /// The argument `digits`.
+    pub digits: i32,
 }
 
 /// A call of `numbers`.

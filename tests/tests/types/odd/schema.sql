@@ -36,7 +36,6 @@ create table "table" (
   "createdAt" timestamptz not null default '2026-05-01 12:00:00.123456+00',
   created_at timestamp default '2026-05-01 12:00:00',
   "a b" text,
-  "quo""te" text,
   "1st" boolean,
   "größe" real,
   "!" "char",
@@ -66,13 +65,16 @@ create table "table" (
   spot point,
   transaction xid8,
   post "Posts",
-  """""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""a" text,
-  """""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""" text,
   sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of timestamp,
   fifty_nine_letters_with_a_type_that_goes_beyond_the_edge_of timestamptz,
   a_required_column_whose_name_goes_on_and_on_up_to_the_very_edge text not null,
   a_name_of_exactly_sixty_three_letters_so_that_no_longer_one_is_ jsonb,
   another_name_of_sixty_three_letters_whose_type_is_long_as_well_ mood[]
+);
+create table quoted (
+  "quo""te" text,
+  """""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""a" text,
+  """""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""" text
 );
 comment on table "table" is E'Its comment says */ and "that" and \\,\r\n\r\n\r\n    four spaces,\n\n```\nassert!(false);\n```\n\tsee [id] or <b>.\u202e';
 comment on column "table"."type" is 'A keyword.';
@@ -87,10 +89,10 @@ create view titles as select id, "type" as title, "self" + 1 as next from "table
 create view moods with (security_invoker) as select mood, count(*) as times from "table" group by mood;
 create materialized view totals as select sum(total) as total from "table";
 
-create function greet(name text default 'you', "type" text default null) returns text
+create function greet(name text default 'you', "order" text default null) returns text
 language sql immutable as $$ select 'hello ' || name $$;
-create function move(home address, feeling mood, "order" integer) returns address
-language sql as $$ select row(home.street, "order", feeling, home."Tags")::address $$;
+create function move(home address, feeling mood, digits integer) returns address
+language sql as $$ select row(home.street, digits, feeling, home."Tags")::address $$;
 create function cheer(mood) returns mood language sql as $$ select 'very happy'::mood $$;
 create function cheered(feeling mood) returns mood language sql as $$ select feeling $$;
 create function add(a integer, b integer) returns integer language sql immutable as $$ select a + b $$;

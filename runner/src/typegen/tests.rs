@@ -1,0 +1,271 @@
+//! From catalogs to text, without a database.
+
+use serde_json::{Value, json};
+
+use super::{Catalog, Options, TypegenError, generate};
+
+/// The types that the catalogs below use; numbers are shifted by `shift`, as another database would
+/// have others.
+fn types(shift: i64) -> Vec<Value> {
+    let kind = |id: i64, name: &str, kind: &str| {
+        json!({
+            "id": id + shift, "schema": "public", "name": name, "kind": kind, "element": 0, "base": 0,
+            "not_null": false, "has_default": false, "comment": null, "labels": [],
+            "attributes": [], "is_row": false,
+        })
+    };
+    let mut mood = kind(4, "mood", "e");
+    mood["labels"] = json!(["ok", "OK", "so so"]);
+    let mut row = kind(5, "posts", "c");
+    row["is_row"] = true.into();
+    vec![
+        kind(1, "int4", "b"),
+        kind(2, "text", "b"),
+        kind(3, "void", "p"),
+        mood,
+        row,
+    ]
+}
+
+fn column(name: &str, type_id: i64) -> Value {
+    json!({
+        "name": name, "type_id": type_id, "not_null": true, "has_default": false,
+        "generated": false, "writable": true, "primary_key": false, "comment": null,
+    })
+}
+
+fn table(name: &str, row_type: i64, columns: Value) -> Value {
+    json!({
+        "schema": "public", "name": name, "is_view": false, "row_type": row_type, "comment": null,
+        "insertable": true, "updatable": true, "columns": columns, "foreign_keys": [],
+    })
+}
+
+fn function(name: &str, result: i64, defaults: u32, arguments: &[(&str, &str, i64)]) -> Value {
+    let argument = |(name, mode, type_id): &(&str, &str, i64)| {
+        let name = (!name.is_empty()).then_some(name);
+        json!({"name": name, "mode": mode, "type_id": type_id})
+    };
+    let arguments: Vec<Value> = arguments.iter().map(argument).collect();
+    json!({
+        "schema": "public", "name": name, "comment": null, "read_only": false,
+        "returns_set": false, "result": result, "defaults": defaults, "arguments": arguments,
+    })
+}
+
+fn catalog(relations: Vec<Value>, functions: Vec<Value>, types: Vec<Value>) -> Catalog {
+    let document = json!({
+        "schemas": ["public"], "relations": relations, "functions": functions, "types": types,
+    });
+    serde_json::from_value(document).unwrap()
+}
+
+fn written(relations: Vec<Value>, functions: Vec<Value>) -> String {
+    generate(
+        &catalog(relations, functions, types(0)),
+        &Options::default(),
+    )
+    .unwrap()
+}
+
+/// The lines of an item, without documentation.
+fn item(text: &str, declared: &str) -> Vec<String> {
+    let block = text
+        .split("\n\n")
+        .find(|block| block.contains(declared))
+        .unwrap_or_else(|| panic!("no {declared} in {text}"));
+    let lines = block.lines().map(str::trim);
+    lines
+        .filter(|line| !line.starts_with("///"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn neither_order_nor_numbers_of_the_catalog_are_seen() {
+    let make = |shift: i64| {
+        let relations = vec![
+            table("posts", 5 + shift, json!([column("mood", 4 + shift)])),
+            table("Posts", 99 + shift, json!([column("id", 1 + shift)])),
+        ];
+        let functions = vec![
+            function("add", 1 + shift, 0, &[("a", "i", 1 + shift)]),
+            function("add", 2 + shift, 0, &[("a", "i", 2 + shift)]),
+            function("posts", 3 + shift, 0, &[]),
+        ];
+        (relations, functions, types(shift))
+    };
+    let (relations, functions, kinds) = make(0);
+    let first = catalog(relations, functions, kinds);
+    let (mut relations, mut functions, mut kinds) = make(1000);
+    relations.reverse();
+    functions.reverse();
+    kinds.reverse();
+    let second = catalog(relations, functions, kinds);
+    let options = Options::default();
+    let text = generate(&first, &options).unwrap();
+    assert_eq!(text, generate(&second, &options).unwrap());
+    for declared in [
+        "struct Posts {",
+        "struct PostsRow {",
+        "struct PostsCall {}",
+        "struct Add2 {",
+    ] {
+        assert!(text.contains(declared), "{declared} is missing in {text}");
+    }
+}
+
+#[test]
+fn an_insert_gives_what_it_must_and_an_update_what_it_wants() {
+    let mut nullable = column("note", 2);
+    nullable["not_null"] = false.into();
+    let mut counted = column("count", 1);
+    counted["has_default"] = true.into();
+    let mut generated = column("sum", 1);
+    generated["generated"] = true.into();
+    let columns = json!([column("id", 1), nullable, counted, generated]);
+    let text = written(vec![table("t", 9, columns)], Vec::new());
+    let skip = "#[serde(skip_serializing_if = \"Option::is_none\")]";
+    assert_eq!(
+        item(&text, "pub struct TInsert {")[2..],
+        [
+            "pub id: i32,",
+            skip,
+            "pub note: Option<String>,",
+            skip,
+            "pub count: Option<i32>,",
+            "}"
+        ]
+    );
+    assert_eq!(
+        item(&text, "pub struct TRequired {")[2..],
+        ["pub id: i32,", "}"]
+    );
+    assert_eq!(
+        item(&text, "impl From<TRequired> for TInsert {")[3..6],
+        ["id: required.id,", "note: None,", "count: None,"]
+    );
+    let update = item(&text, "pub struct TUpdate {");
+    assert!(update[0].contains("Default"));
+    assert_eq!(update[3], "pub id: Option<i32>,");
+    assert_eq!(update[5], "pub note: Option<Option<String>>,");
+    assert!(!update.join("\n").contains("sum"));
+}
+
+#[test]
+fn a_row_that_needs_all_or_nothing_has_no_part() {
+    let mut optional = column("id", 1);
+    optional["has_default"] = true.into();
+    let tables = vec![
+        table("all", 8, json!([column("id", 1)])),
+        table("none", 9, json!([optional])),
+    ];
+    let text = written(tables, Vec::new());
+    assert!(!text.contains("Required"), "{text}");
+    assert!(item(&text, "pub struct NoneInsert {")[0].contains("Default"));
+    assert!(!item(&text, "pub struct AllInsert {")[0].contains("Default"));
+}
+
+#[test]
+fn defaults_belong_to_the_last_inputs() {
+    let arguments = [
+        ("first", "i", 1),
+        ("out", "o", 1),
+        ("second", "i", 2),
+        ("type", "i", 4),
+    ];
+    let text = written(Vec::new(), vec![function("f", 1, 2, &arguments)]);
+    let call = item(&text, "pub struct F {");
+    assert_eq!(call[2], "#[function(returns = FRow)]");
+    assert_eq!(call[4], "pub first: i32,");
+    assert_eq!(call[6], "pub second: Option<String>,");
+    assert_eq!(call[8], "pub r#type: Option<Mood>,");
+    assert_eq!(item(&text, "pub struct FRow {")[2], "pub out: Option<i32>,");
+}
+
+#[test]
+fn what_cannot_be_called_by_names_is_named() {
+    let functions = vec![
+        function("computed", 1, 0, &[("", "i", 5)]),
+        function("mixed", 1, 0, &[("a", "i", 1), ("", "i", 1)]),
+        function("done", 3, 0, &[]),
+    ];
+    let text = written(vec![table("posts", 5, json!([]))], functions);
+    let (code, left_out) = text.split_once("// Left out:").unwrap();
+    assert!(left_out.contains("`computed`: a computed column"));
+    assert!(left_out.contains("`mixed`: it has an argument without a name"));
+    assert!(!code.contains("computed") && !code.contains("mixed"));
+    assert_eq!(item(code, "pub struct Done {}").len(), 3);
+}
+
+#[test]
+fn labels_that_look_alike_stay_apart() {
+    let text = written(vec![table("t", 9, json!([column("mood", 4)]))], Vec::new());
+    let labels = item(&text, "pub enum Mood {");
+    assert_eq!(
+        labels[2..8],
+        [
+            "#[serde(rename = \"ok\")]",
+            "Ok,",
+            "#[serde(rename = \"OK\")]",
+            "Ok2,",
+            "#[serde(rename = \"so so\")]",
+            "SoSo,"
+        ]
+    );
+    assert!(text.contains("Self::SoSo => \"so so\","));
+}
+
+#[test]
+fn what_is_said_of_nulls_is_heard() {
+    let mut view = table("v", 9, json!([column("id", 1), column("next", 1)]));
+    view["is_view"] = true.into();
+    view["columns"][0]["not_null"] = false.into();
+    view["columns"][1]["not_null"] = false.into();
+    let functions = vec![function("f", 1, 0, &[("after", "i", 1)])];
+    let catalog = catalog(vec![view], functions, types(0));
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let options = Options {
+        nullable: names(&["f.after"]),
+        not_null: names(&["v.id", "f"]),
+        ..Options::default()
+    };
+    let text = generate(&catalog, &options).unwrap();
+    let view = item(&text, "pub struct V {");
+    assert_eq!(view[3..5], ["pub id: i32,", "pub next: Option<i32>,"]);
+    let call = item(&text, "pub struct F {");
+    assert_eq!(call[2], "#[function(returns = i32)]");
+    assert_eq!(call[4], "pub after: Option<i32>,");
+    assert!(text.starts_with(
+        "// @generated by `sluice gen types --schema public --nullable f.after --not-null f \
+         --not-null v.id`."
+    ));
+    let misspelled = Options {
+        not_null: names(&["v.idd"]),
+        ..Options::default()
+    };
+    let error = generate(&catalog, &misspelled).unwrap_err();
+    assert!(matches!(error, TypegenError::UnknownName(name) if name == "v.idd"));
+}
+
+#[test]
+fn what_is_excluded_leaves_no_name_behind() {
+    let mut other = column("post", 5);
+    other["not_null"] = false.into();
+    let tables = vec![
+        table("posts", 5, json!([column("id", 1)])),
+        table("t", 9, json!([other])),
+    ];
+    let catalog = catalog(tables, Vec::new(), types(0));
+    let options = Options {
+        exclude: ["posts".to_owned()].into(),
+        ..Options::default()
+    };
+    let text = generate(&catalog, &options).unwrap();
+    assert!(!text.contains("Posts"), "{text}");
+    assert_eq!(
+        item(&text, "pub struct T {")[3],
+        "pub post: Option<serde_json::Value>,"
+    );
+    assert!(text.contains("/// Of the type `posts`, as JSON."));
+}
