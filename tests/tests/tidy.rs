@@ -13,7 +13,7 @@ const RUNNER: &[(&str, &[&str])] = &[
         "command",
         &[
             "cli", "config", "db", "engine", "error", "exit", "flow", "limiter", "local", "memory",
-            "openai", "output", "report", "scoring", "simulate", "store", "worker",
+            "openai", "output", "report", "scoring", "simulate", "store", "typegen", "worker",
         ],
     ),
     ("config", &["openai", "scoring"]),
@@ -37,6 +37,7 @@ const RUNNER: &[(&str, &[&str])] = &[
         "store",
         &["db", "engine", "error", "exit", "memory", "report"],
     ),
+    ("typegen", &["local"]),
     (
         "worker",
         &["db", "engine", "error", "exit", "flow", "report"],
@@ -178,6 +179,9 @@ fn no_file_has_grown_beyond_what_one_thing_needs() {
         "tests/tests",
     ] {
         for (file, source) in sources(&root().join(folder)) {
+            if file.ends_with("generated.rs") {
+                continue;
+            }
             let lines = source.lines().count();
             assert!(
                 lines <= 600,

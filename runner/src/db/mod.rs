@@ -2,6 +2,7 @@
 
 mod error;
 mod function;
+mod job;
 mod table;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use sluice_sdk::{Attempt, Client, Function, Observer};
 
 pub use error::DatabaseError;
 pub use function::*;
+pub use job::*;
 pub use table::{Job, Neighborhood, NewNeighborhood, Post, WeightConfig, WorkItem};
 
 use crate::config::DatabaseSettings;

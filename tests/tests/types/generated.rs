@@ -640,6 +640,74 @@ pub struct PostEmbeddingsUpdate {
     pub updated_at: Option<Option<jiff::Timestamp>>,
 }
 
+/// The table `post_score_chunks`.
+///
+/// Foreign keys:
+///
+/// - `job_id` → `background_jobs(id)` by `post_score_chunks_job_id_fkey`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(name = "post_score_chunks")]
+pub struct PostScoreChunks {
+    /// The column `job_id`.
+    #[table(primary_key)]
+    pub job_id: uuid::Uuid,
+    /// The column `after`.
+    #[table(primary_key)]
+    pub after: uuid::Uuid,
+    /// The column `post_ids`.
+    pub post_ids: Vec<uuid::Uuid>,
+    /// The column `final_scores`.
+    pub final_scores: Vec<f64>,
+    /// The column `versions`.
+    pub versions: Vec<jiff::Timestamp>,
+    /// The column `computed_at`.
+    pub computed_at: jiff::Timestamp,
+}
+
+/// A row to insert into `post_score_chunks`.
+///
+/// What is `None` is left out and gets its default, or else null.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PostScoreChunksInsert {
+    /// The column `job_id`.
+    pub job_id: uuid::Uuid,
+    /// The column `after`.
+    pub after: uuid::Uuid,
+    /// The column `post_ids`.
+    pub post_ids: Vec<uuid::Uuid>,
+    /// The column `final_scores`.
+    pub final_scores: Vec<f64>,
+    /// The column `versions`.
+    pub versions: Vec<jiff::Timestamp>,
+    /// The column `computed_at`.
+    pub computed_at: jiff::Timestamp,
+}
+
+/// New values for columns of `post_score_chunks`.
+///
+/// What is `None` is left as it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PostScoreChunksUpdate {
+    /// The column `job_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<uuid::Uuid>,
+    /// The column `after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<uuid::Uuid>,
+    /// The column `post_ids`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post_ids: Option<Vec<uuid::Uuid>>,
+    /// The column `final_scores`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_scores: Option<Vec<f64>>,
+    /// The column `versions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub versions: Option<Vec<jiff::Timestamp>>,
+    /// The column `computed_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub computed_at: Option<jiff::Timestamp>,
+}
+
 /// The table `post_scores`.
 ///
 /// Foreign keys:
@@ -752,8 +820,6 @@ pub struct PostScoresStaging {
     pub final_score: f64,
     /// The column `computed_at`.
     pub computed_at: Option<jiff::Timestamp>,
-    /// The column `source_version`.
-    pub source_version: Option<jiff::Timestamp>,
 }
 
 /// A row to insert into `post_scores_staging`.
@@ -775,9 +841,6 @@ pub struct PostScoresStagingInsert {
     /// The column `computed_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub computed_at: Option<jiff::Timestamp>,
-    /// The column `source_version`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_version: Option<jiff::Timestamp>,
 }
 
 /// What a row to insert into `post_scores_staging` cannot do without.
@@ -804,7 +867,6 @@ impl From<PostScoresStagingRequired> for PostScoresStagingInsert {
             weight_config_id: required.weight_config_id,
             final_score: required.final_score,
             computed_at: None,
-            source_version: None,
         }
     }
 }
@@ -833,9 +895,6 @@ pub struct PostScoresStagingUpdate {
     /// The column `computed_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub computed_at: Option<Option<jiff::Timestamp>>,
-    /// The column `source_version`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_version: Option<Option<jiff::Timestamp>>,
 }
 
 /// The table `posts`.
@@ -1439,21 +1498,23 @@ pub struct ActivateWeightConfig {
 #[function(read_only)]
 pub struct ActiveWeightConfig {}
 
+/// A call of `adopt_embeddings`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "adopt_embeddings")]
+#[function(returns = Option<Vec<uuid::Uuid>>)]
+pub struct AdoptEmbeddings {
+    /// The argument `p_posts`.
+    pub p_posts: Vec<uuid::Uuid>,
+    /// The argument `p_model`.
+    pub p_model: String,
+    /// The argument `p_dimensions`.
+    pub p_dimensions: i32,
+}
+
 /// A call of `apply_post_scores_from_staging`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "apply_post_scores_from_staging")]
 pub struct ApplyPostScoresFromStaging {
-    /// The argument `p_job_id`.
-    pub p_job_id: uuid::Uuid,
-    /// The argument `p_weight_config_id`.
-    pub p_weight_config_id: uuid::Uuid,
-}
-
-/// A call of `apply_staged`.
-#[derive(Debug, Clone, PartialEq, Serialize, Function)]
-#[function(name = "apply_staged")]
-#[function(returns = Option<i32>)]
-pub struct ApplyStaged {
     /// The argument `p_job_id`.
     pub p_job_id: uuid::Uuid,
     /// The argument `p_weight_config_id`.
@@ -1489,6 +1550,24 @@ pub struct BeatJob {
     /// The argument `p_total`; its default where it is `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p_total: Option<i32>,
+}
+
+/// A call of `begin_job`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "begin_job")]
+#[function(returns = Option<uuid::Uuid>)]
+pub struct BeginJob {
+    /// The argument `p_type`.
+    pub p_type: String,
+    /// The argument `p_params`.
+    pub p_params: serde_json::Value,
+    /// The argument `p_worker`.
+    pub p_worker: uuid::Uuid,
+    /// The argument `p_lease_seconds`.
+    pub p_lease_seconds: i32,
+    /// The argument `p_created_by`; its default where it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_created_by: Option<String>,
 }
 
 /// A call of `cancel_job`.
@@ -1979,6 +2058,18 @@ pub struct IsBlank {
     pub p_text: String,
 }
 
+/// A call of `job_ending`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "job_ending")]
+#[function(returns = Option<String>)]
+#[function(read_only)]
+pub struct JobEnding {
+    /// The argument `p_job_id`.
+    pub p_job_id: uuid::Uuid,
+    /// The argument `p_worker`.
+    pub p_worker: uuid::Uuid,
+}
+
 /// A call of `job_held_until`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "job_held_until")]
@@ -2013,16 +2104,6 @@ pub struct LockFound {
     pub p_found: Vec<uuid::Uuid>,
     /// The argument `p_limit`.
     pub p_limit: i32,
-}
-
-/// A call of `lost_or_cancelled`.
-#[derive(Debug, Clone, PartialEq, Serialize, Function)]
-#[function(name = "lost_or_cancelled")]
-#[function(returns = Option<String>)]
-#[function(read_only)]
-pub struct LostOrCancelled {
-    /// The argument `p_job_id`.
-    pub p_job_id: uuid::Uuid,
 }
 
 /// A call of `merge_dimension`.
@@ -2323,17 +2404,26 @@ pub struct StagePostScores {
     pub p_limit: i32,
 }
 
-/// A call of `stage_posts`.
+/// A call of `staged_scores`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
-#[function(name = "stage_posts")]
-#[function(returns = Option<i32>)]
-pub struct StagePosts {
-    /// The argument `p_job`.
-    pub p_job: BackgroundJobs,
-    /// The argument `p_weight_config_id`.
-    pub p_weight_config_id: uuid::Uuid,
-    /// The argument `p_posts`.
-    pub p_posts: Vec<uuid::Uuid>,
+#[function(name = "staged_scores")]
+#[function(returns = Vec<StagedScoresRow>)]
+#[function(read_only)]
+pub struct StagedScores {
+    /// The argument `p_job_id`.
+    pub p_job_id: uuid::Uuid,
+}
+
+/// What `staged_scores` returns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(name = "staged_scores")]
+pub struct StagedScoresRow {
+    /// The column `post_id`.
+    pub post_id: Option<uuid::Uuid>,
+    /// The column `final_score`.
+    pub final_score: Option<f64>,
+    /// The column `computed_at`.
+    pub computed_at: Option<jiff::Timestamp>,
 }
 
 /// A call of `store_dimension`.
