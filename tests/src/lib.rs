@@ -24,7 +24,7 @@ mod recorder;
 mod stack;
 mod wire;
 
-pub use program::{Program, Run, is_alive, signal};
+pub use program::{Program, Run, signal};
 pub use recorder::{Exchange, Recorder};
 pub use stack::Stack;
 pub use wire::Wire;

@@ -6,5 +6,7 @@ mod embed;
 mod faults;
 mod leases;
 mod limits;
+#[cfg(unix)]
+mod local;
 mod posts;
 mod store;
