@@ -163,22 +163,14 @@ impl From<Output> for Run {
     }
 }
 
-/// Sends a signal (`TERM`, `INT`, `KILL`) to a process that is still running.
-pub fn signal(child: &Child, name: &str) {
-    let id = child.id().expect("the process has ended before its signal");
-    assert!(shell(&format!("kill -{name} {id}")), "no signal was sent");
-}
-
-/// Whether a process with this id exists.
-pub fn is_alive(id: u64) -> bool {
-    shell(&format!("kill -0 {id}"))
-}
-
-/// The shell's `kill` is on every Unix, which the program of that name is not.
-fn shell(script: &str) -> bool {
-    let mut shell = std::process::Command::new("sh");
-    let shell = shell.args(["-c", script]).stderr(Stdio::null());
-    shell.status().unwrap().success()
+/// Sends a signal (`TERM`, `INT`, `KILL`) to a process, by the shell's `kill`, which every Unix has.
+pub fn signal(process: Option<u32>, name: &str) {
+    let id = process.expect("the process has ended before its signal");
+    let kill = format!("kill -{name} {id}");
+    let sent = std::process::Command::new("sh")
+        .args(["-c", &kill])
+        .status();
+    assert!(sent.unwrap().success(), "no signal was sent");
 }
 
 /// The program, as cargo has built it beside the tests.

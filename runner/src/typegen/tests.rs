@@ -1,5 +1,10 @@
 //! From catalogs to text, without a database.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "json! makes values, and a catalog is made of them"
+)]
+
 use serde_json::{Value, json};
 
 use super::{Catalog, Options, TypegenError, generate};

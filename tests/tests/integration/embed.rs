@@ -70,8 +70,8 @@ async fn posts_are_claimed_in_chunks_and_no_table_is_read() {
     // Five chunks hold 230 posts; one more claim finds the end of the pass, and one that nothing is left.
     assert!((5..=7).contains(&recorder.count("POST /rpc/claim_embed_work")));
     assert_eq!(
-        outcome.report.requests.supabase as usize,
-        recorder.seen().len()
+        outcome.report.requests.supabase,
+        recorder.seen().len() as u64
     );
 }
 

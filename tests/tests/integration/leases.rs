@@ -58,7 +58,7 @@ async fn a_runner_that_is_killed_costs_what_it_had_in_flight() {
         embedded(&stack).await >= 200
     })
     .await;
-    signal(&killed, "KILL");
+    signal(killed.id(), "KILL");
     killed.wait().await.unwrap();
     let within = Duration::from_secs(60);
     let (first, second) = tokio::join!(program.end(first, within), program.end(second, within));
@@ -95,7 +95,7 @@ async fn a_runner_that_is_told_to_leave_finishes_what_is_in_flight() {
     for (round, name) in [(1, "TERM"), (2, "INT")] {
         let child = program.spawn(&["embed", "--output", "json"]);
         answers(&simulator, 3 * round).await;
-        signal(&child, name);
+        signal(child.id(), name);
         let run = program.end(child, Duration::from_secs(7)).await;
         assert_eq!(run.code, Some(130), "{name}: {}", run.stderr);
         let report = run.json();
@@ -107,7 +107,7 @@ async fn a_runner_that_is_told_to_leave_finishes_what_is_in_flight() {
     }
     // What was answered was written: nothing is asked for again.
     let stats = simulator.stats();
-    assert_eq!(embedded(&stack).await, stats.embedded.len() as i64);
+    assert_eq!(embedded(&stack).await, stats.embedded.len() as u64);
     assert_eq!(billed_again(&stats), 0);
 }
 
@@ -138,7 +138,7 @@ async fn neither_a_slow_provider_nor_a_silent_database_delays_the_leaving() {
     until("the store run has asked", async || silent.silenced() > 0).await;
     let within = Duration::from_millis(7_400);
     for child in [&waiting_run, &embedding, &storing] {
-        signal(child, "TERM");
+        signal(child.id(), "TERM");
     }
     let (waited, embedded, stored) = tokio::join!(
         waiting.end(waiting_run, within),

@@ -11,6 +11,7 @@ mod faults;
 mod formula;
 mod leases;
 mod limits;
+mod local;
 mod looking;
 mod posts;
 mod recompute;

@@ -112,11 +112,11 @@ pub(crate) fn reason(outcome: &Outcome) -> &str {
 }
 
 /// How many posts have an embedding of the text that they have now.
-pub(crate) async fn embedded(stack: &Stack) -> i64 {
+pub(crate) async fn embedded(stack: &Stack) -> u64 {
     let current = "select count(*) from post_embeddings e join posts p on p.id = e.post_id
         where e.text_hash = encode(sha256(convert_to(p.text, 'UTF8')), 'hex')
           and not e.stale and e.dimensions = vector_dims(e.embedding)";
-    stack.count(current).await
+    stack.count(current).await.try_into().unwrap()
 }
 
 /// How many rows are leased, failing or dead.
