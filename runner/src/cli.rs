@@ -417,7 +417,7 @@ pub struct GenTypes {
     #[command(flatten)]
     pub source: GenSource,
     /// The certificate (PEM) that signed the database's own, where the system does not trust that
-    #[arg(long, value_name = "FILE", requires = "db_url")]
+    #[arg(long, value_name = "FILE", conflicts_with = "local")]
     pub db_ca: Option<PathBuf>,
     /// A schema to write (may be repeated)
     #[arg(long = "schema", value_name = "NAME", default_value = "public")]
