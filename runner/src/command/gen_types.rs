@@ -19,6 +19,12 @@ struct Generated<'a> {
     bytes: usize,
 }
 
+/// What a program reads where no file is named.
+#[derive(Serialize)]
+struct Printed<'a> {
+    types: &'a str,
+}
+
 /// What a program reads after `--check`.
 #[derive(Serialize)]
 struct Checked<'a> {
@@ -48,6 +54,7 @@ pub(super) async fn run(arguments: &GenTypes, printer: Printer) -> Result<Exit, 
                 format!("the types are in {}", file.display())
             });
         }
+        None if printer.is_json() => printer.json(&Printed { types: &text }),
         None => printer.text(&text),
     }
     Ok(Exit::Complete)

@@ -1,10 +1,5 @@
 //! From catalogs to text, without a database.
 
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "json! makes values, and a catalog is made of them"
-)]
-
 use serde_json::{Value, json};
 
 use super::{Catalog, Options, TypegenError, generate};
@@ -39,7 +34,7 @@ fn column(name: &str, type_id: i64) -> Value {
     })
 }
 
-fn table(name: &str, row_type: i64, columns: Value) -> Value {
+fn table(name: &str, row_type: i64, columns: &Value) -> Value {
     json!({
         "schema": "public", "name": name, "is_view": false, "row_type": row_type, "comment": null,
         "insertable": true, "updatable": true, "columns": columns, "foreign_keys": [],
@@ -58,16 +53,16 @@ fn function(name: &str, result: i64, defaults: u32, arguments: &[(&str, &str, i6
     })
 }
 
-fn catalog(relations: Vec<Value>, functions: Vec<Value>, types: Vec<Value>) -> Catalog {
+fn catalog(relations: &[Value], functions: &[Value], types: &[Value]) -> Catalog {
     let document = json!({
         "schemas": ["public"], "relations": relations, "functions": functions, "types": types,
     });
     serde_json::from_value(document).unwrap()
 }
 
-fn written(relations: Vec<Value>, functions: Vec<Value>) -> String {
+fn written(relations: &[Value], functions: &[Value]) -> String {
     generate(
-        &catalog(relations, functions, types(0)),
+        &catalog(relations, functions, &types(0)),
         &Options::default(),
     )
     .unwrap()
@@ -90,8 +85,8 @@ fn item(text: &str, declared: &str) -> Vec<String> {
 fn neither_order_nor_numbers_of_the_catalog_are_seen() {
     let make = |shift: i64| {
         let relations = vec![
-            table("posts", 5 + shift, json!([column("mood", 4 + shift)])),
-            table("Posts", 99 + shift, json!([column("id", 1 + shift)])),
+            table("posts", 5 + shift, &json!([column("mood", 4 + shift)])),
+            table("Posts", 99 + shift, &json!([column("id", 1 + shift)])),
         ];
         let functions = vec![
             function("add", 1 + shift, 0, &[("a", "i", 1 + shift)]),
@@ -101,12 +96,12 @@ fn neither_order_nor_numbers_of_the_catalog_are_seen() {
         (relations, functions, types(shift))
     };
     let (relations, functions, kinds) = make(0);
-    let first = catalog(relations, functions, kinds);
+    let first = catalog(&relations, &functions, &kinds);
     let (mut relations, mut functions, mut kinds) = make(1000);
     relations.reverse();
     functions.reverse();
     kinds.reverse();
-    let second = catalog(relations, functions, kinds);
+    let second = catalog(&relations, &functions, &kinds);
     let options = Options::default();
     let text = generate(&first, &options).unwrap();
     assert_eq!(text, generate(&second, &options).unwrap());
@@ -129,7 +124,7 @@ fn an_insert_gives_what_it_must_and_an_update_what_it_wants() {
     let mut generated = column("sum", 1);
     generated["generated"] = true.into();
     let columns = json!([column("id", 1), nullable, counted, generated]);
-    let text = written(vec![table("t", 9, columns)], Vec::new());
+    let text = written(&[table("t", 9, &columns)], &[]);
     let skip = "#[serde(skip_serializing_if = \"Option::is_none\")]";
     assert_eq!(
         item(&text, "pub struct TInsert {")[2..],
@@ -162,10 +157,10 @@ fn a_row_that_needs_all_or_nothing_has_no_part() {
     let mut optional = column("id", 1);
     optional["has_default"] = true.into();
     let tables = vec![
-        table("all", 8, json!([column("id", 1)])),
-        table("none", 9, json!([optional])),
+        table("all", 8, &json!([column("id", 1)])),
+        table("none", 9, &json!([optional])),
     ];
-    let text = written(tables, Vec::new());
+    let text = written(&tables, &[]);
     assert!(!text.contains("Required"), "{text}");
     assert!(item(&text, "pub struct NoneInsert {")[0].contains("Default"));
     assert!(!item(&text, "pub struct AllInsert {")[0].contains("Default"));
@@ -179,7 +174,7 @@ fn defaults_belong_to_the_last_inputs() {
         ("second", "i", 2),
         ("type", "i", 4),
     ];
-    let text = written(Vec::new(), vec![function("f", 1, 2, &arguments)]);
+    let text = written(&[], &[function("f", 1, 2, &arguments)]);
     let call = item(&text, "pub struct F {");
     assert_eq!(call[2], "#[function(returns = FRow)]");
     assert_eq!(call[4], "pub first: i32,");
@@ -195,7 +190,7 @@ fn what_cannot_be_called_by_names_is_named() {
         function("mixed", 1, 0, &[("a", "i", 1), ("", "i", 1)]),
         function("done", 3, 0, &[]),
     ];
-    let text = written(vec![table("posts", 5, json!([]))], functions);
+    let text = written(&[table("posts", 5, &json!([]))], &functions);
     let (code, left_out) = text.split_once("// Left out:").unwrap();
     assert!(left_out.contains("`computed`: a computed column"));
     assert!(left_out.contains("`mixed`: it has an argument without a name"));
@@ -205,7 +200,7 @@ fn what_cannot_be_called_by_names_is_named() {
 
 #[test]
 fn labels_that_look_alike_stay_apart() {
-    let text = written(vec![table("t", 9, json!([column("mood", 4)]))], Vec::new());
+    let text = written(&[table("t", 9, &json!([column("mood", 4)]))], &[]);
     let labels = item(&text, "pub enum Mood {");
     assert_eq!(
         labels[2..8],
@@ -223,12 +218,12 @@ fn labels_that_look_alike_stay_apart() {
 
 #[test]
 fn what_is_said_of_nulls_is_heard() {
-    let mut view = table("v", 9, json!([column("id", 1), column("next", 1)]));
+    let mut view = table("v", 9, &json!([column("id", 1), column("next", 1)]));
     view["is_view"] = true.into();
     view["columns"][0]["not_null"] = false.into();
     view["columns"][1]["not_null"] = false.into();
     let functions = vec![function("f", 1, 0, &[("after", "i", 1)])];
-    let catalog = catalog(vec![view], functions, types(0));
+    let catalog = catalog(&[view], &functions, &types(0));
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let options = Options {
         nullable: names(&["f.after"]),
@@ -258,10 +253,10 @@ fn what_is_excluded_leaves_no_name_behind() {
     let mut other = column("post", 5);
     other["not_null"] = false.into();
     let tables = vec![
-        table("posts", 5, json!([column("id", 1)])),
-        table("t", 9, json!([other])),
+        table("posts", 5, &json!([column("id", 1)])),
+        table("t", 9, &json!([other])),
     ];
-    let catalog = catalog(tables, Vec::new(), types(0));
+    let catalog = catalog(&tables, &[], &types(0));
     let options = Options {
         exclude: ["posts".to_owned()].into(),
         ..Options::default()

@@ -78,6 +78,7 @@ async fn the_catalog_is_read_by_one_simple_query() {
     let run = Program::bare().run(&arguments).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stdout.contains("#[table(schema = \"it's\")]"));
+    assert!(run.stdout.starts_with("// @generated"));
     let query = task.await.unwrap().unwrap();
     assert!(query.contains("array[e'it''s']::text[]"), "{query}");
 }
@@ -101,6 +102,17 @@ async fn types_go_into_a_file_and_fit_it_then() {
             run.stderr
         );
     }
+}
+
+#[tokio::test]
+async fn json_is_one_object_on_stdout() {
+    let (url, _task) = postgres(catalog()).await;
+    let arguments = [
+        "gen", "types", "--db-url", &url, "--schema", "it's", "--output", "json",
+    ];
+    let run = Program::bare().run(&arguments).await;
+    let types = run.json()["types"].as_str().unwrap().to_owned();
+    assert!(types.contains("pub struct Posts {}"), "{types}");
 }
 
 #[tokio::test]
