@@ -13,7 +13,7 @@ use crate::db::{BeatJob, ClaimJob, ClaimedJob, DatabaseError, FailJob, FinishJob
 use crate::engine::{Stop, StopReason};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::flow::{self, FlowOptions, RecomputeOptions, Run, ScoreScope, Session};
+use crate::flow::{self, Due, FlowOptions, RecomputeOptions, Run, ScoreScope, Session};
 use crate::report::{Outcome, Report};
 
 /// The types of jobs that Sluice runs; others in the table belong to others.
@@ -134,6 +134,9 @@ async fn perform(
     id: Uuid,
     job: Job,
 ) -> Result<Outcome, Error> {
+    if let Some(due) = job.due(session) {
+        flow::count(session, run, &due).await?;
+    }
     match job {
         Job::Recompute(options) => {
             flow::stage_and_apply(session, run, id, worker, options).await?;
@@ -264,6 +267,23 @@ fn failed_outcome(claimed: &ClaimedJob, reason: &str, exit: Exit) -> Outcome {
 }
 
 impl Job {
+    /// The posts that it is about; none of a recompute, which asks nobody about them.
+    fn due(&self, session: &Session) -> Option<Due> {
+        match self {
+            Self::Recompute(_) => None,
+            Self::Backfill(dimension) => Some(Due::Dimension(dimension.clone())),
+            Self::RescoreAll => Some(flow::due_scores(session, ScoreScope::Stale).1),
+            Self::Embed => {
+                let settings = &session.settings.embedding;
+                Some(Due::Embedding {
+                    model: settings.model.clone(),
+                    dimensions: settings.dimensions,
+                    refresh: false,
+                })
+            }
+        }
+    }
+
     /// Reads what a job asks for.
     fn read(claimed: &ClaimedJob) -> Result<Self, Error> {
         let param = |name: &str| claimed.params.as_ref().and_then(|params| params.get(name));

@@ -45,3 +45,33 @@ as $$
   select peek_answer(array(select backfill_due(seen.free, p_dimension)), seen.last)
   from claim_window('backfill:' || p_dimension, p_after, p_scan) as seen
 $$;
+
+-- How many posts a claim would find among the next `p_scan` after the cursor, as {"due": n, "next_after": uuid | null}:
+-- for a progress that knows its end. `p_rule` holds the rule's arguments by name: {"model", "dimensions", "refresh"} of
+-- `embed`, {"mode", "fingerprint", "before"} of `score`, {"dimension"} of a backfill.
+create or replace function public.count_work(p_kind text, p_after uuid, p_scan integer, p_rule jsonb)
+returns jsonb
+language plpgsql
+set search_path = public, extensions, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_free uuid[];
+  v_last uuid;
+  v_due bigint;
+begin
+  select free, last into v_free, v_last from claim_window(p_kind, p_after, p_scan);
+  if p_kind = 'embed' then
+    select count(*) into v_due
+      from embed_due(
+        v_free, p_rule ->> 'model', (p_rule ->> 'dimensions')::integer, coalesce((p_rule ->> 'refresh')::boolean, false)
+      );
+  elsif p_kind = 'score' then
+    select count(*) into v_due
+      from score_due(v_free, p_rule ->> 'mode', p_rule ->> 'fingerprint', (p_rule ->> 'before')::timestamptz);
+  else
+    select count(*) into v_due from backfill_due(v_free, p_rule ->> 'dimension');
+  end if;
+  return jsonb_build_object('due', v_due, 'next_after', v_last);
+end
+$$;

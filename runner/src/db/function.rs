@@ -168,6 +168,29 @@ pub struct PeekedPosts {
     pub next_after: Option<Uuid>,
 }
 
+/// `count_work`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "count_work", returns = CountedPosts)]
+pub struct CountWork {
+    /// The kind of work.
+    pub p_kind: String,
+    /// The cursor.
+    pub p_after: Option<Uuid>,
+    /// Posts looked at, at most.
+    pub p_scan: u32,
+    /// The arguments of the kind's rule, by name.
+    pub p_rule: Value,
+}
+
+/// How many posts are due, and where to go on.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct CountedPosts {
+    /// Posts that a claim would find.
+    pub due: u64,
+    /// The cursor of the next count; none at the end of the table.
+    pub next_after: Option<Uuid>,
+}
+
 /// `extend_work`
 #[derive(Debug, Serialize, Function)]
 #[function(name = "extend_work", returns = Vec<Uuid>)]

@@ -2,6 +2,7 @@
 //! with it and where it goes; the [engine](crate::engine) does the rest.
 
 mod app;
+mod count;
 mod embed;
 mod preview;
 mod price;
@@ -11,10 +12,12 @@ mod session;
 mod sink;
 mod source;
 
+pub(crate) use count::count;
 pub use embed::{Embedded, Embedder, Prepared, embed, embed_query, plan_embed};
 pub use preview::{Preview, preview};
 pub(crate) use recompute::stage_and_apply;
 pub use recompute::{RecomputeOptions, recompute};
+pub(crate) use score::due_scores;
 pub use score::{ScoreScope, backfill, plan_score, score};
 pub use session::{FlowOptions, Run, Session};
 pub use sink::{DimensionSink, EmbeddingSink, ScoreSink};

@@ -44,7 +44,7 @@ pub enum ScoreScope {
 /// # Errors
 /// Where the provider is not configured; everything later is in the outcome.
 pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Outcome, Error> {
-    let (name, due) = due(session, scope);
+    let (name, due) = due_scores(session, scope);
     let scorer = Scorer::new(session, Asked::Whole)?;
     if run.options.dry_run {
         return dry(session, run, name, &due, &scorer).await;
@@ -70,12 +70,12 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
 /// As [`score`].
 pub async fn plan_score(session: &Session, scope: ScoreScope) -> Result<Preview, Error> {
     let scorer = Scorer::new(session, Asked::Whole)?;
-    let (_, due) = due(session, scope);
+    let (_, due) = due_scores(session, scope);
     preview(session, &due, None, |posts, sum| scorer.preview(posts, sum)).await
 }
 
 /// What a scope is called, and what is due in it.
-fn due(session: &Session, scope: ScoreScope) -> (&'static str, Due) {
+pub(crate) fn due_scores(session: &Session, scope: ScoreScope) -> (&'static str, Due) {
     let (name, mode) = match scope {
         ScoreScope::Missing => ("score", ScoreMode::Missing),
         ScoreScope::Stale => ("rescore", ScoreMode::Stale),

@@ -236,6 +236,12 @@ impl Run {
         self.limiter.get()?.snapshot().tokens_limit.map(u64::from)
     }
 
+    /// Tells how many rows are due, counted before the flow begins.
+    pub(super) fn expect(&self, rows: u64) {
+        // A run is counted once; a second count would be of what is left.
+        let _counted_already = self.total.set(rows);
+    }
+
     /// Rows that were due when the flow began, once they are counted.
     pub fn total(&self) -> Option<u64> {
         self.total.get().copied()

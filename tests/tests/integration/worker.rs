@@ -1,6 +1,7 @@
 //! Background jobs: enqueued, claimed by lease, run, cancelled, retried, taken over.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -272,6 +273,11 @@ async fn a_worker_that_is_told_to_stop_gives_its_job_back() {
     let mut worker = program.spawn(&["worker"]);
     let done = "select count(*) from llm_scores where scores ? 'kindness'";
     until("some are scored", async || stack.count(done).await > 0).await;
+    let total = "select total from background_jobs";
+    until("the total is told", async || {
+        stack.rows(total).await == [json!({ "total": 120 })]
+    })
+    .await;
     terminate(worker.id().unwrap()).await;
     assert_eq!(worker.wait().await.unwrap().code(), Some(130));
     assert_eq!(jobs(&stack).await, [job("rescore_all", "pending", 0)]);
@@ -353,6 +359,92 @@ async fn two_workers_complete_each_of_several_jobs_exactly_once() {
     assert_eq!(simulator.stats().embedding_requests, 1);
     // A text is asked about by the rescore, the backfill, or both, and by neither of them twice.
     assert!(simulator.stats().scored.values().all(|times| *times <= 2));
+}
+
+/// Whatever dies whenever: four workers share twenty jobs, and one of them is killed again and again.
+#[tokio::test]
+async fn twenty_jobs_complete_exactly_once_under_random_kills() {
+    let (stack, simulator, program) = prepared(20).await;
+    program.configure(&format!("[leases]\nseconds = 5\n{}", paced(&three(), 2)));
+    let latency = Some(Latency {
+        fixed_ms: 20,
+        ..Latency::default()
+    });
+    simulator
+        .change(Change {
+            latency,
+            ..Change::default()
+        })
+        .unwrap();
+    stack
+        .sql(
+            "create table completions (job_id uuid);
+             create function for_a_test() returns trigger language plpgsql as $$
+               begin insert into completions values (new.id); return new; end $$;
+             create trigger for_a_test after update on background_jobs for each row
+               when (new.status = 'completed' and old.status <> 'completed') execute function for_a_test()",
+        )
+        .await;
+    let kinds = [
+        "recompute_final_scores",
+        "rescore_all",
+        "embed_posts",
+        "recompute_final_scores",
+    ];
+    for kind in kinds.into_iter().cycle().take(20) {
+        insert_job(&stack, kind, &json!({}), 100).await;
+    }
+    let mut workers: Vec<_> = (0..4)
+        .map(|_| program.spawn(&["worker", "--quiet"]))
+        .collect();
+    let open = "select count(*) from background_jobs where status in ('pending', 'running')";
+    let mut kills = 0;
+    let began = tokio::time::Instant::now();
+    while stack.count(open).await > 0 {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "it does not come to an end"
+        );
+        if kills < 10 {
+            let victim = kills % workers.len();
+            workers[victim].kill().await.unwrap();
+            workers[victim] = program.spawn(&["worker", "--quiet"]);
+            kills += 1;
+        }
+        // A live worker beats twice a second: this stands for the minute until a dead one's lease lapses.
+        stack
+            .sql(
+                "update background_jobs set leased_until = now()
+                   where status = 'running' and updated_at < now() - interval '2 seconds'",
+            )
+            .await;
+        tokio::time::sleep(Duration::from_millis(200 + 90 * (kills as u64 % 5))).await;
+    }
+    drop(workers);
+    let once = "select count(*) from (select job_id from completions group by job_id having count(*) = 1) c";
+    let (once, all) = (
+        stack.count(once).await,
+        stack.count("select count(*) from completions").await,
+    );
+    stack
+        .sql("drop function for_a_test cascade; drop table completions")
+        .await;
+    assert!(kills >= 5, "{kills} kills show little");
+    assert_eq!((once, all), (20, 20));
+    assert_eq!(
+        stack
+            .count("select count(*) from llm_scores where scores ? 'kindness'")
+            .await,
+        20
+    );
+    assert_eq!(
+        stack.count("select count(*) from post_embeddings").await,
+        20
+    );
+    assert_eq!(
+        stack.count("select count(*) from post_score_chunks").await,
+        0
+    );
 }
 
 #[tokio::test]
