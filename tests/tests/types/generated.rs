@@ -1780,6 +1780,21 @@ pub struct ComputeFinalScoreRuntime {
     pub p_total_scored: i32,
 }
 
+/// A call of `count_work`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "count_work")]
+#[function(returns = serde_json::Value)]
+pub struct CountWork {
+    /// The argument `p_kind`.
+    pub p_kind: String,
+    /// The argument `p_after`.
+    pub p_after: uuid::Uuid,
+    /// The argument `p_scan`.
+    pub p_scan: i32,
+    /// The argument `p_rule`.
+    pub p_rule: serde_json::Value,
+}
+
 /// A call of `embed_due`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "embed_due")]
