@@ -20,7 +20,13 @@ struct Up {
 
 impl Up {
     async fn start(program: &Program, flags: &[&str]) -> Self {
-        let arguments = [&["local", "up", "--output", "json"], flags].concat();
+        // A free port, unless the test names one: the default may be anybody's.
+        let port: &[&str] = if flags.contains(&"--port") {
+            &[]
+        } else {
+            &["--port", "0"]
+        };
+        let arguments = [&["local", "up", "--output", "json"], port, flags].concat();
         let mut child = program.spawn(&arguments);
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut text = String::new();
