@@ -3,6 +3,7 @@
 #[allow(
     dead_code,
     unreachable_pub,
+    clippy::pedantic,
     reason = "what is compiled here is what the generator gives, used or not"
 )]
 mod generated;
