@@ -135,6 +135,12 @@ impl<'a> Types<'a> {
         self.domains(id).any(|domain| domain.has_default)
     }
 
+    /// The schema and the name of a type, which tell it from others in every database.
+    pub(super) fn original(&self, id: TypeId) -> Option<(&'a str, &'a str)> {
+        let kind = self.by_id.get(&id)?;
+        Some((&kind.schema, &kind.name))
+    }
+
     /// Whether it is the type of a table's or view's rows.
     pub(super) fn is_row(&self, id: TypeId) -> bool {
         self.by_id.get(&id).is_some_and(|kind| kind.is_row)

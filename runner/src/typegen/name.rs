@@ -100,22 +100,23 @@ fn numbered(name: &str, joint: &str, mut take: impl FnMut(&str) -> bool) -> Stri
 
 /// `createdAt` is `created_at`.
 fn snake(name: &str) -> String {
-    usable(words(name).join("_"), "unnamed")
+    usable(words(name).join("_"), "unnamed", "n")
 }
 
 /// `llm_scores` is `LlmScores`. Nothing is made singular: a name is found again by its letters.
 fn camel(name: &str) -> String {
     let name: String = words(name).iter().map(|word| capitalized(word)).collect();
-    usable(name, "Unnamed")
+    usable(name, "Unnamed", "N")
 }
 
-fn usable(mut name: String, empty: &str) -> String {
+/// A name as an identifier: not too long, not empty, and a letter (for "number") before a digit.
+fn usable(mut name: String, empty: &str, number: &str) -> String {
     name.truncate(LENGTH_MAX);
     let name = name.trim_end_matches('_');
     if name.is_empty() {
         empty.to_owned()
     } else if name.starts_with(|first: char| first.is_ascii_digit()) {
-        format!("_{name}")
+        format!("{number}{name}")
     } else if NEVER.contains(&name) {
         format!("{name}_")
     } else {
@@ -173,7 +174,7 @@ mod tests {
             ("createdAt", "created_at"),
             ("HTTPServer", "http_server"),
             ("Größe (cm)", "grosse_cm"),
-            ("2nd", "_2nd"),
+            ("2nd", "n2nd"),
             ("__x__", "x"),
             ("type", "r#type"),
             ("self", "self_"),
@@ -190,7 +191,7 @@ mod tests {
             ("posts", "Posts"),
             ("llm_scores", "LlmScores"),
             ("Self", "Self_"),
-            ("2024", "_2024"),
+            ("2024", "N2024"),
             ("東京", "DongJing"),
         ] {
             assert_eq!(camel(name), expected, "{name}");

@@ -46,7 +46,7 @@ pub(super) fn module(catalog: &Catalog, options: &Options) -> Result<Module, Typ
     build.name_rows(&relations);
     let used = used_types(&relations, &functions);
     let mut kinds = build.types.reached_from(used);
-    kinds.sort_by_key(|kind| options.place(&kind.schema));
+    kinds.sort_by_key(|kind| options.order_of(&kind.schema));
     build.name_kinds(&kinds);
     for relation in relations {
         module.items.extend(build.relation(relation));
@@ -81,15 +81,15 @@ fn chosen<'a>(
     if let Some(name) = unused.pop_first() {
         return Err(TypegenError::UnknownName(name.to_owned()));
     }
-    relations.sort_by_key(|one| (options.place(&one.schema), &one.name));
+    relations.sort_by_key(|one| (options.order_of(&one.schema), &one.name));
     let types = Types::new(catalog);
     functions.sort_by_cached_key(|one| {
         let inputs = one.arguments.iter().filter(|input| input.mode.is_input());
         let signature: Vec<_> = inputs
-            .map(|input| (&input.name, types.rust(input.type_id).text))
+            .map(|input| (&input.name, types.original(input.type_id)))
             .collect();
         (
-            options.place(&one.schema),
+            options.order_of(&one.schema),
             &one.name,
             signature.len(),
             signature,
@@ -115,7 +115,7 @@ impl Build<'_> {
     /// what it is behind it.
     fn name(&mut self, schema: &str, name: &str, noun: &str) -> String {
         let mut wanted = vec![name.to_owned()];
-        if self.options.place(schema) > 0 {
+        if self.options.order_of(schema) > 0 {
             wanted.push(format!("{schema} {name}"));
         }
         wanted.push(format!("{name} {noun}"));
@@ -125,7 +125,7 @@ impl Build<'_> {
 
 impl Options {
     /// Where a schema stands among those that are written; behind them where it is not one of them.
-    fn place(&self, schema: &str) -> usize {
+    fn order_of(&self, schema: &str) -> usize {
         let found = self.schemas.iter().position(|one| one == schema);
         found.unwrap_or(self.schemas.len())
     }

@@ -309,7 +309,7 @@ pub struct TableRow {
     pub a_b: Option<String>,
     /// The column `1st`.
     #[serde(rename = "1st")]
-    pub _1st: Option<bool>,
+    pub n1st: Option<bool>,
     /// The column `größe`.
     #[serde(rename = "größe")]
     pub grosse: Option<f32>,
@@ -417,7 +417,7 @@ pub struct TableRowInsert {
     /// The column `1st`.
     #[serde(rename = "1st")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub _1st: Option<bool>,
+    pub n1st: Option<bool>,
     /// The column `größe`.
     #[serde(rename = "größe")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -545,7 +545,7 @@ impl From<TableRowRequired> for TableRowInsert {
             created_at: None,
             created_at_2: None,
             a_b: None,
-            _1st: None,
+            n1st: None,
             grosse: None,
             unnamed: None,
             mail: None,
@@ -615,7 +615,7 @@ pub struct TableRowUpdate {
     /// The column `1st`.
     #[serde(rename = "1st")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub _1st: Option<Option<bool>>,
+    pub n1st: Option<Option<bool>>,
     /// The column `größe`.
     #[serde(rename = "größe")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -847,7 +847,7 @@ pub enum Mood {
     Self_,
     /// `1st`
     #[serde(rename = "1st")]
-    _1st,
+    N1st,
     /// `quo"te`
     #[serde(rename = "quo\"te")]
     QuoTe,
@@ -889,7 +889,7 @@ impl sluice_sdk::Value for Mood {
             Self::VeryHappy2 => "very-happy",
             Self::Unnamed => "",
             Self::Self_ => "self",
-            Self::_1st => "1st",
+            Self::N1st => "1st",
             Self::QuoTe => "quo\"te",
             Self::BackSlash => "back\\slash",
             Self::Type => "type",
