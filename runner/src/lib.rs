@@ -16,6 +16,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod db;
+mod digest;
 pub mod engine;
 pub mod error;
 pub mod exit;

@@ -23,11 +23,11 @@ const RUNNER: &[(&str, &[&str])] = &[
     (
         "flow",
         &[
-            "config", "db", "engine", "error", "exit", "limiter", "memory", "openai", "report",
-            "scoring", "store",
+            "config", "db", "digest", "engine", "error", "exit", "limiter", "memory", "openai",
+            "report", "scoring",
         ],
     ),
-    ("local", &["store"]),
+    ("local", &["digest"]),
     ("openai", &[]),
     ("output", &["cli", "report"]),
     ("report", &["exit"]),
@@ -35,7 +35,9 @@ const RUNNER: &[(&str, &[&str])] = &[
     ("simulate", &["openai"]),
     (
         "store",
-        &["db", "engine", "error", "exit", "memory", "report"],
+        &[
+            "db", "digest", "engine", "error", "exit", "memory", "report",
+        ],
     ),
     ("typegen", &["local"]),
     (

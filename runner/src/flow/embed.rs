@@ -12,6 +12,7 @@ use super::source::{Due, DuePosts};
 use super::{Preview, preview};
 use crate::config::EmbeddingSettings;
 use crate::db::{LeasedPost, PipelineStatus};
+use crate::digest::sha256_hex;
 use crate::engine::{
     Ask, Batch, Bisection, Bounds, Done, Flow, Input, Lane, Measured, Plan, RowFailure, Step, Text,
     Undone, Work, pack,
@@ -20,7 +21,6 @@ use crate::error::Error;
 use crate::limiter::Limiter;
 use crate::openai::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Prices, Tokenizer, Usage};
 use crate::report::Outcome;
-use crate::store::digest::sha256_hex;
 
 /// Batches at the provider at once: the memory of a run is theirs, and at half a second an answer four of a
 /// hundred are 800 rows a second, more than a database with a vector index takes.

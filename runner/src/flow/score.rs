@@ -14,6 +14,7 @@ use super::sink::{DimensionSink, ScoreSink};
 use super::source::{Due, DuePosts};
 use super::{Preview, preview};
 use crate::db::{DimensionRow, LeasedPost, RefreshTopicFrequencies, ScoreMode, ScoreRow};
+use crate::digest::sha256_hex;
 use crate::engine::{
     Ask, Done, Flow, Item, Lane, Plan, RowFailure, Sink, StopReason, Undone, Work,
 };
@@ -26,7 +27,6 @@ use crate::report::Outcome;
 use crate::scoring::{
     AnswerError, AnswerSchema, PROMPT_VERSION, PostScore, Prompt, Question, Rubric, combine_batch,
 };
-use crate::store::digest::sha256_hex;
 
 /// Which scores a run makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

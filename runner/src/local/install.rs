@@ -1,16 +1,18 @@
 //! Unpacking and installing, once per version of the carried files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use etcetera::BaseStrategy;
+use serde::Deserialize;
 use tokio::process::Command;
 
 use super::LocalError;
 use super::carried::{MIGRATIONS, SERVER};
-use crate::store::digest::sha256_hex;
+use crate::digest::sha256_hex;
 
 /// Written last, so that an interrupted install is done again.
 const MARKER: &str = ".installed";
@@ -34,7 +36,8 @@ pub(super) async fn ensure() -> Result<Installed, LocalError> {
         unpack(&migrations, MIGRATIONS)?;
         mark(&migrations)?;
     }
-    if !server.join(MARKER).exists() {
+    if !is_whole(&server) {
+        unmark(&server)?;
         unpack(&server, SERVER)?;
         npm_ci(&server).await?;
         mark(&server)?;
@@ -43,6 +46,28 @@ pub(super) async fn ensure() -> Result<Installed, LocalError> {
         server: server.join("server.mjs"),
         migrations,
     })
+}
+
+/// Whether the server and the packages that it names are there. Caches get cleaned, and not always whole.
+fn is_whole(server: &Path) -> bool {
+    let packages = SERVER
+        .iter()
+        .filter(|(name, _)| *name == "package.json")
+        .filter_map(|(_, contents)| serde_json::from_str::<Package>(contents).ok())
+        .flat_map(|package| package.dependencies.into_keys())
+        .map(|name| format!("node_modules/{name}/package.json"));
+    let files = SERVER.iter().map(|(name, _)| (*name).to_owned());
+    let marker = MARKER.to_owned();
+    std::iter::once(marker)
+        .chain(files)
+        .chain(packages)
+        .all(|file| server.join(file).exists())
+}
+
+/// What is read of the server's package.json.
+#[derive(Deserialize)]
+struct Package {
+    dependencies: BTreeMap<String, String>,
 }
 
 fn cache_folder() -> Result<PathBuf, LocalError> {
@@ -113,6 +138,14 @@ fn mark(folder: &Path) -> Result<(), LocalError> {
     File::create(&path).map(drop).map_err(cache_error(&path))
 }
 
+fn unmark(folder: &Path) -> Result<(), LocalError> {
+    let path = folder.join(MARKER);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cache_error(&path)(error)),
+        _ => Ok(()),
+    }
+}
+
 fn cache_error(path: &Path) -> impl FnOnce(io::Error) -> LocalError + use<> {
     let path = path.to_owned();
     move |source| LocalError::Cache { path, source }
@@ -140,6 +173,31 @@ mod tests {
         assert_ne!(digest(&[("a", "1")]), digest(&[("a", "2")]));
         assert_ne!(digest(&[("ab", "")]), digest(&[("a", "b")]));
         assert_eq!(digest(&[("a", "1")]), digest(&[("a", "1")]));
+    }
+
+    #[test]
+    fn a_server_that_lacks_a_package_is_not_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = folder.path();
+        unpack(server, SERVER).unwrap();
+        for package in [
+            "@electric-sql/pglite",
+            "@hono/node-server",
+            "@supabase/lite",
+            "postgres",
+        ] {
+            let package = server.join("node_modules").join(package);
+            fs::create_dir_all(&package).unwrap();
+            fs::write(package.join("package.json"), "{}").unwrap();
+        }
+        assert!(!is_whole(server), "the install was not finished");
+        mark(server).unwrap();
+        assert!(is_whole(server));
+        fs::remove_dir_all(server.join("node_modules/postgres")).unwrap();
+        assert!(!is_whole(server));
+        unmark(server).unwrap();
+        unmark(server).unwrap();
+        assert!(!server.join(MARKER).exists());
     }
 
     #[test]

@@ -1,18 +1,22 @@
 //! The running server: a child that ends with its parent.
 
-use std::path::PathBuf;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::{LocalError, install, node};
 
 /// Starting takes seconds; past this something is wrong.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Of what it complains about, this much is told.
+const LINES_KEPT: usize = 8;
 
 /// How to run it.
 #[derive(Debug, Clone, Default)]
@@ -62,7 +66,7 @@ impl Server {
             )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .kill_on_drop(true);
         if !options.skip_migrations {
             command.env("SLUICE_LOCAL_MIGRATIONS", &installed.migrations);
@@ -78,7 +82,7 @@ impl Server {
         }
         let mut child = command.spawn().map_err(start_error)?;
         let stdin = child.stdin.take();
-        let url = ready(&mut child, options.port).await?;
+        let url = ready(&mut child, options.port, &installed.server).await?;
         Ok(Self {
             url,
             secret_key,
@@ -136,17 +140,20 @@ struct LineError {
     file: Option<String>,
 }
 
-async fn ready(child: &mut Child, port: u16) -> Result<String, LocalError> {
-    let stdout = child
-        .stdout
-        .take()
-        .ok_or_else(|| start_error("no output"))?;
+async fn ready(child: &mut Child, port: u16, program: &Path) -> Result<String, LocalError> {
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(start_error("no output"));
+    };
     let mut lines = BufReader::new(stdout).lines();
+    let complaints = tokio::spawn(drain(BufReader::new(stderr).lines()));
     let line = tokio::time::timeout(START_TIMEOUT, lines.next_line())
         .await
         .map_err(|_| start_error(format!("nothing heard for {} s", START_TIMEOUT.as_secs())))?
-        .map_err(start_error)?
-        .ok_or_else(|| start_error("it ended before it was ready"))?;
+        .map_err(start_error)?;
+    let Some(line) = line else {
+        let mut said = complaints.await.unwrap_or_default();
+        return Err(ended_early(said.make_contiguous(), program));
+    };
     tokio::spawn(drain(lines));
     let line: Line = serde_json::from_str(&line)
         .map_err(|_| start_error(format!("it said `{line}` where its URL was expected")))?;
@@ -162,11 +169,26 @@ async fn ready(child: &mut Child, port: u16) -> Result<String, LocalError> {
     }
 }
 
-/// Keeps the pipe empty, so that a chatty library never blocks the server.
-async fn drain(mut lines: Lines<BufReader<ChildStdout>>) {
+/// Keeps a pipe empty, so that a chatty library never blocks the server, and gives the last lines of it.
+async fn drain<R: AsyncRead + Unpin>(mut lines: Lines<BufReader<R>>) -> VecDeque<String> {
+    let mut last = VecDeque::new();
     while let Ok(Some(line)) = lines.next_line().await {
         tracing::debug!(line, "embedded Supabase");
+        if last.len() == LINES_KEPT {
+            last.pop_front();
+        }
+        last.push_back(line);
     }
+    last
+}
+
+/// A program that says nothing and ends lacks a part of itself, most of the time: caches get cleaned.
+fn ended_early(said: &[String], program: &Path) -> LocalError {
+    let folder = program.parent().unwrap_or(program).display();
+    start_error(format!(
+        "it ended before it was ready; delete {folder} to have it installed anew\n{}",
+        said.join("\n")
+    ))
 }
 
 fn fresh_key(prefix: &str) -> SecretString {
@@ -177,5 +199,28 @@ fn fresh_key(prefix: &str) -> SecretString {
 fn start_error(message: impl std::fmt::Display) -> LocalError {
     LocalError::Start {
         message: message.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_ends_early_is_quoted_with_the_way_out() {
+        let mut child = Command::new("node")
+            .args([
+                "-e",
+                "for (let i = 0; i < 20; i++) console.error('line ' + i)",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let program = Path::new("/cache/server-1/server.mjs");
+        let said = ready(&mut child, 0, program).await.unwrap_err().to_string();
+        assert!(said.contains("delete /cache/server-1"), "{said}");
+        assert!(said.ends_with("line 18\nline 19"), "{said}");
+        assert!(!said.contains("line 11"), "{said}");
     }
 }

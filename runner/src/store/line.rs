@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::digest::sha256_hex;
 use super::{posted, slug};
+use crate::digest::sha256_hex;
 
 /// The longest line that is read, in bytes. Whoever reads a file need not keep more of a line.
 pub const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;

@@ -1,7 +1,6 @@
 //! The store flow: lines of JSON become posts, each under its neighborhood.
 
 mod batch;
-pub(crate) mod digest;
 mod input;
 pub mod line;
 mod neighborhood;

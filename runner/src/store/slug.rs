@@ -3,7 +3,7 @@
 use deunicode::deunicode_char;
 use unicode_normalization::UnicodeNormalization;
 
-use super::digest::sha256_hex;
+use crate::digest::sha256_hex;
 
 /// The most characters that a slug may have: what the column `neighborhoods.slug` holds.
 pub const MAX_LEN: usize = 255;
