@@ -1,0 +1,231 @@
+//! What the guides say can be typed: their commands are understood, their configuration is valid, and what they
+//! point at is there. What the commands then do, the other tests see.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use serde_json::Value;
+use sluice_runner::cli::Cli;
+use sluice_runner::config::{Environment, Raw, Settings};
+use sluice_runner::simulate;
+
+/// Stands for the identifier that a reader fills in.
+const ID: &str = "3f0a0e1c-5a55-4a5f-9d3c-0f6b8f0c9a11";
+
+/// A fenced block of a page.
+struct Block {
+    page: String,
+    language: String,
+    text: String,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// Every page a reader meets, with its path from the root.
+fn pages() -> Vec<(String, String)> {
+    let mut found = vec!["README.md".to_owned(), "sdk/README.md".to_owned()];
+    for folder in ["docs", "docs/decisions"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if Path::new(&name)
+                .extension()
+                .is_some_and(|ending| ending == "md")
+            {
+                found.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    found.sort();
+    let read = |page: String| {
+        let text = std::fs::read_to_string(root().join(&page)).unwrap();
+        (page, text)
+    };
+    found.into_iter().map(read).collect()
+}
+
+fn blocks() -> Vec<Block> {
+    let mut found = Vec::new();
+    for (page, text) in pages() {
+        let mut open: Option<Block> = None;
+        for line in text.lines() {
+            match (line.trim_start().strip_prefix("```"), &mut open) {
+                (Some(language), None) => {
+                    open = Some(Block {
+                        page: page.clone(),
+                        language: language.to_owned(),
+                        text: String::new(),
+                    });
+                }
+                (Some(_), block) => found.extend(block.take()),
+                (None, Some(block)) => {
+                    block.text.push_str(line);
+                    block.text.push('\n');
+                }
+                (None, None) => {}
+            }
+        }
+        assert!(open.is_none(), "{page}: a block is not closed");
+    }
+    found
+}
+
+/// The commands of a line of a shell, a crontab or a workflow: its words, up to what the shell keeps for itself.
+fn commands(line: &str) -> Vec<Vec<String>> {
+    let line = line.replace("\\\n", " ");
+    let Some(words) = shlex::split(line.trim_start().trim_start_matches("- run: ")) else {
+        return Vec::new();
+    };
+    let divides = |word: &String| matches!(word.as_str(), "&&" | "||" | "|" | ";");
+    let redirects = |word: &String| word.contains('>');
+    words
+        .split(divides)
+        .map(|words| {
+            let kept = words.iter().take_while(|word| !redirects(word));
+            kept.cloned().collect()
+        })
+        .collect()
+}
+
+/// The arguments that `sluice` gets of a command, where it is one of `sluice`.
+fn arguments(words: &[String]) -> Option<Vec<String>> {
+    let starts: [&[&str]; 3] = [
+        &["sluice"],
+        &["cargo", "run", "--release", "--"],
+        &["./target/release/sluice"],
+    ];
+    let start = starts.iter().find(|start| {
+        let begins = words
+            .iter()
+            .zip(**start)
+            .filter(|(word, start)| word == start);
+        begins.count() == start.len()
+    })?;
+    let filled_in = |word: &String| match word.as_str() {
+        "ID" => ID.to_owned(),
+        word => word
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned(),
+    };
+    let given = words.iter().skip(start.len());
+    let given = given.filter(|word| *word != "…").map(filled_in);
+    Some(std::iter::once("sluice".to_owned()).chain(given).collect())
+}
+
+#[test]
+fn every_command_of_the_guides_is_understood() {
+    let mut understood = 0;
+    for block in blocks() {
+        if !matches!(block.language.as_str(), "sh" | "cron" | "yaml") {
+            continue;
+        }
+        for line in block.text.replace("\\\n", " ").lines() {
+            // A crontab begins with five fields of time.
+            let line = if block.language == "cron" {
+                line.splitn(6, char::is_whitespace)
+                    .last()
+                    .unwrap_or_default()
+            } else {
+                line
+            };
+            for arguments in commands(line).iter().filter_map(|words| arguments(words)) {
+                if let Err(error) = Cli::try_parse_from(&arguments) {
+                    panic!("{}: {line}\n{error}", block.page);
+                }
+                understood += 1;
+            }
+        }
+    }
+    assert!(understood > 30, "only {understood} commands were found");
+}
+
+#[test]
+fn what_cargo_is_told_to_run_is_there() {
+    let mut looked_up = 0;
+    for block in blocks().iter().filter(|block| block.language == "sh") {
+        for words in block.text.lines().flat_map(commands) {
+            for pair in words.windows(2) {
+                let [option, name] = pair else { continue };
+                let folders: &[&str] = match option.as_str() {
+                    "--bench" => &["tests/benches"],
+                    "--test" => &["tests/tests", "sdk/tests", "runner/tests"],
+                    "--example" => &["sdk/examples", "runner/examples"],
+                    _ => continue,
+                };
+                let is_there = folders.iter().any(|folder| {
+                    let folder = root().join(folder);
+                    folder.join(format!("{name}.rs")).exists() || folder.join(name).exists()
+                });
+                assert!(is_there, "{}: {option} {name}", block.page);
+                looked_up += 1;
+            }
+        }
+    }
+    assert!(looked_up > 0, "no command of cargo names a target");
+}
+
+#[test]
+fn every_configuration_of_the_guides_is_valid() {
+    let mut checked = 0;
+    for block in blocks().iter().filter(|block| block.language == "toml") {
+        if block.text.contains("sluice-sdk") {
+            continue;
+        }
+        let valid = if block.page == "docs/simulate.md" {
+            toml::from_str(&block.text)
+                .map(|_: simulate::Config| ())
+                .map_err(|error| error.to_string())
+        } else {
+            settings(&block.text)
+        };
+        assert!(valid.is_ok(), "{}: {valid:?}", block.page);
+        checked += 1;
+    }
+    assert!(checked > 1, "only {checked} configurations were found");
+}
+
+fn settings(text: &str) -> Result<(), String> {
+    let environment: Environment = [("OPENAI_API_KEY", "key")].into_iter().collect();
+    let checked = Settings::check(Raw::parse(text)?, &environment);
+    checked.map(drop).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_report_of_the_guide_has_the_keys_of_the_schema() {
+    let schema =
+        serde_json::to_value(schemars::schema_for!(sluice_runner::report::Report)).unwrap();
+    let properties = schema.get("properties").and_then(Value::as_object).unwrap();
+    let shown = blocks()
+        .iter()
+        .filter(|block| block.language == "json")
+        .filter_map(|block| serde_json::from_str::<Value>(&block.text).ok())
+        .find(|value| value.get("flow").is_some())
+        .unwrap();
+    for key in shown.as_object().unwrap().keys() {
+        assert!(properties.contains_key(key), "{key} is in no report");
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut followed = 0;
+    for (page, text) in pages() {
+        let folder = root().join(&page).parent().unwrap().to_owned();
+        for target in text.split("](").skip(1) {
+            let target = target.split([')', '#']).next().unwrap_or_default();
+            if target.is_empty() || target.starts_with("http") {
+                continue;
+            }
+            assert!(folder.join(target).exists(), "{page} links to {target}");
+            followed += 1;
+        }
+    }
+    assert!(followed > 10, "only {followed} links were found");
+}
