@@ -308,8 +308,9 @@ pub enum PlanFlow {
 /// `sluice search`
 #[derive(Debug, Args)]
 pub struct Search {
-    /// What to look for
-    pub text: String,
+    /// What to look for; needs no quotes
+    #[arg(required = true, num_args = 1..)]
+    pub text: Vec<String>,
     /// At most N posts
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub limit: u32,

@@ -142,7 +142,7 @@ async fn show(arguments: &Demo, session: &Session, printer: &Printer) -> Result<
     printer.say("\nThe posts with the highest final scores:");
     printer.say(&look::ranked_table(&ranked));
     let search = Search {
-        text: arguments.search.clone(),
+        text: vec![arguments.search.clone()],
         limit: SHOWN,
         threshold: 0.0,
     };

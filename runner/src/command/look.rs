@@ -56,11 +56,12 @@ pub(super) async fn search(
 
 /// Embeds the text and finds the posts nearest to it.
 pub(super) async fn find(session: &Session, arguments: &Search) -> Result<Vec<FoundPost>, Error> {
-    if arguments.text.trim().is_empty() {
+    let text = arguments.text.join(" ");
+    if text.trim().is_empty() {
         return Err(Error::Usage("the text to search for is blank".to_owned()));
     }
     let search = SearchPostsByEmbedding {
-        query_embedding: embed_query(session, &arguments.text).await?,
+        query_embedding: embed_query(session, &text).await?,
         similarity_threshold: arguments.threshold,
         result_limit: arguments.limit,
     };

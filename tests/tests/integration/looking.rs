@@ -182,7 +182,9 @@ async fn a_search_finds_what_is_near_in_meaning() {
         "search",
         run(
             &program,
-            &["search", "has anyone lost a grey cat", "--limit", "2"]
+            &[
+                "search", "has", "anyone", "lost", "a", "grey", "cat", "--limit", "2"
+            ]
         )
         .await
         .stdout
