@@ -149,6 +149,23 @@ const NODE_22: (&str, &str) = (
     "if [ \"$1\" = --version ]; then echo v22.1.0; else exit 9; fi",
 );
 
+/// An npm that installs an empty package for each that package.json names.
+const NPM_THAT_INSTALLS: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
+for package in $(sed -n '/"dependencies"/,$ s/^ *"\(.*\)": "[0-9].*/\1/p' package.json); do
+    mkdir -p "node_modules/$package"
+    echo '{}' > "node_modules/$package/package.json"
+done
+"#;
+
+/// Takes a package out of the installed server, as a cleaner of caches might.
+fn clean(cache: &std::path::Path, package: &str) {
+    let folders = std::fs::read_dir(cache.join("sluice")).unwrap();
+    let mut folders = folders.map(|entry| entry.unwrap().path().join("node_modules"));
+    let modules = folders.find(|folder| folder.exists()).unwrap();
+    std::fs::remove_dir_all(modules.join(package)).unwrap();
+}
+
 #[tokio::test]
 async fn what_the_machine_lacks_is_said_with_the_way_out() {
     let registry = "echo 'npm error network ENOTFOUND' >&2; exit 1";
@@ -192,7 +209,7 @@ async fn an_install_that_failed_is_done_again() {
         failed.stderr
     );
     // Installed, the stand-in for node is asked to serve, which it cannot.
-    machine.file("npm", "#!/bin/sh\nexit 0\n");
+    let npm = machine.file("npm", NPM_THAT_INSTALLS);
     let started = machine.run(&["local", "up"]).await;
     assert!(
         started.stderr.contains("failed to start"),
@@ -202,6 +219,14 @@ async fn an_install_that_failed_is_done_again() {
     machine.file("npm", "#!/bin/sh\nexit 1\n");
     let again = machine.run(&["local", "up"]).await;
     assert!(again.stderr.contains("failed to start"), "{}", again.stderr);
+    // A cleaned cache lacks a package, though the install was finished once.
+    clean(&npm.with_file_name("cache"), "postgres");
+    let cleaned = machine.run(&["local", "up"]).await;
+    assert!(
+        cleaned.stderr.contains("failed to install"),
+        "{}",
+        cleaned.stderr
+    );
 }
 
 #[cfg(target_os = "linux")]
