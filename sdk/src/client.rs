@@ -1,5 +1,6 @@
 //! The client: an address, a key, and the loop that sends.
 
+mod address;
 mod builder;
 
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::select::Select;
 use crate::table::TableRef;
 use crate::transport::{Chunks, Transport, TransportError};
 
+use address::Address;
+
 pub use builder::ClientBuilder;
 
 /// A PostgREST server with a key to it. Clones are cheap and share the connections.
@@ -41,13 +44,12 @@ pub use builder::ClientBuilder;
 pub struct Client {
     shared: Arc<Shared>,
     /// What identifies the caller: the key, and a user's token.
-    credentials: HeaderMap,
+    credentials: Arc<HeaderMap>,
 }
 
 /// What all clones of a client have in common.
 struct Shared {
-    /// Scheme, host and path, with no slash at the end.
-    root: String,
+    address: Address,
     settings: Settings,
     retry: RetryPolicy,
     attempt_timeout: Duration,
@@ -98,9 +100,7 @@ impl Client {
     /// [`ErrorKind::Invalid`] where the token cannot stand in a header.
     pub fn as_user(&self, token: &SecretString) -> Result<Self, Error> {
         let mut client = self.clone();
-        client
-            .credentials
-            .insert(header::AUTHORIZATION, bearer(token)?);
+        Arc::make_mut(&mut client.credentials).insert(header::AUTHORIZATION, bearer(token)?);
         Ok(client)
     }
 
@@ -224,14 +224,21 @@ impl Client {
 
     /// The request with the address and the credentials.
     fn addressed(&self, call: &Call) -> Result<http::Request<Bytes>, Error> {
-        let mut request = call.request.clone();
-        let uri = format!("{}{}", self.shared.root, call.request.uri());
-        *request.uri_mut() = http::Uri::from_maybe_shared(Bytes::from(uri))
-            .map_err(|error| Error::invalid("the URL is too long to be sent").with_source(error))?;
-        request.headers_mut().extend(self.credentials.clone());
-        request
-            .extensions_mut()
-            .insert(Masked(call.masked_uri().clone()));
+        /// Room for ours and for those that a transport adds.
+        const MOST_HEADERS: usize = 12;
+        let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
+        for (name, value) in call.request.headers() {
+            headers.append(name, value.clone());
+        }
+        for (name, value) in &*self.credentials {
+            headers.insert(name, value.clone());
+        }
+        let mut request = http::Request::new(call.request.body().clone());
+        *request.method_mut() = call.request.method().clone();
+        *request.uri_mut() = self.shared.address.join(call.request.uri())?;
+        *request.headers_mut() = headers;
+        let masked = Masked(call.masked_uri().clone());
+        request.extensions_mut().insert(masked);
         Ok(request)
     }
 }
@@ -269,7 +276,7 @@ impl Execute for Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
-            .field("root", &self.shared.root)
+            .field("address", &format_args!("{}", self.shared.address))
             .finish_non_exhaustive()
     }
 }

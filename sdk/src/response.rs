@@ -89,16 +89,16 @@ impl Answer {
 
     /// Reads the body as JSON; an empty one as `null`.
     pub(crate) fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
-        serde_json::from_slice(self.body_or_null()).map_err(|error| self.undecodable(error))
+        parse(self.body_or_null()).map_err(|error| self.undecodable(error))
     }
 
     /// Reads a function's value. A function that returns a composite type answers a row of nulls
     /// where it found none: that is read as null where it is nothing else.
     pub(crate) fn value<D: DeserializeOwned>(&self) -> Result<D, Error> {
         let body = self.body_or_null();
-        serde_json::from_slice(body).or_else(|error| {
+        parse(body).or_else(|error| {
             if is_row_of_nulls(body)
-                && let Ok(value) = serde_json::from_slice(b"null")
+                && let Ok(value) = parse(b"null")
             {
                 return Ok(value);
             }
@@ -133,6 +133,15 @@ impl Answer {
             .with_status(self.status)
             .with_body(&self.body)
             .with_source(error)
+    }
+}
+
+/// Reads JSON. One look at the whole spares a look at each text in it, whether it is UTF-8.
+fn parse<D: DeserializeOwned>(body: &[u8]) -> Result<D, serde_json::Error> {
+    match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        // Says where, unless that is in what the caller does not read.
+        Err(_) => serde_json::from_slice(body),
     }
 }
 

@@ -177,23 +177,17 @@ impl Clients {
     }
 
     async fn sdk(&self, operation: Operation) {
-        let table = self.sdk.from::<Reading>();
+        let table = || self.sdk.from::<Reading>();
         match operation {
             Operation::In => {
                 let codes = self.codes.iter().map(String::as_str);
-                assert_eq!(
-                    table.filter(Reading::CODE.in_(codes)).await.unwrap().len(),
-                    50
-                );
+                let rows = table().filter(Reading::CODE.in_(codes)).await.unwrap();
+                assert_eq!(rows.len(), 50);
             }
-            Operation::Read => assert_eq!(table.limit(1_000).await.unwrap().len(), 1_000),
+            Operation::Read => assert_eq!(table().limit(1_000).await.unwrap().len(), 1_000),
             Operation::Upsert => {
-                let report = table
-                    .upsert(&self.rows)
-                    .on_conflict(Reading::ID)
-                    .await
-                    .unwrap();
-                assert_eq!(report.affected, 1_000);
+                let upsert = table().upsert(&self.rows).on_conflict(Reading::ID);
+                assert_eq!(upsert.await.unwrap().affected, 1_000);
             }
             Operation::Call => {
                 assert_eq!(self.sdk.rpc(Add { a: 1, b: 2 }).await.unwrap(), 3);

@@ -88,7 +88,9 @@ impl Params {
             if position > 0 {
                 out.push('&');
             }
-            out.extend([quote::query(name), "=".into(), quote::query(value)]);
+            quote::query(name, &mut out);
+            out.push('=');
+            quote::query(value, &mut out);
         }
         out
     }
