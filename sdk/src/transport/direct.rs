@@ -25,7 +25,7 @@ use super::network::{AnswerBody, CONNECT_TIMEOUT, USER_AGENT};
 /// and follows no redirects.
 #[derive(Clone, Debug)]
 pub(super) struct Direct {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Arc<Pool<HttpsConnector<HttpConnector>, Full<Bytes>>>,
 }
 
 impl Direct {
@@ -57,7 +57,9 @@ impl Direct {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Self { pool }
+        Self {
+            pool: Arc::new(pool),
+        }
     }
 
     /// Sends a request and takes the head of the answer, with what will bring its body.
@@ -69,7 +71,7 @@ impl Direct {
             .headers_mut()
             .entry(header::USER_AGENT)
             .or_insert(HeaderValue::from_static(USER_AGENT));
-        let sending = Decompression::new(&self.pool).call(request.map(Full::new));
+        let sending = Decompression::new(&*self.pool).call(request.map(Full::new));
         let response = sending.await.map_err(classified)?;
         Ok(response.map(|body| body.map_err(TransportError::interrupted).boxed_unsync()))
     }
@@ -97,4 +99,124 @@ fn is_unprocessed(error: &legacy::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Version;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{RootCertStore, ServerConfig};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::server::TlsStream;
+
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+
+    /// A server on one side, which offers these protocols; on the other what trusts it.
+    struct Peers {
+        listener: TcpListener,
+        acceptor: TlsAcceptor,
+        direct: Direct,
+        url: String,
+    }
+
+    impl Peers {
+        async fn new(protocols: &[&str]) -> Self {
+            let name = "localhost".to_owned();
+            let rcgen::CertifiedKey { cert, signing_key } =
+                rcgen::generate_simple_self_signed([name]).unwrap();
+            let mut roots = RootCertStore::empty();
+            roots.add(cert.der().clone()).unwrap();
+            let client = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+            let mut server =
+                ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+                    .with_safe_default_protocol_versions()
+                    .unwrap()
+                    .with_no_client_auth()
+                    .with_single_cert(vec![cert.der().clone()], key)
+                    .unwrap();
+            server.alpn_protocols = protocols
+                .iter()
+                .map(|name| name.as_bytes().to_vec())
+                .collect();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            Self {
+                listener,
+                acceptor: Arc::new(server).into(),
+                direct: Direct::with_tls(client),
+                url: format!("https://localhost:{port}/t"),
+            }
+        }
+
+        /// Sends a request while the server does as `serve` says with the connection.
+        async fn exchange<S: Future<Output = ()>>(
+            &self,
+            serve: impl FnOnce(TlsStream<TcpStream>) -> S,
+        ) -> Result<http::Response<AnswerBody>, TransportError> {
+            let request = http::Request::get(&self.url).body(Bytes::new()).unwrap();
+            let serving = async {
+                let (stream, _) = self.listener.accept().await.unwrap();
+                serve(self.acceptor.accept(stream).await.unwrap()).await;
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                answer = self.direct.begin(request) => answer,
+                () = serving => unreachable!("it goes on for ever"),
+            }
+        }
+    }
+
+    /// Answers the first request over HTTP/2 by resetting it, or with an empty answer.
+    async fn serve_http2(stream: TlsStream<TcpStream>, reset: Option<h2::Reason>) {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        match reset {
+            Some(reason) => respond.send_reset(reason),
+            None => drop(
+                respond
+                    .send_response(http::Response::new(()), true)
+                    .unwrap(),
+            ),
+        }
+        // Nothing goes out but while the connection is asked for more.
+        let _closed = connection.accept().await;
+    }
+
+    #[tokio::test]
+    async fn http2_is_spoken_where_the_server_offers_it() {
+        let peers = Peers::new(&["h2", "http/1.1"]).await;
+        let answer = peers.exchange(|stream| serve_http2(stream, None)).await;
+        assert_eq!(answer.unwrap().version(), Version::HTTP_2);
+
+        let peers = Peers::new(&["http/1.1"]).await;
+        let answer = peers.exchange(async |mut stream| {
+            while stream.read_u8().await.unwrap() != b'\n' {}
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            stream.flush().await.unwrap();
+        });
+        assert_eq!(answer.await.unwrap().version(), Version::HTTP_11);
+    }
+
+    #[tokio::test]
+    async fn a_refused_stream_did_nothing_and_a_broken_one_may_have() {
+        for (reason, kind) in [
+            (h2::Reason::REFUSED_STREAM, ErrorKind::Connect),
+            (h2::Reason::INTERNAL_ERROR, ErrorKind::Interrupted),
+        ] {
+            let peers = Peers::new(&["h2"]).await;
+            let answer = peers
+                .exchange(|stream| serve_http2(stream, Some(reason)))
+                .await;
+            assert_eq!(Error::from(answer.unwrap_err()).kind(), kind);
+        }
+    }
 }

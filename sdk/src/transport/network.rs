@@ -96,10 +96,10 @@ impl Http {
         request: http::Request<Bytes>,
         encoder: &Encoder,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        let Some(encoded) = encoder.encode(&request).await else {
+        let Some(shorter) = encoder.encode(&request).await else {
             return self.send_as_it_is(request).await;
         };
-        let answer = self.send_as_it_is(encoded).await?;
+        let answer = self.send_as_it_is(shorter).await?;
         if !is_refusal(&answer) {
             return Ok(answer);
         }

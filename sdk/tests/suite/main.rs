@@ -13,4 +13,6 @@ mod grammar;
 mod keyset;
 mod list;
 mod memory;
+mod server;
+mod wire;
 mod write;
