@@ -23,6 +23,7 @@ use crate::response::{Answer, Body};
 use crate::retry::RetryPolicy;
 use crate::rpc::{self, Rpc};
 use crate::schema::{Any, Function, Table};
+use crate::secret::mask_json;
 use crate::select::Select;
 use crate::table::TableRef;
 use crate::transport::{Chunks, Transport, TransportError};
@@ -139,12 +140,14 @@ impl Client {
         deadline: Instant,
     ) -> Result<Duration, Error> {
         let random = fastrand::f64();
-        match self.shared.retry.wait(&error, call.safety, retries, random) {
+        let wait = self.shared.retry.wait(&error, call.safety, retries, random);
+        let error = call.failed(error, retries);
+        match wait {
             Some(wait) if Instant::now() + wait < deadline => {
                 tracing::debug!(%error, ?wait, retry = retries + 1, "sending the request again");
                 Ok(wait)
             }
-            _ => Err(call.failed(error, retries)),
+            _ => Err(error),
         }
     }
 
@@ -237,16 +240,41 @@ impl Client {
         *request.method_mut() = call.request.method().clone();
         *request.uri_mut() = self.shared.address.join(call.request.uri())?;
         *request.headers_mut() = headers;
-        let masked = Masked(call.masked_uri().clone());
-        request.extensions_mut().insert(masked);
+        request.extensions_mut().insert(Masked {
+            uri: call.masked_uri().clone(),
+            body: call.masked_body.clone(),
+            secrets: call.secrets.clone(),
+        });
         Ok(request)
     }
 }
 
-/// The relative URI of a request with the values marked [`Secret`](crate::Secret) left out. Every
+/// What of a request may be shown, the values marked [`Secret`](crate::Secret) left out. Every
 /// request of a client has it among its extensions, for transports that record.
-#[derive(Clone, Debug)]
-pub struct Masked(pub http::Uri);
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Masked {
+    /// The URI, relative to the server's address.
+    pub uri: http::Uri,
+    /// The body, where the one that is sent holds such values.
+    pub body: Option<Bytes>,
+    secrets: Vec<String>,
+}
+
+impl Masked {
+    /// A header or the body of the answer without the values marked secret, which servers echo.
+    pub fn mask(&self, text: &str) -> String {
+        mask_json(text, &self.secrets)
+    }
+}
+
+impl std::fmt::Debug for Masked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Masked")
+            .field("uri", &self.uri)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Context for Client {
     fn settings(&self) -> &Settings {
@@ -260,7 +288,8 @@ impl Execute for Client {
         if !span.is_disabled() {
             span.record("request", call.shape());
         }
-        self.send(&call).instrument(span).await
+        let answer = self.send(&call).instrument(span).await?;
+        Ok(answer.to(call))
     }
 
     async fn open(&self, call: Call) -> Result<Body, Error> {

@@ -93,6 +93,7 @@ mod response;
 mod retry;
 mod rpc;
 mod schema;
+mod secret;
 mod select;
 mod table;
 #[cfg(feature = "testing")]

@@ -3,12 +3,15 @@
 mod prefer;
 mod shape;
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::error::{Error, scrub};
 use crate::filter::Params;
 use crate::quote;
+use crate::secret::Payload;
 
 pub use prefer::{Count, Handling};
 pub(crate) use prefer::{Missing, Prefer, Resolution, Returning};
@@ -17,7 +20,7 @@ pub(crate) use prefer::{Missing, Prefer, Resolution, Returning};
 ///
 /// Every builder makes one with its `call` method; sending it is another layer
 /// ([`Execute`](crate::Execute)). The URI is relative (`/posts?id=eq.1`).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// The request; its URI is relative to PostgREST's root.
     pub request: http::Request<Bytes>,
@@ -25,6 +28,8 @@ pub struct Call {
     pub safety: Safety,
     /// The same URI without the values marked secret, where it holds any.
     pub(crate) masked: Option<http::Uri>,
+    /// The same body without them, where it holds any.
+    pub(crate) masked_body: Option<Bytes>,
     /// The values marked secret, to be kept out of errors.
     pub(crate) secrets: Vec<String>,
 }
@@ -40,6 +45,13 @@ impl Call {
         self.masked.as_ref().unwrap_or_else(|| self.request.uri())
     }
 
+    /// The request's body without the values marked [`Secret`](crate::Secret).
+    pub fn masked_body(&self) -> &Bytes {
+        self.masked_body
+            .as_ref()
+            .unwrap_or_else(|| self.request.body())
+    }
+
     /// Says in an error which call failed after how many repetitions, and takes the values marked
     /// [`Secret`](crate::Secret) out of it.
     #[must_use]
@@ -48,6 +60,16 @@ impl Call {
             error.with_request(self.shape()).with_retries(retries),
             &self.secrets,
         )
+    }
+}
+
+/// The shape alone, since the values may be anyone's.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("request", &self.shape())
+            .field("safety", &self.safety)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,7 +122,7 @@ pub(crate) struct Draft {
     pub(crate) schema: Option<String>,
     pub(crate) format: Format,
     pub(crate) prefer: Prefer,
-    pub(crate) body: Option<Bytes>,
+    pub(crate) body: Option<Payload>,
     pub(crate) safety: Safety,
 }
 
@@ -128,6 +150,13 @@ impl Draft {
         self.params.push(name, value);
     }
 
+    /// Adds a parameter that is shown as `shown`.
+    pub(crate) fn push_masked_param(&mut self, name: &str, value: &str, shown: &str) {
+        let masked = self.masked.get_or_insert_with(|| self.params.clone());
+        masked.push(name, shown);
+        self.params.push(name, value);
+    }
+
     /// Makes the request.
     pub(crate) fn build(self) -> Result<Call, Error> {
         self.params.validate()?;
@@ -139,7 +168,8 @@ impl Draft {
             .map(|params| self::uri(&path, params))
             .transpose()?;
         let headers = self.headers()?;
-        let mut request = http::Request::new(self.body.unwrap_or_default());
+        let body = self.body.unwrap_or_default();
+        let mut request = http::Request::new(body.bytes);
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
@@ -147,7 +177,8 @@ impl Draft {
             request,
             safety: self.safety,
             masked,
-            secrets: self.secrets,
+            masked_body: body.masked,
+            secrets: [self.secrets, body.secrets].concat(),
         })
     }
 

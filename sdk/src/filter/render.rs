@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Condition, Join, Operand, Tree};
 use crate::error::Error;
 use crate::quote;
+use crate::secret::MASK;
 use crate::value::Scalar;
 
 /// The parameters of a query, as names and values before percent-encoding.
@@ -174,7 +175,7 @@ fn write_scalar(scalar: &Scalar, showing: Showing, out: &mut String) {
 
 fn shown(scalar: &Scalar, showing: Showing) -> &str {
     if scalar.secret && showing == Showing::Masked {
-        "[secret]"
+        MASK
     } else {
         &scalar.text
     }

@@ -16,6 +16,7 @@ use super::{Back, Job};
 use crate::error::{Error, RowFailure};
 use crate::quote;
 use crate::request::{Call, Count, Format, Missing, Resolution, Returning, Safety};
+use crate::secret::{self, Payload};
 
 /// The rows of a write that are still to be sent, by the keys they have.
 pub(super) struct Plan<'a, R> {
@@ -40,6 +41,8 @@ pub(super) struct Piece {
     shape: usize,
     part: Range<usize>,
     body: Bytes,
+    /// The values marked secret among its rows, and perhaps among others.
+    secrets: Vec<String>,
 }
 
 impl<'a, R: Serialize> Plan<'a, R> {
@@ -73,6 +76,14 @@ impl<'a, R: Serialize> Plan<'a, R> {
 
     /// The next request, of at most `max_rows` rows; `None` when all rows have been cut.
     pub(super) fn next(&mut self, max_rows: usize) -> Option<Piece> {
+        let (piece, secrets) = secret::noting(|| self.cut(max_rows));
+        piece.map(|mut piece| {
+            piece.secrets.extend(secrets);
+            piece
+        })
+    }
+
+    fn cut(&mut self, max_rows: usize) -> Option<Piece> {
         if let Some(mut piece) = self.split.pop_front() {
             if piece.body.is_empty() {
                 piece = self.encode(piece.shape, piece.part, usize::MAX)?;
@@ -107,6 +118,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
             shape: piece.shape,
             part,
             body: Bytes::new(),
+            secrets: Vec::new(),
         };
         self.split.push_front(half(middle..piece.part.end));
         self.split.push_front(half(piece.part.start..middle));
@@ -133,6 +145,14 @@ impl<'a, R: Serialize> Plan<'a, R> {
         let mut left: Vec<usize> = split.chain(put_by).copied().chain(unseen).collect();
         left.sort_unstable();
         left
+    }
+
+    fn payload(&self, piece: &Piece) -> Payload {
+        let rows = self.indexes(piece).iter();
+        Payload::new(piece.body.clone(), piece.secrets.clone(), || {
+            let rows: Vec<_> = rows.filter_map(|&index| self.rows.get(index)).collect();
+            serde_json::to_vec(&rows)
+        })
     }
 
     fn has_key(&self, piece: &Piece, column: &str) -> bool {
@@ -180,6 +200,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
             shape: 0,
             part,
             body: body.finish(),
+            secrets: Vec::new(),
         })
     }
 
@@ -250,6 +271,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
             shape,
             part: part.start..part.start + body.rows(),
             body: body.finish(),
+            secrets: Vec::new(),
         })
     }
 
@@ -299,7 +321,7 @@ impl<R: Serialize> Job<'_, R> {
         draft.prefer.resolution = self.upsert.then_some(self.resolution);
         draft.prefer.missing = self.one_request.then_some(Missing::Default);
         draft.prefer.count = Some(Count::Exact);
-        draft.body = Some(piece.body.clone());
+        draft.body = Some(plan.payload(piece));
         draft.build()
     }
 
