@@ -91,7 +91,12 @@ impl Client {
         name: &str,
         arguments: &(impl Serialize + ?Sized),
     ) -> Rpc<Any, serde_json::Value, Self> {
-        Rpc::new(self.clone(), Place::function(name, None), arguments, false)
+        Rpc::new(
+            self.clone(),
+            Place::function(name.to_owned(), None),
+            arguments,
+            false,
+        )
     }
 
     /// The same client as a signed-in user: row-level security sees the user of this JWT.

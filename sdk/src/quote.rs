@@ -4,8 +4,6 @@
 //! quotes are part of the value, in a list a missing quote drops the rest of the list, in a path
 //! nothing is quoted at all. See "Reserved characters" in PostgREST's reference on URL grammar.
 
-use std::borrow::Cow;
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stays as it is in a query: commas, parentheses, colons and stars are allowed there by
@@ -101,8 +99,8 @@ pub(crate) fn query(text: &str, out: &mut String) {
 
 /// Percent-encodes a segment of the path. Nothing is quoted there: PostgREST takes the decoded
 /// segment as the name.
-pub(crate) fn segment(text: &str) -> Cow<'_, str> {
-    utf8_percent_encode(text, SEGMENT).into()
+pub(crate) fn segment(text: &str, out: &mut String) {
+    out.extend(utf8_percent_encode(text, SEGMENT));
 }
 
 /// The length of [`query`]'s result, without making it.
@@ -167,6 +165,6 @@ mod tests {
             assert_eq!(query_len(text), written(query, text).len());
         }
         assert_eq!(written(query, "a b,(c)+&"), "a%20b,(c)%2B%26");
-        assert_eq!(segment("a/b,c"), "a%2Fb%2Cc");
+        assert_eq!(written(segment, "a/b,c"), "a%2Fb%2Cc");
     }
 }

@@ -3,6 +3,7 @@
 mod prefer;
 mod shape;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -109,12 +110,36 @@ pub(crate) struct PlanFormat {
     pub(crate) analyze: bool,
 }
 
+/// What a request is about, by its name in the database.
+#[derive(Clone, Debug)]
+pub(crate) enum Path {
+    Table(Cow<'static, str>),
+    Function(Cow<'static, str>),
+}
+
+impl Path {
+    fn encode(&self) -> Result<String, Error> {
+        let (prefix, name) = match self {
+            Self::Table(name) => ("/", name),
+            Self::Function(name) => ("/rpc/", name),
+        };
+        if matches!(name.as_ref(), "" | "." | "..") || name.contains('\0') {
+            return Err(Error::invalid(format!(
+                "`{}` cannot name a table or a function",
+                name.escape_debug()
+            )));
+        }
+        let mut out = String::from(prefix);
+        quote::segment(name, &mut out);
+        Ok(out)
+    }
+}
+
 /// The parts of a request that are the same for every kind of call.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) method: Method,
-    /// `posts`, or `rpc/name`: segments, not yet encoded.
-    pub(crate) path: Vec<String>,
+    pub(crate) path: Path,
     pub(crate) params: Params,
     /// The parameters with secrets masked, where there are any.
     pub(crate) masked: Option<Params>,
@@ -127,7 +152,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(method: Method, path: Vec<String>, safety: Safety) -> Self {
+    pub(crate) fn new(method: Method, path: Path, safety: Safety) -> Self {
         Self {
             method,
             path,
@@ -160,7 +185,7 @@ impl Draft {
     /// Makes the request.
     pub(crate) fn build(self) -> Result<Call, Error> {
         self.params.validate()?;
-        let path = self.encoded_path()?;
+        let path = self.path.encode()?;
         let uri = uri(&path, &self.params)?;
         let masked = self
             .masked
@@ -180,20 +205,6 @@ impl Draft {
             masked_body: body.masked,
             secrets: [self.secrets, body.secrets].concat(),
         })
-    }
-
-    fn encoded_path(&self) -> Result<String, Error> {
-        let mut out = String::new();
-        for segment in &self.path {
-            if matches!(segment.as_str(), "" | "." | "..") || segment.contains('\0') {
-                return Err(Error::invalid(format!(
-                    "`{}` cannot name a table or a function",
-                    segment.escape_debug()
-                )));
-            }
-            out.extend(["/".into(), quote::segment(segment)]);
-        }
-        Ok(out)
     }
 
     fn headers(&self) -> Result<HeaderMap, Error> {
@@ -269,12 +280,8 @@ fn header_value(what: &str, text: &str) -> Result<HeaderValue, Error> {
 }
 
 fn uri(path: &str, params: &Params) -> Result<http::Uri, Error> {
-    let query = params.encode();
-    let text = if query.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{query}")
-    };
+    let mut text = path.to_owned();
+    params.encode(&mut text);
     let bytes = text.len();
     http::Uri::from_maybe_shared(Bytes::from(text)).map_err(|error| {
         let message = format!(
@@ -288,23 +295,22 @@ fn uri(path: &str, params: &Params) -> Result<http::Uri, Error> {
 mod tests {
     use super::*;
 
-    fn draft(path: &[&str]) -> Draft {
-        let path = path.iter().map(ToString::to_string).collect();
-        Draft::new(Method::GET, path, Safety::Read)
+    fn draft(table: &'static str) -> Draft {
+        Draft::new(Method::GET, Path::Table(table.into()), Safety::Read)
     }
 
     #[test]
     fn a_name_is_one_segment_of_the_path() {
-        let call = draft(&["odd/table?"]).build().unwrap();
+        let call = draft("odd/table?").build().unwrap();
         assert_eq!(call.request.uri(), "/odd%2Ftable%3F");
         for name in ["", ".", "..", "a\0"] {
-            assert!(draft(&[name]).build().is_err(), "{name:?}");
+            assert!(draft(name).build().is_err(), "{name:?}");
         }
     }
 
     #[test]
     fn the_schema_goes_into_the_header_of_the_method() {
-        let mut read = draft(&["t"]);
+        let mut read = draft("t");
         read.schema = Some("private".to_owned());
         let write = Draft {
             method: Method::PATCH,
@@ -322,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_schema_that_breaks_the_header_is_refused() {
-        let mut read = draft(&["t"]);
+        let mut read = draft("t");
         read.schema = Some("a\r\nb: c".to_owned());
         assert!(read.build().is_err());
     }

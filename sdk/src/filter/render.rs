@@ -82,18 +82,14 @@ impl Params {
         }
     }
 
-    /// Percent-encodes the parameters into a query.
-    pub(crate) fn encode(&self) -> String {
-        let mut out = String::new();
+    /// Writes the parameters, percent-encoded, after a path.
+    pub(crate) fn encode(&self, out: &mut String) {
         for (position, (name, value)) in self.pairs.iter().enumerate() {
-            if position > 0 {
-                out.push('&');
-            }
-            quote::query(name, &mut out);
+            out.push(if position == 0 { '?' } else { '&' });
+            quote::query(name, out);
             out.push('=');
-            quote::query(value, &mut out);
+            quote::query(value, out);
         }
-        out
     }
 }
 
