@@ -3,7 +3,6 @@
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::Method;
 use serde::Serialize;
@@ -17,6 +16,7 @@ use crate::quote;
 use crate::relation::Nested;
 use crate::request::{Call, Count, Format, Returning, Safety};
 use crate::response::Answer;
+use crate::secret::Payload;
 use crate::select::Select;
 use crate::write::keys_of;
 
@@ -67,7 +67,7 @@ pub enum HasFilter {}
 #[derive(Clone, Debug)]
 struct Patch {
     columns: String,
-    body: Bytes,
+    body: Payload,
 }
 
 impl<T, C: Context> Change<T, NeedsFilter, C> {
@@ -278,12 +278,12 @@ impl Patch {
                 "the new values must serialize as an object: {error}"
             ))
         })?;
-        let body = serde_json::to_vec(patch).map_err(|error| {
+        let body = Payload::of(patch).map_err(|error| {
             Error::invalid("the new values cannot be written as JSON").with_source(error)
         })?;
         Ok(Self {
             columns: quote::identifiers(&keys),
-            body: body.into(),
+            body,
         })
     }
 }

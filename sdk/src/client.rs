@@ -1,5 +1,6 @@
 //! The client: an address, a key, and the loop that sends.
 
+mod address;
 mod builder;
 
 use std::sync::Arc;
@@ -22,9 +23,12 @@ use crate::response::{Answer, Body};
 use crate::retry::RetryPolicy;
 use crate::rpc::{self, Rpc};
 use crate::schema::{Any, Function, Table};
+use crate::secret::mask_json;
 use crate::select::Select;
 use crate::table::TableRef;
 use crate::transport::{Chunks, Transport, TransportError};
+
+use address::Address;
 
 pub use builder::ClientBuilder;
 
@@ -41,13 +45,12 @@ pub use builder::ClientBuilder;
 pub struct Client {
     shared: Arc<Shared>,
     /// What identifies the caller: the key, and a user's token.
-    credentials: HeaderMap,
+    credentials: Arc<HeaderMap>,
 }
 
 /// What all clones of a client have in common.
 struct Shared {
-    /// Scheme, host and path, with no slash at the end.
-    root: String,
+    address: Address,
     settings: Settings,
     retry: RetryPolicy,
     attempt_timeout: Duration,
@@ -88,7 +91,12 @@ impl Client {
         name: &str,
         arguments: &(impl Serialize + ?Sized),
     ) -> Rpc<Any, serde_json::Value, Self> {
-        Rpc::new(self.clone(), Place::function(name, None), arguments, false)
+        Rpc::new(
+            self.clone(),
+            Place::function(name.to_owned(), None),
+            arguments,
+            false,
+        )
     }
 
     /// The same client as a signed-in user: row-level security sees the user of this JWT.
@@ -98,9 +106,7 @@ impl Client {
     /// [`ErrorKind::Invalid`] where the token cannot stand in a header.
     pub fn as_user(&self, token: &SecretString) -> Result<Self, Error> {
         let mut client = self.clone();
-        client
-            .credentials
-            .insert(header::AUTHORIZATION, bearer(token)?);
+        Arc::make_mut(&mut client.credentials).insert(header::AUTHORIZATION, bearer(token)?);
         Ok(client)
     }
 
@@ -139,12 +145,14 @@ impl Client {
         deadline: Instant,
     ) -> Result<Duration, Error> {
         let random = fastrand::f64();
-        match self.shared.retry.wait(&error, call.safety, retries, random) {
+        let wait = self.shared.retry.wait(&error, call.safety, retries, random);
+        let error = call.failed(error, retries);
+        match wait {
             Some(wait) if Instant::now() + wait < deadline => {
                 tracing::debug!(%error, ?wait, retry = retries + 1, "sending the request again");
                 Ok(wait)
             }
-            _ => Err(call.failed(error, retries)),
+            _ => Err(error),
         }
     }
 
@@ -224,22 +232,54 @@ impl Client {
 
     /// The request with the address and the credentials.
     fn addressed(&self, call: &Call) -> Result<http::Request<Bytes>, Error> {
-        let mut request = call.request.clone();
-        let uri = format!("{}{}", self.shared.root, call.request.uri());
-        *request.uri_mut() = http::Uri::from_maybe_shared(Bytes::from(uri))
-            .map_err(|error| Error::invalid("the URL is too long to be sent").with_source(error))?;
-        request.headers_mut().extend(self.credentials.clone());
-        request
-            .extensions_mut()
-            .insert(Masked(call.masked_uri().clone()));
+        /// Room for ours and for those that a transport adds.
+        const MOST_HEADERS: usize = 12;
+        let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
+        for (name, value) in call.request.headers() {
+            headers.append(name, value.clone());
+        }
+        for (name, value) in &*self.credentials {
+            headers.insert(name, value.clone());
+        }
+        let mut request = http::Request::new(call.request.body().clone());
+        *request.method_mut() = call.request.method().clone();
+        *request.uri_mut() = self.shared.address.join(call.request.uri())?;
+        *request.headers_mut() = headers;
+        request.extensions_mut().insert(Masked {
+            uri: call.masked_uri().clone(),
+            body: call.masked_body.clone(),
+            secrets: call.secrets.clone(),
+        });
         Ok(request)
     }
 }
 
-/// The relative URI of a request with the values marked [`Secret`](crate::Secret) left out. Every
+/// What of a request may be shown, the values marked [`Secret`](crate::Secret) left out. Every
 /// request of a client has it among its extensions, for transports that record.
-#[derive(Clone, Debug)]
-pub struct Masked(pub http::Uri);
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Masked {
+    /// The URI, relative to the server's address.
+    pub uri: http::Uri,
+    /// The body, where the one that is sent holds such values.
+    pub body: Option<Bytes>,
+    secrets: Vec<String>,
+}
+
+impl Masked {
+    /// A header or the body of the answer without the values marked secret, which servers echo.
+    pub fn mask(&self, text: &str) -> String {
+        mask_json(text, &self.secrets)
+    }
+}
+
+impl std::fmt::Debug for Masked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Masked")
+            .field("uri", &self.uri)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Context for Client {
     fn settings(&self) -> &Settings {
@@ -253,7 +293,8 @@ impl Execute for Client {
         if !span.is_disabled() {
             span.record("request", call.shape());
         }
-        self.send(&call).instrument(span).await
+        let answer = self.send(&call).instrument(span).await?;
+        Ok(answer.to(call))
     }
 
     async fn open(&self, call: Call) -> Result<Body, Error> {
@@ -269,7 +310,7 @@ impl Execute for Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
-            .field("root", &self.shared.root)
+            .field("address", &format_args!("{}", self.shared.address))
             .finish_non_exhaustive()
     }
 }

@@ -93,6 +93,7 @@ mod response;
 mod retry;
 mod rpc;
 mod schema;
+mod secret;
 mod select;
 mod table;
 #[cfg(feature = "testing")]
@@ -131,7 +132,7 @@ pub use select::{Aggregate, Embed, EmbedOptions, Reads, Select, Selection};
 pub use sluice_sdk_derive::{Function, Select, Table};
 pub use table::TableRef;
 #[cfg(feature = "client")]
-pub use transport::{Chunks, Http, Transport, TransportError};
+pub use transport::{Chunks, Encoding, Http, Transport, TransportError};
 pub use value::{Element, Operand, Range, Secret, Value};
 pub use write::{Inserting, IntoColumns, Upserting, Write, WriteReturning};
 

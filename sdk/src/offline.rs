@@ -55,7 +55,12 @@ impl Offline {
         name: &str,
         arguments: &(impl Serialize + ?Sized),
     ) -> Rpc<Any, serde_json::Value, Self> {
-        Rpc::new(self.clone(), Place::function(name, None), arguments, false)
+        Rpc::new(
+            self.clone(),
+            Place::function(name.to_owned(), None),
+            arguments,
+            false,
+        )
     }
 }
 

@@ -148,6 +148,7 @@ fn call(query: postgrest::Builder, default_schema: Option<&str>) -> Result<Call,
         request,
         safety,
         masked: None,
+        masked_body: None,
         secrets: Vec::new(),
     })
 }

@@ -1,28 +1,30 @@
 //! The part of a query that every kind of call shares: which rows, which columns, in which order.
 
+use std::borrow::Cow;
+
 use http::Method;
 
 use crate::error::Error;
 use crate::filter::{Params, Showing, Tree};
 use crate::order::{self, Key};
 use crate::relation::Nested;
-use crate::request::{Draft, Format, Prefer, Safety};
+use crate::request::{Draft, Format, Path, Prefer, Safety};
 use crate::schema::{Any, Column, ColumnInfo, Table};
 use crate::select::Selection;
 
-/// Where rows are: the segments of the path, and the schema.
+/// Where rows are: the path, and the schema.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(crate) path: Vec<String>,
+    path: Path,
     pub(crate) schema: Option<String>,
     /// The order that no two rows share, where the table's type says it.
     pub(crate) primary_key: Vec<Key>,
 }
 
 impl Place {
-    pub(crate) fn table(name: &str) -> Self {
+    pub(crate) fn table(name: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            path: vec![name.to_owned()],
+            path: Path::Table(name.into()),
             schema: None,
             primary_key: Vec::new(),
         }
@@ -38,9 +40,9 @@ impl Place {
         }
     }
 
-    pub(crate) fn function(name: &str, schema: Option<&str>) -> Self {
+    pub(crate) fn function(name: impl Into<Cow<'static, str>>, schema: Option<&str>) -> Self {
         Self {
-            path: vec!["rpc".to_owned(), name.to_owned()],
+            path: Path::Function(name.into()),
             schema: schema.map(str::to_owned),
             primary_key: Vec::new(),
         }

@@ -4,8 +4,6 @@
 //! quotes are part of the value, in a list a missing quote drops the rest of the list, in a path
 //! nothing is quoted at all. See "Reserved characters" in PostgREST's reference on URL grammar.
 
-use std::borrow::Cow;
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stays as it is in a query: commas, parentheses, colons and stars are allowed there by
@@ -95,14 +93,14 @@ pub(crate) fn array_element(text: &str, out: &mut String) {
 }
 
 /// Percent-encodes a name or a value of the query.
-pub(crate) fn query(text: &str) -> Cow<'_, str> {
-    utf8_percent_encode(text, QUERY).into()
+pub(crate) fn query(text: &str, out: &mut String) {
+    out.extend(utf8_percent_encode(text, QUERY));
 }
 
 /// Percent-encodes a segment of the path. Nothing is quoted there: PostgREST takes the decoded
 /// segment as the name.
-pub(crate) fn segment(text: &str) -> Cow<'_, str> {
-    utf8_percent_encode(text, SEGMENT).into()
+pub(crate) fn segment(text: &str, out: &mut String) {
+    out.extend(utf8_percent_encode(text, SEGMENT));
 }
 
 /// The length of [`query`]'s result, without making it.
@@ -111,13 +109,15 @@ pub(crate) fn query_len(text: &str) -> usize {
 }
 
 fn escaped(text: &str, out: &mut String) {
-    out.reserve(text.len());
-    for character in text.chars() {
-        if matches!(character, '"' | '\\') {
-            out.push('\\');
-        }
-        out.push(character);
+    let mut rest = text;
+    // Both are one byte long and part of no other character, so the text can be cut at them.
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\')) {
+        let (before, from) = rest.split_at(at);
+        let (special, after) = from.split_at(1);
+        out.extend([before, "\\", special]);
+        rest = after;
     }
+    out.push_str(rest);
 }
 
 fn is_plain(name: &str) -> bool {
@@ -140,6 +140,7 @@ mod tests {
     #[test]
     fn quotes_and_backslashes_are_escaped_between_quotes() {
         assert_eq!(written(quoted, r#"a"b\c,d"#), r#""a\"b\\c,d""#);
+        assert_eq!(written(quoted, r#"é""\"#), r#""é\"\"\\""#);
     }
 
     #[test]
@@ -161,9 +162,9 @@ mod tests {
     #[test]
     fn the_length_is_that_of_the_encoding() {
         for text in ["", "a,b", "日本 %&+", "(\"x\")"] {
-            assert_eq!(query_len(text), query(text).len());
+            assert_eq!(query_len(text), written(query, text).len());
         }
-        assert_eq!(query("a b,(c)+&"), "a%20b,(c)%2B%26");
-        assert_eq!(segment("a/b,c"), "a%2Fb%2Cc");
+        assert_eq!(written(query, "a b,(c)+&"), "a%20b,(c)%2B%26");
+        assert_eq!(written(segment, "a/b,c"), "a%2Fb%2Cc");
     }
 }

@@ -210,8 +210,10 @@ impl<T, V, C: Execute> Read<T, V, C> {
         V: DeserializeOwned + Send + 'static,
     {
         let opened = async move {
-            let body = self.context.open(self.call()?).await?;
-            Ok::<_, Error>(rows(body))
+            let call = self.call()?;
+            let told = call.clone();
+            let body = self.context.open(call).await?;
+            Ok::<_, Error>(rows(body).map_err(move |error| told.failed(error, 0)))
         };
         stream::once(opened).try_flatten().boxed()
     }

@@ -3,12 +3,16 @@
 mod prefer;
 mod shape;
 
+use std::borrow::Cow;
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::error::{Error, scrub};
 use crate::filter::Params;
 use crate::quote;
+use crate::secret::Payload;
 
 pub use prefer::{Count, Handling};
 pub(crate) use prefer::{Missing, Prefer, Resolution, Returning};
@@ -17,7 +21,7 @@ pub(crate) use prefer::{Missing, Prefer, Resolution, Returning};
 ///
 /// Every builder makes one with its `call` method; sending it is another layer
 /// ([`Execute`](crate::Execute)). The URI is relative (`/posts?id=eq.1`).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// The request; its URI is relative to PostgREST's root.
     pub request: http::Request<Bytes>,
@@ -25,6 +29,8 @@ pub struct Call {
     pub safety: Safety,
     /// The same URI without the values marked secret, where it holds any.
     pub(crate) masked: Option<http::Uri>,
+    /// The same body without them, where it holds any.
+    pub(crate) masked_body: Option<Bytes>,
     /// The values marked secret, to be kept out of errors.
     pub(crate) secrets: Vec<String>,
 }
@@ -40,6 +46,13 @@ impl Call {
         self.masked.as_ref().unwrap_or_else(|| self.request.uri())
     }
 
+    /// The request's body without the values marked [`Secret`](crate::Secret).
+    pub fn masked_body(&self) -> &Bytes {
+        self.masked_body
+            .as_ref()
+            .unwrap_or_else(|| self.request.body())
+    }
+
     /// Says in an error which call failed after how many repetitions, and takes the values marked
     /// [`Secret`](crate::Secret) out of it.
     #[must_use]
@@ -48,6 +61,16 @@ impl Call {
             error.with_request(self.shape()).with_retries(retries),
             &self.secrets,
         )
+    }
+}
+
+/// The shape alone, since the values may be anyone's.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("request", &self.shape())
+            .field("safety", &self.safety)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,12 +110,36 @@ pub(crate) struct PlanFormat {
     pub(crate) analyze: bool,
 }
 
+/// What a request is about, by its name in the database.
+#[derive(Clone, Debug)]
+pub(crate) enum Path {
+    Table(Cow<'static, str>),
+    Function(Cow<'static, str>),
+}
+
+impl Path {
+    fn encode(&self) -> Result<String, Error> {
+        let (prefix, name) = match self {
+            Self::Table(name) => ("/", name),
+            Self::Function(name) => ("/rpc/", name),
+        };
+        if matches!(name.as_ref(), "" | "." | "..") || name.contains('\0') {
+            return Err(Error::invalid(format!(
+                "`{}` cannot name a table or a function",
+                name.escape_debug()
+            )));
+        }
+        let mut out = String::from(prefix);
+        quote::segment(name, &mut out);
+        Ok(out)
+    }
+}
+
 /// The parts of a request that are the same for every kind of call.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) method: Method,
-    /// `posts`, or `rpc/name`: segments, not yet encoded.
-    pub(crate) path: Vec<String>,
+    pub(crate) path: Path,
     pub(crate) params: Params,
     /// The parameters with secrets masked, where there are any.
     pub(crate) masked: Option<Params>,
@@ -100,12 +147,12 @@ pub(crate) struct Draft {
     pub(crate) schema: Option<String>,
     pub(crate) format: Format,
     pub(crate) prefer: Prefer,
-    pub(crate) body: Option<Bytes>,
+    pub(crate) body: Option<Payload>,
     pub(crate) safety: Safety,
 }
 
 impl Draft {
-    pub(crate) fn new(method: Method, path: Vec<String>, safety: Safety) -> Self {
+    pub(crate) fn new(method: Method, path: Path, safety: Safety) -> Self {
         Self {
             method,
             path,
@@ -128,10 +175,17 @@ impl Draft {
         self.params.push(name, value);
     }
 
+    /// Adds a parameter that is shown as `shown`.
+    pub(crate) fn push_masked_param(&mut self, name: &str, value: &str, shown: &str) {
+        let masked = self.masked.get_or_insert_with(|| self.params.clone());
+        masked.push(name, shown);
+        self.params.push(name, value);
+    }
+
     /// Makes the request.
     pub(crate) fn build(self) -> Result<Call, Error> {
         self.params.validate()?;
-        let path = self.encoded_path()?;
+        let path = self.path.encode()?;
         let uri = uri(&path, &self.params)?;
         let masked = self
             .masked
@@ -139,7 +193,8 @@ impl Draft {
             .map(|params| self::uri(&path, params))
             .transpose()?;
         let headers = self.headers()?;
-        let mut request = http::Request::new(self.body.unwrap_or_default());
+        let body = self.body.unwrap_or_default();
+        let mut request = http::Request::new(body.bytes);
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
@@ -147,22 +202,9 @@ impl Draft {
             request,
             safety: self.safety,
             masked,
-            secrets: self.secrets,
+            masked_body: body.masked,
+            secrets: [self.secrets, body.secrets].concat(),
         })
-    }
-
-    fn encoded_path(&self) -> Result<String, Error> {
-        let mut out = String::new();
-        for segment in &self.path {
-            if matches!(segment.as_str(), "" | "." | "..") || segment.contains('\0') {
-                return Err(Error::invalid(format!(
-                    "`{}` cannot name a table or a function",
-                    segment.escape_debug()
-                )));
-            }
-            out.extend(["/".into(), quote::segment(segment)]);
-        }
-        Ok(out)
     }
 
     fn headers(&self) -> Result<HeaderMap, Error> {
@@ -238,12 +280,8 @@ fn header_value(what: &str, text: &str) -> Result<HeaderValue, Error> {
 }
 
 fn uri(path: &str, params: &Params) -> Result<http::Uri, Error> {
-    let query = params.encode();
-    let text = if query.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{query}")
-    };
+    let mut text = path.to_owned();
+    params.encode(&mut text);
     let bytes = text.len();
     http::Uri::from_maybe_shared(Bytes::from(text)).map_err(|error| {
         let message = format!(
@@ -257,23 +295,22 @@ fn uri(path: &str, params: &Params) -> Result<http::Uri, Error> {
 mod tests {
     use super::*;
 
-    fn draft(path: &[&str]) -> Draft {
-        let path = path.iter().map(ToString::to_string).collect();
-        Draft::new(Method::GET, path, Safety::Read)
+    fn draft(table: &'static str) -> Draft {
+        Draft::new(Method::GET, Path::Table(table.into()), Safety::Read)
     }
 
     #[test]
     fn a_name_is_one_segment_of_the_path() {
-        let call = draft(&["odd/table?"]).build().unwrap();
+        let call = draft("odd/table?").build().unwrap();
         assert_eq!(call.request.uri(), "/odd%2Ftable%3F");
         for name in ["", ".", "..", "a\0"] {
-            assert!(draft(&[name]).build().is_err(), "{name:?}");
+            assert!(draft(name).build().is_err(), "{name:?}");
         }
     }
 
     #[test]
     fn the_schema_goes_into_the_header_of_the_method() {
-        let mut read = draft(&["t"]);
+        let mut read = draft("t");
         read.schema = Some("private".to_owned());
         let write = Draft {
             method: Method::PATCH,
@@ -291,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_schema_that_breaks_the_header_is_refused() {
-        let mut read = draft(&["t"]);
+        let mut read = draft("t");
         read.schema = Some("a\r\nb: c".to_owned());
         assert!(read.build().is_err());
     }

@@ -2,6 +2,8 @@
 
 mod rows;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, StatusCode};
@@ -9,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::content_range::ContentRange;
 use crate::error::{Error, ErrorKind};
+use crate::request::Call;
 
 pub(crate) use rows::rows;
 
@@ -21,6 +24,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body, decompressed.
     pub body: Bytes,
+    /// What it answers, to be told where it cannot be read.
+    call: Option<Arc<Call>>,
 }
 
 /// The body of an answer, as it comes.
@@ -63,9 +68,22 @@ impl Answer {
                 status: parts.status,
                 headers: parts.headers,
                 body,
+                call: None,
             })
         } else {
             Err(crate::error::api_error(parts.status, &parts.headers, &body))
+        }
+    }
+
+    /// Says what it answers.
+    #[cfg(feature = "client")]
+    pub(crate) fn to(self, mut call: Call) -> Self {
+        // Many answers may be kept at once, and no error tells the body.
+        *call.request.body_mut() = Bytes::new();
+        call.masked_body = None;
+        Self {
+            call: Some(Arc::new(call)),
+            ..self
         }
     }
 
@@ -89,30 +107,26 @@ impl Answer {
 
     /// Reads the body as JSON; an empty one as `null`.
     pub(crate) fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
-        serde_json::from_slice(self.body_or_null()).map_err(|error| self.undecodable(error))
+        parse(self.body_or_null()).map_err(|error| self.unexpected(error))
     }
 
     /// Reads a function's value. A function that returns a composite type answers a row of nulls
     /// where it found none: that is read as null where it is nothing else.
     pub(crate) fn value<D: DeserializeOwned>(&self) -> Result<D, Error> {
         let body = self.body_or_null();
-        serde_json::from_slice(body).or_else(|error| {
+        parse(body).or_else(|error| {
             if is_row_of_nulls(body)
-                && let Ok(value) = serde_json::from_slice(b"null")
+                && let Ok(value) = parse(b"null")
             {
                 return Ok(value);
             }
-            Err(self.undecodable(error))
+            Err(self.unexpected(error))
         })
     }
 
     pub(crate) fn text(&self) -> Result<String, Error> {
-        String::from_utf8(self.body.to_vec()).map_err(|error| {
-            Error::new(ErrorKind::Decode, "the answer is not UTF-8 text")
-                .with_status(self.status)
-                .with_body(&self.body)
-                .with_source(error)
-        })
+        String::from_utf8(self.body.to_vec())
+            .map_err(|error| self.undecodable("the answer is not UTF-8 text".to_owned(), error))
     }
 
     pub(crate) fn page<V: DeserializeOwned>(&self) -> Result<Page<V>, Error> {
@@ -127,12 +141,33 @@ impl Answer {
         }
     }
 
-    fn undecodable(&self, error: serde_json::Error) -> Error {
+    fn unexpected(&self, error: serde_json::Error) -> Error {
         let message = format!("the answer is not what the caller's type expects: {error}");
-        Error::new(ErrorKind::Decode, message)
+        self.undecodable(message, error)
+    }
+
+    fn undecodable(
+        &self,
+        message: String,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Error {
+        let error = Error::new(ErrorKind::Decode, message)
             .with_status(self.status)
             .with_body(&self.body)
-            .with_source(error)
+            .with_source(source);
+        match &self.call {
+            Some(call) => call.failed(error, 0),
+            None => error,
+        }
+    }
+}
+
+/// Reads JSON. One look at the whole spares a look at each text in it, whether it is UTF-8.
+fn parse<D: DeserializeOwned>(body: &[u8]) -> Result<D, serde_json::Error> {
+    match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        // Says where, unless that is in what the caller does not read.
+        Err(_) => serde_json::from_slice(body),
     }
 }
 
@@ -151,6 +186,7 @@ mod tests {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
+            call: None,
         }
     }
 
@@ -181,5 +217,18 @@ mod tests {
         let error = answer("{\"id\":1}").json::<Vec<i64>>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decode);
         assert_eq!(error.body().unwrap(), "{\"id\":1}");
+    }
+
+    #[test]
+    fn a_body_that_is_not_utf8_is_an_error() {
+        let answer = Answer {
+            body: Bytes::from_static(b"[\"\xff\"]"),
+            ..answer("")
+        };
+        assert_eq!(
+            answer.json::<Vec<String>>().unwrap_err().kind(),
+            ErrorKind::Decode
+        );
+        assert_eq!(answer.text().unwrap_err().kind(), ErrorKind::Decode);
     }
 }

@@ -5,7 +5,6 @@ mod arguments;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::Method;
 use serde::Serialize;
@@ -20,6 +19,7 @@ use crate::relation::Nested;
 use crate::request::{Call, Count, Format, Safety};
 use crate::response::Page;
 use crate::schema::{Function, ReadOnly, Rows};
+use crate::secret::Payload;
 use crate::select::{Select, Selection};
 
 /// A call of a function: awaiting it gives what the function returns.
@@ -52,7 +52,7 @@ use crate::select::{Select, Selection};
 pub struct Rpc<F, O, C> {
     context: C,
     query: Query,
-    arguments: Result<Bytes, Error>,
+    arguments: Result<Payload, Error>,
     by_get: bool,
     safety: Safety,
     marker: PhantomData<fn() -> (F, O)>,
@@ -159,10 +159,11 @@ impl<F, O, C: Context> Rpc<F, O, C> {
             .query
             .draft(method, self.safety, Format::Json, schema)?;
         match in_url {
-            Some(pairs) => {
-                for (name, value) in &pairs {
-                    draft.push_param(name, value);
+            Some(parameters) => {
+                for parameter in &parameters {
+                    parameter.push(&mut draft);
                 }
+                draft.secrets.extend(body.secrets);
             }
             None => draft.body = Some(body),
         }

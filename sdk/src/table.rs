@@ -57,7 +57,7 @@ impl<C: Context> TableRef<Any, serde_json::Value, C> {
     pub(crate) fn untyped(context: C, name: &str) -> Self {
         Self {
             context,
-            place: Place::table(name),
+            place: Place::table(name.to_owned()),
             selection: None,
             marker: PhantomData,
         }

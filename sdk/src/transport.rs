@@ -1,15 +1,21 @@
 //! The one place that touches the network.
 
+mod direct;
+mod encoder;
+mod network;
+
 use std::error::Error as StdError;
 use std::fmt;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 use crate::error::{Error, ErrorKind};
+
+pub use encoder::Encoding;
+pub use network::Http;
 
 /// Sends one request and reads the whole answer, whatever its status.
 ///
@@ -91,90 +97,5 @@ impl StdError for TransportError {
 impl From<TransportError> for Error {
     fn from(error: TransportError) -> Self {
         Self::new(error.kind, error.to_string()).with_source(error.source)
-    }
-}
-
-/// The transport of this crate: reqwest, with pooled connections, HTTP/2 where the server offers
-/// it, and compressed answers.
-#[derive(Clone, Debug)]
-pub struct Http {
-    client: reqwest::Client,
-}
-
-impl Http {
-    /// Makes a pool of connections.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Invalid`] where TLS cannot be set up.
-    pub fn new() -> Result<Self, Error> {
-        const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            // PostgREST does not redirect; following one could carry the key elsewhere.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("sluice-sdk/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| {
-                Error::invalid("the HTTP client cannot be set up").with_source(error)
-            })?;
-        Ok(Self { client })
-    }
-
-    /// Sends through a client that is set up already: with a proxy, a certificate of your own. It
-    /// should follow no redirects.
-    pub fn with_client(client: reqwest::Client) -> Self {
-        Self { client }
-    }
-}
-
-impl Transport for Http {
-    fn send(
-        &self,
-        request: http::Request<Bytes>,
-    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
-        Box::pin(async move {
-            let (mut answer, response) = self.begin(request).await?;
-            *answer.body_mut() = response.bytes().await.map_err(classified)?;
-            Ok(answer)
-        })
-    }
-
-    fn open(
-        &self,
-        request: http::Request<Bytes>,
-    ) -> BoxFuture<'_, Result<http::Response<Chunks>, TransportError>> {
-        Box::pin(async move {
-            let (answer, response) = self.begin(request).await?;
-            Ok(answer.map(|_| response.bytes_stream().map_err(classified).boxed()))
-        })
-    }
-}
-
-impl Http {
-    /// Sends a request and takes the head of the answer, with what will bring its body.
-    async fn begin(
-        &self,
-        request: http::Request<Bytes>,
-    ) -> Result<(http::Response<Bytes>, reqwest::Response), TransportError> {
-        let request = reqwest::Request::try_from(request).map_err(classified)?;
-        let mut response = self.client.execute(request).await.map_err(classified)?;
-        let mut answer = http::Response::new(Bytes::new());
-        *answer.status_mut() = response.status();
-        *answer.headers_mut() = std::mem::take(response.headers_mut());
-        Ok((answer, response))
-    }
-}
-
-/// Tells whether anything can have been sent. The URL, which holds values, is left out.
-fn classified(error: reqwest::Error) -> TransportError {
-    let error = error.without_url();
-    if error.is_connect() {
-        TransportError::connect(error)
-    } else if error.is_builder() {
-        TransportError::invalid(error)
-    } else {
-        TransportError::interrupted(error)
     }
 }

@@ -241,12 +241,20 @@ impl<V: Value> Value for Range<V> {
     }
 }
 
-/// A value that must not be seen: it is sent, and is left out of errors, spans and snapshots.
+/// A value that must not be seen: it is sent, and is left out of errors, spans and snapshots. It
+/// goes into a filter, or into a field of a row, of a change or of a function's arguments.
 ///
 /// ```
-/// # use sluice_sdk::{Secret, col};
+/// # use sluice_sdk::{Secret, col, serde::Serialize};
 /// let filter = col("token").eq(Secret("s3cret"));
 /// assert!(!format!("{filter:?}").contains("s3cret"));
+///
+/// #[derive(Serialize)]
+/// # #[serde(crate = "sluice_sdk::serde")]
+/// struct NewSession {
+///     user: i64,
+///     token: Secret<String>,
+/// }
 /// ```
 #[derive(Clone, Copy)]
 pub struct Secret<W>(pub W);

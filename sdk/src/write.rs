@@ -1,11 +1,12 @@
 //! Writing many rows: inserts and upserts.
 
+mod body;
 mod drive;
 mod keys;
 mod plan;
+mod shape;
 mod verdict;
 
-use std::borrow::Cow;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 
@@ -22,13 +23,7 @@ use crate::select::{Select, Selection};
 
 use plan::Plan;
 
-/// The keys that a value serializes, which must be an object.
-pub(crate) fn keys_of<R: Serialize + ?Sized>(
-    value: &R,
-) -> Result<Vec<Cow<'static, str>>, keys::NotAnObject> {
-    let mut found = Vec::new();
-    keys::collect(value, &mut found).map(|()| found)
-}
+pub(crate) use keys::keys as keys_of;
 
 /// An insert or an upsert of any number of rows: awaiting it gives a [`WriteReport`].
 ///
@@ -229,14 +224,14 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
         R: Serialize,
     {
         let mut plan = Plan::new(&self.job)?;
-        if let Some(failure) = plan.failed.pop() {
-            return Err(failure.error);
-        }
         let mut calls = Vec::new();
         while let Some(piece) = plan.next(self.job.chunk_rows) {
             calls.push(self.job.call(&plan, &piece)?);
         }
-        Ok(calls)
+        match plan.failed.pop() {
+            Some(failure) => Err(failure.error),
+            None => Ok(calls),
+        }
     }
 }
 

@@ -3,32 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, header};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::address::Address;
 use super::{Client, Shared, bearer, sensitive};
 use crate::error::Error;
 use crate::execute::Settings;
 use crate::observe::Observer;
 use crate::retry::RetryPolicy;
-use crate::transport::{Http, Transport};
+use crate::transport::{Encoding, Http, Transport};
 
 /// Describes a [`Client`].
 #[derive(Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ClientBuilder {
-    address: Option<Address>,
-    several_addresses: bool,
+    url: Option<Url>,
+    several_urls: bool,
     key: Option<SecretString>,
     settings: Settings,
     retry: RetryPolicy,
     attempt_timeout: Option<Duration>,
     total_timeout: Option<Duration>,
     transport: Option<Arc<dyn Transport>>,
+    encoding: Option<Encoding>,
     observer: Option<Arc<dyn Observer>>,
 }
 
-enum Address {
+enum Url {
     Supabase(String),
     PostgRest(String),
 }
@@ -36,12 +38,12 @@ enum Address {
 impl ClientBuilder {
     /// The URL of a Supabase project, such as `https://x.supabase.co`; its API is at `/rest/v1`.
     pub fn supabase_url(self, url: impl Into<String>) -> Self {
-        self.address(Address::Supabase(url.into()))
+        self.url(Url::Supabase(url.into()))
     }
 
     /// The URL of a PostgREST server, taken as it is.
     pub fn postgrest_url(self, url: impl Into<String>) -> Self {
-        self.address(Address::PostgRest(url.into()))
+        self.url(Url::PostgRest(url.into()))
     }
 
     /// The project's key. A JWT (the older keys) is sent as `apikey` and as the bearer token, an
@@ -111,36 +113,49 @@ impl ClientBuilder {
         self
     }
 
+    /// Compresses the bodies of requests, where the server takes that: see
+    /// [`Http::compressing`].
+    pub fn compress_bodies(mut self, encoding: Encoding) -> Self {
+        self.encoding = Some(encoding);
+        self
+    }
+
     /// Checks everything and makes the client.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where there is no URL or more than one,
-    /// the URL is not an address of a server, or the key cannot stand in a header.
+    /// the URL is not an address of a server, the key cannot stand in a header, or bodies are to be
+    /// compressed before a transport of your own.
     pub fn build(self) -> Result<Client, Error> {
-        if self.several_addresses {
+        if self.several_urls {
             return Err(Error::invalid(
                 "give either a Supabase URL or a PostgREST URL, not both",
             ));
         }
-        let root = match self.address {
-            Some(Address::Supabase(url)) => supabase_root(&url)?,
-            Some(Address::PostgRest(url)) => root(&url)?,
+        let address = match self.url {
+            Some(Url::Supabase(url)) => Address::supabase(&url)?,
+            Some(Url::PostgRest(url)) => Address::postgrest(&url)?,
             None => {
                 return Err(Error::invalid(
                     "give the URL of a Supabase project or of PostgREST",
                 ));
             }
         };
-        let transport = match self.transport {
-            Some(transport) => transport,
-            None => Arc::new(Http::new()?),
+        let transport = match (self.transport, self.encoding) {
+            (Some(transport), None) => transport,
+            (None, None) => Arc::new(Http::new()?),
+            (None, Some(encoding)) => Arc::new(Http::new()?.compressing(encoding)),
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid(
+                    "a transport of your own compresses bodies itself: give it `Http::new()?.compressing(…)`",
+                ));
+            }
         };
-        let path_bytes = root.parse::<Uri>().map_or(0, |uri| uri.path().len());
         let mut settings = self.settings;
-        settings.url_bytes = settings.url_bytes.saturating_sub(path_bytes);
+        settings.url_bytes = settings.url_bytes.saturating_sub(address.path().len());
         let shared = Shared {
-            root,
+            address,
             settings,
             retry: self.retry,
             attempt_timeout: self.attempt_timeout.unwrap_or(Duration::from_secs(30)),
@@ -151,13 +166,13 @@ impl ClientBuilder {
         let credentials = credentials(self.key.as_ref())?;
         Ok(Client {
             shared: Arc::new(shared),
-            credentials,
+            credentials: Arc::new(credentials),
         })
     }
 
-    fn address(mut self, address: Address) -> Self {
-        self.several_addresses |= self.address.is_some();
-        self.address = Some(address);
+    fn url(mut self, url: Url) -> Self {
+        self.several_urls |= self.url.is_some();
+        self.url = Some(url);
         self
     }
 }
@@ -189,78 +204,9 @@ fn is_jwt(key: &str) -> bool {
     key.starts_with("eyJ") && key.split('.').count() == 3
 }
 
-/// The API's address under a project's URL, whether or not the caller has said the path.
-fn supabase_root(url: &str) -> Result<String, Error> {
-    const API: &str = "/rest/v1";
-    let root = root(url)?;
-    Ok(if root.ends_with(API) {
-        root
-    } else {
-        root + API
-    })
-}
-
-/// A server's address with no slash at the end.
-fn root(url: &str) -> Result<String, Error> {
-    let refuse = |why: &str| Error::invalid(format!("the URL of the server {why}"));
-    let trimmed = url.trim().trim_end_matches('/');
-    let uri: Uri = trimmed.parse().map_err(|_| refuse("is not a URL"))?;
-    let authority = uri.authority().ok_or_else(|| refuse("names no host"))?;
-    match uri.scheme_str() {
-        Some("http" | "https") => {}
-        _ => return Err(refuse("must begin with http:// or https://")),
-    }
-    if authority.as_str().contains('@') {
-        return Err(refuse(
-            "holds a user name or password; give the key instead",
-        ));
-    }
-    if uri.query().is_some() || trimmed.contains('#') {
-        return Err(refuse("must have no query and no fragment"));
-    }
-    Ok(trimmed.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_project_url_gets_the_path_of_the_api_once() {
-        for url in [
-            "https://x.supabase.co",
-            "https://x.supabase.co/",
-            " https://x.supabase.co/rest/v1/ ",
-        ] {
-            assert_eq!(supabase_root(url).unwrap(), "https://x.supabase.co/rest/v1");
-        }
-        assert_eq!(
-            root("http://localhost:3000/").unwrap(),
-            "http://localhost:3000"
-        );
-    }
-
-    #[test]
-    fn what_is_not_an_address_is_refused() {
-        for url in [
-            "",
-            "x.supabase.co",
-            "ftp://x",
-            "https://",
-            "https://user:pass@x",
-            "https://x?y=1",
-            "https://x#y",
-            "https://a b",
-        ] {
-            assert!(root(url).is_err(), "{url:?}");
-        }
-    }
-
-    #[test]
-    fn an_error_about_a_url_does_not_repeat_it() {
-        let error = root("https://user:hunter2@x").unwrap_err();
-        assert!(!error.to_string().contains("hunter2"));
-    }
 
     #[test]
     fn only_a_token_is_a_bearer_token() {

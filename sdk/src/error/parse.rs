@@ -1,5 +1,7 @@
 //! Reading an error answer: whatever comes, in whatever shape, an [`Error`] comes out.
 
+use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use serde_json::Value;
 
 use super::{Error, ErrorKind};
 use crate::content_range::ContentRange;
+use crate::secret::mask;
 
 /// The error body of PostgREST; every member may be null or absent, and `details` may be an array
 /// (PGRST201).
@@ -32,25 +35,24 @@ pub(crate) fn api_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) -
     error
 }
 
-/// Replaces every secret in the texts of an error: servers echo values of the request.
+/// Takes the secrets out of an error: servers echo values of the request, and a value that is not
+/// what a type expects is named where it is read.
 pub(crate) fn scrub(mut error: Error, secrets: &[String]) -> Error {
+    if secrets.is_empty() {
+        return error;
+    }
     let inner = &mut *error.inner;
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        let texts = [
-            Some(&mut inner.message),
-            inner.details.as_mut(),
-            inner.hint.as_mut(),
-        ];
-        for text in texts.into_iter().flatten() {
-            if text.contains(secret.as_str()) {
-                *text = text.replace(secret.as_str(), "[secret]");
-            }
-        }
+    inner.message = mask(&inner.message, secrets);
+    for text in [&mut inner.details, &mut inner.hint].into_iter().flatten() {
+        *text = mask(text, secrets);
     }
-    if !secrets.is_empty() {
-        // A raw body could hold a secret in an encoding that a search does not find.
-        inner.body = None;
-    }
+    // A raw body could hold a secret in an encoding that a search does not find.
+    inner.body = None;
+    let tells = |source: &Arc<dyn StdError + Send + Sync>| {
+        let told = format!("{source} {source:?}");
+        mask(&told, secrets) != told
+    };
+    inner.source = inner.source.take().filter(|source| !tells(source));
     error
 }
 

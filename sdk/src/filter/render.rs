@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Condition, Join, Operand, Tree};
 use crate::error::Error;
 use crate::quote;
+use crate::secret::MASK;
 use crate::value::Scalar;
 
 /// The parameters of a query, as names and values before percent-encoding.
@@ -81,16 +82,14 @@ impl Params {
         }
     }
 
-    /// Percent-encodes the parameters into a query.
-    pub(crate) fn encode(&self) -> String {
-        let mut out = String::new();
+    /// Writes the parameters, percent-encoded, after a path.
+    pub(crate) fn encode(&self, out: &mut String) {
         for (position, (name, value)) in self.pairs.iter().enumerate() {
-            if position > 0 {
-                out.push('&');
-            }
-            out.extend([quote::query(name), "=".into(), quote::query(value)]);
+            out.push(if position == 0 { '?' } else { '&' });
+            quote::query(name, out);
+            out.push('=');
+            quote::query(value, out);
         }
-        out
     }
 }
 
@@ -172,7 +171,7 @@ fn write_scalar(scalar: &Scalar, showing: Showing, out: &mut String) {
 
 fn shown(scalar: &Scalar, showing: Showing) -> &str {
     if scalar.secret && showing == Showing::Masked {
-        "[secret]"
+        MASK
     } else {
         &scalar.text
     }

@@ -5,44 +5,82 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::request::Draft;
+use crate::secret::Payload;
 
 /// Writes arguments as the body of a POST.
-pub(super) fn body(arguments: &(impl Serialize + ?Sized)) -> Result<Bytes, Error> {
-    let body = serde_json::to_vec(arguments).map_err(|error| {
+pub(super) fn body(arguments: &(impl Serialize + ?Sized)) -> Result<Payload, Error> {
+    let body = Payload::of(arguments).map_err(|error| {
         Error::invalid("the arguments cannot be written as JSON").with_source(error)
     })?;
-    match body.first() {
-        Some(b'{') => Ok(body.into()),
+    match body.bytes.first() {
+        Some(b'{') => Ok(body),
         // A function without arguments is a unit struct, which serializes as null.
-        _ if body == b"null" => Ok(Bytes::from_static(b"{}")),
+        _ if body.bytes == "null" => Ok(Payload {
+            bytes: Bytes::from_static(b"{}"),
+            ..body
+        }),
         _ => Err(Error::invalid(
             "the arguments must serialize as an object, by name",
         )),
     }
 }
 
+/// An argument in a URL.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Parameter {
+    name: String,
+    value: String,
+    /// What of its value may be shown.
+    shown: String,
+}
+
+impl Parameter {
+    pub(super) fn push(&self, draft: &mut Draft) {
+        if self.shown == self.value {
+            draft.push_param(&self.name, &self.value);
+        } else {
+            draft.push_masked_param(&self.name, &self.value, &self.shown);
+        }
+    }
+}
+
 /// The arguments as parameters of a URL; `None` where one of them would be read as something else.
-pub(super) fn in_url(body: &Bytes) -> Option<Vec<(String, String)>> {
-    let members: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
-    members
+pub(super) fn in_url(body: &Payload) -> Option<Vec<Parameter>> {
+    let members = |bytes: &Bytes| -> Option<serde_json::Map<String, Value>> {
+        serde_json::from_slice(bytes).ok()
+    };
+    let shown = match &body.masked {
+        Some(masked) => members(masked)?,
+        None => serde_json::Map::new(),
+    };
+    members(&body.bytes)?
         .into_iter()
-        .map(|(name, value)| parameter(name, value))
+        .map(|(name, value)| {
+            let value = in_parameter(&name, value)?;
+            let shown = match shown.get(&name) {
+                Some(shown) => shown
+                    .as_str()
+                    .map_or_else(|| shown.to_string(), str::to_owned),
+                None => value.clone(),
+            };
+            Some(Parameter { name, value, shown })
+        })
         .collect()
 }
 
-fn parameter(name: String, value: Value) -> Option<(String, String)> {
+fn in_parameter(name: &str, value: Value) -> Option<String> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if !name.bytes().all(is_name) || RESERVED.contains(&name.as_str()) {
+    if !name.bytes().all(is_name) || RESERVED.contains(&name) {
         return None;
     }
-    let text = match value {
-        Value::Bool(value) => value.to_string(),
-        Value::Number(value) => value.to_string(),
-        Value::String(text) if !looks_like_a_filter(&text) && !text.contains('\0') => text,
+    match value {
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(value) => Some(value.to_string()),
+        Value::String(text) if !looks_like_a_filter(&text) && !text.contains('\0') => Some(text),
         // Null cannot be said in a URL; arrays and objects have no form that suits every type.
-        Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => return None,
-    };
-    Some((name, text))
+        Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 /// Names that PostgREST reads as its own.
@@ -76,13 +114,19 @@ mod tests {
     use super::*;
 
     fn url(arguments: &Value) -> Option<Vec<(String, String)>> {
-        in_url(&body(arguments).unwrap())
+        let parameters = in_url(&body(arguments).unwrap())?;
+        Some(
+            parameters
+                .into_iter()
+                .map(|it| (it.name, it.value))
+                .collect(),
+        )
     }
 
     #[test]
     fn arguments_must_have_names() {
-        assert_eq!(body(&()).unwrap(), "{}");
-        assert_eq!(body(&json!({"a": null})).unwrap(), r#"{"a":null}"#);
+        assert_eq!(body(&()).unwrap().bytes, "{}");
+        assert_eq!(body(&json!({"a": null})).unwrap().bytes, r#"{"a":null}"#);
         assert!(body(&[1]).is_err());
     }
 

@@ -79,12 +79,13 @@ impl Exchange {
 impl KeptRequest {
     /// Keeps a request of a client. The address and the credentials are left out.
     pub(super) fn of(request: &http::Request<Bytes>) -> Self {
-        let relative = request
-            .extensions()
-            .get::<Masked>()
-            .map(|masked| masked.0.to_string());
-        let path = relative.unwrap_or_else(|| request.uri().to_string());
-        let body = request.body();
+        let masked = request.extensions().get::<Masked>();
+        let path = masked
+            .map_or_else(|| request.uri(), |masked| &masked.uri)
+            .to_string();
+        let body = masked
+            .and_then(|masked| masked.body.as_ref())
+            .unwrap_or(request.body());
         Self {
             method: request.method().to_string(),
             path,
@@ -95,11 +96,14 @@ impl KeptRequest {
 }
 
 impl KeptResponse {
-    pub(super) fn of(response: &http::Response<Bytes>) -> Self {
+    /// Keeps an answer, without the secrets of the request that it may echo.
+    pub(super) fn of(response: &http::Response<Bytes>, masked: Option<&Masked>) -> Self {
+        let mask = |text: &str| masked.map_or_else(|| text.to_owned(), |masked| masked.mask(text));
+        let headers = headers(response.headers()).into_iter();
         Self {
             status: response.status().as_u16(),
-            headers: headers(response.headers()),
-            body: String::from_utf8_lossy(response.body()).into_owned(),
+            headers: headers.map(|(name, value)| (name, mask(&value))).collect(),
+            body: mask(&String::from_utf8_lossy(response.body())),
         }
     }
 

@@ -9,31 +9,30 @@ use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 
-use super::{Back, Job, keys};
+use super::body::Body;
+use super::keys::keys;
+use super::shape::{Shape, Unwritten};
+use super::{Back, Job};
 use crate::error::{Error, RowFailure};
 use crate::quote;
 use crate::request::{Call, Count, Format, Missing, Resolution, Returning, Safety};
+use crate::secret::{self, Payload};
 
 /// The rows of a write that are still to be sent, by the keys they have.
 pub(super) struct Plan<'a, R> {
     rows: &'a [R],
+    /// How many rows have been looked at: written as one of the first shape, or put to another.
+    seen: usize,
     shapes: Vec<Shape>,
+    by_keys: HashMap<Vec<Cow<'static, str>>, usize>,
     /// Pieces of requests that were halved, the next one first.
     split: VecDeque<Piece>,
     chunk_bytes: usize,
     one_request: bool,
-    /// Rows that are not objects, or cannot be written as JSON.
+    /// Rows that are not objects, or cannot be written as JSON, as far as they have been looked at.
     pub(super) failed: Vec<RowFailure>,
-    /// Rows that a later row of the same conflict key replaces.
+    /// Rows that a later row of the same conflict key replaces, in order.
     pub(super) superseded: Vec<usize>,
-}
-
-/// Rows with the same set of keys.
-struct Shape {
-    keys: Vec<Cow<'static, str>>,
-    rows: Vec<usize>,
-    /// How many of them have been cut into pieces.
-    taken: usize,
 }
 
 /// The rows of one request: a part of one shape.
@@ -42,56 +41,67 @@ pub(super) struct Piece {
     shape: usize,
     part: Range<usize>,
     body: Bytes,
+    /// The values marked secret among its rows, and perhaps among others.
+    secrets: Vec<String>,
 }
 
 impl<'a, R: Serialize> Plan<'a, R> {
     pub(super) fn new(job: &Job<'a, R>) -> Result<Self, Error> {
+        let superseded = if job.dedupe {
+            superseded(job.rows, &job.conflict)?
+        } else {
+            Vec::new()
+        };
         let mut plan = Self {
             rows: job.rows,
+            seen: 0,
             shapes: Vec::new(),
+            by_keys: HashMap::new(),
             split: VecDeque::new(),
             chunk_bytes: job.chunk_bytes,
             one_request: job.one_request,
             failed: Vec::new(),
-            superseded: Vec::new(),
+            superseded,
         };
-        let skipped = if job.dedupe {
-            plan.superseded_by(&job.conflict)?
-        } else {
-            Vec::new()
-        };
-        plan.group(&skipped);
-        plan.superseded = skipped;
-        if plan.one_request && plan.shapes.len() > 1 {
-            plan.unite(job)?;
+        if plan.one_request
+            && let Some(whole) = plan.next(usize::MAX)
+        {
+            match plan.shapes.len() {
+                1 => plan.split.push_front(whole),
+                _ => plan.unite(job)?,
+            }
         }
         Ok(plan)
     }
 
     /// The next request, of at most `max_rows` rows; `None` when all rows have been cut.
     pub(super) fn next(&mut self, max_rows: usize) -> Option<Piece> {
-        loop {
-            if let Some(mut piece) = self.split.pop_front() {
-                if piece.body.is_empty() {
-                    piece = self.encode(piece.shape, piece.part, usize::MAX)?;
-                }
-                return Some(piece);
+        let (piece, secrets) = secret::noting(|| self.cut(max_rows));
+        piece.map(|mut piece| {
+            piece.secrets.extend(secrets);
+            piece
+        })
+    }
+
+    fn cut(&mut self, max_rows: usize) -> Option<Piece> {
+        if let Some(mut piece) = self.split.pop_front() {
+            if piece.body.is_empty() {
+                piece = self.encode(piece.shape, piece.part, usize::MAX)?;
             }
-            let shape = self
-                .shapes
-                .iter()
-                .position(|shape| shape.taken < shape.rows.len())?;
+            return Some(piece);
+        }
+        let (max_rows, max_bytes) = if self.one_request {
+            (usize::MAX, usize::MAX)
+        } else {
+            (max_rows.max(1), self.chunk_bytes)
+        };
+        if let Some(piece) = self.of_first_shape(max_rows, max_bytes) {
+            return Some(piece);
+        }
+        loop {
+            let is_left = |shape: &Shape| shape.taken < shape.rows.len();
+            let shape = self.shapes.iter().position(is_left)?;
             let left = self.shapes.get(shape)?;
-            let max_rows = if self.one_request {
-                usize::MAX
-            } else {
-                max_rows.max(1)
-            };
-            let max_bytes = if self.one_request {
-                usize::MAX
-            } else {
-                self.chunk_bytes
-            };
             let part = left.taken..left.rows.len().min(left.taken.saturating_add(max_rows));
             let piece = self.encode(shape, part, max_bytes)?;
             self.shapes.get_mut(shape)?.taken = piece.part.end;
@@ -108,6 +118,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
             shape: piece.shape,
             part,
             body: Bytes::new(),
+            secrets: Vec::new(),
         };
         self.split.push_front(half(middle..piece.part.end));
         self.split.push_front(half(piece.part.start..middle));
@@ -126,135 +137,142 @@ impl<'a, R: Serialize> Plan<'a, R> {
     /// The indexes of the rows that have not been given out.
     pub(super) fn left(&self) -> Vec<usize> {
         let split = self.split.iter().flat_map(|piece| self.indexes(piece));
-        let fresh = self
+        let put_by = self
             .shapes
             .iter()
             .flat_map(|shape| shape.rows.iter().skip(shape.taken));
-        let mut left: Vec<usize> = split.chain(fresh).copied().collect();
+        let unseen = (self.seen..self.rows.len()).filter(|&index| !self.is_superseded(index));
+        let mut left: Vec<usize> = split.chain(put_by).copied().chain(unseen).collect();
         left.sort_unstable();
         left
     }
 
-    fn has_key(&self, piece: &Piece, column: &str) -> bool {
-        self.keys(piece).iter().any(|key| key == column)
+    fn payload(&self, piece: &Piece) -> Payload {
+        let rows = self.indexes(piece).iter();
+        Payload::new(piece.body.clone(), piece.secrets.clone(), || {
+            let rows: Vec<_> = rows.filter_map(|&index| self.rows.get(index)).collect();
+            serde_json::to_vec(&rows)
+        })
     }
 
-    fn keys(&self, piece: &Piece) -> &[Cow<'static, str>] {
+    fn has_key(&self, piece: &Piece, column: &str) -> bool {
+        self.names(piece).iter().any(|name| name == column)
+    }
+
+    fn names(&self, piece: &Piece) -> &[Cow<'static, str>] {
         self.shapes
             .get(piece.shape)
-            .map(|shape| shape.keys.as_slice())
+            .map(Shape::names)
             .unwrap_or_default()
     }
 
-    /// Writes rows as a JSON array, as many as fit into `max_bytes` and at least one.
+    fn is_superseded(&self, index: usize) -> bool {
+        self.superseded.binary_search(&index).is_ok()
+    }
+
+    /// Goes on through the rows and writes those of the first shape, until a request is full or
+    /// all rows have been seen. Mostly there is no other shape, and each row is gone through once;
+    /// rows of other shapes are put by, to be written when all are known.
+    fn of_first_shape(&mut self, max_rows: usize, max_bytes: usize) -> Option<Piece> {
+        let start = self.shapes.first().map_or(0, |shape| shape.rows.len());
+        let mut body = Body::new(max_rows.min(self.rows.len() - self.seen), max_bytes);
+        while !body.is_full()
+            && let Some(row) = self.rows.get(self.seen)
+        {
+            if !self.is_superseded(self.seen) {
+                match self.add_of_first_shape(row, &mut body) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => self.failed.push(RowFailure {
+                        index: self.seen,
+                        error,
+                    }),
+                }
+            }
+            self.seen += 1;
+        }
+        if body.rows() == 0 {
+            return None;
+        }
+        let part = start..start + body.rows();
+        self.shapes.first_mut()?.taken = part.end;
+        Some(Piece {
+            shape: 0,
+            part,
+            body: body.finish(),
+            secrets: Vec::new(),
+        })
+    }
+
+    /// Adds the next row to a request of the first shape, or puts it to its own shape; false where
+    /// the request has no room for it.
+    fn add_of_first_shape(&mut self, row: &R, body: &mut Body) -> Result<bool, Error> {
+        let first = self.shapes.first();
+        let mut added = first.map_or(Err(Unwritten::Differs), |first| body.add_like(first, row));
+        if let Err(Unwritten::Differs) = added {
+            let shape = self.shape_of(keys(row).map_err(|error| unserializable(&error))?);
+            if shape > 0
+                && let Some(other) = self.shapes.get_mut(shape)
+            {
+                other.rows.push(self.seen);
+                return Ok(true);
+            }
+            added = body.add(row);
+        }
+        let has_room = added.map_err(|error| unserializable(&error))?;
+        if has_room && let Some(first) = self.shapes.first_mut() {
+            first.rows.push(self.seen);
+        }
+        Ok(has_room)
+    }
+
+    /// The shape that has these keys, in whatever order.
+    fn shape_of(&mut self, keys: Vec<Cow<'static, str>>) -> usize {
+        let mut sorted = keys.clone();
+        sorted.sort_unstable();
+        let next = self.shapes.len();
+        let shape = *self.by_keys.entry(sorted).or_insert(next);
+        if shape == next {
+            self.shapes.push(Shape::new(keys));
+        }
+        shape
+    }
+
+    /// Writes rows of a shape as many as fit into `max_bytes` and at least one.
     ///
     /// A row that cannot be written is put aside; its place in the shape is taken out, so that a
     /// part of a shape never holds it.
     fn encode(&mut self, shape: usize, part: Range<usize>, max_bytes: usize) -> Option<Piece> {
-        let mut body = Vec::with_capacity(self.chunk_bytes.min(64 * 1024));
-        body.push(b'[');
-        let (start, mut end) = (part.start, part.start);
+        let mut body = Body::new(part.len(), max_bytes);
         let mut limit = part.end;
-        while end < limit {
-            let index = *self.shapes.get(shape)?.rows.get(end)?;
-            let before = body.len();
-            if end > start {
-                body.push(b',');
+        let like = self.shapes.get_mut(shape)?;
+        while part.start + body.rows() < limit {
+            let position = part.start + body.rows();
+            let index = *like.rows.get(position)?;
+            let row = self.rows.get(index)?;
+            let added = match body.add_like(like, row) {
+                Err(Unwritten::Differs) => body.add(row),
+                added => added,
+            };
+            match added {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    self.failed.push(RowFailure {
+                        index,
+                        error: unserializable(&error),
+                    });
+                    like.rows.remove(position);
+                    limit -= 1;
+                }
             }
-            if let Err(error) = serde_json::to_writer(&mut body, self.rows.get(index)?) {
-                body.truncate(before);
-                self.failed.push(RowFailure {
-                    index,
-                    error: unserializable(&error),
-                });
-                self.shapes.get_mut(shape)?.rows.remove(end);
-                limit -= 1;
-                continue;
-            }
-            if end > start && body.len() >= max_bytes {
-                body.truncate(before);
-                break;
-            }
-            end += 1;
         }
-        body.push(b']');
         Some(Piece {
             shape,
-            part: start..end,
-            body: body.into(),
+            part: part.start..part.start + body.rows(),
+            body: body.finish(),
+            secrets: Vec::new(),
         })
-    }
-
-    /// Groups rows by their keys. Neighbours mostly share theirs, so the last shape is tried first.
-    fn group(&mut self, skipped: &[usize]) {
-        let mut skipped = skipped.iter().peekable();
-        let mut by_keys: HashMap<Vec<Cow<'static, str>>, usize> = HashMap::new();
-        let mut found = Vec::new();
-        let mut last = None;
-        for (index, row) in self.rows.iter().enumerate() {
-            if skipped.next_if_eq(&&index).is_some() {
-                continue;
-            }
-            if let Err(error) = keys::collect(row, &mut found) {
-                self.failed.push(RowFailure {
-                    index,
-                    error: unserializable(&error),
-                });
-                continue;
-            }
-            let same = last.filter(|&shape: &usize| {
-                self.shapes
-                    .get(shape)
-                    .is_some_and(|shape| shape.keys == found)
-            });
-            let shape = same.unwrap_or_else(|| {
-                let mut sorted = found.clone();
-                sorted.sort_unstable();
-                *by_keys.entry(sorted).or_insert_with(|| {
-                    let keys = found.clone();
-                    self.shapes.push(Shape {
-                        keys,
-                        rows: Vec::new(),
-                        taken: 0,
-                    });
-                    self.shapes.len() - 1
-                })
-            });
-            if let Some(shape) = self.shapes.get_mut(shape) {
-                shape.rows.push(index);
-            }
-            last = Some(shape);
-        }
-    }
-
-    /// The rows whose values of `columns` come again later, in order.
-    fn superseded_by(&self, columns: &[String]) -> Result<Vec<usize>, Error> {
-        if columns.is_empty() {
-            return Err(Error::invalid(
-                "`dedupe` needs the columns of `on_conflict` to compare",
-            ));
-        }
-        let mut last: HashMap<String, usize> = HashMap::new();
-        let mut superseded = Vec::new();
-        for (index, row) in self.rows.iter().enumerate() {
-            // A row that cannot be written is reported when the rows are grouped.
-            let Ok(value) = serde_json::to_value(row) else {
-                continue;
-            };
-            let key: Vec<_> = columns.iter().map(|column| value.get(column)).collect();
-            // Nulls are distinct, so rows that lack a value never conflict.
-            if key
-                .iter()
-                .any(|value| value.is_none_or(serde_json::Value::is_null))
-            {
-                continue;
-            }
-            if let Some(earlier) = last.insert(format!("{key:?}"), index) {
-                superseded.push(earlier);
-            }
-        }
-        superseded.sort_unstable();
-        Ok(superseded)
     }
 
     /// Makes one shape of all, for an insert whose missing keys get their defaults.
@@ -264,20 +282,19 @@ impl<'a, R: Serialize> Plan<'a, R> {
                 "rows with different keys cannot be upserted in one request without overwriting what the missing ones hold; give them the same keys, or drop `all_or_nothing`",
             ));
         }
-        let mut all = Shape {
-            keys: Vec::new(),
-            rows: Vec::new(),
-            taken: 0,
-        };
+        let mut keys: Vec<Cow<'static, str>> = Vec::new();
+        let mut rows = Vec::new();
         for shape in self.shapes.drain(..) {
-            all.rows.extend(shape.rows);
-            for key in shape.keys {
-                if !all.keys.contains(&key) {
-                    all.keys.push(key);
+            for key in shape.names() {
+                if !keys.contains(key) {
+                    keys.push(key.clone());
                 }
             }
+            rows.extend(shape.rows);
         }
-        all.rows.sort_unstable();
+        rows.sort_unstable();
+        let mut all = Shape::new(keys);
+        all.rows = rows;
         self.shapes.push(all);
         Ok(())
     }
@@ -293,9 +310,9 @@ impl<R: Serialize> Job<'_, R> {
         if !self.conflict.is_empty() {
             draft.push_param("on_conflict", &quote::identifiers(&self.conflict));
         }
-        let keys = plan.keys(piece);
-        if !keys.is_empty() {
-            draft.push_param("columns", &quote::identifiers(keys));
+        let names = plan.names(piece);
+        if !names.is_empty() {
+            draft.push_param("columns", &quote::identifiers(names));
         }
         draft.prefer.returning = Some(match self.returning {
             Back::Nothing => Returning::Minimal,
@@ -304,7 +321,7 @@ impl<R: Serialize> Job<'_, R> {
         draft.prefer.resolution = self.upsert.then_some(self.resolution);
         draft.prefer.missing = self.one_request.then_some(Missing::Default);
         draft.prefer.count = Some(Count::Exact);
-        draft.body = Some(piece.body.clone());
+        draft.body = Some(plan.payload(piece));
         draft.build()
     }
 
@@ -327,6 +344,36 @@ impl<R: Serialize> Job<'_, R> {
             Safety::Write
         }
     }
+}
+
+/// The rows whose values of `columns` come again later, in order.
+fn superseded(rows: &[impl Serialize], columns: &[String]) -> Result<Vec<usize>, Error> {
+    if columns.is_empty() {
+        return Err(Error::invalid(
+            "`dedupe` needs the columns of `on_conflict` to compare",
+        ));
+    }
+    let mut last: HashMap<String, usize> = HashMap::new();
+    let mut superseded = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        // A row that cannot be written is reported when the rows are grouped.
+        let Ok(value) = serde_json::to_value(row) else {
+            continue;
+        };
+        let key: Vec<_> = columns.iter().map(|column| value.get(column)).collect();
+        // Nulls are distinct, so rows that lack a value never conflict.
+        if key
+            .iter()
+            .any(|value| value.is_none_or(serde_json::Value::is_null))
+        {
+            continue;
+        }
+        if let Some(earlier) = last.insert(format!("{key:?}"), index) {
+            superseded.push(earlier);
+        }
+    }
+    superseded.sort_unstable();
+    Ok(superseded)
 }
 
 fn unserializable(error: &(impl std::error::Error + ?Sized)) -> Error {

@@ -13,4 +13,7 @@ mod grammar;
 mod keyset;
 mod list;
 mod memory;
+mod secret;
+mod server;
+mod wire;
 mod write;
