@@ -2,6 +2,7 @@
 
 mod drive;
 mod keys;
+mod ledger;
 mod plan;
 mod verdict;
 
@@ -16,11 +17,13 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, WriteReport, Written};
 use crate::execute::{Context, Execute, Settings};
 use crate::query::{Place, Query};
-use crate::request::{Call, Handling, Prefer, Resolution};
+use crate::request::{Call, Format, Handling, Prefer, Resolution};
 use crate::schema::Column;
 use crate::select::{Select, Selection};
 
 use plan::Plan;
+
+pub use ledger::Ledger;
 
 /// The keys that a value serializes, which must be an object.
 pub(crate) fn keys_of<R: Serialize + ?Sized>(
@@ -41,7 +44,8 @@ pub(crate) fn keys_of<R: Serialize + ?Sized>(
 /// for its data is halved too, down to the rows at fault: those are reported in
 /// [`WriteReport::failed`], and every other row is written. A failure that is not the rows' own (no
 /// connection, no permission, no such table) ends the write: the error's
-/// [`write_report`](Error::write_report) says what had been written by then.
+/// [`write_report`](Error::write_report) says what had been written by then, and with a
+/// [`ledger`](Self::ledger) the write goes on from there.
 ///
 /// ```no_run
 /// # use sluice_sdk::{Client, Error, Table, serde::Serialize};
@@ -100,7 +104,9 @@ pub(crate) struct Job<'a, R> {
     concurrency: usize,
     schema: Option<String>,
     prefer: Prefer,
+    format: Format,
     returning: Back,
+    ledger: Ledger,
 }
 
 /// What of the written rows comes back.
@@ -135,7 +141,9 @@ impl<'a, R> Job<'a, R> {
             concurrency: settings.concurrency.max(1),
             schema: settings.schema.clone(),
             prefer: Prefer::default(),
+            format: Format::Json,
             returning: Back::Nothing,
+            ledger: Ledger::new(),
         }
     }
 }
@@ -183,11 +191,24 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
         self
     }
 
+    /// Notes in `ledger` what becomes of each row, and sends only those of which nothing has become
+    /// yet: so a write that stopped half way goes on. See [`Ledger`].
+    pub fn ledger(mut self, ledger: &Ledger) -> Self {
+        self.job.ledger = ledger.clone();
+        self
+    }
+
     /// Runs the write and rolls it back (`tx=rollback`). The server must allow it
     /// (`db-tx-end = commit-allow-override`); where it does not, the call fails and says that the
     /// rows *were* written, so try it on a server that does.
     pub fn dry_run(mut self) -> Self {
         self.job.prefer.rollback = true;
+        self
+    }
+
+    /// Gives times back in this time zone, such as `America/Los_Angeles`.
+    pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
+        self.job.prefer.timezone = Some(timezone.into());
         self
     }
 
@@ -228,7 +249,7 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
     where
         R: Serialize,
     {
-        let mut plan = Plan::new(&self.job)?;
+        let mut plan = Plan::new(&self.job, &[])?;
         if let Some(failure) = plan.failed.pop() {
             return Err(failure.error);
         }
@@ -316,6 +337,46 @@ where
             }
             Ok(Written { rows, report })
         })
+    }
+}
+
+impl<T, R, V, C> WriteReturning<'_, T, R, V, C>
+where
+    R: Serialize + Sync,
+    V: DeserializeOwned,
+    C: Execute,
+{
+    /// Writes one row and gives it back. Where the rows given are not one, nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// PGRST116 where another number of rows was written: none, for one that an upsert ignored (see
+    /// [`maybe_one`](Self::maybe_one)); every failure of the call, a refused row among them.
+    pub async fn exactly_one(mut self) -> Result<V, Error> {
+        self.job.one_request = true;
+        self.job.format = Format::Object;
+        let outcome = drive::run(&self.context, &self.job).await?;
+        match outcome.answers.first() {
+            Some(answer) => answer
+                .json()
+                .map_err(|error| error.with_report(outcome.report)),
+            None => Err(Error::invalid(
+                "one row is to be written, and none was given",
+            )),
+        }
+    }
+
+    /// Writes one row and gives it back; none where an upsert ignored it.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`exactly_one`](Self::exactly_one), but for no row.
+    pub async fn maybe_one(self) -> Result<Option<V>, Error> {
+        match self.exactly_one().await {
+            Ok(row) => Ok(Some(row)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::quote;
 
 /// Writes arguments as the body of a POST.
 pub(super) fn body(arguments: &(impl Serialize + ?Sized)) -> Result<Bytes, Error> {
@@ -32,7 +33,7 @@ pub(super) fn in_url(body: &Bytes) -> Option<Vec<(String, String)>> {
 
 fn parameter(name: String, value: Value) -> Option<(String, String)> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if !name.bytes().all(is_name) || RESERVED.contains(&name.as_str()) {
+    if !name.bytes().all(is_name) || quote::is_reserved(&name) {
         return None;
     }
     let text = match value {
@@ -44,19 +45,6 @@ fn parameter(name: String, value: Value) -> Option<(String, String)> {
     };
     Some((name, text))
 }
-
-/// Names that PostgREST reads as its own.
-const RESERVED: [&str; 9] = [
-    "select",
-    "columns",
-    "on_conflict",
-    "order",
-    "limit",
-    "offset",
-    "and",
-    "or",
-    "not",
-];
 
 /// Whether PostgREST would take an argument's value for a filter on the rows that come back: a word
 /// of letters (an operator, perhaps with something in parentheses) before a dot.

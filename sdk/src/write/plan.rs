@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 
-use super::{Back, Job, keys};
+use super::{Back, Job, keys, keys_of};
 use crate::error::{Error, RowFailure};
 use crate::quote;
-use crate::request::{Call, Count, Format, Missing, Resolution, Returning, Safety};
+use crate::request::{Call, Count, Missing, Resolution, Returning, Safety};
 
 /// The rows of a write that are still to be sent, by the keys they have.
 pub(super) struct Plan<'a, R> {
@@ -45,7 +45,8 @@ pub(super) struct Piece {
 }
 
 impl<'a, R: Serialize> Plan<'a, R> {
-    pub(super) fn new(job: &Job<'a, R>) -> Result<Self, Error> {
+    /// Plans a write of all rows but those that are `settled` (indexes, in order).
+    pub(super) fn new(job: &Job<'a, R>, settled: &[usize]) -> Result<Self, Error> {
         let mut plan = Self {
             rows: job.rows,
             shapes: Vec::new(),
@@ -55,13 +56,14 @@ impl<'a, R: Serialize> Plan<'a, R> {
             failed: Vec::new(),
             superseded: Vec::new(),
         };
-        let skipped = if job.dedupe {
-            plan.superseded_by(&job.conflict)?
-        } else {
-            Vec::new()
-        };
+        if job.dedupe {
+            plan.superseded = plan.superseded_by(&job.conflict)?;
+            plan.superseded
+                .retain(|index| settled.binary_search(index).is_err());
+        }
+        let mut skipped = [settled, &plan.superseded].concat();
+        skipped.sort_unstable();
         plan.group(&skipped);
-        plan.superseded = skipped;
         if plan.one_request && plan.shapes.len() > 1 {
             plan.unite(job)?;
         }
@@ -121,22 +123,6 @@ impl<'a, R: Serialize> Plan<'a, R> {
             .map(|shape| shape.rows.as_slice());
         rows.and_then(|rows| rows.get(piece.part.clone()))
             .unwrap_or_default()
-    }
-
-    /// The indexes of the rows that have not been given out.
-    pub(super) fn left(&self) -> Vec<usize> {
-        let split = self.split.iter().flat_map(|piece| self.indexes(piece));
-        let fresh = self
-            .shapes
-            .iter()
-            .flat_map(|shape| shape.rows.iter().skip(shape.taken));
-        let mut left: Vec<usize> = split.chain(fresh).copied().collect();
-        left.sort_unstable();
-        left
-    }
-
-    fn has_key(&self, piece: &Piece, column: &str) -> bool {
-        self.keys(piece).iter().any(|key| key == column)
     }
 
     fn keys(&self, piece: &Piece) -> &[Cow<'static, str>] {
@@ -289,7 +275,7 @@ impl<R: Serialize> Job<'_, R> {
         let query = self.query();
         let schema = self.schema.as_deref();
         let safety = self.safety(plan, piece);
-        let mut draft = query.draft(Method::POST, safety, Format::Json, schema)?;
+        let mut draft = query.draft(Method::POST, safety, self.format, schema)?;
         if !self.conflict.is_empty() {
             draft.push_param("on_conflict", &quote::identifiers(&self.conflict));
         }
@@ -308,24 +294,30 @@ impl<R: Serialize> Job<'_, R> {
         draft.build()
     }
 
-    /// An upsert ends in the same rows however often it runs, as long as its rows say the values
-    /// that tell whether they are there; with a generated key, every run would add rows.
     pub(super) fn safety(&self, plan: &Plan<'_, R>, piece: &Piece) -> Safety {
-        let conflict: Vec<&str> = if self.conflict.is_empty() {
-            self.place
-                .primary_key
-                .iter()
-                .map(|key| key.target.name.as_ref())
-                .collect()
-        } else {
-            self.conflict.iter().map(String::as_str).collect()
-        };
-        let said = !conflict.is_empty() && conflict.iter().all(|key| plan.has_key(piece, key));
-        if self.upsert && said {
+        if self.is_idempotent(plan.keys(piece)) {
             Safety::Idempotent
         } else {
             Safety::Write
         }
+    }
+
+    /// Whether a row whose first request was never answered may be sent again.
+    pub(super) fn may_repeat(&self, row: &R) -> bool {
+        keys_of(row).is_ok_and(|keys| self.is_idempotent(&keys))
+    }
+
+    /// An upsert ends in the same rows however often it runs, as long as its rows say the values
+    /// that tell whether they are there; with a generated key, every run would add rows.
+    fn is_idempotent(&self, keys: &[Cow<'static, str>]) -> bool {
+        let primary_key = self.place.primary_key.iter();
+        let conflict: Vec<&str> = if self.conflict.is_empty() {
+            primary_key.map(|key| key.target.name.as_ref()).collect()
+        } else {
+            self.conflict.iter().map(String::as_str).collect()
+        };
+        let is_said = |column: &&str| keys.iter().any(|key| key == column);
+        self.upsert && !conflict.is_empty() && conflict.iter().all(is_said)
     }
 }
 

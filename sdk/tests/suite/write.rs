@@ -196,7 +196,7 @@ async fn a_failure_that_is_no_rows_own_ends_the_write_and_tells_what_was_written
     let report = error.write_report().unwrap();
     assert_eq!(report.affected, 10);
     assert_eq!(report.pending, (10..30).collect::<Vec<_>>());
-    assert!(!report.outcome_unknown);
+    assert!(report.uncertain.is_empty());
     assert_eq!(fake.requests().len(), 2);
 }
 
@@ -213,7 +213,7 @@ async fn an_insert_is_not_repeated_when_its_outcome_is_unknown_and_an_upsert_is(
         (error.kind(), fake.requests().len()),
         (ErrorKind::Interrupted, 1)
     );
-    assert!(error.write_report().unwrap().outcome_unknown);
+    assert_eq!(error.write_report().unwrap().uncertain, [0]);
 
     let fake = Fake::new(|_| Reply::interrupted());
     let error = client(&fake)
