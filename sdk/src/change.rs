@@ -19,7 +19,7 @@ use crate::relation::Nested;
 use crate::request::{Call, Count, Format, Handling, Returning, Safety};
 use crate::response::Answer;
 use crate::schema::{Any, Column};
-use crate::select::Select;
+use crate::select::ShapeOf;
 
 pub(crate) use patch::Patch;
 
@@ -80,17 +80,6 @@ pub enum NeedsFilter {}
 /// The state of a [`Change`] that says which rows it means.
 #[derive(Clone, Copy, Debug)]
 pub enum HasFilter {}
-
-/// A [`Change`] of `T` whose rows are said. It is a trait for the sake of the message that a change
-/// without a filter gets.
-#[diagnostic::on_unimplemented(
-    message = "this change of `{T}` does not say which rows it means",
-    label = "it would change every row of `{T}`",
-    note = "add `.filter(…)`; if all rows are meant, say so with `.all_rows()`"
-)]
-pub trait MeansRows<T> {}
-
-impl<T> MeansRows<T> for HasFilter {}
 
 impl<T, C: Context> Change<T, Updating, NeedsFilter, C> {
     pub(crate) fn update(context: C, place: Place, patch: Result<Patch, Error>) -> Self {
@@ -187,7 +176,7 @@ impl<T, K, S, C> Change<T, K, S, C> {
 
 impl<T, K, C: Context> Change<T, K, HasFilter, C> {
     /// Gives the changed rows back as `V`.
-    pub fn returning<V: Select<From = T>>(mut self) -> ChangeReturning<T, V, C> {
+    pub fn returning<V: ShapeOf<T>>(mut self) -> ChangeReturning<T, V, C> {
         self.query.selection = Some(V::selection());
         self.returning_rows()
     }
@@ -281,20 +270,18 @@ where
     }
 }
 
-impl<T, K, S, C> IntoFuture for Change<T, K, S, C>
+impl<T, K, C> IntoFuture for Change<T, K, HasFilter, C>
 where
     T: 'static,
     K: 'static,
-    S: MeansRows<T>,
     C: Execute,
 {
     type Output = Result<u64, Error>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let change: Change<T, K, HasFilter, C> = self.retyped();
         Box::pin(async move {
-            let answer = change.run(Returning::Minimal, Format::Json).await?;
+            let answer = self.run(Returning::Minimal, Format::Json).await?;
             answer.total().ok_or_else(|| {
                 Error::new(
                     ErrorKind::Decode,

@@ -103,7 +103,7 @@ mod transport;
 mod value;
 mod write;
 
-pub use change::{Change, ChangeReturning, Deleting, HasFilter, MeansRows, NeedsFilter, Updating};
+pub use change::{Change, ChangeReturning, Deleting, HasFilter, NeedsFilter, Updating};
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, Masked};
 pub use error::{Chunk, Error, ErrorKind, RowFailure, WriteReport, Written};
@@ -129,7 +129,7 @@ pub use schema::{
     RangeLike, ReadOnly, Rows, Searchable, Table, TextLike, col,
 };
 pub use secrecy::SecretString;
-pub use select::{Embed, Embedding, Expression, Reads, Select, Selection};
+pub use select::{Embed, Embedding, Expression, Reads, Select, Selection, ShapeOf};
 pub use sluice_sdk_derive::{Function, Select, Table};
 pub use table::TableRef;
 #[cfg(feature = "client")]

@@ -21,7 +21,7 @@ use crate::relation::Nested;
 use crate::request::{Call, Count, Explain, Format, Handling, Safety};
 use crate::response::{Answer, Page, rows};
 use crate::schema::Column;
-use crate::select::{Select, Selection};
+use crate::select::{Selection, ShapeOf};
 use crate::value::Operand;
 
 /// A read of rows of `T` as `V`: awaiting it gives a `Vec<V>`.
@@ -57,7 +57,7 @@ impl<T, V, C: Context> Read<T, V, C> {
     }
 
     /// Reads rows of the shape `W` instead, with the columns and embedded rows it names.
-    pub fn select<W: Select<From = T>>(self) -> Read<T, W, C> {
+    pub fn select<W: ShapeOf<T>>(self) -> Read<T, W, C> {
         self.selection(W::selection()).rows()
     }
 

@@ -20,7 +20,7 @@ use crate::relation::Nested;
 use crate::request::{Call, Count, Format, Safety};
 use crate::response::Page;
 use crate::schema::{Function, ReadOnly, Rows};
-use crate::select::{Select, Selection};
+use crate::select::{Selection, ShapeOf};
 
 /// A call of a function: awaiting it gives what the function returns.
 ///
@@ -223,7 +223,7 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
     }
 
     /// Gives back rows of the shape `V` instead. Filters go before it.
-    pub fn select<V: Select<From = O::Row>>(self) -> Rpc<F, Vec<V>, C> {
+    pub fn select<V: ShapeOf<O::Row>>(self) -> Rpc<F, Vec<V>, C> {
         self.selection(V::selection()).output()
     }
 

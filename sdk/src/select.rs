@@ -26,6 +26,15 @@ pub trait Select: Send + 'static {
     fn selection() -> Selection;
 }
 
+/// A row shape of the table `T`: a [`Select`] whose `From` is `T`. The derive implements it; it is a
+/// trait of its own for the sake of the message that a shape of another table gets.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a row shape of `{T}`",
+    label = "not read from `{T}`",
+    note = "derive one: `#[derive(Select)] #[select(from = {T})]`; to read rows without one use `.rows::<…>()`"
+)]
+pub trait ShapeOf<T>: Select<From = T> {}
+
 /// The rows that a field of a [`Select`] may hold of an embedded table: `V` or `Option<V>` for one
 /// row, `Vec<V>` for many.
 ///

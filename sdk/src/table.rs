@@ -21,7 +21,7 @@ use crate::relation::Nested;
 use crate::request::Count;
 use crate::response::Page;
 use crate::schema::{Any, Column, Table};
-use crate::select::{Select, Selection};
+use crate::select::{Select, Selection, ShapeOf};
 use crate::value::Operand;
 use crate::write::{Inserting, Upserting, Write};
 
@@ -80,7 +80,7 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     }
 
     /// As [`Read::select`].
-    pub fn select<W: Select<From = T>>(self) -> Read<T, W, C> {
+    pub fn select<W: ShapeOf<T>>(self) -> Read<T, W, C> {
         self.read().select()
     }
 

@@ -19,7 +19,7 @@ use crate::execute::{Context, Execute, Settings};
 use crate::query::{Place, Query};
 use crate::request::{Call, Format, Handling, Prefer, Resolution};
 use crate::schema::Column;
-use crate::select::{Select, Selection};
+use crate::select::{Selection, ShapeOf};
 
 use plan::Plan;
 
@@ -118,6 +118,10 @@ enum Back {
 }
 
 /// Columns as one, or as a tuple: `(Post::NEIGHBORHOOD_ID, Post::HASH)`.
+#[diagnostic::on_unimplemented(
+    message = "columns of `{T}` are needed here, and this is a `{Self}`",
+    label = "not a column of `{T}`, and no tuple of such"
+)]
 pub trait IntoColumns<T> {
     /// The columns' names.
     #[doc(hidden)]
@@ -219,7 +223,7 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
     }
 
     /// Gives the written rows back as `V`. Rows that an upsert ignored do not come back.
-    pub fn returning<V: Select<From = T>>(self) -> WriteReturning<'a, T, R, V, C> {
+    pub fn returning<V: ShapeOf<T>>(self) -> WriteReturning<'a, T, R, V, C> {
         self.giving_back(Back::Columns(V::selection()))
     }
 

@@ -59,6 +59,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         }
 
         #[automatically_derived]
+        impl ::sluice_sdk::ShapeOf<#table> for #ident {}
+
+        #[automatically_derived]
         #[allow(dead_code, reason = "a shape has a constant for every relation, used or not")]
         impl #ident {
             #(#relations)*

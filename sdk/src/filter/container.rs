@@ -5,7 +5,7 @@ use crate::schema::{ArrayLike, Column, RangeLike};
 use crate::value::Operand;
 
 /// Arrays, ranges and JSON: what holds what.
-impl<T, V: ArrayLike<T>, N> Column<T, V, N> {
+impl<T, V, N> Column<T, V, N> {
     /// Holds every element of `value` (`cs`, `@>`).
     ///
     /// ```
@@ -14,45 +14,69 @@ impl<T, V: ArrayLike<T>, N> Column<T, V, N> {
     /// assert_eq!(col("tags").contains(["a b", "c"]).to_string(), r#"tags=cs.{"a b","c"}"#);
     /// assert_eq!(col("meta").contains(json!({"n": 1})).to_string(), r#"meta=cs.{"n":1}"#);
     /// ```
-    pub fn contains(self, value: impl Operand<V, T>) -> Filter<T> {
+    pub fn contains(self, value: impl Operand<V, T>) -> Filter<T>
+    where
+        V: ArrayLike<T>,
+    {
         self.scalar(Operator::Contains, value.into_scalar())
     }
 
     /// Is held by `value` (`cd`, `<@`).
-    pub fn contained_by(self, value: impl Operand<V, T>) -> Filter<T> {
+    pub fn contained_by(self, value: impl Operand<V, T>) -> Filter<T>
+    where
+        V: ArrayLike<T>,
+    {
         self.scalar(Operator::ContainedBy, value.into_scalar())
     }
 
     /// Has an element in common with `value` (`ov`, `&&`): arrays and ranges only.
-    pub fn overlaps(self, value: impl Operand<V, T>) -> Filter<T> {
+    pub fn overlaps(self, value: impl Operand<V, T>) -> Filter<T>
+    where
+        V: ArrayLike<T>,
+    {
         self.scalar(Operator::Overlaps, value.into_scalar())
     }
 }
 
 /// The position of a range relative to another.
-impl<T, V: RangeLike<T>, N> Column<T, V, N> {
+impl<T, V, N> Column<T, V, N> {
     /// Lies wholly before `range` (`sl`, `<<`).
-    pub fn strictly_left_of(self, range: impl Operand<V, T>) -> Filter<T> {
+    pub fn strictly_left_of(self, range: impl Operand<V, T>) -> Filter<T>
+    where
+        V: RangeLike<T>,
+    {
         self.scalar(Operator::StrictlyLeft, range.into_scalar())
     }
 
     /// Lies wholly after `range` (`sr`, `>>`).
-    pub fn strictly_right_of(self, range: impl Operand<V, T>) -> Filter<T> {
+    pub fn strictly_right_of(self, range: impl Operand<V, T>) -> Filter<T>
+    where
+        V: RangeLike<T>,
+    {
         self.scalar(Operator::StrictlyRight, range.into_scalar())
     }
 
     /// Does not reach beyond the upper end of `range` (`nxr`, `&<`).
-    pub fn not_right_of(self, range: impl Operand<V, T>) -> Filter<T> {
+    pub fn not_right_of(self, range: impl Operand<V, T>) -> Filter<T>
+    where
+        V: RangeLike<T>,
+    {
         self.scalar(Operator::NotRight, range.into_scalar())
     }
 
     /// Does not reach below the lower end of `range` (`nxl`, `&>`).
-    pub fn not_left_of(self, range: impl Operand<V, T>) -> Filter<T> {
+    pub fn not_left_of(self, range: impl Operand<V, T>) -> Filter<T>
+    where
+        V: RangeLike<T>,
+    {
         self.scalar(Operator::NotLeft, range.into_scalar())
     }
 
     /// Ends where `range` begins, or begins where it ends (`adj`, `-|-`).
-    pub fn adjacent_to(self, range: impl Operand<V, T>) -> Filter<T> {
+    pub fn adjacent_to(self, range: impl Operand<V, T>) -> Filter<T>
+    where
+        V: RangeLike<T>,
+    {
         self.scalar(Operator::Adjacent, range.into_scalar())
     }
 }

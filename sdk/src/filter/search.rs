@@ -53,7 +53,7 @@ impl Search {
 }
 
 /// Full-text search.
-impl<T, V: Searchable<T>, N> Column<T, V, N> {
+impl<T, V, N> Column<T, V, N> {
     /// Matches a full-text query.
     ///
     /// ```
@@ -62,7 +62,10 @@ impl<T, V: Searchable<T>, N> Column<T, V, N> {
     /// let filter = col("body").search(Search::web("\"heavy rain\" -flood").config("english"));
     /// assert_eq!(filter.to_string(), r#"body=wfts(english)."heavy rain" -flood"#);
     /// ```
-    pub fn search(self, search: Search) -> Filter<T> {
+    pub fn search(self, search: Search) -> Filter<T>
+    where
+        V: Searchable<T>,
+    {
         let modifier = search.config.map(Modifier::Config);
         let query = Scalar::of(&search.query);
         self.condition(search.operator, modifier, Rhs::Scalar(query))

@@ -33,25 +33,37 @@ impl<P: AsRef<str>> Patterns for Quantified<P> {
 /// In `like` and `ilike`, `%` stands for any text, `_` for any character and `\` takes the meaning
 /// from the one that follows, as in SQL. PostgREST would take `*` for `%`; a pattern with a `*` in
 /// it is therefore sent as the regular expression that means the same, so that `*` is just a star.
-impl<T, V: TextLike<T>, N> Column<T, V, N> {
+impl<T, V, N> Column<T, V, N> {
     /// Matches a pattern (`like`).
-    pub fn like(self, pattern: impl Patterns) -> Filter<T> {
+    pub fn like(self, pattern: impl Patterns) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.pattern(Operator::Like, Operator::Match, pattern)
     }
 
     /// Matches a pattern, whatever the case of letters (`ilike`).
-    pub fn ilike(self, pattern: impl Patterns) -> Filter<T> {
+    pub fn ilike(self, pattern: impl Patterns) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.pattern(Operator::Ilike, Operator::Imatch, pattern)
     }
 
     /// Matches a regular expression of Postgres (`match`).
-    pub fn matches(self, expression: impl Patterns) -> Filter<T> {
+    pub fn matches(self, expression: impl Patterns) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         let (quantifier, expressions) = expression.into_patterns();
         self.texts(Operator::Match, quantifier, &expressions)
     }
 
     /// Matches a regular expression, whatever the case of letters (`imatch`).
-    pub fn imatches(self, expression: impl Patterns) -> Filter<T> {
+    pub fn imatches(self, expression: impl Patterns) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         let (quantifier, expressions) = expression.into_patterns();
         self.texts(Operator::Imatch, quantifier, &expressions)
     }
@@ -64,17 +76,26 @@ impl<T, V: TextLike<T>, N> Column<T, V, N> {
     /// assert_eq!(col("body").contains_text("100%").to_string(), r"body=like.%100\%%");
     /// assert_eq!(col("body").contains_text("5*").to_string(), r"body=match.^.*5\*.*$");
     /// ```
-    pub fn contains_text(self, text: impl AsRef<str>) -> Filter<T> {
+    pub fn contains_text(self, text: impl AsRef<str>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.like(format!("%{}%", pattern::literal(text.as_ref())))
     }
 
     /// Begins with `text`, taken literally.
-    pub fn starts_with(self, text: impl AsRef<str>) -> Filter<T> {
+    pub fn starts_with(self, text: impl AsRef<str>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.like(format!("{}%", pattern::literal(text.as_ref())))
     }
 
     /// Ends with `text`, taken literally.
-    pub fn ends_with(self, text: impl AsRef<str>) -> Filter<T> {
+    pub fn ends_with(self, text: impl AsRef<str>) -> Filter<T>
+    where
+        V: TextLike<T>,
+    {
         self.like(format!("%{}", pattern::literal(text.as_ref())))
     }
 

@@ -1,5 +1,6 @@
 //! What a column's type allows to be asked of it. Each is a trait for the sake of the message that a
-//! column of another type gets.
+//! column of another type gets, and bounds the method and not the `impl` around it: there, the
+//! compiler would say that there is no such method, and not why.
 
 use super::column::{Any, Nullable};
 use crate::value::{Range, Value};
@@ -38,7 +39,8 @@ impl<T> Searchable<T> for serde_json::Value {}
 /// A column's value that `contains` and `contained_by` apply to: an array, a range, JSON.
 #[diagnostic::on_unimplemented(
     message = "a column of `{T}` that holds `{Self}` has no elements: `contains` and `overlaps` apply to arrays, ranges and JSON",
-    label = "not an array, a range or JSON"
+    label = "not an array, a range or JSON",
+    note = "a text within a text is found by `contains_text`"
 )]
 pub trait ArrayLike<T> {}
 

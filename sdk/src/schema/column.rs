@@ -141,24 +141,36 @@ impl<T, V, N> Column<T, V, N> {
 /// Paths into a document, with `->` and `->>`.
 ///
 /// PostgREST reference: "JSON Columns".
-impl<T, V: JsonLike<T>, N> Column<T, V, N> {
+impl<T, V, N> Column<T, V, N> {
     /// The member `key` as JSON (`->`). What it does not hold is null.
-    pub fn key(self, key: impl Into<Cow<'static, str>>) -> Column<T, V, Nullable> {
+    pub fn key(self, key: impl Into<Cow<'static, str>>) -> Column<T, V, Nullable>
+    where
+        V: JsonLike<T>,
+    {
         self.step(Step::Key(key.into()))
     }
 
     /// The element at `index` as JSON (`->`); negative counts from the end.
-    pub fn index(self, index: i64) -> Column<T, V, Nullable> {
+    pub fn index(self, index: i64) -> Column<T, V, Nullable>
+    where
+        V: JsonLike<T>,
+    {
         self.step(Step::Index(index))
     }
 
     /// The member `key` as text (`->>`).
-    pub fn text(self, key: impl Into<Cow<'static, str>>) -> Column<T, String, Nullable> {
+    pub fn text(self, key: impl Into<Cow<'static, str>>) -> Column<T, String, Nullable>
+    where
+        V: JsonLike<T>,
+    {
         self.step(Step::TextKey(key.into())).typed()
     }
 
     /// The element at `index` as text (`->>`); negative counts from the end.
-    pub fn text_at(self, index: i64) -> Column<T, String, Nullable> {
+    pub fn text_at(self, index: i64) -> Column<T, String, Nullable>
+    where
+        V: JsonLike<T>,
+    {
         self.step(Step::TextIndex(index)).typed()
     }
 }

@@ -11,7 +11,8 @@ use crate::schema::Any;
 #[diagnostic::on_unimplemented(
     message = "a column of `{T}` that holds `{V}` cannot be compared with `{Self}`",
     label = "this column of `{T}` holds `{V}`, not `{Self}`",
-    note = "columns compare with their own type; use `.typed::<…>()` to say that a column holds another"
+    note = "columns compare with their own type, and with null by `is_null`; use `.typed::<…>()` to \
+            say that a column holds another type"
 )]
 pub trait Operand<V, T>: Sized {
     /// The text of this value, and how it may be shown.
@@ -23,7 +24,8 @@ pub trait Operand<V, T>: Sized {
 #[diagnostic::on_unimplemented(
     message = "a column of `{T}` that holds `{V}` cannot be compared with `{Self}`",
     label = "this column of `{T}` holds `{V}`, not `{Self}`",
-    note = "columns compare with their own type; use `.typed::<…>()` to say that a column holds another"
+    note = "columns compare with their own type, and with null by `is_null`; use `.typed::<…>()` to \
+            say that a column holds another type"
 )]
 pub trait Operands<V, T> {
     /// The text of the value, or of all of them, with the quantifier.
@@ -31,7 +33,8 @@ pub trait Operands<V, T> {
     fn into_quantified(self) -> (Option<Quantifier>, Scalar);
 }
 
-/// Tells what is one value from [`Quantified`], so that both can be [`Operands`].
+/// Tells what is one value from [`Quantified`], so that both can be [`Operands`]. The compiler is
+/// asked to speak of those, which the caller named, and of none of this.
 #[doc(hidden)]
 pub trait One {}
 
@@ -40,12 +43,14 @@ impl<W> One for Secret<W> {}
 impl<W, const N: usize> One for [W; N] {}
 impl<W> One for &[W] {}
 
+#[diagnostic::do_not_recommend]
 impl<V, T, O: Operand<V, T> + One> Operands<V, T> for O {
     fn into_quantified(self) -> (Option<Quantifier>, Scalar) {
         (None, self.into_scalar())
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<V, T, O: Operand<V, T>> Operands<V, T> for Quantified<O> {
     fn into_quantified(self) -> (Option<Quantifier>, Scalar) {
         let scalars = self.values.into_iter().map(Operand::into_scalar);
@@ -176,17 +181,23 @@ impl<W: Value, T> Operand<Any, T> for W {
     }
 }
 
-macro_rules! text_operands {
-    ($($kind:ty),* $(,)?) => {$(
-        impl<T> Operand<String, T> for $kind {
-            fn into_scalar(self) -> Scalar {
-                Scalar::of(&self)
-            }
-        }
-    )*};
+impl<T> Operand<String, T> for &str {
+    fn into_scalar(self) -> Scalar {
+        Scalar::of(self)
+    }
 }
 
-text_operands! { &str, &&str, Cow<'_, str> }
+impl<T> Operand<String, T> for &&str {
+    fn into_scalar(self) -> Scalar {
+        Scalar::of(self)
+    }
+}
+
+impl<T> Operand<String, T> for Cow<'_, str> {
+    fn into_scalar(self) -> Scalar {
+        Scalar::of(&self)
+    }
+}
 
 impl<V, T, W: Operand<V, T>> Operand<V, T> for Secret<W> {
     fn into_scalar(self) -> Scalar {
