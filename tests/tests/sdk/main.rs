@@ -10,4 +10,5 @@ mod capped;
 mod peer;
 mod ported;
 mod read;
+mod resume;
 mod write;
