@@ -23,6 +23,7 @@ pub(crate) struct Shop {
 
 #[derive(Debug, Deserialize, Table)]
 #[table(name = "goods")]
+#[expect(dead_code, reason = "the table's type has its columns, read or not")]
 pub(crate) struct Good {
     #[table(primary_key)]
     pub(crate) id: i64,
