@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sluice_runner::local::{self, Server};
 use sluice_runner::typegen::source::from_server;
 use sluice_runner::typegen::{Options, generate};
-use sluice_sdk::Client;
+use sluice_sdk::{Client, Field};
 
 use crate::assert_current;
 use generated::{
@@ -152,7 +152,7 @@ async fn rows_are_inserted_updated_and_filtered_by_the_types() {
     let report = db.from::<Posts>().insert(&[post(1), post(2)]).await;
     report.unwrap().into_result().unwrap();
     let patch = PostsUpdate {
-        note: Some(None),
+        note: Field::Null,
         ..PostsUpdate::default()
     };
     let changed = db
