@@ -1,24 +1,27 @@
 //! Updates and deletes: changes to the rows that a filter names.
 
+mod patch;
+
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 
 use futures_util::future::BoxFuture;
 use http::Method;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind};
 use crate::execute::{Context, Execute};
+use crate::field::Assignable;
 use crate::filter::IntoFilter;
 use crate::query::{Place, Query};
 use crate::quote;
 use crate::relation::Nested;
-use crate::request::{Call, Count, Format, Returning, Safety};
+use crate::request::{Call, Count, Format, Handling, Returning, Safety};
 use crate::response::Answer;
-use crate::secret::Payload;
-use crate::select::Select;
-use crate::write::keys_of;
+use crate::schema::{Any, Column};
+use crate::select::ShapeOf;
+
+pub(crate) use patch::Patch;
 
 /// An update or a delete: awaiting it gives the number of rows it changed.
 ///
@@ -26,12 +29,16 @@ use crate::write::keys_of;
 /// forgotten filter does not compile.
 ///
 /// ```no_run
-/// # use sluice_sdk::{Client, Error, Table, serde::Deserialize, serde_json::json};
+/// # use sluice_sdk::{Client, Error, Table, serde::Deserialize};
 /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
-/// # struct Post { #[table(primary_key)] id: i64, ignored: bool }
+/// # struct Post { #[table(primary_key)] id: i64, ignored: bool, url: Option<String> }
 /// # async fn run(db: Client) -> Result<(), Error> {
-/// let changed =
-///     db.from::<Post>().update(&json!({"ignored": true})).filter(Post::ID.in_([1, 2])).await?;
+/// let changed = db
+///     .from::<Post>()
+///     .set(Post::IGNORED, true)
+///     .set(Post::URL, None)
+///     .filter(Post::ID.in_([1, 2]))
+///     .await?;
 /// let gone: Vec<Post> =
 ///     db.from::<Post>().delete().filter(Post::IGNORED.is_true()).returning::<Post>().await?;
 /// # Ok(()) }
@@ -39,21 +46,32 @@ use crate::write::keys_of;
 ///
 /// PostgREST reference: "Update", "Delete".
 #[must_use = "a change does nothing until it is awaited"]
-pub struct Change<T, S, C> {
+pub struct Change<T, K, S, C> {
     context: C,
     query: Query,
+    /// The columns with their new values; none for a delete.
     patch: Option<Result<Patch, Error>>,
     safety: Safety,
-    marker: PhantomData<fn() -> (T, S)>,
+    marker: Marker<T, K, S>,
 }
+
+type Marker<T, K, S> = PhantomData<fn() -> (T, K, S)>;
 
 /// A [`Change`] that gives the changed rows back: awaiting it gives a `Vec<V>`, for a delete of the
 /// rows as they were.
 #[must_use = "a change does nothing until it is awaited"]
 pub struct ChangeReturning<T, V, C> {
-    change: Change<T, HasFilter, C>,
+    change: Change<T, Any, HasFilter, C>,
     marker: PhantomData<fn() -> V>,
 }
+
+/// Marks a [`Change`] that sets columns.
+#[derive(Clone, Copy, Debug)]
+pub enum Updating {}
+
+/// Marks a [`Change`] that deletes rows.
+#[derive(Clone, Copy, Debug)]
+pub enum Deleting {}
 
 /// The state of a [`Change`] that has no filter yet: it cannot be awaited.
 #[derive(Clone, Copy, Debug)]
@@ -63,27 +81,23 @@ pub enum NeedsFilter {}
 #[derive(Clone, Copy, Debug)]
 pub enum HasFilter {}
 
-/// The columns of an update with their new values.
-#[derive(Clone, Debug)]
-struct Patch {
-    columns: String,
-    body: Payload,
+impl<T, C: Context> Change<T, Updating, NeedsFilter, C> {
+    pub(crate) fn update(context: C, place: Place, patch: Result<Patch, Error>) -> Self {
+        Self::new(context, place, Some(patch))
+    }
 }
 
-impl<T, C: Context> Change<T, NeedsFilter, C> {
-    pub(crate) fn update(context: C, place: Place, patch: &(impl Serialize + ?Sized)) -> Self {
-        Self::new(context, place, Some(Patch::of(patch)))
-    }
-
+impl<T, C: Context> Change<T, Deleting, NeedsFilter, C> {
     pub(crate) fn delete(context: C, place: Place) -> Self {
         Self::new(context, place, None)
     }
+}
 
+impl<T, K, C: Context> Change<T, K, NeedsFilter, C> {
     fn new(context: C, place: Place, patch: Option<Result<Patch, Error>>) -> Self {
-        let query = Query::new(place);
         Self {
             context,
-            query,
+            query: Query::new(place),
             patch,
             safety: Safety::Write,
             marker: PhantomData,
@@ -91,16 +105,27 @@ impl<T, C: Context> Change<T, NeedsFilter, C> {
     }
 
     /// Changes every row of the table.
-    pub fn all_rows(self) -> Change<T, HasFilter, C> {
-        self.meaning()
+    pub fn all_rows(self) -> Change<T, K, HasFilter, C> {
+        self.retyped()
     }
 }
 
-impl<T, S, C: Context> Change<T, S, C> {
+impl<T, S, C: Context> Change<T, Updating, S, C> {
+    /// Sets one more column; each may be set once.
+    ///
+    /// A value of another type, or `None` where the column cannot be null, does not compile.
+    pub fn set<V, N>(mut self, column: Column<T, V, N>, value: impl Assignable<T, V, N>) -> Self {
+        let patch = self.patch.take().unwrap_or_else(|| Ok(Patch::default()));
+        self.patch = Some(patch.and_then(|patch| patch.with(column.target(), value.into_json())));
+        self
+    }
+}
+
+impl<T, K, S, C: Context> Change<T, K, S, C> {
     /// Changes the rows that match; several filters are all asked for.
-    pub fn filter(mut self, filter: impl IntoFilter<T>) -> Change<T, HasFilter, C> {
+    pub fn filter(mut self, filter: impl IntoFilter<T>) -> Change<T, K, HasFilter, C> {
         self.query.filter(filter.into_filter().tree);
-        self.meaning()
+        self.retyped()
     }
 
     /// Refuses to change more than this many rows: the call then fails (PGRST124) and changes none.
@@ -117,45 +142,49 @@ impl<T, S, C: Context> Change<T, S, C> {
         self
     }
 
+    /// Says what happens to preferences that the server does not know.
+    pub fn handling(mut self, handling: Handling) -> Self {
+        self.query.prefer.handling = Some(handling);
+        self
+    }
+
+    /// Gives times back in this time zone, such as `America/Los_Angeles`.
+    pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
+        self.query.prefer.timezone = Some(timezone.into());
+        self
+    }
+
     /// Says that a second time changes nothing more, so that the call may be sent again when the
     /// outcome of the first time is unknown. The number of rows is then that of the last time.
     pub fn idempotent(mut self) -> Self {
         self.safety = Safety::Idempotent;
         self
     }
+}
 
-    fn meaning(self) -> Change<T, HasFilter, C> {
-        let Self {
-            context,
-            query,
-            patch,
-            safety,
-            marker: _,
-        } = self;
+impl<T, K, S, C> Change<T, K, S, C> {
+    fn retyped<L, Q>(self) -> Change<T, L, Q, C> {
         Change {
-            context,
-            query,
-            patch,
-            safety,
+            context: self.context,
+            query: self.query,
+            patch: self.patch,
+            safety: self.safety,
             marker: PhantomData,
         }
     }
 }
 
-impl<T, C: Context> Change<T, HasFilter, C> {
+impl<T, K, C: Context> Change<T, K, HasFilter, C> {
     /// Gives the changed rows back as `V`.
-    pub fn returning<V: Select<From = T>>(mut self) -> ChangeReturning<T, V, C> {
+    pub fn returning<V: ShapeOf<T>>(mut self) -> ChangeReturning<T, V, C> {
         self.query.selection = Some(V::selection());
-        ChangeReturning {
-            change: self,
-            marker: PhantomData,
-        }
+        self.returning_rows()
     }
 
     /// Gives the changed rows back with all columns, each read into `V`.
     pub fn returning_rows<V>(self) -> ChangeReturning<T, V, C> {
         ChangeReturning {
-            change: self,
+            change: self.retyped(),
             marker: PhantomData,
         }
     }
@@ -164,7 +193,8 @@ impl<T, C: Context> Change<T, HasFilter, C> {
     ///
     /// # Errors
     ///
-    /// What the grammar cannot say, and a patch that does not serialize as an object.
+    /// What the grammar cannot say, a column that is set twice, and a patch that does not serialize
+    /// as an object.
     pub fn call(&self) -> Result<Call, Error> {
         self.call_as(Returning::Minimal, Format::Json)
     }
@@ -181,26 +211,21 @@ impl<T, C: Context> Change<T, HasFilter, C> {
         draft.prefer.count = Some(Count::Exact);
         if let Some(patch) = self.patch.clone().transpose()? {
             if !patch.columns.is_empty() {
-                draft.push_param("columns", &patch.columns);
+                draft.push_param("columns", &quote::identifiers(&patch.columns));
             }
-            draft.body = Some(patch.body);
+            draft.body = Some(patch.body());
         }
         draft.build()
     }
 }
 
-impl<T, C: Execute> Change<T, HasFilter, C> {
+impl<T, K, C: Execute> Change<T, K, HasFilter, C> {
     async fn run(&self, returning: Returning, format: Format) -> Result<Answer, Error> {
         let answer = self
             .context
             .execute(self.call_as(returning, format)?)
             .await?;
-        if self.query.prefer.rollback && !answer.has_applied("tx=rollback") {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "the server does not allow `tx=rollback`: the rows were changed",
-            ));
-        }
+        answer.rehearsed(&self.query.prefer)?;
         Ok(answer)
     }
 }
@@ -216,13 +241,27 @@ where
         self
     }
 
+    /// Changes one row or none, and gives it back; where several match, the change is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// PGRST116 where several rows match; see [`exactly_one`](Self::exactly_one) to have no row as
+    /// an error too.
+    pub async fn maybe_one(self) -> Result<Option<V>, Error> {
+        match self.exactly_one().await {
+            Ok(row) => Ok(Some(row)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Changes exactly one row and gives it back; where another number of rows matches, the change
     /// is rolled back.
     ///
     /// # Errors
     ///
-    /// PGRST116 where another number of rows matches ([`Error::is_not_found`] for none); every
-    /// failure of the call.
+    /// PGRST116 where another number of rows matches ([`Error::is_not_found`] for none, which
+    /// [`maybe_one`](Self::maybe_one) takes for an answer); every failure of the call.
     pub async fn exactly_one(self) -> Result<V, Error> {
         self.change
             .run(Returning::Representation, Format::Object)
@@ -231,9 +270,10 @@ where
     }
 }
 
-impl<T, C> IntoFuture for Change<T, HasFilter, C>
+impl<T, K, C> IntoFuture for Change<T, K, HasFilter, C>
 where
     T: 'static,
+    K: 'static,
     C: Execute,
 {
     type Output = Result<u64, Error>;
@@ -271,24 +311,7 @@ where
     }
 }
 
-impl Patch {
-    fn of(patch: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
-        let keys = keys_of(patch).map_err(|error| {
-            Error::invalid(format!(
-                "the new values must serialize as an object: {error}"
-            ))
-        })?;
-        let body = Payload::of(patch).map_err(|error| {
-            Error::invalid("the new values cannot be written as JSON").with_source(error)
-        })?;
-        Ok(Self {
-            columns: quote::identifiers(&keys),
-            body,
-        })
-    }
-}
-
-impl<T, S, C> std::fmt::Debug for Change<T, S, C> {
+impl<T, K, S, C> std::fmt::Debug for Change<T, K, S, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = if self.patch.is_some() {
             "Update"

@@ -1,8 +1,12 @@
 //! Conditions on rows: a tree of comparisons that knows its table.
 
 mod compare;
+mod container;
+mod operator;
 mod pattern;
 mod render;
+mod search;
+mod text;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,8 +15,10 @@ use crate::error::Error;
 use crate::schema::{Any, Target};
 use crate::value::Scalar;
 
-pub use compare::{Comparison, Search};
+pub(crate) use operator::{Modifier, Operator};
 pub(crate) use render::{Params, Showing};
+pub use search::Search;
+pub use text::Patterns;
 
 /// A condition on the rows of `T`.
 ///
@@ -71,17 +77,19 @@ pub(crate) enum Join {
     Or,
 }
 
-/// `target operator operand`, perhaps negated.
+/// `target=not.operator(modifier).rhs`, perhaps without the negation and the modifier.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Condition {
     pub(crate) target: Target,
     pub(crate) negated: bool,
-    pub(crate) operator: String,
-    pub(crate) operand: Operand,
+    pub(crate) operator: Operator,
+    pub(crate) modifier: Option<Modifier>,
+    pub(crate) rhs: Rhs,
 }
 
+/// What stands to the right of an operator.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Operand {
+pub(crate) enum Rhs {
     /// A word of the grammar (`null`, `true`), never quoted.
     Word(&'static str),
     /// A value.
@@ -231,11 +239,25 @@ impl Tree {
 }
 
 impl Condition {
+    pub(crate) fn new(target: Target, operator: Operator, rhs: Rhs) -> Self {
+        Self {
+            target,
+            negated: false,
+            operator,
+            modifier: None,
+            rhs,
+        }
+    }
+
+    pub(crate) fn is_null(target: Target) -> Self {
+        Self::new(target, Operator::Is, Rhs::Word("null"))
+    }
+
     fn scalars(&self) -> &[Scalar] {
-        match &self.operand {
-            Operand::Word(_) => &[],
-            Operand::Scalar(scalar) => std::slice::from_ref(scalar),
-            Operand::List(scalars) => scalars,
+        match &self.rhs {
+            Rhs::Word(_) => &[],
+            Rhs::Scalar(scalar) => std::slice::from_ref(scalar),
+            Rhs::List(scalars) => scalars,
         }
     }
 
@@ -243,15 +265,7 @@ impl Condition {
         if self.target.name.is_empty() {
             return Err(Error::invalid("a column without a name cannot be filtered"));
         }
-        let in_operator =
-            |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '(' | ')');
-        if !self.operator.chars().all(in_operator) {
-            return Err(Error::invalid(format!(
-                "`{}` cannot name a text search configuration; use letters, digits and `_`",
-                self.operator
-            )));
-        }
-        Ok(())
+        self.modifier.iter().try_for_each(Modifier::validate)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::read::Read;
 use crate::relation::Nested;
 use crate::request::{Call, Format, Safety};
 use crate::response::Answer;
-use crate::select::Select;
+use crate::select::ShapeOf;
 
 use cursor::{Cursor, KeyNames};
 
@@ -65,7 +65,7 @@ impl<T, V, C: Context> Keyset<T, V, C> {
     }
 
     /// Reads rows of the shape `W` instead.
-    pub fn select<W: Select<From = T>>(self) -> Keyset<T, W, C> {
+    pub fn select<W: ShapeOf<T>>(self) -> Keyset<T, W, C> {
         Keyset {
             read: self.read.select(),
             keys: self.keys,

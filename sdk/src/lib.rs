@@ -75,6 +75,7 @@ mod client;
 mod content_range;
 mod error;
 mod execute;
+mod field;
 mod filter;
 mod keyset;
 mod list;
@@ -103,12 +104,13 @@ mod transport;
 mod value;
 mod write;
 
-pub use change::{Change, ChangeReturning, HasFilter, NeedsFilter};
+pub use change::{Change, ChangeReturning, Deleting, HasFilter, NeedsFilter, Updating};
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, Masked};
 pub use error::{Chunk, Error, ErrorKind, RowFailure, WriteReport, Written};
 pub use execute::{Context, Execute, Settings};
-pub use filter::{Comparison, Filter, IntoFilter, Search};
+pub use field::{Assignable, Field};
+pub use filter::{Filter, IntoFilter, Patterns, Search};
 pub use keyset::Keyset;
 pub use list::List;
 #[cfg(feature = "client")]
@@ -119,7 +121,7 @@ pub use order::{IntoOrder, Nullability, Order};
 pub use ported::Ported;
 pub use read::Read;
 pub use relation::{Nested, Relation, relation};
-pub use request::{Call, Count, Handling, Safety};
+pub use request::{Call, Count, Explain, Handling, Safety};
 pub use response::{Answer, Body, Page};
 pub use retry::RetryPolicy;
 pub use rpc::Rpc;
@@ -128,13 +130,13 @@ pub use schema::{
     RangeLike, ReadOnly, Rows, Searchable, Table, TextLike, col,
 };
 pub use secrecy::SecretString;
-pub use select::{Aggregate, Embed, EmbedOptions, Reads, Select, Selection};
+pub use select::{Embed, Embedding, Expression, Reads, Select, Selection, ShapeOf};
 pub use sluice_sdk_derive::{Function, Select, Table};
 pub use table::TableRef;
 #[cfg(feature = "client")]
 pub use transport::{Chunks, Encoding, Http, Transport, TransportError};
-pub use value::{Element, Operand, Range, Secret, Value};
-pub use write::{Inserting, IntoColumns, Upserting, Write, WriteReturning};
+pub use value::{Element, Operand, Operands, Quantified, Range, Secret, Value, all, any};
+pub use write::{Inserting, IntoColumns, Ledger, Upserting, Write, WriteReturning};
 
 #[doc(hidden)]
 pub use {futures_util, serde, serde_json};

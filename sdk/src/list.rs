@@ -17,7 +17,7 @@ use crate::relation::Nested;
 use crate::request::Count;
 use crate::response::Page;
 use crate::schema::{Any, Column, Nullable};
-use crate::select::{Select, Selection};
+use crate::select::{Selection, ShapeOf};
 use crate::value::Scalar;
 
 /// A read of the rows whose column is one of any number of values: awaiting it gives a `Vec`.
@@ -51,7 +51,7 @@ impl<T, V, C: Context> List<T, V, C> {
     }
 
     /// Reads rows of the shape `W` instead.
-    pub fn select<W: Select<From = T>>(self) -> List<T, W, C> {
+    pub fn select<W: ShapeOf<T>>(self) -> List<T, W, C> {
         List {
             read: self.read.select(),
             column: self.column,

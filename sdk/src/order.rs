@@ -29,6 +29,12 @@ pub(crate) struct Key {
 }
 
 /// One key of an order or several, as a tuple: `(Post::CREATED_AT.desc(), Post::ID.asc())`.
+#[diagnostic::on_unimplemented(
+    message = "an order of `{T}` is needed here, and this is a `{Self}`",
+    label = "not an order by columns of `{T}`",
+    note = "an order is `column.asc()` or `column.desc()`, or a tuple of these; by a column of a \
+            related row it is `Shape::RELATION.by(…)`"
+)]
 pub trait IntoOrder<T> {
     /// The keys, the most significant first.
     fn orders(self) -> Vec<Order<T>>;

@@ -69,9 +69,14 @@ pub(crate) fn identifiers(names: &[impl AsRef<str>]) -> String {
     out
 }
 
+/// Whether PostgREST reads a parameter of this name as its own.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
 /// Writes an identifier that begins a parameter's name, where PostgREST's own names are reserved.
 pub(crate) fn leading_identifier(name: &str, out: &mut String) {
-    if RESERVED.contains(&name) {
+    if is_reserved(name) {
         quoted(name, out);
     } else {
         identifier(name, out);

@@ -18,10 +18,10 @@ use crate::list::List;
 use crate::order::{self, IntoOrder};
 use crate::query::Query;
 use crate::relation::Nested;
-use crate::request::{Call, Count, Format, Handling, PlanFormat, Safety};
-use crate::response::{Page, rows};
+use crate::request::{Call, Count, Explain, Format, Handling, Safety};
+use crate::response::{Answer, Page, rows};
 use crate::schema::Column;
-use crate::select::{Select, Selection};
+use crate::select::{Selection, ShapeOf};
 use crate::value::Operand;
 
 /// A read of rows of `T` as `V`: awaiting it gives a `Vec<V>`.
@@ -57,7 +57,7 @@ impl<T, V, C: Context> Read<T, V, C> {
     }
 
     /// Reads rows of the shape `W` instead, with the columns and embedded rows it names.
-    pub fn select<W: Select<From = T>>(self) -> Read<T, W, C> {
+    pub fn select<W: ShapeOf<T>>(self) -> Read<T, W, C> {
         self.selection(W::selection()).rows()
     }
 
@@ -249,8 +249,7 @@ impl<T, V, C: Execute> Read<T, V, C> {
     where
         V: DeserializeOwned,
     {
-        let call = self.call_as(Method::GET, Format::Object)?;
-        self.context.execute(call).await?.json()
+        self.answer(Format::Object).await?.json()
     }
 
     /// Counts the rows that match, and reads none of them.
@@ -278,11 +277,7 @@ impl<T, V, C: Execute> Read<T, V, C> {
     ///
     /// Every failure of the call; [`ErrorKind::Decode`] where the answer is not UTF-8.
     pub async fn csv(self) -> Result<String, Error> {
-        let answer = self
-            .context
-            .execute(self.call_as(Method::GET, Format::Csv)?)
-            .await?;
-        answer.text()
+        self.answer(Format::Csv).await?.text()
     }
 
     /// Reads the rows as a `GeoJSON` `FeatureCollection`; needs `PostGIS` in the database.
@@ -291,25 +286,26 @@ impl<T, V, C: Execute> Read<T, V, C> {
     ///
     /// Every failure of the call.
     pub async fn geojson(self) -> Result<serde_json::Value, Error> {
-        let call = self.call_as(Method::GET, Format::GeoJson)?;
-        self.context.execute(call).await?.json()
+        self.answer(Format::GeoJson).await?.json()
     }
 
     /// Asks for the plan of this read instead of its rows; the server must allow it
-    /// (`db-plan-enabled`). With `analyze`, the statement is run.
+    /// (`db-plan-enabled`).
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, Explain, col};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let slow = db.table("posts").filter(col("text").contains_text("rain"));
+    /// let plan = slow.explain(Explain::plan().analyze().buffers()).await?;
+    /// let milliseconds = plan[0]["Execution Time"].as_f64();
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
     /// Every failure of the call; PGRST107 where plans are not allowed.
-    pub async fn explain(self, analyze: bool) -> Result<serde_json::Value, Error> {
-        let format = Format::Plan(PlanFormat {
-            json: true,
-            analyze,
-        });
-        self.context
-            .execute(self.call_as(Method::GET, format)?)
-            .await?
-            .json()
+    pub async fn explain(self, explain: Explain) -> Result<serde_json::Value, Error> {
+        self.answer(Format::Plan(explain)).await?.json()
     }
 
     /// As [`explain`](Self::explain), as `EXPLAIN` prints it.
@@ -317,15 +313,13 @@ impl<T, V, C: Execute> Read<T, V, C> {
     /// # Errors
     ///
     /// As those of [`explain`](Self::explain).
-    pub async fn explain_text(self, analyze: bool) -> Result<String, Error> {
-        let format = Format::Plan(PlanFormat {
-            json: false,
-            analyze,
-        });
-        self.context
-            .execute(self.call_as(Method::GET, format)?)
-            .await?
-            .text()
+    pub async fn explain_text(self, explain: Explain) -> Result<String, Error> {
+        self.answer(Format::PlanText(explain)).await?.text()
+    }
+
+    async fn answer(&self, format: Format) -> Result<Answer, Error> {
+        let call = self.call_as(Method::GET, format)?;
+        self.context.execute(call).await
     }
 }
 

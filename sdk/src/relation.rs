@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::error::Error;
-use crate::filter::{Condition, Filter, IntoFilter, Operand, Params, Showing, Tree};
+use crate::filter::{Condition, Filter, IntoFilter, Params, Showing, Tree};
 use crate::order::{self, IntoOrder, Key, Order};
 use crate::quote;
 use crate::schema::{Any, Target};
@@ -71,17 +71,10 @@ impl<T, U> Relation<T, U> {
 
     /// Whether there is no related row: a filter on the outer rows.
     pub fn is_null(self) -> Filter<T> {
-        let target = Target {
+        Filter::condition(Condition::is_null(Target {
             name: self.name,
             path: Vec::new(),
-        };
-        let (operator, operand) = ("is".to_owned(), Operand::Word("null"));
-        Filter::condition(Condition {
-            target,
-            negated: false,
-            operator,
-            operand,
-        })
+        }))
     }
 
     /// Whether there is a related row: a filter on the outer rows.

@@ -1,5 +1,6 @@
 //! A call as an `http::Request`, before a client adds its address and its key.
 
+mod explain;
 mod prefer;
 mod shape;
 
@@ -14,6 +15,7 @@ use crate::filter::Params;
 use crate::quote;
 use crate::secret::Payload;
 
+pub use explain::Explain;
 pub use prefer::{Count, Handling};
 pub(crate) use prefer::{Missing, Prefer, Resolution, Returning};
 
@@ -99,15 +101,10 @@ pub(crate) enum Format {
     Csv,
     /// A `FeatureCollection`.
     GeoJson,
-    /// The plan, with its options.
-    Plan(PlanFormat),
-}
-
-/// How the plan of a query is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PlanFormat {
-    pub(crate) json: bool,
-    pub(crate) analyze: bool,
+    /// The plan as JSON.
+    Plan(Explain),
+    /// The plan as `EXPLAIN` prints it.
+    PlanText(Explain),
 }
 
 /// What a request is about, by its name in the database.
@@ -209,10 +206,7 @@ impl Draft {
 
     fn headers(&self) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::with_capacity(6);
-        headers.insert(
-            header::ACCEPT,
-            HeaderValue::from_static(self.format.media_type()),
-        );
+        headers.insert(header::ACCEPT, self.format.media_type()?);
         if self.body.is_some() {
             headers.insert(
                 header::CONTENT_TYPE,
@@ -233,30 +227,19 @@ impl Draft {
 }
 
 impl Format {
-    fn media_type(self) -> &'static str {
-        match self {
+    fn media_type(self) -> Result<HeaderValue, Error> {
+        let fixed = match self {
             Self::Json => "application/json",
             Self::JsonWithoutNulls => "application/vnd.pgrst.array+json;nulls=stripped",
             Self::Object => "application/vnd.pgrst.object+json",
             Self::Csv => "text/csv",
             Self::GeoJson => "application/geo+json",
-            Self::Plan(PlanFormat {
-                json: true,
-                analyze: false,
-            }) => "application/vnd.pgrst.plan+json",
-            Self::Plan(PlanFormat {
-                json: true,
-                analyze: true,
-            }) => "application/vnd.pgrst.plan+json; options=analyze",
-            Self::Plan(PlanFormat {
-                json: false,
-                analyze: false,
-            }) => "application/vnd.pgrst.plan+text",
-            Self::Plan(PlanFormat {
-                json: false,
-                analyze: true,
-            }) => "application/vnd.pgrst.plan+text; options=analyze",
-        }
+            Self::Plan(explain) => return header_value("media type", &explain.media_type("json")),
+            Self::PlanText(explain) => {
+                return header_value("media type", &explain.media_type("text"));
+            }
+        };
+        Ok(HeaderValue::from_static(fixed))
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::content_range::ContentRange;
 use crate::error::{Error, ErrorKind};
-use crate::request::Call;
+use crate::request::{Call, Prefer};
 
 pub(crate) use rows::rows;
 
@@ -96,8 +96,19 @@ impl Answer {
         self.range().and_then(|range| range.total)
     }
 
+    /// Tells a rehearsal that was none.
+    pub(crate) fn rehearsed(&self, prefer: &Prefer) -> Result<(), Error> {
+        if prefer.rollback && !self.has_applied("tx=rollback") {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "the server does not allow `tx=rollback`: what was to be tried has been done",
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether the server says that it obeyed a preference.
-    pub(crate) fn has_applied(&self, preference: &str) -> bool {
+    fn has_applied(&self, preference: &str) -> bool {
         let applied = self
             .headers
             .get("preference-applied")

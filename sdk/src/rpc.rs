@@ -20,7 +20,7 @@ use crate::request::{Call, Count, Format, Safety};
 use crate::response::Page;
 use crate::schema::{Function, ReadOnly, Rows};
 use crate::secret::Payload;
-use crate::select::{Select, Selection};
+use crate::select::{Selection, ShapeOf};
 
 /// A call of a function: awaiting it gives what the function returns.
 ///
@@ -105,9 +105,23 @@ impl<F, O, C: Context> Rpc<F, O, C> {
         self
     }
 
-    /// Runs the function and rolls back what it did (`tx=rollback`), where the server allows that.
+    /// Runs the function and rolls back what it did (`tx=rollback`). The server must allow it
+    /// (`db-tx-end = commit-allow-override`); where it does not, the call fails and says that what
+    /// the function does *was* done.
     pub fn dry_run(mut self) -> Self {
         self.query.prefer.rollback = true;
+        self
+    }
+
+    /// Refuses to change more rows than this: the call then fails (PGRST124) and changes none.
+    pub fn max_affected(mut self, rows: u64) -> Self {
+        self.query.prefer.max_affected = Some(rows);
+        self
+    }
+
+    /// Gives times back in this time zone, such as `America/Los_Angeles`.
+    pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
+        self.query.prefer.timezone = Some(timezone.into());
         self
     }
 
@@ -210,7 +224,7 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
     }
 
     /// Gives back rows of the shape `V` instead. Filters go before it.
-    pub fn select<V: Select<From = O::Row>>(self) -> Rpc<F, Vec<V>, C> {
+    pub fn select<V: ShapeOf<O::Row>>(self) -> Rpc<F, Vec<V>, C> {
         self.selection(V::selection()).output()
     }
 
@@ -224,7 +238,9 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
         O::Row: DeserializeOwned,
         C: Execute,
     {
-        self.context.execute(self.call()?).await?.page()
+        let answer = self.context.execute(self.call()?).await?;
+        answer.rehearsed(&self.query.prefer)?;
+        answer.page()
     }
 }
 
@@ -239,8 +255,12 @@ where
     fn into_future(self) -> Self::IntoFuture {
         // The call is made here, so that the future does not hold borrowed arguments.
         let call = self.call();
-        let context = self.context;
-        Box::pin(async move { context.execute(call?).await?.value() })
+        let (context, prefer) = (self.context, self.query.prefer);
+        Box::pin(async move {
+            let answer = context.execute(call?).await?;
+            answer.rehearsed(&prefer)?;
+            answer.value()
+        })
     }
 }
 

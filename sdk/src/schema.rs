@@ -1,12 +1,11 @@
 //! Tables, columns and functions as types.
 
+mod capability;
 mod column;
 
+pub use capability::{ArrayLike, CanBeNull, JsonLike, RangeLike, Searchable, TextLike};
 pub(crate) use column::Target;
-pub use column::{
-    Any, ArrayLike, CanBeNull, Column, JsonLike, NotNull, Nullable, RangeLike, Searchable,
-    TextLike, col,
-};
+pub use column::{Any, Column, NotNull, Nullable, col};
 
 /// A table or view, as a Rust type. Derive it: see [`derive@crate::Table`].
 #[diagnostic::on_unimplemented(

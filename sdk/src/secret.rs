@@ -66,7 +66,8 @@ fn mask_texts(value: &mut Value, secrets: &[String]) {
 
 /// A body, with what of it may be shown.
 #[derive(Clone, Default)]
-pub(crate) struct Payload {
+#[doc(hidden)]
+pub struct Payload {
     pub(crate) bytes: Bytes,
     /// The body without the secrets, where it has any.
     pub(crate) masked: Option<Bytes>,

@@ -7,9 +7,10 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::change::{Change, NeedsFilter};
+use crate::change::{Change, Deleting, NeedsFilter, Patch, Updating};
 use crate::error::Error;
 use crate::execute::{Context, Execute};
+use crate::field::Assignable;
 use crate::filter::IntoFilter;
 use crate::keyset::Keyset;
 use crate::list::List;
@@ -20,7 +21,7 @@ use crate::relation::Nested;
 use crate::request::Count;
 use crate::response::Page;
 use crate::schema::{Any, Column, Table};
-use crate::select::{Select, Selection};
+use crate::select::{Select, Selection, ShapeOf};
 use crate::value::Operand;
 use crate::write::{Inserting, Upserting, Write};
 
@@ -79,7 +80,7 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     }
 
     /// As [`Read::select`].
-    pub fn select<W: Select<From = T>>(self) -> Read<T, W, C> {
+    pub fn select<W: ShapeOf<T>>(self) -> Read<T, W, C> {
         self.read().select()
     }
 
@@ -148,13 +149,23 @@ impl<T, V, C: Context> TableRef<T, V, C> {
         Write::new(self.context, self.place, rows, true)
     }
 
-    /// Sets columns of the rows that a filter names: exactly those that `patch` serializes.
-    pub fn update(self, patch: &(impl Serialize + ?Sized)) -> Change<T, NeedsFilter, C> {
-        Change::update(self.context, self.place, patch)
+    /// Sets columns of the rows that a filter names: exactly those that `patch` serializes. Fields
+    /// that can be left out, null or a value are of the type [`Field`](crate::Field).
+    pub fn update(self, patch: &(impl Serialize + ?Sized)) -> Change<T, Updating, NeedsFilter, C> {
+        Change::update(self.context, self.place, Patch::of(patch))
+    }
+
+    /// Sets a column of the rows that a filter names; [`Change::set`] sets more.
+    pub fn set<W, N>(
+        self,
+        column: Column<T, W, N>,
+        value: impl Assignable<T, W, N>,
+    ) -> Change<T, Updating, NeedsFilter, C> {
+        Change::update(self.context, self.place, Ok(Patch::default())).set(column, value)
     }
 
     /// Deletes the rows that a filter names.
-    pub fn delete(self) -> Change<T, NeedsFilter, C> {
+    pub fn delete(self) -> Change<T, Deleting, NeedsFilter, C> {
         Change::delete(self.context, self.place)
     }
 }

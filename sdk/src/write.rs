@@ -3,6 +3,7 @@
 mod body;
 mod drive;
 mod keys;
+mod ledger;
 mod plan;
 mod shape;
 mod verdict;
@@ -17,13 +18,14 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, WriteReport, Written};
 use crate::execute::{Context, Execute, Settings};
 use crate::query::{Place, Query};
-use crate::request::{Call, Handling, Prefer, Resolution};
+use crate::request::{Call, Format, Handling, Prefer, Resolution};
 use crate::schema::Column;
-use crate::select::{Select, Selection};
+use crate::select::{Selection, ShapeOf};
 
 use plan::Plan;
 
 pub(crate) use keys::keys as keys_of;
+pub use ledger::Ledger;
 
 /// An insert or an upsert of any number of rows: awaiting it gives a [`WriteReport`].
 ///
@@ -36,7 +38,8 @@ pub(crate) use keys::keys as keys_of;
 /// for its data is halved too, down to the rows at fault: those are reported in
 /// [`WriteReport::failed`], and every other row is written. A failure that is not the rows' own (no
 /// connection, no permission, no such table) ends the write: the error's
-/// [`write_report`](Error::write_report) says what had been written by then.
+/// [`write_report`](Error::write_report) says what had been written by then, and with a
+/// [`ledger`](Self::ledger) the write goes on from there.
 ///
 /// ```no_run
 /// # use sluice_sdk::{Client, Error, Table, serde::Serialize};
@@ -95,7 +98,9 @@ pub(crate) struct Job<'a, R> {
     concurrency: usize,
     schema: Option<String>,
     prefer: Prefer,
+    format: Format,
     returning: Back,
+    ledger: Ledger,
 }
 
 /// What of the written rows comes back.
@@ -107,6 +112,10 @@ enum Back {
 }
 
 /// Columns as one, or as a tuple: `(Post::NEIGHBORHOOD_ID, Post::HASH)`.
+#[diagnostic::on_unimplemented(
+    message = "columns of `{T}` are needed here, and this is a `{Self}`",
+    label = "not a column of `{T}`, and no tuple of such"
+)]
 pub trait IntoColumns<T> {
     /// The columns' names.
     #[doc(hidden)]
@@ -130,7 +139,9 @@ impl<'a, R> Job<'a, R> {
             concurrency: settings.concurrency.max(1),
             schema: settings.schema.clone(),
             prefer: Prefer::default(),
+            format: Format::Json,
             returning: Back::Nothing,
+            ledger: Ledger::new(),
         }
     }
 }
@@ -178,11 +189,24 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
         self
     }
 
+    /// Notes in `ledger` what becomes of each row, and sends only those of which nothing has become
+    /// yet: so a write that stopped half way goes on. See [`Ledger`].
+    pub fn ledger(mut self, ledger: &Ledger) -> Self {
+        self.job.ledger = ledger.clone();
+        self
+    }
+
     /// Runs the write and rolls it back (`tx=rollback`). The server must allow it
     /// (`db-tx-end = commit-allow-override`); where it does not, the call fails and says that the
     /// rows *were* written, so try it on a server that does.
     pub fn dry_run(mut self) -> Self {
         self.job.prefer.rollback = true;
+        self
+    }
+
+    /// Gives times back in this time zone, such as `America/Los_Angeles`.
+    pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
+        self.job.prefer.timezone = Some(timezone.into());
         self
     }
 
@@ -193,7 +217,7 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
     }
 
     /// Gives the written rows back as `V`. Rows that an upsert ignored do not come back.
-    pub fn returning<V: Select<From = T>>(self) -> WriteReturning<'a, T, R, V, C> {
+    pub fn returning<V: ShapeOf<T>>(self) -> WriteReturning<'a, T, R, V, C> {
         self.giving_back(Back::Columns(V::selection()))
     }
 
@@ -223,7 +247,7 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
     where
         R: Serialize,
     {
-        let mut plan = Plan::new(&self.job)?;
+        let mut plan = Plan::new(&self.job, &[])?;
         let mut calls = Vec::new();
         while let Some(piece) = plan.next(self.job.chunk_rows) {
             calls.push(self.job.call(&plan, &piece)?);
@@ -311,6 +335,46 @@ where
             }
             Ok(Written { rows, report })
         })
+    }
+}
+
+impl<T, R, V, C> WriteReturning<'_, T, R, V, C>
+where
+    R: Serialize + Sync,
+    V: DeserializeOwned,
+    C: Execute,
+{
+    /// Writes one row and gives it back. Where the rows given are not one, nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// PGRST116 where another number of rows was written: none, for one that an upsert ignored (see
+    /// [`maybe_one`](Self::maybe_one)); every failure of the call, a refused row among them.
+    pub async fn exactly_one(mut self) -> Result<V, Error> {
+        self.job.one_request = true;
+        self.job.format = Format::Object;
+        let outcome = drive::run(&self.context, &self.job).await?;
+        match outcome.answers.first() {
+            Some(answer) => answer
+                .json()
+                .map_err(|error| error.with_report(outcome.report)),
+            None => Err(Error::invalid(
+                "one row is to be written, and none was given",
+            )),
+        }
+    }
+
+    /// Writes one row and gives it back; none where an upsert ignored it.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`exactly_one`](Self::exactly_one), but for no row.
+    pub async fn maybe_one(self) -> Result<Option<V>, Error> {
+        match self.exactly_one().await {
+            Ok(row) => Ok(Some(row)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ export async function createApi(database, settings) {
   const app = new App({
     connection: database.connection,
     auth: { enabled: false, publishable_key: settings.publishableKey, secret_key: settings.secretKey },
-    api: settings.maxRows === undefined ? {} : { max_rows: settings.maxRows },
+    api: settings.maxRows === undefined ? settings.api : { ...settings.api, max_rows: settings.maxRows },
   });
   await app.init();
   await database.connection.introspect({ useCache: true });

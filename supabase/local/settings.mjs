@@ -14,6 +14,13 @@ export function readSettings(env) {
     if (!env[name]) throw new StartError("start", `${name} is not set`);
     return env[name];
   };
+  const object = (name) => {
+    try {
+      return JSON.parse(env[name] || "{}");
+    } catch (error) {
+      throw new StartError("start", `${name} must be a JSON object: ${error.message}`);
+    }
+  };
   const number = (name, fallback, most) => {
     if (!env[name]) return fallback;
     const value = Number(env[name]);
@@ -26,6 +33,7 @@ export function readSettings(env) {
     port: number("SLUICE_LOCAL_PORT", 0, 65535),
     publishableKey: required("SLUICE_LOCAL_PUBLISHABLE_KEY"),
     secretKey: required("SLUICE_LOCAL_SECRET_KEY"),
+    api: object("SLUICE_LOCAL_API"),
     maxRows: number("SLUICE_LOCAL_MAX_ROWS", undefined, Number.MAX_SAFE_INTEGER),
     dataDir: env.SLUICE_LOCAL_DATA_DIR || undefined,
     migrations: env.SLUICE_LOCAL_MIGRATIONS || undefined,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -27,6 +28,9 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Answer at most this many rows a request, as hosted Supabase does with 1000.
     pub max_rows: Option<u32>,
+    /// Further settings of its API, by the names that Supabase's `config.toml` has for them:
+    /// `schemas`, `aggregates_enabled`.
+    pub api: Map<String, Value>,
     /// Serve this Postgres (`postgres://…`) instead of an embedded one.
     pub database_url: Option<SecretString>,
     /// Apply the migrations when it starts (the default of [`Server::start`] is to do so).
@@ -76,6 +80,10 @@ impl Server {
         }
         if let Some(rows) = options.max_rows {
             command.env("SLUICE_LOCAL_MAX_ROWS", rows.to_string());
+        }
+        if !options.api.is_empty() {
+            let api = Value::Object(options.api.clone());
+            command.env("SLUICE_LOCAL_API", api.to_string());
         }
         if let Some(url) = &options.database_url {
             command.env("SLUICE_LOCAL_DATABASE_URL", url.expose_secret());

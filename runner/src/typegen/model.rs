@@ -40,15 +40,15 @@ pub(super) struct Field {
     pub(super) kind: String,
 }
 
-/// A `From` of a struct with some fields of another: the fields that it lacks are `None`.
+/// A `From` of a struct with some fields of another.
 #[derive(Debug)]
 pub(super) struct Filling {
     /// The struct that has some of the fields.
     pub(super) part: String,
     /// The struct that has all of them.
     pub(super) whole: String,
-    /// All of them, and whether the part has them.
-    pub(super) fields: Vec<(String, bool)>,
+    /// All of them, and what those become that the part lacks.
+    pub(super) fields: Vec<(String, Option<&'static str>)>,
 }
 
 /// An enum of the database: variants without fields.

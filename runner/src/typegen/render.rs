@@ -113,13 +113,12 @@ fn write_filling(out: &mut String, item: &Filling) {
     let _ = writeln!(out, "impl From<{part}> for {whole} {{");
     let _ = writeln!(out, "    fn from(required: {part}) -> Self {{");
     out.push_str("        Self {\n");
-    for (name, is_given) in fields {
-        let value = if *is_given { "required" } else { "None" };
+    for (name, filler) in fields {
+        let value = filler.unwrap_or("required");
         let line = format!("            {name}: {value}");
-        let access = if *is_given {
-            format!(".{name}")
-        } else {
-            String::new()
+        let access = match filler {
+            Some(_) => String::new(),
+            None => format!(".{name}"),
         };
         if line.len() + access.len() < WIDTH_MAX {
             let _ = writeln!(out, "{line}{access},");

@@ -153,8 +153,26 @@ fn an_insert_gives_what_it_must_and_an_update_what_it_wants() {
     let update = item(&text, "pub struct TUpdate {");
     assert!(update[0].contains("Default"));
     assert_eq!(update[3], "pub id: Option<i32>,");
-    assert_eq!(update[5], "pub note: Option<Option<String>>,");
+    assert_eq!(
+        update[4..6],
+        [
+            "#[serde(skip_serializing_if = \"sluice_sdk::Field::is_absent\")]",
+            "pub note: sluice_sdk::Field<String>,"
+        ]
+    );
     assert!(!update.join("\n").contains("sum"));
+}
+
+#[test]
+fn an_insert_may_give_null_in_place_of_a_default() {
+    let mut mood = column("mood", 2);
+    (mood["not_null"], mood["has_default"]) = (false.into(), true.into());
+    let columns = json!([column("id", 1), mood]);
+    let text = written(&[table("t", 9, &columns)], &[]);
+    let insert = item(&text, "pub struct TInsert {");
+    assert_eq!(insert[4], "pub mood: sluice_sdk::Field<String>,");
+    let filling = item(&text, "impl From<TRequired> for TInsert {");
+    assert_eq!(filling[4], "mood: sluice_sdk::Field::Absent,");
 }
 
 #[test]

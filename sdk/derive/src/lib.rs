@@ -83,8 +83,8 @@ pub fn table(input: TokenStream) -> TokenStream {
 /// | none | the table's column of that field name |
 /// | `column = field` | another column, under this name |
 /// | `json = ["a", 0]`, `json_text = ["a", "b"]` | a path into a JSON column, as JSON or as text |
-/// | `cast = "text"` | the column as another type of Postgres |
 /// | `aggregate = "sum"` | `avg`, `count`, `max`, `min` or `sum` of the column over each group |
+/// | `cast = "text"` | the column, the path or the aggregate as another type of Postgres |
 /// | `count` | the number of rows of each group |
 /// | `embed` | rows of a related table: `V`, `Option<V>` or `Vec<V>`; with `relation = "…"`, `hint = "…"`, `inner`, `left` |
 /// | `spread` | the columns of a related row, beside `#[serde(flatten)]`; with the same options |

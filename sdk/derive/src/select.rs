@@ -10,7 +10,7 @@ use syn::{DeriveInput, Result, Type};
 use crate::attribute::{fields, has_serde_word, parts, rename_all};
 use crate::name;
 
-use field::{Embedding, Reading, Shape};
+use field::{Embedding, Reading};
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let ident = &input.ident;
@@ -30,8 +30,10 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         let name = name::in_json(field, field_ident, rule)?;
         let reading = Reading::parse(field)?;
         let kind = &field.ty;
-        if let Shape::Embed(embedding) = &reading.shape
-            && !embedding.spread
+        if reading
+            .embedding
+            .as_ref()
+            .is_some_and(|embedding| !embedding.spread)
         {
             let constant = name::constant(field_ident);
             let doc = format!("The embedded relation `{name}`.");
@@ -57,6 +59,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         }
 
         #[automatically_derived]
+        impl ::sluice_sdk::ShapeOf<#table> for #ident {}
+
+        #[automatically_derived]
         #[allow(dead_code, reason = "a shape has a constant for every relation, used or not")]
         impl #ident {
             #(#relations)*
@@ -72,22 +77,28 @@ fn step(
     field: &syn::Ident,
     reading: &Reading,
 ) -> TokenStream {
+    if let Some(embedding) = &reading.embedding {
+        return embed(name, kind, embedding);
+    }
     let constant = name::constant(reading.column.as_ref().unwrap_or(field));
     let column = quote_spanned!(constant.span()=> <#table>::#constant);
-    match &reading.shape {
-        Shape::Column if reading.unchecked => quote!(.field(#name, #column)),
-        Shape::Column => {
-            quote_spanned!(kind.span()=> .field(#name, #column.read_as::<#kind>()))
-        }
-        Shape::Path(steps) => {
-            quote!(.aliased(#name, #column.typed::<::sluice_sdk::serde_json::Value>()#(#steps)*))
-        }
-        Shape::Cast(cast) => quote!(.cast(#name, #column, #cast)),
-        Shape::Aggregate(function) => {
-            quote!(.aggregate(#name, ::sluice_sdk::Aggregate::#function, #column))
-        }
-        Shape::Count => quote!(.row_count(#name)),
-        Shape::Embed(embedding) => embed(name, kind, embedding),
+    let path = reading
+        .path
+        .as_ref()
+        .map(|steps| quote!(.typed::<::sluice_sdk::serde_json::Value>()#(#steps)*));
+    let aggregate = reading
+        .aggregate
+        .as_ref()
+        .map(|function| quote!(.#function()));
+    let cast = reading.cast.as_ref().map(|cast| quote!(.cast(#cast)));
+    // What is made of a column has a type of its own.
+    let is_plain = path.is_none() && aggregate.is_none() && cast.is_none();
+    if reading.row_count {
+        quote!(.column(::sluice_sdk::Expression::row_count()#cast.alias(#name)))
+    } else if is_plain && !reading.unchecked {
+        quote_spanned!(kind.span()=> .column(#column.read_as::<#kind>().alias(#name)))
+    } else {
+        quote!(.column(#column #path #aggregate #cast.alias(#name)))
     }
 }
 
@@ -100,19 +111,12 @@ fn embed(name: &str, kind: &Type, embedding: &Embedding) -> TokenStream {
         .map_or(table, |relation| quote!(#relation));
     let hint = embedding.hint.iter().map(|hint| quote!(.hint(#hint)));
     let join = embedding.join.iter();
-    let options = quote!(#(#hint)* #(.#join())*);
+    let selection = quote!(<#row as ::sluice_sdk::Select>::selection());
+    let rows = quote!(::sluice_sdk::Embedding::of(#relation, #selection)#(#hint)* #(.#join())*);
     if embedding.spread {
-        quote! {
-            .spread(#relation, <#row as ::sluice_sdk::Select>::selection(), |embed| embed #options)
-        }
+        quote!(.spread(#rows))
     } else {
-        quote! {
-            .embed(
-                #name,
-                <#row as ::sluice_sdk::Select>::selection(),
-                |embed| embed.relation(#relation) #options,
-            )
-        }
+        quote!(.embed(#rows.alias(#name)))
     }
 }
 

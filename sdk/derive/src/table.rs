@@ -68,6 +68,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 ::sluice_sdk::Selection::new()#(.column(#ident::#selected))*
             }
         }
+
+        #[automatically_derived]
+        impl ::sluice_sdk::ShapeOf<#ident> for #ident {}
     })
 }
 

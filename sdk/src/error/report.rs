@@ -1,14 +1,12 @@
 //! What a bulk write did: an outcome for every row, whatever happened.
 
-use std::ops::AddAssign;
-
 use super::Error;
 
 /// What became of the rows of a bulk write.
 ///
 /// Every row given is in exactly one place: in a [`Chunk`] that was written, in
-/// [`failed`](Self::failed), in [`superseded`](Self::superseded), or in
-/// [`pending`](Self::pending).
+/// [`failed`](Self::failed), in [`superseded`](Self::superseded), in [`pending`](Self::pending), or
+/// in [`uncertain`](Self::uncertain). The last two are empty where the call returned `Ok`.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct WriteReport {
@@ -27,12 +25,11 @@ pub struct WriteReport {
     /// The rows (by index) that were not sent because a later row has the same conflict key: see
     /// [`Write::dedupe`](crate::Write::dedupe).
     pub superseded: Vec<usize>,
-    /// The rows (by index) that were not written because the write stopped early; empty when the
-    /// call returned `Ok`. Where [`outcome_unknown`](Self::outcome_unknown) is set, some of these
-    /// may have been.
+    /// The rows (by index) that were not written because the write stopped early.
     pub pending: Vec<usize>,
-    /// Whether the connection broke while rows in [`pending`](Self::pending) were being written.
-    pub outcome_unknown: bool,
+    /// The rows (by index) that were sent and whose request was never answered: some of them may
+    /// have been written.
+    pub uncertain: Vec<usize>,
 }
 
 /// One request of a bulk write that was written.
@@ -69,7 +66,7 @@ pub struct Written<V> {
 impl WriteReport {
     /// Whether every row given was accepted.
     pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.pending.is_empty()
+        self.failed.is_empty() && self.pending.is_empty() && self.uncertain.is_empty()
     }
 
     /// Returns how many rows were in requests that were written, affected or not.
@@ -90,19 +87,5 @@ impl WriteReport {
             None => Ok(self),
             Some(failure) => Err(failure.error.clone().with_report(self)),
         }
-    }
-}
-
-/// Adds the outcome of another write; its row indexes are kept as they are.
-impl AddAssign for WriteReport {
-    fn add_assign(&mut self, other: Self) {
-        self.rows += other.rows;
-        self.affected += other.affected;
-        self.requests += other.requests;
-        self.chunks.extend(other.chunks);
-        self.failed.extend(other.failed);
-        self.superseded.extend(other.superseded);
-        self.pending.extend(other.pending);
-        self.outcome_unknown |= other.outcome_unknown;
     }
 }

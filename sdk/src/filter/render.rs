@@ -1,8 +1,8 @@
 //! Writing filters as parameters of the query, each value by the rule of its place.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
-use super::{Condition, Join, Operand, Tree};
+use super::{Condition, Join, Rhs, Tree};
 use crate::error::Error;
 use crate::quote;
 use crate::secret::MASK;
@@ -60,11 +60,11 @@ impl Params {
         }
         let mut value = String::new();
         write_operator(condition, &mut value);
-        match &condition.operand {
-            Operand::Word(word) => value.push_str(word),
+        match &condition.rhs {
+            Rhs::Word(word) => value.push_str(word),
             // The value reaches to the end of the parameter: it is literal, and never quoted.
-            Operand::Scalar(scalar) => value.push_str(shown(scalar, showing)),
-            Operand::List(list) => write_list(list, showing, &mut value),
+            Rhs::Scalar(scalar) => value.push_str(shown(scalar, showing)),
+            Rhs::List(list) => write_list(list, showing, &mut value),
         }
         self.push(name, value);
     }
@@ -134,10 +134,10 @@ fn write_tree(tree: &Tree, showing: Showing, out: &mut String) {
             condition.target.write_leading(out);
             out.push('.');
             write_operator(condition, out);
-            match &condition.operand {
-                Operand::Word(word) => out.push_str(word),
-                Operand::Scalar(scalar) => write_scalar(scalar, showing, out),
-                Operand::List(list) => write_list(list, showing, out),
+            match &condition.rhs {
+                Rhs::Word(word) => out.push_str(word),
+                Rhs::Scalar(scalar) => write_scalar(scalar, showing, out),
+                Rhs::List(list) => write_list(list, showing, out),
             }
         }
     }
@@ -145,7 +145,11 @@ fn write_tree(tree: &Tree, showing: Showing, out: &mut String) {
 
 fn write_operator(condition: &Condition, out: &mut String) {
     out.push_str(not(condition.negated));
-    out.push_str(&condition.operator);
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{}", condition.operator);
+    if let Some(modifier) = &condition.modifier {
+        let _ = write!(out, "{modifier}");
+    }
     out.push('.');
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind};
-use crate::filter::{Condition, Join, Operand, Tree};
+use crate::filter::{Condition, Join, Operator, Rhs, Tree};
 use crate::order::Key;
 use crate::select::Selection;
 use crate::value::Scalar;
@@ -30,7 +30,7 @@ impl KeyNames {
                 names.push(name.to_owned());
             } else {
                 let name = format!("keyset_{position}");
-                selected = selected.aliased_target(name.clone(), key.target.clone());
+                selected = selected.target(key.target.clone(), name.clone());
                 names.push(name);
             }
         }
@@ -84,7 +84,11 @@ impl Cursor {
         // The alternatives alone hide from the planner that an index on the first key bounds them.
         Some(match (keys.first(), self.values.first()) {
             (Some(key), Some(Some(value))) if keys.len() > 1 && !key.nullable => {
-                let operator = if key.descending { "lte" } else { "gte" };
+                let operator = if key.descending {
+                    Operator::Lte
+                } else {
+                    Operator::Gte
+                };
                 joined(Join::And, vec![compared(key, operator, value), after])
             }
             _ => after,
@@ -98,7 +102,12 @@ fn later(key: &Key, value: Option<&str>) -> Option<Tree> {
     match value {
         None => nulls_first.then(|| negated(is_null(key))),
         Some(value) => {
-            let beyond = compared(key, if key.descending { "lt" } else { "gt" }, value);
+            let operator = if key.descending {
+                Operator::Lt
+            } else {
+                Operator::Gt
+            };
+            let beyond = compared(key, operator, value);
             if key.nullable && !nulls_first {
                 Some(joined(Join::Or, vec![beyond, Tree::Is(is_null(key))]))
             } else {
@@ -111,26 +120,17 @@ fn later(key: &Key, value: Option<&str>) -> Option<Tree> {
 fn same(key: &Key, value: Option<&str>) -> Tree {
     match value {
         None => Tree::Is(is_null(key)),
-        Some(value) => compared(key, "eq", value),
+        Some(value) => compared(key, Operator::Eq, value),
     }
 }
 
-fn compared(key: &Key, operator: &str, value: &str) -> Tree {
-    Tree::Is(Condition {
-        target: key.target.clone(),
-        negated: false,
-        operator: operator.to_owned(),
-        operand: Operand::Scalar(Scalar::of(value)),
-    })
+fn compared(key: &Key, operator: Operator, value: &str) -> Tree {
+    let rhs = Rhs::Scalar(Scalar::of(value));
+    Tree::Is(Condition::new(key.target.clone(), operator, rhs))
 }
 
 fn is_null(key: &Key) -> Condition {
-    Condition {
-        target: key.target.clone(),
-        negated: false,
-        operator: "is".to_owned(),
-        operand: Operand::Word("null"),
-    }
+    Condition::is_null(key.target.clone())
 }
 
 fn negated(condition: Condition) -> Tree {

@@ -2,6 +2,8 @@
 
 use http::{Method, Uri};
 
+use crate::filter::Operator;
+
 /// Describes a request for errors and spans: `GET /posts?select=id&url=eq.…`.
 ///
 /// Names, operators, and parameters that hold no data (`select`, `order`, `limit` …) stay; every
@@ -45,41 +47,13 @@ fn operator(value: &str) -> &str {
         return "";
     };
     let word = operator.split_once('(').map_or(operator, |(word, _)| word);
-    if !OPERATORS.contains(&word) {
+    if !Operator::is_word(word) {
         return "";
     }
     value
         .get(..negation.len() + operator.len() + 1)
         .unwrap_or_default()
 }
-
-const OPERATORS: [&str; 25] = [
-    "eq",
-    "neq",
-    "gt",
-    "gte",
-    "lt",
-    "lte",
-    "like",
-    "ilike",
-    "match",
-    "imatch",
-    "in",
-    "is",
-    "isdistinct",
-    "fts",
-    "plfts",
-    "phfts",
-    "wfts",
-    "cs",
-    "cd",
-    "ov",
-    "sl",
-    "sr",
-    "nxr",
-    "nxl",
-    "adj",
-];
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::quote;
 use crate::request::Draft;
 use crate::secret::Payload;
 
@@ -71,7 +72,7 @@ pub(super) fn in_url(body: &Payload) -> Option<Vec<Parameter>> {
 
 fn in_parameter(name: &str, value: Value) -> Option<String> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if !name.bytes().all(is_name) || RESERVED.contains(&name) {
+    if !name.bytes().all(is_name) || quote::is_reserved(name) {
         return None;
     }
     match value {
@@ -82,19 +83,6 @@ fn in_parameter(name: &str, value: Value) -> Option<String> {
         Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
-
-/// Names that PostgREST reads as its own.
-const RESERVED: [&str; 9] = [
-    "select",
-    "columns",
-    "on_conflict",
-    "order",
-    "limit",
-    "offset",
-    "and",
-    "or",
-    "not",
-];
 
 /// Whether PostgREST would take an argument's value for a filter on the rows that come back: a word
 /// of letters (an operator, perhaps with something in parentheses) before a dot.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::capability::JsonLike;
 use crate::quote;
-use crate::value::{Range, Value};
 
 /// The table and the value of a column that has no type: see [`col`].
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +72,30 @@ pub fn col(name: impl Into<Cow<'static, str>>) -> Column<Any, Any, Nullable> {
 }
 
 impl<T, V, N> Column<T, V, N> {
-    /// Names a column; the derive calls this.
+    /// Names a column. The derive calls this for every field; call it for a column that is none,
+    /// such as one that a function computes:
+    ///
+    /// ```
+    /// use sluice_sdk::{Column, Select, Table};
+    ///
+    /// #[derive(Table)]
+    /// #[table(name = "people")]
+    /// struct Person { #[table(primary_key)] id: i64, first: String, last: String }
+    ///
+    /// impl Person {
+    ///     /// The function `full_name(people)`, which PostgREST reads as a column.
+    ///     const FULL_NAME: Column<Self, String> = Column::new("full_name");
+    /// }
+    ///
+    /// #[derive(Select)]
+    /// #[select(from = Person)]
+    /// struct Named { id: i64, full_name: String }
+    ///
+    /// assert_eq!(Named::selection().to_string(), "id,full_name");
+    /// assert_eq!(Person::FULL_NAME.ilike("%ann%").to_string(), "full_name=ilike.%ann%");
+    /// ```
+    ///
+    /// PostgREST reference: "Computed Fields".
     pub const fn new(name: &'static str) -> Self {
         Self {
             name: Cow::Borrowed(name),
@@ -89,14 +112,10 @@ impl<T, V, N> Column<T, V, N> {
     /// Says that this column holds `W`: for a type that is not its own in Rust (an enum kept as
     /// text, a computed column), or for a document's member that is known to be a number.
     pub fn typed<W>(self) -> Column<T, W, N> {
-        Column {
-            name: self.name,
-            path: self.path,
-            marker: PhantomData,
-        }
+        self.retyped()
     }
 
-    /// The same column with the types left behind.
+    /// The same column, said to be of other types.
     pub(crate) fn retyped<W, M>(self) -> Column<T, W, M> {
         Column {
             name: self.name,
@@ -107,11 +126,7 @@ impl<T, V, N> Column<T, V, N> {
 
     fn step(mut self, step: Step) -> Column<T, V, Nullable> {
         self.path.push(step);
-        Column {
-            name: self.name,
-            path: self.path,
-            marker: PhantomData,
-        }
+        self.retyped()
     }
 
     /// The column and its path as the grammar writes them, where no reserved name can stand.
@@ -124,6 +139,8 @@ impl<T, V, N> Column<T, V, N> {
 }
 
 /// Paths into a document, with `->` and `->>`.
+///
+/// PostgREST reference: "JSON Columns".
 impl<T, V, N> Column<T, V, N> {
     /// The member `key` as JSON (`->`). What it does not hold is null.
     pub fn key(self, key: impl Into<Cow<'static, str>>) -> Column<T, V, Nullable>
@@ -194,6 +211,11 @@ impl Target {
         self.write_path(out);
     }
 
+    /// Whether it ends in a name, and not in an index.
+    pub(crate) fn is_named_plainly(&self) -> bool {
+        !matches!(self.path.last(), Some(Step::Index(_) | Step::TextIndex(_)))
+    }
+
     /// The name under which PostgREST returns it: the last key of the path, else the column's name.
     pub(crate) fn result_name(&self) -> &str {
         let key = self.path.iter().rev().find_map(|step| match step {
@@ -227,67 +249,3 @@ impl fmt::Display for Target {
         f.write_str(&text)
     }
 }
-
-/// A column's marker that allows `is_null`.
-#[diagnostic::on_unimplemented(
-    message = "this column of `{T}` is never null, so testing it for null says nothing",
-    label = "holds `{V}`, not `Option<{V}>`",
-    note = "declare the field as `Option<{V}>` if the database allows null there"
-)]
-pub trait CanBeNull<T, V> {}
-
-impl<T, V> CanBeNull<T, V> for Nullable {}
-
-/// A column's value that `like` and regular expressions apply to.
-#[diagnostic::on_unimplemented(
-    message = "a column of `{T}` that holds `{Self}` is not text: patterns apply to text only",
-    label = "not a text column"
-)]
-pub trait TextLike<T> {}
-
-impl<T> TextLike<T> for String {}
-impl<T> TextLike<T> for Any {}
-
-/// A column's value that a full-text search applies to: text, a `tsvector`, JSON.
-#[diagnostic::on_unimplemented(
-    message = "a column of `{T}` that holds `{Self}` cannot be searched: full-text search applies to text, tsvector and JSON",
-    label = "not a searchable column"
-)]
-pub trait Searchable<T> {}
-
-impl<T> Searchable<T> for String {}
-impl<T> Searchable<T> for Any {}
-impl<T> Searchable<T> for serde_json::Value {}
-
-/// A column's value that `contains` and `contained_by` apply to: an array, a range, JSON.
-#[diagnostic::on_unimplemented(
-    message = "a column of `{T}` that holds `{Self}` has no elements: `contains` and `overlaps` apply to arrays, ranges and JSON",
-    label = "not an array, a range or JSON"
-)]
-pub trait ArrayLike<T> {}
-
-impl<T, E> ArrayLike<T> for Vec<E> {}
-impl<T, V: Value> ArrayLike<T> for Range<V> {}
-impl<T> ArrayLike<T> for serde_json::Value {}
-impl<T> ArrayLike<T> for Any {}
-
-/// A column's value that the range operators apply to.
-#[diagnostic::on_unimplemented(
-    message = "a column of `{T}` that holds `{Self}` is not a range",
-    label = "not a range column"
-)]
-pub trait RangeLike<T> {}
-
-impl<T, V: Value> RangeLike<T> for Range<V> {}
-impl<T> RangeLike<T> for Any {}
-
-/// A column's value that has a path into it.
-#[diagnostic::on_unimplemented(
-    message = "a column of `{T}` that holds `{Self}` is not JSON: only JSON has a path into it",
-    label = "not a JSON column",
-    note = "say that it is with `.typed::<serde_json::Value>()`"
-)]
-pub trait JsonLike<T> {}
-
-impl<T> JsonLike<T> for serde_json::Value {}
-impl<T> JsonLike<T> for Any {}

@@ -5,9 +5,10 @@ use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 
 use super::Job;
+use super::ledger::Ledger;
 use super::plan::{Piece, Plan};
 use super::verdict::{Verdict, is_outcome_unknown, verdict};
-use crate::error::{Chunk, Error, ErrorKind, RowFailure, WriteReport};
+use crate::error::{Error, ErrorKind, WriteReport};
 use crate::execute::Execute;
 use crate::request::Call;
 use crate::response::Answer;
@@ -44,31 +45,32 @@ where
     drive.finish()
 }
 
-/// The state of a write: what is left of the plan, and what has become of the rest.
+/// The state of a write: what is left of the plan. What has become of the rest is in the ledger.
 struct Drive<'a, R> {
     job: &'a Job<'a, R>,
     plan: Plan<'a, R>,
-    report: WriteReport,
+    ledger: &'a Ledger,
     /// Answers with the first row of their request.
     answers: Vec<(usize, Answer)>,
+    /// How many rows this run has seen refused.
+    failures: usize,
     max_rows: usize,
     stopped: Option<Error>,
 }
 
 impl<'a, R: Serialize> Drive<'a, R> {
     fn new(job: &'a Job<'a, R>) -> Result<Self, Error> {
-        let plan = Plan::new(job)?;
-        let report = WriteReport {
-            rows: job.rows.len() as u64,
-            ..WriteReport::default()
-        };
-        let max_rows = job.chunk_rows;
+        let may_repeat = |index| job.rows.get(index).is_some_and(|row| job.may_repeat(row));
+        let settled = job.ledger.open(job.rows.len(), may_repeat)?;
+        let plan = Plan::new(job, &settled)?;
+        job.ledger.superseded(&plan.superseded);
         Ok(Self {
             job,
             plan,
-            report,
+            ledger: &job.ledger,
             answers: Vec::new(),
-            max_rows,
+            failures: 0,
+            max_rows: job.chunk_rows,
             stopped: None,
         })
     }
@@ -86,35 +88,29 @@ impl<'a, R: Serialize> Drive<'a, R> {
         }
         let Some(piece) = piece else { return Ok(None) };
         let call = self.job.call(&self.plan, &piece)?;
+        self.ledger.sent(self.plan.indexes(&piece));
         Ok(Some((piece, call)))
     }
 
     fn settle(&mut self, piece: &Piece, result: Result<Answer, Error>) {
-        self.report.requests += 1;
-        match result.and_then(|answer| self.accepted(answer)) {
-            Ok(answer) => self.written(piece, answer),
+        match result {
+            Ok(answer) => {
+                let rehearsed = answer.rehearsed(&self.job.prefer);
+                self.written(piece, answer);
+                if let Err(error) = rehearsed {
+                    self.stop(error);
+                }
+            }
             Err(error) => self.refused(piece, error),
         }
     }
 
-    /// Checks that a rehearsal was one.
-    fn accepted(&self, answer: Answer) -> Result<Answer, Error> {
-        if self.job.prefer.rollback && !answer.has_applied("tx=rollback") {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "the server does not allow `tx=rollback`: the rows of this request were written",
-            ));
-        }
-        Ok(answer)
-    }
-
     fn written(&mut self, piece: &Piece, answer: Answer) {
-        let rows = self.plan.indexes(piece).to_vec();
+        let rows = self.plan.indexes(piece);
         let affected = answer.total().unwrap_or(rows.len() as u64);
-        self.report.affected += affected;
+        self.ledger.written(rows, affected);
         self.answers
             .push((rows.first().copied().unwrap_or_default(), answer));
-        self.report.chunks.push(Chunk { rows, affected });
     }
 
     fn refused(&mut self, piece: &Piece, error: Error) {
@@ -126,24 +122,28 @@ impl<'a, R: Serialize> Drive<'a, R> {
         };
         match verdict {
             Verdict::Shrink => {
+                self.ledger.withdrawn(rows);
                 // What was too much once is too much for the requests to come.
                 self.max_rows = self.max_rows.min(rows.len().div_ceil(2)).max(1);
                 self.plan.halve(piece);
             }
-            Verdict::Bisect => self.plan.halve(piece),
+            Verdict::Bisect => {
+                self.ledger.withdrawn(rows);
+                self.plan.halve(piece);
+            }
             Verdict::Refuse => {
-                let failures = rows.iter().map(|&index| RowFailure {
-                    index,
-                    error: error.clone(),
-                });
-                self.report.failed.extend(failures);
-                if self.report.failed.len() > self.job.max_failures {
+                self.ledger.refused(rows, &error);
+                self.failures += rows.len();
+                if self.failures > self.job.max_failures {
                     self.stop(error);
                 }
             }
             Verdict::Stop => {
-                self.report.pending.extend(rows);
-                self.report.outcome_unknown |= is_outcome_unknown(&error);
+                if is_outcome_unknown(&error) {
+                    self.ledger.lost(rows);
+                } else {
+                    self.ledger.withdrawn(rows);
+                }
                 self.stop(error);
             }
         }
@@ -154,19 +154,24 @@ impl<'a, R: Serialize> Drive<'a, R> {
     }
 
     fn finish(mut self) -> Result<Outcome, Error> {
-        self.report.failed.append(&mut self.plan.failed);
-        self.report.superseded.append(&mut self.plan.superseded);
-        self.report.failed.sort_by_key(|failure| failure.index);
+        self.ledger
+            .unsendable(std::mem::take(&mut self.plan.failed));
+        let report = self.ledger.report();
         if let Some(error) = self.stopped {
-            self.report.pending.extend(self.plan.left());
-            self.report.pending.sort_unstable();
-            return Err(error.with_report(self.report));
+            return Err(error.with_report(report));
+        }
+        if !report.uncertain.is_empty() {
+            let error = Error::new(
+                ErrorKind::Interrupted,
+                format!(
+                    "{} rows were sent and never answered, and sending them again could write them twice; look whether they are there, or upsert them",
+                    report.uncertain.len()
+                ),
+            );
+            return Err(error.with_report(report));
         }
         self.answers.sort_by_key(|(first, _)| *first);
         let answers = self.answers.into_iter().map(|(_, answer)| answer).collect();
-        Ok(Outcome {
-            report: self.report,
-            answers,
-        })
+        Ok(Outcome { report, answers })
     }
 }

@@ -15,7 +15,7 @@ use super::shape::{Shape, Unwritten};
 use super::{Back, Job};
 use crate::error::{Error, RowFailure};
 use crate::quote;
-use crate::request::{Call, Count, Format, Missing, Resolution, Returning, Safety};
+use crate::request::{Call, Count, Missing, Resolution, Returning, Safety};
 use crate::secret::{self, Payload};
 
 /// The rows of a write that are still to be sent, by the keys they have.
@@ -33,6 +33,8 @@ pub(super) struct Plan<'a, R> {
     pub(super) failed: Vec<RowFailure>,
     /// Rows that a later row of the same conflict key replaces, in order.
     pub(super) superseded: Vec<usize>,
+    /// Those, and the rows that are settled: none of them is sent.
+    skipped: Vec<usize>,
 }
 
 /// The rows of one request: a part of one shape.
@@ -46,12 +48,16 @@ pub(super) struct Piece {
 }
 
 impl<'a, R: Serialize> Plan<'a, R> {
-    pub(super) fn new(job: &Job<'a, R>) -> Result<Self, Error> {
-        let superseded = if job.dedupe {
+    /// Plans a write of all rows but those that are `settled` (indexes, in order).
+    pub(super) fn new(job: &Job<'a, R>, settled: &[usize]) -> Result<Self, Error> {
+        let mut superseded = if job.dedupe {
             superseded(job.rows, &job.conflict)?
         } else {
             Vec::new()
         };
+        superseded.retain(|index| settled.binary_search(index).is_err());
+        let mut skipped = [settled, &superseded].concat();
+        skipped.sort_unstable();
         let mut plan = Self {
             rows: job.rows,
             seen: 0,
@@ -62,6 +68,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
             one_request: job.one_request,
             failed: Vec::new(),
             superseded,
+            skipped,
         };
         if plan.one_request
             && let Some(whole) = plan.next(usize::MAX)
@@ -134,29 +141,12 @@ impl<'a, R: Serialize> Plan<'a, R> {
             .unwrap_or_default()
     }
 
-    /// The indexes of the rows that have not been given out.
-    pub(super) fn left(&self) -> Vec<usize> {
-        let split = self.split.iter().flat_map(|piece| self.indexes(piece));
-        let put_by = self
-            .shapes
-            .iter()
-            .flat_map(|shape| shape.rows.iter().skip(shape.taken));
-        let unseen = (self.seen..self.rows.len()).filter(|&index| !self.is_superseded(index));
-        let mut left: Vec<usize> = split.chain(put_by).copied().chain(unseen).collect();
-        left.sort_unstable();
-        left
-    }
-
     fn payload(&self, piece: &Piece) -> Payload {
         let rows = self.indexes(piece).iter();
         Payload::new(piece.body.clone(), piece.secrets.clone(), || {
             let rows: Vec<_> = rows.filter_map(|&index| self.rows.get(index)).collect();
             serde_json::to_vec(&rows)
         })
-    }
-
-    fn has_key(&self, piece: &Piece, column: &str) -> bool {
-        self.names(piece).iter().any(|name| name == column)
     }
 
     fn names(&self, piece: &Piece) -> &[Cow<'static, str>] {
@@ -166,8 +156,8 @@ impl<'a, R: Serialize> Plan<'a, R> {
             .unwrap_or_default()
     }
 
-    fn is_superseded(&self, index: usize) -> bool {
-        self.superseded.binary_search(&index).is_ok()
+    fn is_skipped(&self, index: usize) -> bool {
+        self.skipped.binary_search(&index).is_ok()
     }
 
     /// Goes on through the rows and writes those of the first shape, until a request is full or
@@ -179,7 +169,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
         while !body.is_full()
             && let Some(row) = self.rows.get(self.seen)
         {
-            if !self.is_superseded(self.seen) {
+            if !self.is_skipped(self.seen) {
                 match self.add_of_first_shape(row, &mut body) {
                     Ok(true) => {}
                     Ok(false) => break,
@@ -306,7 +296,7 @@ impl<R: Serialize> Job<'_, R> {
         let query = self.query();
         let schema = self.schema.as_deref();
         let safety = self.safety(plan, piece);
-        let mut draft = query.draft(Method::POST, safety, Format::Json, schema)?;
+        let mut draft = query.draft(Method::POST, safety, self.format, schema)?;
         if !self.conflict.is_empty() {
             draft.push_param("on_conflict", &quote::identifiers(&self.conflict));
         }
@@ -325,24 +315,30 @@ impl<R: Serialize> Job<'_, R> {
         draft.build()
     }
 
-    /// An upsert ends in the same rows however often it runs, as long as its rows say the values
-    /// that tell whether they are there; with a generated key, every run would add rows.
     pub(super) fn safety(&self, plan: &Plan<'_, R>, piece: &Piece) -> Safety {
-        let conflict: Vec<&str> = if self.conflict.is_empty() {
-            self.place
-                .primary_key
-                .iter()
-                .map(|key| key.target.name.as_ref())
-                .collect()
-        } else {
-            self.conflict.iter().map(String::as_str).collect()
-        };
-        let said = !conflict.is_empty() && conflict.iter().all(|key| plan.has_key(piece, key));
-        if self.upsert && said {
+        if self.is_idempotent(plan.names(piece)) {
             Safety::Idempotent
         } else {
             Safety::Write
         }
+    }
+
+    /// Whether a row whose first request was never answered may be sent again.
+    pub(super) fn may_repeat(&self, row: &R) -> bool {
+        keys(row).is_ok_and(|keys| self.is_idempotent(&keys))
+    }
+
+    /// An upsert ends in the same rows however often it runs, as long as its rows say the values
+    /// that tell whether they are there; with a generated key, every run would add rows.
+    fn is_idempotent(&self, keys: &[Cow<'static, str>]) -> bool {
+        let primary_key = self.place.primary_key.iter();
+        let conflict: Vec<&str> = if self.conflict.is_empty() {
+            primary_key.map(|key| key.target.name.as_ref()).collect()
+        } else {
+            self.conflict.iter().map(String::as_str).collect()
+        };
+        let is_said = |column: &&str| keys.iter().any(|key| key == column);
+        self.upsert && !conflict.is_empty() && conflict.iter().all(is_said)
     }
 }
 

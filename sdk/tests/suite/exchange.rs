@@ -1,16 +1,26 @@
-//! The 115 exchanges recorded from a real PostgREST: every answer is read to what it says, and
-//! every request that the SDK can make is made with the same meaning.
+//! The 115 exchanges recorded from a real PostgREST, each replayed through the SDK's public
+//! interface: the request is the recorded one (or the list says why it is not), and the recorded
+//! answer becomes the right typed value or error.
 
-mod answer;
-mod request;
+mod embed;
+mod failure;
+mod filter;
+mod function;
+mod meaning;
+mod read;
+mod schema;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use sluice_sdk::Client;
-use sluice_sdk::testing::{Exchange, Fake, KeptResponse, Reply};
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use sluice_sdk::testing::{Exchange, Fake, KeptRequest, KeptResponse, Reply};
+use sluice_sdk::{Client, Error, ErrorKind};
 
 use crate::memory::client;
+use meaning::Meaning;
 
 const RECORD: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -18,23 +28,120 @@ const RECORD: &str = include_str!(concat!(
 ));
 
 static EXCHANGES: LazyLock<BTreeMap<String, Exchange>> = LazyLock::new(|| {
-    let exchanges = Exchange::parse_lines(RECORD).unwrap();
+    let exchanges = Exchange::parse_lines(RECORD).unwrap().into_iter();
     exchanges
-        .into_iter()
         .map(|exchange| (exchange.name.clone(), exchange))
         .collect()
 });
 
-fn exchange(name: &str) -> &'static Exchange {
-    EXCHANGES
-        .get(name)
-        .unwrap_or_else(|| panic!("no exchange is named {name:?}"))
+/// A call through the SDK: it judges what comes of the recorded answer, and ends as it ended.
+type Check = fn(Client) -> BoxFuture<'static, Result<(), Error>>;
+
+/// How one exchange of the record is had through the SDK.
+struct Case {
+    /// The exchange's name in the record.
+    name: &'static str,
+    said: Said,
+    check: Check,
 }
 
-/// A client whose every request is answered as the named one was.
-fn answered(name: &str) -> Client {
-    let response = exchange(name).response.clone();
-    client(&Fake::new(move |_| reply(&response)))
+/// What the SDK asks where the record has the exchange's request.
+enum Said {
+    /// The same: every parameter, the body, the media type, the schema, and all preferences.
+    AsRecorded,
+    /// In other words that mean the same to PostgREST.
+    InOtherWords {
+        /// The method, the path and the body.
+        request: &'static str,
+        why: &'static str,
+    },
+    /// Something else: such a request cannot be made. The answer is read all the same.
+    Never { why: &'static str },
+}
+
+const fn recorded(name: &'static str, check: Check) -> Case {
+    let said = Said::AsRecorded;
+    Case { name, said, check }
+}
+
+const fn reworded(
+    name: &'static str,
+    request: &'static str,
+    why: &'static str,
+    check: Check,
+) -> Case {
+    let said = Said::InOtherWords { request, why };
+    Case { name, said, check }
+}
+
+const fn never(name: &'static str, why: &'static str, check: Check) -> Case {
+    let said = Said::Never { why };
+    Case { name, said, check }
+}
+
+/// The one answer of the 400s that is no failure: an offset past the last row is an empty page.
+const EMPTY_PAGE: &str = "range past the end with count";
+
+impl Case {
+    async fn replay(&self) {
+        let name = self.name;
+        let Exchange {
+            request, response, ..
+        } = &EXCHANGES[name];
+        let answer = response.clone();
+        let fake = Fake::new(move |_| reply(&answer));
+        let outcome = (self.check)(client(&fake)).await;
+
+        let failed = !(200..300).contains(&response.status) && name != EMPTY_PAGE;
+        assert_eq!(outcome.is_err(), failed, "{name}: {outcome:?}");
+        if let Err(error) = outcome {
+            assert_repeats(name, &error, response);
+        }
+        self.assert_said(request, &fake.requests());
+    }
+
+    fn assert_said(&self, recorded: &KeptRequest, ours: &[KeptRequest]) {
+        let name = self.name;
+        match self.said {
+            Said::AsRecorded => {
+                assert_eq!(ours.len(), 1, "{name}: {ours:?}");
+                Meaning::of(&ours[0]).assert_is(&Meaning::of(recorded), name);
+            }
+            Said::InOtherWords { request, why } => {
+                assert_eq!(ours.len(), 1, "{name}: {ours:?}");
+                assert_eq!(meaning::line(&ours[0]), request, "{name}: {why}");
+            }
+            Said::Never { why } => {
+                let is_same = |ours: &KeptRequest| {
+                    meaning::line(ours) == meaning::line(recorded)
+                        && Meaning::of(ours) == Meaning::of(recorded)
+                };
+                let same = ours.iter().any(is_same);
+                assert!(!same, "{name} is said after all, though {why}");
+            }
+        }
+    }
+}
+
+/// The error has every member of the body.
+fn assert_repeats(name: &str, error: &Error, response: &KeptResponse) {
+    assert_eq!(error.status().unwrap().as_u16(), response.status, "{name}");
+    assert_eq!(error.kind(), ErrorKind::Api, "{name}");
+    if response.body.is_empty() {
+        assert_eq!(error.code(), None, "{name}");
+        return;
+    }
+    let body: Value = serde_json::from_str(&response.body).unwrap();
+    let text = |member: &str| match &body[member] {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    assert_eq!(error.code().map(str::to_owned), text("code"), "{name}");
+    assert_eq!(Some(error.message().to_owned()), text("message"), "{name}");
+    let details = error.details().map(str::to_owned);
+    assert_eq!(details, text("details"), "{name}");
+    assert_eq!(error.hint().map(str::to_owned), text("hint"), "{name}");
 }
 
 fn reply(response: &KeptResponse) -> Reply {
@@ -51,4 +158,33 @@ fn reply(response: &KeptResponse) -> Reply {
             Some(value) => reply.header(name, value),
             None => reply,
         })
+}
+
+#[tokio::test]
+async fn every_exchange_is_replayed_once() {
+    let mut left: Vec<&str> = EXCHANGES.keys().map(String::as_str).collect();
+    assert_eq!(left.len(), 115);
+    let mut counts = [0; 3];
+    let parts = [
+        read::CASES,
+        filter::CASES,
+        embed::CASES,
+        write::CASES,
+        function::CASES,
+        failure::CASES,
+    ];
+    for case in parts.into_iter().flatten() {
+        let name = case.name;
+        let place = left.iter().position(|left| *left == name);
+        let place = place.unwrap_or_else(|| panic!("{name:?} comes twice, or is not recorded"));
+        left.remove(place);
+        case.replay().await;
+        counts[match case.said {
+            Said::AsRecorded => 0,
+            Said::InOtherWords { .. } => 1,
+            Said::Never { .. } => 2,
+        }] += 1;
+    }
+    assert!(left.is_empty(), "not replayed: {left:?}");
+    assert_eq!(counts, [96, 7, 12], "as recorded, in other words, never");
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sluice_sdk::{Aggregate, ErrorKind, Selection, Table, col};
+use sluice_sdk::{ErrorKind, Selection, Table, col};
 
 use crate::memory::Memory;
 
@@ -109,7 +109,7 @@ async fn what_would_mean_something_else_over_parts_is_refused() {
             .await
             .is_err()
     );
-    let sum = Selection::new().aggregate("sum", Aggregate::Sum, Item::ID);
+    let sum = Selection::new().column(Item::ID.sum());
     assert!(
         db.from::<Item>()
             .selection(sum)

@@ -11,6 +11,7 @@ mod client;
 mod exchange;
 mod grammar;
 mod keyset;
+mod ledger;
 mod list;
 mod memory;
 mod secret;

@@ -196,7 +196,7 @@ async fn a_failure_that_is_no_rows_own_ends_the_write_and_tells_what_was_written
     let report = error.write_report().unwrap();
     assert_eq!(report.affected, 10);
     assert_eq!(report.pending, (10..30).collect::<Vec<_>>());
-    assert!(!report.outcome_unknown);
+    assert!(report.uncertain.is_empty());
     assert_eq!(fake.requests().len(), 2);
 }
 
@@ -213,7 +213,7 @@ async fn an_insert_is_not_repeated_when_its_outcome_is_unknown_and_an_upsert_is(
         (error.kind(), fake.requests().len()),
         (ErrorKind::Interrupted, 1)
     );
-    assert!(error.write_report().unwrap().outcome_unknown);
+    assert_eq!(error.write_report().unwrap().uncertain, [0]);
 
     let fake = Fake::new(|_| Reply::interrupted());
     let error = client(&fake)
@@ -331,6 +331,37 @@ async fn all_or_nothing_is_one_request() {
 }
 
 #[tokio::test]
+async fn one_row_is_written_and_comes_back() {
+    let one = Fake::new(|_| Reply::json(201, &json!({"id": 7})));
+    let row = [json!({"name": "a"})];
+    let insert = client(&one).from::<Item>().insert(&row);
+    let written: Value = insert.returning_rows().exactly_one().await.unwrap();
+    assert_eq!(written, json!({"id": 7}));
+    let accept = &one.requests()[0].headers["accept"];
+    assert_eq!(accept, "application/vnd.pgrst.object+json");
+
+    let none = Fake::new(|_| {
+        let body = json!({
+            "code": "PGRST116", "message": "no", "details": "The result contains 0 rows", "hint": null
+        });
+        Reply::json(406, &body)
+    });
+    let upsert = || {
+        let upsert = client(&none).table("items").upsert(&row);
+        let upsert = upsert.on_conflict(col("name")).ignore_duplicates();
+        upsert.returning_rows::<Value>()
+    };
+    assert_eq!(upsert().maybe_one().await.unwrap(), None);
+    assert!(upsert().exactly_one().await.unwrap_err().is_not_found());
+
+    let rows: [Value; 0] = [];
+    let nothing = client(&one).from::<Item>().insert(&rows);
+    let error = nothing.returning_rows::<Value>().exactly_one().await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(one.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_not_a_row_is_reported_and_the_rest_is_written() {
     let memory = Memory::default();
     let (db, _) = memory.client();
@@ -362,6 +393,11 @@ async fn a_change_counts_rows_and_tells_a_rehearsal_that_was_none() {
             .unwrap(),
         3
     );
+    let set = db.from::<Item>().set(Item::NAME, "x");
+    let set = set.filter(Item::ID.eq(1)).timezone("UTC").max_affected(1);
+    assert_eq!(set.await.unwrap(), 3);
+    let null = db.from::<Item>().set(Item::NAME, None).set(Item::ID, 2);
+    assert_eq!(null.all_rows().await.unwrap(), 3);
     let error = db
         .from::<Item>()
         .delete()

@@ -2,17 +2,32 @@
 //! its own.
 
 use secrecy::ExposeSecret;
+use serde_json::json;
 use sluice_runner::local::{Options, Server};
-use sluice_sdk::Client;
+use sluice_sdk::{Client, ClientBuilder};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 /// What the server returns at most, whatever is asked for.
 pub(crate) const MAX_ROWS: u32 = 1_000;
 
+/// A second schema that the API serves, for who creates it.
+pub(crate) const SCHEMA: &str = "attic";
+
 /// A client of the server, after it has run these statements.
 pub(crate) async fn client(statements: &str) -> Client {
-    let server = server().await;
+    run(statements).await;
+    let builder = Client::builder().supabase_url(url().await);
+    with_key(builder).await.build().unwrap()
+}
+
+/// Runs statements.
+pub(crate) async fn run(statements: &str) {
+    run_on(server().await, statements).await;
+}
+
+/// Runs statements on a server of the caller's own.
+pub(crate) async fn run_on(server: &Server, statements: &str) {
     let answer = reqwest::Client::builder()
         .build()
         .unwrap()
@@ -24,11 +39,16 @@ pub(crate) async fn client(statements: &str) -> Client {
         .unwrap();
     let succeeded = answer.status().is_success();
     assert!(succeeded, "{}", answer.text().await.unwrap());
-    Client::builder()
-        .supabase_url(server.url())
-        .key(server.secret_key().clone())
-        .build()
-        .unwrap()
+}
+
+/// Where the server is.
+pub(crate) async fn url() -> &'static str {
+    server().await.url()
+}
+
+/// The same client with the server's key.
+pub(crate) async fn with_key(builder: ClientBuilder) -> ClientBuilder {
+    builder.key(server().await.secret_key().clone())
 }
 
 /// Starts the server once, on a runtime that outlives the test that came first.
@@ -36,9 +56,11 @@ async fn server() -> &'static Server {
     static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
     static SERVER: OnceCell<Server> = OnceCell::const_new();
     let start = || async {
+        let api = json!({"aggregates_enabled": true, "schemas": ["public", SCHEMA]});
         let options = Options {
             max_rows: Some(MAX_ROWS),
             skip_migrations: true,
+            api: api.as_object().cloned().unwrap(),
             ..Options::default()
         };
         let starting = async move { Server::start(&options).await.unwrap() };

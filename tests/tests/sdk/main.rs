@@ -7,7 +7,11 @@
 )]
 
 mod capped;
+mod feature;
+mod otherwise;
 mod peer;
 mod ported;
 mod read;
+mod resume;
+mod user;
 mod write;

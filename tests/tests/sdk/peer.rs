@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use postgrest::{Builder, Postgrest};
 use serde_json::{Value, json};
 use sluice_sdk::{
-    Aggregate, Call, Client, Count, Error, Offline, Range, Search, Selection, Table, TableRef, col,
+    Call, Client, Count, Embedding, Error, Offline, Range, Search, Selection, Table, TableRef, col,
     relation,
 };
 
@@ -214,24 +214,22 @@ fn every_filter_of_both_says_the_same() {
 fn columns_orders_and_windows_say_the_same() {
     let columns = Selection::new()
         .column(col("id"))
-        .aliased("body", col("text"));
+        .column(col("text").alias("body"));
     same(
         theirs().select("id,body:text").eq("id", "1"),
         ours().selection(columns).filter(col("id").eq(1)).call(),
     );
-    let embedding =
-        Selection::new()
-            .all()
-            .embed("authors", Selection::new().column(col("name")), |embed| {
-                embed
-            });
+    let names = Selection::new().column(col("name"));
+    let authors = Selection::new()
+        .all()
+        .embed(Embedding::of("authors", names));
     same(
         theirs()
             .select("*,authors(name)")
             .order_with_options("name", Some("authors"), false, true)
             .foreign_table_limit(2, "authors"),
         ours()
-            .selection(embedding)
+            .selection(authors)
             .embed(
                 relation("authors")
                     .order(col("name").desc().nulls_first())
@@ -240,9 +238,9 @@ fn columns_orders_and_windows_say_the_same() {
             .call(),
     );
     same(
-        theirs().select("max:id.max()"),
+        theirs().select("most:id.max()"),
         ours()
-            .selection(Selection::new().aggregate("max", Aggregate::Max, col("id")))
+            .selection(Selection::new().column(col("id").max().alias("most")))
             .call(),
     );
     same(

@@ -57,7 +57,7 @@ pub struct BackgroundJobs {
 
 /// A row to insert into `background_jobs`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BackgroundJobsInsert {
     /// The column `id`.
@@ -80,11 +80,11 @@ pub struct BackgroundJobsInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
     /// The column `retry_count`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_count: Option<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub retry_count: sluice_sdk::Field<i32>,
     /// The column `max_retries`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_retries: Option<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub max_retries: sluice_sdk::Field<i32>,
     /// The column `last_retry_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_retry_at: Option<jiff::Timestamp>,
@@ -92,14 +92,14 @@ pub struct BackgroundJobsInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `started_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<jiff::Timestamp>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `completed_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<jiff::Timestamp>,
@@ -147,13 +147,13 @@ impl From<BackgroundJobsRequired> for BackgroundJobsInsert {
             progress: None,
             total: None,
             error_message: None,
-            retry_count: None,
-            max_retries: None,
+            retry_count: sluice_sdk::Field::Absent,
+            max_retries: sluice_sdk::Field::Absent,
             last_retry_at: None,
             created_by: None,
-            created_at: None,
+            created_at: sluice_sdk::Field::Absent,
             started_at: None,
-            updated_at: None,
+            updated_at: sluice_sdk::Field::Absent,
             completed_at: None,
             cancelled_at: None,
             cancelled_by: None,
@@ -168,8 +168,7 @@ impl From<BackgroundJobsRequired> for BackgroundJobsInsert {
 
 /// New values for columns of `background_jobs`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct BackgroundJobsUpdate {
     /// The column `id`.
@@ -182,62 +181,62 @@ pub struct BackgroundJobsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// The column `params`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub params: Option<Option<serde_json::Value>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub params: sluice_sdk::Field<serde_json::Value>,
     /// The column `progress`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Option<i32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub progress: sluice_sdk::Field<i32>,
     /// The column `total`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub total: Option<Option<i32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub total: sluice_sdk::Field<i32>,
     /// The column `error_message`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_message: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub error_message: sluice_sdk::Field<String>,
     /// The column `retry_count`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_count: Option<Option<i32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub retry_count: sluice_sdk::Field<i32>,
     /// The column `max_retries`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_retries: Option<Option<i32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub max_retries: sluice_sdk::Field<i32>,
     /// The column `last_retry_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_retry_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub last_retry_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `created_by`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_by: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_by: sluice_sdk::Field<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `started_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub started_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `completed_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub completed_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `cancelled_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cancelled_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub cancelled_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `cancelled_by`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cancelled_by: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub cancelled_by: sluice_sdk::Field<String>,
     /// The column `worker`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub worker: Option<Option<uuid::Uuid>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub worker: sluice_sdk::Field<uuid::Uuid>,
     /// The column `leased_until`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub leased_until: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub leased_until: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `next_attempt_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_attempt_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub next_attempt_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `activate_on_completion`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub activate_on_completion: Option<Option<bool>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub activate_on_completion: sluice_sdk::Field<bool>,
     /// The column `basis`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub basis: Option<Option<serde_json::Value>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub basis: sluice_sdk::Field<serde_json::Value>,
 }
 
 /// The table `llm_scores`.
@@ -283,7 +282,7 @@ pub struct LlmScores {
 
 /// A row to insert into `llm_scores`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LlmScoresInsert {
     /// The column `id`.
@@ -312,8 +311,8 @@ pub struct LlmScoresInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_version: Option<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `fingerprint`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -354,7 +353,7 @@ impl From<LlmScoresRequired> for LlmScoresInsert {
             final_score: None,
             model_version: None,
             prompt_version: None,
-            created_at: None,
+            created_at: sluice_sdk::Field::Absent,
             fingerprint: None,
             text_hash: None,
             stale: None,
@@ -366,8 +365,7 @@ impl From<LlmScoresRequired> for LlmScoresInsert {
 
 /// New values for columns of `llm_scores`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct LlmScoresUpdate {
     /// The column `id`.
@@ -383,38 +381,38 @@ pub struct LlmScoresUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<String>>,
     /// The column `summary`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub summary: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub summary: sluice_sdk::Field<String>,
     /// The column `why_podcast_worthy`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why_podcast_worthy: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub why_podcast_worthy: sluice_sdk::Field<String>,
     /// The column `final_score`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub final_score: Option<Option<f64>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub final_score: sluice_sdk::Field<f64>,
     /// The column `model_version`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model_version: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub model_version: sluice_sdk::Field<String>,
     /// The column `prompt_version`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompt_version: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub prompt_version: sluice_sdk::Field<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `fingerprint`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub fingerprint: sluice_sdk::Field<String>,
     /// The column `text_hash`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text_hash: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub text_hash: sluice_sdk::Field<String>,
     /// The column `stale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<bool>,
     /// The column `scored_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scored_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub scored_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// The table `neighborhoods`.
@@ -440,7 +438,7 @@ pub struct Neighborhoods {
 
 /// A row to insert into `neighborhoods`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NeighborhoodsInsert {
     /// The column `id`.
@@ -451,17 +449,17 @@ pub struct NeighborhoodsInsert {
     /// The column `slug`.
     pub slug: String,
     /// The column `is_active`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub is_active: Option<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub is_active: sluice_sdk::Field<bool>,
     /// The column `weight_modifier`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight_modifier: Option<f64>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub weight_modifier: sluice_sdk::Field<f64>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// What a row to insert into `neighborhoods` cannot do without.
@@ -481,18 +479,17 @@ impl From<NeighborhoodsRequired> for NeighborhoodsInsert {
             id: None,
             name: required.name,
             slug: required.slug,
-            is_active: None,
-            weight_modifier: None,
-            created_at: None,
-            updated_at: None,
+            is_active: sluice_sdk::Field::Absent,
+            weight_modifier: sluice_sdk::Field::Absent,
+            created_at: sluice_sdk::Field::Absent,
+            updated_at: sluice_sdk::Field::Absent,
         }
     }
 }
 
 /// New values for columns of `neighborhoods`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NeighborhoodsUpdate {
     /// The column `id`.
@@ -505,17 +502,17 @@ pub struct NeighborhoodsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slug: Option<String>,
     /// The column `is_active`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub is_active: Option<Option<bool>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub is_active: sluice_sdk::Field<bool>,
     /// The column `weight_modifier`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight_modifier: Option<Option<f64>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub weight_modifier: sluice_sdk::Field<f64>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// The table `post_embeddings`.
@@ -549,7 +546,7 @@ pub struct PostEmbeddings {
 
 /// A row to insert into `post_embeddings`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PostEmbeddingsInsert {
     /// The column `id`.
@@ -561,11 +558,11 @@ pub struct PostEmbeddingsInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedding: Option<String>,
     /// The column `model`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub model: sluice_sdk::Field<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `dimensions`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<i32>,
@@ -595,8 +592,8 @@ impl From<PostEmbeddingsRequired> for PostEmbeddingsInsert {
             id: None,
             post_id: required.post_id,
             embedding: None,
-            model: None,
-            created_at: None,
+            model: sluice_sdk::Field::Absent,
+            created_at: sluice_sdk::Field::Absent,
             dimensions: None,
             text_hash: None,
             stale: None,
@@ -607,8 +604,7 @@ impl From<PostEmbeddingsRequired> for PostEmbeddingsInsert {
 
 /// New values for columns of `post_embeddings`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PostEmbeddingsUpdate {
     /// The column `id`.
@@ -618,26 +614,26 @@ pub struct PostEmbeddingsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_id: Option<uuid::Uuid>,
     /// The column `embedding`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub embedding: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub embedding: sluice_sdk::Field<String>,
     /// The column `model`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub model: sluice_sdk::Field<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `dimensions`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dimensions: Option<Option<i32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub dimensions: sluice_sdk::Field<i32>,
     /// The column `text_hash`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text_hash: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub text_hash: sluice_sdk::Field<String>,
     /// The column `stale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<bool>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// The table `post_score_chunks`.
@@ -666,7 +662,7 @@ pub struct PostScoreChunks {
 
 /// A row to insert into `post_score_chunks`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PostScoreChunksInsert {
     /// The column `job_id`.
@@ -685,7 +681,7 @@ pub struct PostScoreChunksInsert {
 
 /// New values for columns of `post_score_chunks`.
 ///
-/// What is `None` is left as it is.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PostScoreChunksUpdate {
     /// The column `job_id`.
@@ -732,7 +728,7 @@ pub struct PostScores {
 
 /// A row to insert into `post_scores`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PostScoresInsert {
     /// The column `id`.
@@ -745,8 +741,8 @@ pub struct PostScoresInsert {
     /// The column `final_score`.
     pub final_score: f64,
     /// The column `computed_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub computed_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub computed_at: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// What a row to insert into `post_scores` cannot do without.
@@ -769,15 +765,14 @@ impl From<PostScoresRequired> for PostScoresInsert {
             post_id: required.post_id,
             weight_config_id: required.weight_config_id,
             final_score: required.final_score,
-            computed_at: None,
+            computed_at: sluice_sdk::Field::Absent,
         }
     }
 }
 
 /// New values for columns of `post_scores`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PostScoresUpdate {
     /// The column `id`.
@@ -793,8 +788,8 @@ pub struct PostScoresUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_score: Option<f64>,
     /// The column `computed_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub computed_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub computed_at: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// The table `post_scores_staging`.
@@ -824,7 +819,7 @@ pub struct PostScoresStaging {
 
 /// A row to insert into `post_scores_staging`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PostScoresStagingInsert {
     /// The column `id`.
@@ -839,8 +834,8 @@ pub struct PostScoresStagingInsert {
     /// The column `final_score`.
     pub final_score: f64,
     /// The column `computed_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub computed_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub computed_at: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// What a row to insert into `post_scores_staging` cannot do without.
@@ -866,15 +861,14 @@ impl From<PostScoresStagingRequired> for PostScoresStagingInsert {
             post_id: required.post_id,
             weight_config_id: required.weight_config_id,
             final_score: required.final_score,
-            computed_at: None,
+            computed_at: sluice_sdk::Field::Absent,
         }
     }
 }
 
 /// New values for columns of `post_scores_staging`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PostScoresStagingUpdate {
     /// The column `id`.
@@ -893,8 +887,8 @@ pub struct PostScoresStagingUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_score: Option<f64>,
     /// The column `computed_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub computed_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub computed_at: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// The table `posts`.
@@ -944,7 +938,7 @@ pub struct Posts {
 
 /// A row to insert into `posts`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PostsInsert {
     /// The column `id`.
@@ -968,29 +962,29 @@ pub struct PostsInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The column `image_urls`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_urls: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub image_urls: sluice_sdk::Field<serde_json::Value>,
     /// The column `comments`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub comments: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub comments: sluice_sdk::Field<serde_json::Value>,
     /// The column `reaction_count`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reaction_count: Option<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub reaction_count: sluice_sdk::Field<i32>,
     /// The column `posted_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posted_at: Option<jiff::Timestamp>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `used_on_episode`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub used_on_episode: Option<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub used_on_episode: sluice_sdk::Field<bool>,
     /// The column `saved`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub saved: Option<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub saved: sluice_sdk::Field<bool>,
     /// The column `ignored`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ignored: Option<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub ignored: sluice_sdk::Field<bool>,
     /// The column `text_search`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_search: Option<String>,
@@ -1022,14 +1016,14 @@ impl From<PostsRequired> for PostsInsert {
             text: required.text,
             hash: required.hash,
             url: None,
-            image_urls: None,
-            comments: None,
-            reaction_count: None,
+            image_urls: sluice_sdk::Field::Absent,
+            comments: sluice_sdk::Field::Absent,
+            reaction_count: sluice_sdk::Field::Absent,
             posted_at: None,
-            created_at: None,
-            used_on_episode: None,
-            saved: None,
-            ignored: None,
+            created_at: sluice_sdk::Field::Absent,
+            used_on_episode: sluice_sdk::Field::Absent,
+            saved: sluice_sdk::Field::Absent,
+            ignored: sluice_sdk::Field::Absent,
             text_search: None,
         }
     }
@@ -1037,8 +1031,7 @@ impl From<PostsRequired> for PostsInsert {
 
 /// New values for columns of `posts`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PostsUpdate {
     /// The column `id`.
@@ -1051,11 +1044,11 @@ pub struct PostsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_id_ext: Option<String>,
     /// The column `user_id_hash`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_id_hash: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub user_id_hash: sluice_sdk::Field<String>,
     /// The column `author_name`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub author_name: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub author_name: sluice_sdk::Field<String>,
     /// The column `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -1063,35 +1056,35 @@ pub struct PostsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
     /// The column `url`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub url: sluice_sdk::Field<String>,
     /// The column `image_urls`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_urls: Option<Option<serde_json::Value>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub image_urls: sluice_sdk::Field<serde_json::Value>,
     /// The column `comments`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub comments: Option<Option<serde_json::Value>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub comments: sluice_sdk::Field<serde_json::Value>,
     /// The column `reaction_count`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reaction_count: Option<Option<i32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub reaction_count: sluice_sdk::Field<i32>,
     /// The column `posted_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub posted_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub posted_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `used_on_episode`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub used_on_episode: Option<Option<bool>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub used_on_episode: sluice_sdk::Field<bool>,
     /// The column `saved`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub saved: Option<Option<bool>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub saved: sluice_sdk::Field<bool>,
     /// The column `ignored`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ignored: Option<Option<bool>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub ignored: sluice_sdk::Field<bool>,
     /// The column `text_search`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text_search: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub text_search: sluice_sdk::Field<String>,
 }
 
 /// The table `settings`.
@@ -1111,7 +1104,7 @@ pub struct Settings {
 
 /// A row to insert into `settings`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SettingsInsert {
     /// The column `id`.
@@ -1122,8 +1115,8 @@ pub struct SettingsInsert {
     /// The column `value`.
     pub value: serde_json::Value,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// What a row to insert into `settings` cannot do without.
@@ -1143,15 +1136,14 @@ impl From<SettingsRequired> for SettingsInsert {
             id: None,
             key: required.key,
             value: required.value,
-            updated_at: None,
+            updated_at: sluice_sdk::Field::Absent,
         }
     }
 }
 
 /// New values for columns of `settings`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct SettingsUpdate {
     /// The column `id`.
@@ -1164,8 +1156,8 @@ pub struct SettingsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<serde_json::Value>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// The table `topic_frequencies`.
@@ -1185,7 +1177,7 @@ pub struct TopicFrequencies {
 
 /// A row to insert into `topic_frequencies`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TopicFrequenciesInsert {
     /// The column `id`.
@@ -1194,11 +1186,11 @@ pub struct TopicFrequenciesInsert {
     /// The column `category`.
     pub category: String,
     /// The column `count_30d`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub count_30d: Option<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub count_30d: sluice_sdk::Field<i32>,
     /// The column `last_updated`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_updated: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub last_updated: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// What a row to insert into `topic_frequencies` cannot do without.
@@ -1215,16 +1207,15 @@ impl From<TopicFrequenciesRequired> for TopicFrequenciesInsert {
         Self {
             id: None,
             category: required.category,
-            count_30d: None,
-            last_updated: None,
+            count_30d: sluice_sdk::Field::Absent,
+            last_updated: sluice_sdk::Field::Absent,
         }
     }
 }
 
 /// New values for columns of `topic_frequencies`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TopicFrequenciesUpdate {
     /// The column `id`.
@@ -1234,11 +1225,11 @@ pub struct TopicFrequenciesUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
     /// The column `count_30d`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub count_30d: Option<Option<i32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub count_30d: sluice_sdk::Field<i32>,
     /// The column `last_updated`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_updated: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub last_updated: sluice_sdk::Field<jiff::Timestamp>,
 }
 
 /// The table `weight_configs`.
@@ -1266,7 +1257,7 @@ pub struct WeightConfigs {
 
 /// A row to insert into `weight_configs`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WeightConfigsInsert {
     /// The column `id`.
@@ -1281,14 +1272,14 @@ pub struct WeightConfigsInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The column `is_active`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub is_active: Option<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub is_active: sluice_sdk::Field<bool>,
     /// The column `has_scores`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub has_scores: Option<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub has_scores: sluice_sdk::Field<bool>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `created_by`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
@@ -1310,9 +1301,9 @@ impl From<WeightConfigsRequired> for WeightConfigsInsert {
             weights: required.weights,
             name: None,
             description: None,
-            is_active: None,
-            has_scores: None,
-            created_at: None,
+            is_active: sluice_sdk::Field::Absent,
+            has_scores: sluice_sdk::Field::Absent,
+            created_at: sluice_sdk::Field::Absent,
             created_by: None,
         }
     }
@@ -1320,8 +1311,7 @@ impl From<WeightConfigsRequired> for WeightConfigsInsert {
 
 /// New values for columns of `weight_configs`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct WeightConfigsUpdate {
     /// The column `id`.
@@ -1331,23 +1321,23 @@ pub struct WeightConfigsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<serde_json::Value>,
     /// The column `name`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub name: sluice_sdk::Field<String>,
     /// The column `description`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub description: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub description: sluice_sdk::Field<String>,
     /// The column `is_active`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub is_active: Option<Option<bool>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub is_active: sluice_sdk::Field<bool>,
     /// The column `has_scores`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub has_scores: Option<Option<bool>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub has_scores: sluice_sdk::Field<bool>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `created_by`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_by: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_by: sluice_sdk::Field<String>,
 }
 
 /// The table `work_items`.
@@ -1384,7 +1374,7 @@ pub struct WorkItems {
 
 /// A row to insert into `work_items`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WorkItemsInsert {
     /// The column `kind`.
@@ -1447,8 +1437,7 @@ impl From<WorkItemsRequired> for WorkItemsInsert {
 
 /// New values for columns of `work_items`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct WorkItemsUpdate {
     /// The column `kind`.
@@ -1458,20 +1447,20 @@ pub struct WorkItemsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_id: Option<uuid::Uuid>,
     /// The column `worker`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub worker: Option<Option<uuid::Uuid>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub worker: sluice_sdk::Field<uuid::Uuid>,
     /// The column `leased_until`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub leased_until: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub leased_until: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `attempts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i32>,
     /// The column `next_attempt_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_attempt_at: Option<Option<jiff::Timestamp>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub next_attempt_at: sluice_sdk::Field<jiff::Timestamp>,
     /// The column `last_error`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub last_error: sluice_sdk::Field<String>,
     /// The column `dead`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead: Option<bool>,

@@ -15,6 +15,7 @@
 mod generated;
 mod hand_written;
 mod odd;
+mod outside;
 mod own;
 mod source;
 mod wire;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sluice_runner::local::{self, Server};
 use sluice_runner::typegen::source::from_server;
 use sluice_runner::typegen::{Options, generate};
-use sluice_sdk::Client;
+use sluice_sdk::{Client, Field};
 
 use crate::assert_current;
 use generated::{
@@ -22,7 +22,7 @@ use generated::{
     TableRowRequired,
 };
 
-const SCHEMA: &str = include_str!("odd/schema.sql");
+pub(crate) const SCHEMA: &str = include_str!("odd/schema.sql");
 
 fn options() -> Options {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -34,7 +34,8 @@ fn options() -> Options {
     }
 }
 
-async fn server() -> Server {
+/// A server with that schema.
+pub(crate) async fn server() -> Server {
     let options = local::Options {
         skip_migrations: true,
         ..local::Options::default()
@@ -44,8 +45,17 @@ async fn server() -> Server {
     server
 }
 
+/// What the server answers to the query for its catalog.
+pub(crate) async fn catalog(server: &Server, query: &str) -> String {
+    column(server, query, "catalog").await.unwrap()
+}
+
 /// Runs SQL and gives the column `json` of its last row, if there is one.
 async fn run(server: &Server, sql: &str) -> Option<String> {
+    column(server, sql, "json").await
+}
+
+async fn column(server: &Server, sql: &str, name: &str) -> Option<String> {
     let answer = reqwest::Client::builder()
         .build()
         .unwrap()
@@ -59,7 +69,7 @@ async fn run(server: &Server, sql: &str) -> Option<String> {
     let text = answer.text().await.unwrap();
     assert!(succeeded, "{text}");
     let rows: Value = serde_json::from_str(&text).unwrap();
-    Some(rows.as_array()?.last()?.get("json")?.as_str()?.to_owned())
+    Some(rows.as_array()?.last()?.get(name)?.as_str()?.to_owned())
 }
 
 #[tokio::test]
@@ -152,7 +162,7 @@ async fn rows_are_inserted_updated_and_filtered_by_the_types() {
     let report = db.from::<Posts>().insert(&[post(1), post(2)]).await;
     report.unwrap().into_result().unwrap();
     let patch = PostsUpdate {
-        note: Some(None),
+        note: Field::Null,
         ..PostsUpdate::default()
     };
     let changed = db

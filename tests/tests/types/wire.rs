@@ -12,16 +12,28 @@ const SSL_REQUEST: u32 = 80_877_103;
 
 /// A Postgres that answers one query with one text and has no TLS; the task gives the query.
 async fn postgres(answer: String) -> (String, JoinHandle<Option<String>>) {
+    postgres_that(move |_| async move { answer }).await
+}
+
+/// A Postgres that has the answer to its one query from whoever is asked for it.
+pub(crate) async fn postgres_that<F, A>(answer: F) -> (String, JoinHandle<Option<String>>)
+where
+    F: FnOnce(String) -> A + Send + 'static,
+    A: Future<Output = String> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://u:hunter2@{}/d", listener.local_addr().unwrap());
     let task = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        serve(&mut stream, &answer).await
+        serve(&mut stream, answer).await
     });
     (url, task)
 }
 
-async fn serve(stream: &mut TcpStream, answer: &str) -> Option<String> {
+async fn serve<A: Future<Output = String>>(
+    stream: &mut TcpStream,
+    answer: impl FnOnce(String) -> A,
+) -> Option<String> {
     let mut startup = body(stream).await?;
     if startup.get(..4) == Some(&SSL_REQUEST.to_be_bytes()) {
         stream.write_all(b"N").await.ok()?;
@@ -32,6 +44,7 @@ async fn serve(stream: &mut TcpStream, answer: &str) -> Option<String> {
     stream.write_all(&authenticated.concat()).await.ok()?;
     assert_eq!(stream.read_u8().await.ok()?, b'Q');
     let query = String::from_utf8(body(stream).await?).unwrap();
+    let answer = answer(query.trim_end_matches('\0').to_owned()).await;
     // One column, called `catalog`, of the type text.
     let mut columns = b"\0\x01catalog\0".to_vec();
     columns.extend([

@@ -12,6 +12,8 @@ use crate::typegen::name::MemberNames;
 
 /// Leaves a field out of the JSON where it is `None`.
 pub(super) const SKIP_NONE: &str = "serde(skip_serializing_if = \"Option::is_none\")";
+/// Leaves a field out of the JSON where it is `Absent`.
+const SKIP_ABSENT: &str = "serde(skip_serializing_if = \"sluice_sdk::Field::is_absent\")";
 
 /// A column with the names and types that its fields share.
 struct Place<'a> {
@@ -21,8 +23,46 @@ struct Place<'a> {
     kind: RustType,
     /// Whether the database may hold null there.
     nullable: bool,
+    /// Whether the database fills it in.
+    has_default: bool,
     /// Whether an insert must give it.
     is_required: bool,
+}
+
+impl Place<'_> {
+    /// What may be left out of an insert: null is no less than that, unless there is a default.
+    fn insertable(&self) -> Field {
+        match (self.is_required, self.nullable && self.has_default) {
+            (true, _) => self.field.clone(),
+            (false, true) => self.three_ways(),
+            (false, false) => self.two_ways(),
+        }
+    }
+
+    /// What may be left out of an update: null is another thing to say.
+    fn updatable(&self) -> Field {
+        if self.nullable {
+            self.three_ways()
+        } else {
+            self.two_ways()
+        }
+    }
+
+    /// Left out, or a value.
+    fn two_ways(&self) -> Field {
+        let mut field = self.field.clone();
+        field.kind = format!("Option<{}>", field.kind);
+        field.attributes.push(SKIP_NONE.to_owned());
+        field
+    }
+
+    /// Left out, null, or a value.
+    fn three_ways(&self) -> Field {
+        let mut field = self.field.clone();
+        field.kind = format!("sluice_sdk::Field<{}>", field.kind);
+        field.attributes.push(SKIP_ABSENT.to_owned());
+        field
+    }
 }
 
 impl Build<'_> {
@@ -79,6 +119,7 @@ impl Build<'_> {
                     unknown,
                 ),
                 nullable,
+                has_default,
                 is_required: !relation.is_view && !nullable && !has_default,
                 column,
                 kind,
@@ -122,19 +163,12 @@ impl Build<'_> {
 
 fn insert(relation: &Relation, name: String, places: &[&Place<'_>]) -> Struct {
     let all_optional = places.iter().all(|place| !place.is_required);
-    let fields = places.iter().map(|place| {
-        let mut field = place.field.clone();
-        if !place.is_required {
-            field.kind = format!("Option<{}>", field.kind);
-            field.attributes.push(SKIP_NONE.to_owned());
-        }
-        field
-    });
+    let fields = places.iter().map(|place| place.insertable());
     Struct {
         docs: vec![
             format!("A row to insert into {}.", doc::code(&relation.name)),
             String::new(),
-            "What is `None` is left out and gets its default, or else null.".to_owned(),
+            "What is left out gets its default, or else null.".to_owned(),
         ],
         derives: if all_optional {
             WRITTEN_IN_PART
@@ -176,9 +210,14 @@ fn required_part(
         fields: fields.collect(),
         name: part.clone(),
     };
-    let fields = places
-        .iter()
-        .map(|place| (place.field.name.clone(), place.is_required));
+    let fields = places.iter().map(|place| {
+        let filler = match (place.is_required, place.insertable().kind) {
+            (true, _) => None,
+            (false, kind) if kind.starts_with("Option<") => Some("None"),
+            (false, _) => Some("sluice_sdk::Field::Absent"),
+        };
+        (place.field.name.clone(), filler)
+    });
     let filling = Filling {
         part,
         whole,
@@ -188,26 +227,13 @@ fn required_part(
 }
 
 fn update(relation: &Relation, name: String, places: &[&Place<'_>]) -> Struct {
-    let fields = places.iter().map(|place| {
-        let mut field = place.field.clone();
-        field.kind = if place.nullable {
-            format!("Option<Option<{}>>", field.kind)
-        } else {
-            format!("Option<{}>", field.kind)
-        };
-        field.attributes.push(SKIP_NONE.to_owned());
-        field
-    });
-    let mut docs = vec![
-        format!("New values for columns of {}.", doc::code(&relation.name)),
-        String::new(),
-        "What is `None` is left as it is.".to_owned(),
-    ];
-    if places.iter().any(|place| place.nullable) {
-        docs.push("`Some(None)` writes null.".to_owned());
-    }
+    let fields = places.iter().map(|place| place.updatable());
     Struct {
-        docs,
+        docs: vec![
+            format!("New values for columns of {}.", doc::code(&relation.name)),
+            String::new(),
+            "What is left out stays as it is.".to_owned(),
+        ],
         derives: WRITTEN_IN_PART,
         attributes: Vec::new(),
         fields: fields.collect(),

@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::meta::ParseNestedMeta;
 use syn::parse::ParseStream;
 use syn::punctuated::Punctuated;
 use syn::{Field, Ident, Lit, LitStr, Result, Token};
@@ -9,21 +10,20 @@ use syn::{Field, Ident, Lit, LitStr, Result, Token};
 use crate::attribute::parts;
 
 /// How a field is read.
+#[derive(Default)]
 pub(super) struct Reading {
     /// The field of the table whose column it reads, where that is another.
     pub(super) column: Option<Ident>,
-    pub(super) shape: Shape,
-    pub(super) unchecked: bool,
-}
-
-pub(super) enum Shape {
-    Column,
     /// The steps of a path into a JSON column, as calls.
-    Path(Vec<TokenStream>),
-    Cast(LitStr),
-    Aggregate(Ident),
-    Count,
-    Embed(Embedding),
+    pub(super) path: Option<Vec<TokenStream>>,
+    /// The function over each group.
+    pub(super) aggregate: Option<Ident>,
+    /// Whether it is the number of rows of each group.
+    pub(super) row_count: bool,
+    pub(super) cast: Option<LitStr>,
+    pub(super) unchecked: bool,
+    /// The related rows that it holds instead of a column.
+    pub(super) embedding: Option<Embedding>,
 }
 
 #[derive(Default)]
@@ -36,60 +36,72 @@ pub(super) struct Embedding {
 
 impl Reading {
     pub(super) fn parse(field: &Field) -> Result<Self> {
-        let (mut column, mut shape, mut unchecked) = (None, None, false);
-        let (mut options, mut has_options) = (Embedding::default(), false);
+        let (mut reading, mut options) = (Self::default(), Embedding::default());
+        let mut spread = None;
         parts(&field.attrs, "select", |part| {
-            let Some(word) = part.path.get_ident().map(ToString::to_string) else {
-                return Err(part.error("expected a word"));
-            };
+            let word = part.path.get_ident().map(ToString::to_string);
+            let word = word.unwrap_or_default();
             match word.as_str() {
-                "column" => column = Some(part.value()?.parse()?),
-                "unchecked" => unchecked = true,
-                "json" => shape = Some(path(part.value()?, false)?),
-                "json_text" => shape = Some(path(part.value()?, true)?),
-                "cast" => shape = Some(Shape::Cast(part.value()?.parse()?)),
-                "aggregate" => shape = Some(Shape::Aggregate(aggregate(&part.value()?.parse()?)?)),
-                "count" => shape = Some(Shape::Count),
-                "embed" => shape = Some(Shape::Embed(Embedding::default())),
-                "spread" => {
-                    shape = Some(Shape::Embed(Embedding {
-                        spread: true,
-                        ..Embedding::default()
-                    }));
-                }
-                "relation" => {
-                    (options.relation, has_options) = (Some(part.value()?.parse()?), true);
-                }
-                "hint" => (options.hint, has_options) = (Some(part.value()?.parse()?), true),
-                "inner" | "left" => {
-                    (options.join, has_options) = (part.path.get_ident().cloned(), true);
-                }
-                _ => return Err(part.error("not an attribute of a selected field")),
+                "embed" | "spread" => spread = Some(word == "spread"),
+                "relation" | "hint" | "inner" | "left" => options.read(&word, &part)?,
+                _ => reading.read(&word, &part)?,
             }
             Ok(())
         })?;
-        let shape = match shape {
-            Some(Shape::Embed(Embedding { spread, .. })) => {
-                Shape::Embed(Embedding { spread, ..options })
+        let refuse = |message| Err(syn::Error::new_spanned(field, message));
+        match spread {
+            Some(_) if reading.reads_a_column() => refuse(
+                "a field holds related rows or reads a column: `embed` and `spread` go with \
+                 `relation`, `hint`, `inner` and `left` alone",
+            ),
+            None if options.is_set() => {
+                refuse("`relation`, `hint`, `inner` and `left` go with `embed` or `spread`")
             }
-            _ if has_options => {
-                return Err(syn::Error::new_spanned(
-                    field,
-                    "`relation`, `hint`, `inner` and `left` go with `embed` or `spread`",
-                ));
+            _ => {
+                let embedding = |spread| Embedding { spread, ..options };
+                reading.embedding = spread.map(embedding);
+                Ok(reading)
             }
-            shape => shape.unwrap_or(Shape::Column),
-        };
-        Ok(Self {
-            column,
-            shape,
-            unchecked,
-        })
+        }
+    }
+
+    fn read(&mut self, word: &str, part: &ParseNestedMeta<'_>) -> Result<()> {
+        match word {
+            "column" => self.column = Some(part.value()?.parse()?),
+            "unchecked" => self.unchecked = true,
+            "json" => self.path = Some(path(part.value()?, false)?),
+            "json_text" => self.path = Some(path(part.value()?, true)?),
+            "cast" => self.cast = Some(part.value()?.parse()?),
+            "aggregate" => self.aggregate = Some(aggregate(&part.value()?.parse()?)?),
+            "count" => self.row_count = true,
+            _ => return Err(part.error("not an attribute of a selected field")),
+        }
+        Ok(())
+    }
+
+    fn reads_a_column(&self) -> bool {
+        let makes_something = self.path.is_some() || self.aggregate.is_some() || self.row_count;
+        makes_something || self.column.is_some() || self.cast.is_some() || self.unchecked
+    }
+}
+
+impl Embedding {
+    fn read(&mut self, word: &str, part: &ParseNestedMeta<'_>) -> Result<()> {
+        match word {
+            "relation" => self.relation = Some(part.value()?.parse()?),
+            "hint" => self.hint = Some(part.value()?.parse()?),
+            _ => self.join = part.path.get_ident().cloned(),
+        }
+        Ok(())
+    }
+
+    fn is_set(&self) -> bool {
+        self.relation.is_some() || self.hint.is_some() || self.join.is_some()
     }
 }
 
 /// The calls for a path: `["a", 0]` is `.key("a").index(0)`, as text `.key("a").text_at(0)`.
-fn path(value: ParseStream<'_>, as_text: bool) -> Result<Shape> {
+fn path(value: ParseStream<'_>, as_text: bool) -> Result<Vec<TokenStream>> {
     let content;
     syn::bracketed!(content in value);
     let elements = Punctuated::<Lit, Token![,]>::parse_terminated(&content)?;
@@ -107,27 +119,16 @@ fn path(value: ParseStream<'_>, as_text: bool) -> Result<Shape> {
             "expected a key or an index",
         )),
     };
-    elements
-        .iter()
-        .enumerate()
-        .map(step)
-        .collect::<Result<_>>()
-        .map(Shape::Path)
+    elements.iter().enumerate().map(step).collect()
 }
 
+/// The method that a word names.
 fn aggregate(name: &LitStr) -> Result<Ident> {
-    let variant = match name.value().as_str() {
-        "avg" => "Avg",
-        "count" => "Count",
-        "max" => "Max",
-        "min" => "Min",
-        "sum" => "Sum",
-        _ => {
-            return Err(syn::Error::new(
-                name.span(),
-                "expected avg, count, max, min or sum",
-            ));
-        }
-    };
-    Ok(Ident::new(variant, name.span()))
+    match name.value().as_str() {
+        word @ ("avg" | "count" | "max" | "min" | "sum") => Ok(Ident::new(word, name.span())),
+        _ => Err(syn::Error::new(
+            name.span(),
+            "expected avg, count, max, min or sum",
+        )),
+    }
 }

@@ -106,7 +106,7 @@ fn compare_text(operator: &Operator, operand: &Operand, value: &str) -> Result<b
 }
 
 /// Postgres folds case a character at a time: a dotted capital I becomes a plain small one.
-fn lower(text: &str) -> String {
+pub(crate) fn lower(text: &str) -> String {
     text.chars()
         .filter_map(|letter| letter.to_lowercase().next())
         .collect()

@@ -2,7 +2,7 @@
 //! the shape of the query. `PROPTEST_CASES=100000` runs as many of them as that.
 
 use proptest::prelude::*;
-use sluice_sdk::{Any, Comparison, Filter, Offline, Search, col, relation};
+use sluice_sdk::{Any, Filter, Offline, Search, col, relation};
 
 use super::decode::{self, Field, Operand, Operator, Param, Step, StepOperand, Tree};
 use super::evaluate::{array, like, regex};
@@ -119,8 +119,8 @@ proptest! {
         };
         prop_assert_eq!(&literal(col("v").contains(values.clone())), &values);
         prop_assert_eq!(&literal(col("v").contains(values.clone()).or(col("w").eq(1))), &values);
-        prop_assert_eq!(&literal(col("v").any_of(Comparison::Gt, &values)), &values);
-        prop_assert_eq!(&literal(col("v").all_of(Comparison::Lt, &values).or(col("w").eq(1))), &values);
+        prop_assert_eq!(&literal(col("v").gt(sluice_sdk::any(&values))), &values);
+        prop_assert_eq!(&literal(col("v").lt(sluice_sdk::all(&values)).or(col("w").eq(1))), &values);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Hostile names in `select` and `order`: an independent reading finds them whole.
 
 use proptest::prelude::*;
-use sluice_sdk::{Offline, Selection, col};
+use sluice_sdk::{Embedding, Offline, Selection, col};
 
 use super::decode::{Field, Reader, percent_decoded};
 
@@ -95,8 +95,8 @@ proptest! {
         let inner = Selection::new().column(col(c.clone()));
         let selection = Selection::new()
             .column(col(a.clone()))
-            .aliased(b.clone(), col(a.clone()))
-            .embed(d.clone(), inner, |embed| embed.relation(format!("{d}x")).hint(c.clone()).inner());
+            .column(col(a.clone()).alias(b.clone()))
+            .embed(Embedding::of(format!("{d}x"), inner).alias(d.clone()).hint(c.clone()).inner());
         let call = Offline::default().table("t").selection(selection).call().unwrap();
         let text = parameter(call.request.uri(), "select");
         let mut reader = Reader::new(&text);
@@ -105,7 +105,8 @@ proptest! {
         let field = Field { name: a.clone(), path: Vec::new() };
         let expected = [
             plain(&a),
-            Item::Field { alias: Some(b), field },
+            // A column's own name is not said twice.
+            Item::Field { alias: (a != b).then_some(b), field },
             Item::Embed {
                 alias: Some(d.clone()),
                 relation: format!("{d}x"),

@@ -20,7 +20,7 @@ pub struct Posts {
 
 /// A row to insert into `Posts`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PostsInsert {
     /// The column `id`.
@@ -55,8 +55,7 @@ impl From<PostsRequired> for PostsInsert {
 
 /// New values for columns of `Posts`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PostsUpdate {
     /// The column `id`.
@@ -66,8 +65,8 @@ pub struct PostsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<i32>,
     /// The column `note`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub note: sluice_sdk::Field<String>,
 }
 
 /// The view `moods`.
@@ -87,13 +86,13 @@ pub struct OptionRow {}
 
 /// A row to insert into `option`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct OptionRowInsert {}
 
 /// New values for columns of `option`.
 ///
-/// What is `None` is left as it is.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct OptionRowUpdate {}
 
@@ -119,7 +118,7 @@ pub struct PostsRow {
 
 /// A row to insert into `posts`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PostsRowInsert {
     /// The column `id`.
@@ -138,22 +137,21 @@ pub struct PostsRowInsert {
 
 /// New values for columns of `posts`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PostsRowUpdate {
     /// The column `id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
     /// The column `post_id`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub post_id: Option<Option<i32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub post_id: sluice_sdk::Field<i32>,
     /// The column `post_part`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub post_part: Option<Option<i32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub post_part: sluice_sdk::Field<i32>,
     /// The column `parent`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Option<i64>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub parent: sluice_sdk::Field<i64>,
 }
 
 /// The table `quoted`.
@@ -177,7 +175,7 @@ pub struct Quoted {
 
 /// A row to insert into `quoted`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct QuotedInsert {
     /// The column `quo"te`.
@@ -200,26 +198,25 @@ pub struct QuotedInsert {
 
 /// New values for columns of `quoted`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct QuotedUpdate {
     /// The column `quo"te`.
     #[serde(rename = "quo\"te")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quo_te: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub quo_te: sluice_sdk::Field<String>,
     /// The column `"""""""""""""""""""""""""""""""""""""a`.
     #[serde(
         rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"a"
     )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub a: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub a: sluice_sdk::Field<String>,
     /// The column `""""""""""""""""""""""""""""""""""""""`.
     #[serde(
         rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\""
     )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unnamed: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub unnamed: sluice_sdk::Field<String>,
 }
 
 /// The table `readings`.
@@ -234,7 +231,7 @@ pub struct Readings {
 
 /// A row to insert into `readings`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReadingsInsert {
     /// The column `at`.
@@ -264,16 +261,15 @@ impl From<ReadingsRequired> for ReadingsInsert {
 
 /// New values for columns of `readings`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ReadingsUpdate {
     /// The column `at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<jiff::Timestamp>,
     /// The column `value`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<Option<f64>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub value: sluice_sdk::Field<f64>,
 }
 
 /// Its comment says */ and "that" and \,
@@ -389,7 +385,7 @@ pub struct TableRow {
 
 /// A row to insert into `table`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TableRowInsert {
     /// A keyword.
@@ -408,8 +404,8 @@ pub struct TableRowInsert {
     pub created_at: Option<jiff::Timestamp>,
     /// The column `created_at`.
     #[serde(rename = "created_at")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at_2: Option<jiff::civil::DateTime>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at_2: sluice_sdk::Field<jiff::civil::DateTime>,
     /// The column `a b`.
     #[serde(rename = "a b")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -432,8 +428,8 @@ pub struct TableRowInsert {
     /// The column `total`.
     pub total: serde_json::Number,
     /// The column `small`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub small: Option<i16>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub small: sluice_sdk::Field<i16>,
     /// First line.
     ///
     /// Second paragraph.
@@ -543,14 +539,14 @@ impl From<TableRowRequired> for TableRowInsert {
             self_: None,
             id_2: None,
             created_at: None,
-            created_at_2: None,
+            created_at_2: sluice_sdk::Field::Absent,
             a_b: None,
             n1st: None,
             grosse: None,
             unnamed: None,
             mail: None,
             total: required.total,
-            small: None,
+            small: sluice_sdk::Field::Absent,
             home: None,
             homes: None,
             mood: None,
@@ -585,8 +581,7 @@ impl From<TableRowRequired> for TableRowInsert {
 
 /// New values for columns of `table`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TableRowUpdate {
     /// A keyword.
@@ -594,36 +589,36 @@ pub struct TableRowUpdate {
     pub r#type: Option<String>,
     /// The column `self`.
     #[serde(rename = "self")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub self_: Option<Option<i32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub self_: sluice_sdk::Field<i32>,
     /// The column `ID`.
     #[serde(rename = "ID")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id_2: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub id_2: sluice_sdk::Field<String>,
     /// The column `createdAt`.
     #[serde(rename = "createdAt")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<jiff::Timestamp>,
     /// The column `created_at`.
     #[serde(rename = "created_at")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at_2: Option<Option<jiff::civil::DateTime>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub created_at_2: sluice_sdk::Field<jiff::civil::DateTime>,
     /// The column `a b`.
     #[serde(rename = "a b")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub a_b: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub a_b: sluice_sdk::Field<String>,
     /// The column `1st`.
     #[serde(rename = "1st")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub n1st: Option<Option<bool>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub n1st: sluice_sdk::Field<bool>,
     /// The column `größe`.
     #[serde(rename = "größe")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grosse: Option<Option<f32>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub grosse: sluice_sdk::Field<f32>,
     /// The column `!`.
     #[serde(rename = "!")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unnamed: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub unnamed: sluice_sdk::Field<String>,
     /// The column `mail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail: Option<String>,
@@ -631,99 +626,99 @@ pub struct TableRowUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<serde_json::Number>,
     /// The column `small`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub small: Option<Option<i16>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub small: sluice_sdk::Field<i16>,
     /// First line.
     ///
     /// Second paragraph.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub home: Option<Option<Address>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub home: sluice_sdk::Field<Address>,
     /// The column `homes`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub homes: Option<Option<Vec<Address>>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub homes: sluice_sdk::Field<Vec<Address>>,
     /// The column `mood`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mood: Option<Mood>,
     /// The column `moods`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub moods: Option<Option<Vec<Mood>>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub moods: sluice_sdk::Field<Vec<Mood>>,
     /// The column `nothing`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nothing: Option<Option<Nothing>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub nothing: sluice_sdk::Field<Nothing>,
     /// The column `keys`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keys: Option<Option<Vec<uuid::Uuid>>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub keys: sluice_sdk::Field<Vec<uuid::Uuid>>,
     /// The column `during`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub during: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub during: sluice_sdk::Field<String>,
     /// The column `days`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub days: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub days: sluice_sdk::Field<String>,
     /// The column `day`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub day: Option<Option<jiff::civil::Date>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub day: sluice_sdk::Field<jiff::civil::Date>,
     /// The column `clock`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clock: Option<Option<jiff::civil::Time>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub clock: sluice_sdk::Field<jiff::civil::Time>,
     /// The column `zoned`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub zoned: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub zoned: sluice_sdk::Field<String>,
     /// The column `span`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub span: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub span: sluice_sdk::Field<String>,
     /// The column `doc`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub doc: Option<Option<serde_json::Value>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub doc: sluice_sdk::Field<serde_json::Value>,
     /// The column `raw`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub raw: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub raw: sluice_sdk::Field<String>,
     /// The column `ip`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ip: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub ip: sluice_sdk::Field<String>,
     /// The column `price`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub price: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub price: sluice_sdk::Field<String>,
     /// The column `near`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub near: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub near: sluice_sdk::Field<String>,
     /// The column `found`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub found: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub found: sluice_sdk::Field<String>,
     /// The column `flags`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub flags: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub flags: sluice_sdk::Field<String>,
     /// The column `spot`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub spot: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub spot: sluice_sdk::Field<String>,
     /// The column `transaction`.
     ///
     /// Of the type `xid8`, as JSON.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub transaction: Option<Option<serde_json::Value>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub transaction: sluice_sdk::Field<serde_json::Value>,
     /// The column `post`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub post: Option<Option<Posts>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub post: sluice_sdk::Field<Posts>,
     /// The column `sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
     pub sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of:
-        Option<Option<jiff::civil::DateTime>>,
+        sluice_sdk::Field<jiff::civil::DateTime>,
     /// The column `fifty_nine_letters_with_a_type_that_goes_beyond_the_edge_of`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
     pub fifty_nine_letters_with_a_type_that_goes_beyond_the_edge_of:
-        Option<Option<jiff::Timestamp>>,
+        sluice_sdk::Field<jiff::Timestamp>,
     /// The column `a_required_column_whose_name_goes_on_and_on_up_to_the_very_edge`.
     #[serde(rename = "a_required_column_whose_name_goes_on_and_on_up_to_the_very_edge")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub a_required_column_whose_name_goes_on_and_on_up_to_the_very_e: Option<String>,
     /// The column `a_name_of_exactly_sixty_three_letters_so_that_no_longer_one_is_`.
     #[serde(rename = "a_name_of_exactly_sixty_three_letters_so_that_no_longer_one_is_")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
     pub a_name_of_exactly_sixty_three_letters_so_that_no_longer_one:
-        Option<Option<serde_json::Value>>,
+        sluice_sdk::Field<serde_json::Value>,
     /// The column `another_name_of_sixty_three_letters_whose_type_is_long_as_well_`.
     #[serde(rename = "another_name_of_sixty_three_letters_whose_type_is_long_as_well_")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub another_name_of_sixty_three_letters_whose_type_is_long_as_we: Option<Option<Vec<Mood>>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub another_name_of_sixty_three_letters_whose_type_is_long_as_we: sluice_sdk::Field<Vec<Mood>>,
 }
 
 /// The view `titles`.
@@ -740,7 +735,7 @@ pub struct Titles {
 
 /// A row to insert into `titles`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TitlesInsert {
     /// The column `id`.
@@ -753,16 +748,15 @@ pub struct TitlesInsert {
 
 /// New values for columns of `titles`.
 ///
-/// What is `None` is left as it is.
-/// `Some(None)` writes null.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TitlesUpdate {
     /// The column `id`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<Option<i64>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub id: sluice_sdk::Field<i64>,
     /// The column `title`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub title: Option<Option<String>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    pub title: sluice_sdk::Field<String>,
 }
 
 /// The view `totals`.
@@ -793,7 +787,7 @@ pub struct OddSchemaPosts {
 
 /// A row to insert into `posts`.
 ///
-/// What is `None` is left out and gets its default, or else null.
+/// What is left out gets its default, or else null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OddSchemaPostsInsert {
     /// The column `post_id`.
@@ -804,7 +798,7 @@ pub struct OddSchemaPostsInsert {
 
 /// New values for columns of `posts`.
 ///
-/// What is `None` is left as it is.
+/// What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct OddSchemaPostsUpdate {
     /// The column `post_id`.

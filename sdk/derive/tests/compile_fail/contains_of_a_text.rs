@@ -1,0 +1,17 @@
+//! A text is asked which elements it has.
+
+use sluice_sdk::{Error, Offline, Table};
+
+#[derive(Table)]
+#[table(name = "posts")]
+struct Post {
+    #[table(primary_key)]
+    id: i64,
+    text: String,
+    url: Option<String>,
+}
+
+fn main() -> Result<(), Error> {
+    Offline::default().from::<Post>().filter(Post::TEXT.contains("rain")).call()?;
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! A text is gone into as if it were JSON.
+
+use sluice_sdk::{Error, Offline, Table};
+
+#[derive(Table)]
+#[table(name = "posts")]
+struct Post {
+    #[table(primary_key)]
+    id: i64,
+    text: String,
+    url: Option<String>,
+}
+
+fn main() -> Result<(), Error> {
+    Offline::default().from::<Post>().filter(Post::TEXT.key("a").is_null()).call()?;
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Rows of a related table inside a row.
+
+use std::borrow::Cow;
+
+use super::Selection;
+use crate::error::Error;
+use crate::quote;
+
+/// The rows of a related table that a row holds, or whose columns it takes over.
+///
+/// ```
+/// use sluice_sdk::{Embedding, Selection, col};
+///
+/// let author = Embedding::of("users", Selection::new().column(col("name")));
+/// let selection = Selection::new()
+///     .column(col("id"))
+///     .embed(author.clone().alias("author").hint("posts_author_id_fkey").inner())
+///     .spread(author);
+/// assert_eq!(
+///     selection.to_string(),
+///     "id,author:users!posts_author_id_fkey!inner(name),...users(name)",
+/// );
+/// ```
+///
+/// PostgREST reference: "Resource Embedding".
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "an embedding does nothing until it is selected"]
+pub struct Embedding {
+    relation: Cow<'static, str>,
+    selection: Selection,
+    alias: Option<Cow<'static, str>>,
+    hint: Option<Cow<'static, str>>,
+    join: Option<Join>,
+}
+
+/// What becomes of rows that have no related row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Join {
+    Inner,
+    Left,
+}
+
+impl Embedding {
+    /// Embeds `selection` of a relation: a table, a view, a computed relationship, or the foreign
+    /// key's column. An empty selection embeds nothing, and still lets the rows be filtered by it.
+    pub fn of(relation: impl Into<Cow<'static, str>>, selection: Selection) -> Self {
+        Self {
+            relation: relation.into(),
+            selection,
+            alias: None,
+            hint: None,
+            join: None,
+        }
+    }
+
+    /// The name under which the rows come back, and by which they are filtered: the relation's own
+    /// by default.
+    pub fn alias(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.alias = Some(name.into());
+        self
+    }
+
+    /// The foreign key (its constraint or its column) or the joining table to go by, where there
+    /// are several.
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Leaves out the rows that have no related row (`!inner`).
+    pub fn inner(mut self) -> Self {
+        self.join = Some(Join::Inner);
+        self
+    }
+
+    /// Keeps the rows that have no related row (`!left`), which is the default.
+    pub fn left(mut self) -> Self {
+        self.join = Some(Join::Left);
+        self
+    }
+
+    pub(super) fn validate(&self, spread: bool) -> Result<(), Error> {
+        if spread && self.alias.is_some() {
+            return Err(Error::invalid(
+                "columns that are spread into the row have no name of their own to come back under; leave out the alias",
+            ));
+        }
+        self.selection.validate()
+    }
+
+    pub(super) fn write(&self, out: &mut String) {
+        if let Some(alias) = self.alias.as_ref().filter(|alias| **alias != self.relation) {
+            quote::identifier(alias, out);
+            out.push(':');
+        }
+        quote::identifier(&self.relation, out);
+        if let Some(hint) = &self.hint {
+            out.push('!');
+            quote::identifier(hint, out);
+        }
+        out.push_str(match self.join {
+            Some(Join::Inner) => "!inner",
+            Some(Join::Left) => "!left",
+            None => "",
+        });
+        out.push('(');
+        self.selection.write(out);
+        out.push(')');
+    }
+}

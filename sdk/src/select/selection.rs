@@ -1,0 +1,123 @@
+//! A whole select, built by hand.
+
+use std::fmt;
+
+use super::{Embedding, Expression};
+use crate::error::Error;
+use crate::schema::Target;
+
+/// The value of a `select` parameter.
+///
+/// The derive of [`Select`](derive@crate::Select) makes one; this is the way to build one by hand.
+///
+/// ```
+/// use sluice_sdk::{Embedding, Selection, col};
+///
+/// let selection = Selection::new()
+///     .column(col("id"))
+///     .column(col("meta").key("deep").text("k.ey").alias("deep"))
+///     .embed(Embedding::of("users", Selection::new().column(col("name"))).alias("author").inner());
+/// assert_eq!(selection.to_string(), r#"id,deep:meta->deep->>"k.ey",author:users!inner(name)"#);
+/// ```
+///
+/// PostgREST reference: "Vertical Filtering", "Resource Embedding" and "Aggregate Functions".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "a selection does nothing until it is read with"]
+pub struct Selection {
+    items: Vec<Item>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Item {
+    All,
+    Expression(Expression),
+    Embed(Embedding),
+    Spread(Embedding),
+}
+
+impl Selection {
+    /// Selects nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Selects every column (`*`).
+    pub fn all(self) -> Self {
+        self.with(Item::All)
+    }
+
+    /// Selects a column, or what an [`Expression`] makes of one.
+    pub fn column(self, column: impl Into<Expression>) -> Self {
+        self.with(Item::Expression(column.into()))
+    }
+
+    /// Selects rows of a related table.
+    pub fn embed(self, embedding: Embedding) -> Self {
+        self.with(Item::Embed(embedding))
+    }
+
+    /// Selects columns of a related row as if they were this row's own (`...relation(…)`).
+    pub fn spread(self, embedding: Embedding) -> Self {
+        self.with(Item::Spread(embedding))
+    }
+
+    fn with(mut self, item: Item) -> Self {
+        self.items.push(item);
+        self
+    }
+
+    /// Selects a column with its types left behind.
+    pub(crate) fn target(self, target: Target, alias: String) -> Self {
+        self.column(Expression::of_target(target).alias(alias))
+    }
+
+    /// The name under which a column comes back, where it is selected as it is.
+    pub(crate) fn result_name_of<'a>(&'a self, wanted: &'a Target) -> Option<&'a str> {
+        self.items.iter().find_map(|item| match item {
+            Item::All if wanted.path.is_empty() => Some(wanted.name.as_ref()),
+            Item::Expression(expression) => expression.result_name_of(wanted),
+            Item::All | Item::Embed(_) | Item::Spread(_) => None,
+        })
+    }
+
+    pub(crate) fn has_aggregates(&self) -> bool {
+        let is_aggregate = |item: &Item| matches!(item, Item::Expression(it) if it.is_aggregate());
+        self.items.iter().any(is_aggregate)
+    }
+
+    /// Refuses what the grammar cannot say.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        self.items.iter().try_for_each(|item| match item {
+            Item::All => Ok(()),
+            Item::Expression(expression) => expression.validate(),
+            Item::Embed(embedding) => embedding.validate(false),
+            Item::Spread(embedding) => embedding.validate(true),
+        })
+    }
+
+    pub(super) fn write(&self, out: &mut String) {
+        for (position, item) in self.items.iter().enumerate() {
+            if position > 0 {
+                out.push(',');
+            }
+            match item {
+                Item::All => out.push('*'),
+                Item::Expression(expression) => expression.write(out),
+                Item::Embed(embedding) => embedding.write(out),
+                Item::Spread(embedding) => {
+                    out.push_str("...");
+                    embedding.write(out);
+                }
+            }
+        }
+    }
+}
+
+/// The value before percent-encoding.
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::new();
+        self.write(&mut out);
+        f.write_str(&out)
+    }
+}

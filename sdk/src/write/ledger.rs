@@ -1,0 +1,242 @@
+//! What has become of each row of a bulk write, kept where the write itself may break off.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Chunk, Error, RowFailure, WriteReport};
+
+/// What has become of each row of a bulk write, kept outside of it.
+///
+/// A write that is given a ledger notes in it what it sends and what is acknowledged. When it stops
+/// half way (an outage, a deadline, or its future is dropped) the same write is made again with the
+/// same ledger, and goes on: rows that were written, refused or superseded are not sent again. Rows
+/// whose request was never answered are sent again only where that is idempotent: by an upsert whose
+/// rows have the columns of the conflict. In any other write they stay
+/// [`uncertain`](WriteReport::uncertain), and the write ends with an error that says so, once all
+/// others are written.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use sluice_sdk::{Client, Error, Ledger, Table, WriteReport, serde::Serialize};
+/// # #[derive(Table, Serialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+/// # struct Post { #[table(primary_key)] id: i64, text: String }
+/// async fn store(db: &Client, posts: &[Post]) -> Result<WriteReport, Error> {
+///     let ledger = Ledger::new();
+///     loop {
+///         let write = db.from::<Post>().upsert(posts).ledger(&ledger);
+///         match tokio::time::timeout(Duration::from_secs(60), write).await {
+///             Ok(Err(error)) if error.is_retryable() => {} // an outage
+///             Ok(outcome) => return outcome,
+///             Err(_) => {} // the minute is over
+///         }
+///         eprintln!("{} of {} rows so far", ledger.report().written(), posts.len());
+///         tokio::time::sleep(Duration::from_secs(5)).await;
+///     }
+/// }
+/// ```
+///
+/// The rows must be the same, in the same order. Clones are the same ledger, so that another task
+/// can follow a write by [`report`](Self::report). The report in an error makes one too:
+/// `Ledger::from(report)`.
+#[derive(Clone, Default)]
+pub struct Ledger {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// All but `pending`, which is what stands nowhere else.
+    report: WriteReport,
+    /// Rows that were sent and not answered yet, a request each.
+    under_way: Vec<Vec<usize>>,
+}
+
+impl Ledger {
+    /// Nothing has been sent.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What has become of each row so far. Rows that are under way count as
+    /// [`uncertain`](WriteReport::uncertain).
+    pub fn report(&self) -> WriteReport {
+        let state = self.lock();
+        let mut report = state.report.clone();
+        report.uncertain.extend(state.under_way.iter().flatten());
+        report.uncertain.sort_unstable();
+        report.failed.sort_by_key(|failure| failure.index);
+        let settled = settled(&report);
+        report.pending = (0..settled.len())
+            .filter(|&index| settled.get(index) == Some(&false))
+            .collect();
+        report
+    }
+
+    /// Begins a write of `rows` rows; gives those that it must not send, in order. `may_repeat`
+    /// tells of a row that was never answered whether it may be sent again.
+    pub(super) fn open(
+        &self,
+        rows: usize,
+        may_repeat: impl Fn(usize) -> bool,
+    ) -> Result<Vec<usize>, Error> {
+        let mut state = self.lock();
+        let known = state.report.rows;
+        if known > 0 && known != rows as u64 {
+            return Err(Error::invalid(format!(
+                "the ledger is that of a write of {known} rows, and these are {rows}: give it the same rows, or a new ledger"
+            )));
+        }
+        state.report.rows = rows as u64;
+        // Whatever was under way has been given up.
+        let broken_off = std::mem::take(&mut state.under_way);
+        state.report.uncertain.extend(broken_off.iter().flatten());
+        state.report.uncertain.retain(|&index| !may_repeat(index));
+        let settled = settled(&state.report).into_iter().enumerate();
+        let settled = settled.filter(|(_, is_settled)| *is_settled);
+        Ok(settled.map(|(index, _)| index).collect())
+    }
+
+    pub(super) fn superseded(&self, rows: &[usize]) {
+        self.lock().report.superseded.extend(rows);
+    }
+
+    pub(super) fn sent(&self, rows: &[usize]) {
+        self.lock().under_way.push(rows.to_vec());
+    }
+
+    pub(super) fn written(&self, rows: &[usize], affected: u64) {
+        let mut state = self.lock();
+        let rows = state.answered(rows);
+        state.report.affected += affected;
+        state.report.chunks.push(Chunk { rows, affected });
+    }
+
+    pub(super) fn refused(&self, rows: &[usize], error: &Error) {
+        let mut state = self.lock();
+        let failures = state.answered(rows).into_iter().map(|index| RowFailure {
+            index,
+            error: error.clone(),
+        });
+        state.report.failed.extend(failures);
+    }
+
+    /// The rows were not written, and are to be sent in other requests.
+    pub(super) fn withdrawn(&self, rows: &[usize]) {
+        self.lock().answered(rows);
+    }
+
+    /// Nobody knows whether the rows were written.
+    pub(super) fn lost(&self, rows: &[usize]) {
+        let mut state = self.lock();
+        let rows = state.answered(rows);
+        state.report.uncertain.extend(rows);
+    }
+
+    /// Rows that could not be sent at all.
+    pub(super) fn unsendable(&self, failures: Vec<RowFailure>) {
+        self.lock().report.failed.extend(failures);
+    }
+
+    /// A panic in another thread leaves the lists whole, so they are used on.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Ends a request, and gives its rows.
+    fn answered(&mut self, rows: &[usize]) -> Vec<usize> {
+        self.report.requests += 1;
+        let request = self.under_way.iter().position(|sent| sent == rows);
+        request.map_or_else(Vec::new, |request| self.under_way.swap_remove(request))
+    }
+}
+
+/// Goes on with a write that ended with this report.
+impl From<WriteReport> for Ledger {
+    fn from(mut report: WriteReport) -> Self {
+        report.pending.clear();
+        let state = State {
+            report,
+            under_way: Vec::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ledger").field(&*self.lock()).finish()
+    }
+}
+
+/// For each row, whether something has become of it.
+fn settled(report: &WriteReport) -> Vec<bool> {
+    let mut settled = vec![false; usize::try_from(report.rows).unwrap_or(usize::MAX)];
+    let written = report.chunks.iter().flat_map(|chunk| &chunk.rows);
+    let failed = report.failed.iter().map(|failure| &failure.index);
+    let others = report.superseded.iter().chain(&report.uncertain);
+    for &index in written.chain(failed).chain(others) {
+        if let Some(settled) = settled.get_mut(index) {
+            *settled = true;
+        }
+    }
+    settled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(ledger: &Ledger) -> Vec<usize> {
+        ledger.report().pending
+    }
+
+    #[test]
+    fn every_row_stands_in_one_place() {
+        let ledger = Ledger::new();
+        assert!(ledger.open(8, |_| false).unwrap().is_empty());
+        ledger.superseded(&[7]);
+        for rows in [[0, 1], [2, 3], [4, 5]] {
+            ledger.sent(&rows);
+        }
+        assert_eq!(pending(&ledger), [6]);
+        ledger.written(&[2, 3], 1);
+        ledger.refused(&[0, 1], &Error::invalid("x"));
+        ledger.withdrawn(&[4, 5]);
+        ledger.sent(&[4]);
+        ledger.lost(&[4]);
+        ledger.sent(&[5]);
+        let report = ledger.report();
+        assert_eq!(
+            (report.requests, report.affected, report.written()),
+            (4, 1, 2)
+        );
+        let failed: Vec<usize> = report.failed.iter().map(|it| it.index).collect();
+        assert_eq!((failed, report.superseded), (vec![0, 1], vec![7]));
+        assert_eq!((report.uncertain, report.pending), (vec![4, 5], vec![6]));
+    }
+
+    #[test]
+    fn what_was_not_answered_is_sent_again_where_it_may_be() {
+        let ledger = Ledger::new();
+        ledger.open(4, |_| false).unwrap();
+        ledger.sent(&[0, 1]);
+        ledger.written(&[0, 1], 2);
+        ledger.sent(&[2]);
+        let copy = Ledger::from(ledger.report());
+        assert_eq!(ledger.open(4, |_| false).unwrap(), [0, 1, 2]);
+        assert_eq!(ledger.report().uncertain, [2]);
+        assert_eq!(copy.open(4, |_| true).unwrap(), [0, 1]);
+        assert_eq!(pending(&copy), [2, 3]);
+    }
+
+    #[test]
+    fn a_ledger_of_other_rows_is_refused() {
+        let ledger = Ledger::new();
+        ledger.open(4, |_| false).unwrap();
+        assert!(ledger.open(5, |_| false).is_err());
+    }
+}

@@ -1,0 +1,288 @@
+//! A bulk write that stops half way goes on: nothing is lost, and nothing is written twice.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sluice_sdk::testing::Fake;
+use sluice_sdk::{
+    Client, ErrorKind, Ledger, RetryPolicy, Transport, TransportError, WriteReport, col,
+};
+
+use crate::memory::Memory;
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// It is answered.
+    Answered,
+    /// It is carried out, and its answer is lost.
+    Lost,
+    /// It is carried out, and no answer ever comes.
+    Silent,
+    /// It reaches nobody.
+    Undelivered,
+}
+
+/// A table behind a line that breaks as it is told, by the number of the request.
+#[derive(Clone)]
+struct Line {
+    server: Fake,
+    fates: Arc<Mutex<(usize, BTreeMap<usize, Fate>)>>,
+}
+
+impl Line {
+    fn to(memory: &Memory, fates: &[(usize, Fate)]) -> Self {
+        let fates = fates.iter().copied().collect();
+        Self {
+            server: memory.client().1,
+            fates: Arc::new(Mutex::new((0, fates))),
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::builder()
+            .postgrest_url("http://memory")
+            .retry(RetryPolicy::never())
+            .transport(self.clone())
+            .build()
+            .unwrap()
+    }
+
+    /// How often each row has been sent, by its id.
+    fn sent(&self) -> BTreeMap<i64, usize> {
+        let mut sent = BTreeMap::new();
+        for request in self.server.requests() {
+            let rows: Vec<Value> = serde_json::from_str(request.body.as_ref().unwrap()).unwrap();
+            for row in rows {
+                *sent.entry(row["id"].as_i64().unwrap()).or_default() += 1;
+            }
+        }
+        sent
+    }
+}
+
+impl Transport for Line {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        let fate = {
+            let mut fates = self.fates.lock().unwrap();
+            fates.0 += 1;
+            let number = fates.0;
+            fates.1.get(&number).copied().unwrap_or(Fate::Answered)
+        };
+        Box::pin(async move {
+            if fate == Fate::Undelivered {
+                return Err(TransportError::connect("connection refused"));
+            }
+            let answer = self.server.send(request).await;
+            match fate {
+                Fate::Lost => Err(TransportError::interrupted("connection reset")),
+                Fate::Silent => std::future::pending().await,
+                Fate::Answered | Fate::Undelivered => answer,
+            }
+        })
+    }
+}
+
+const ROWS: i64 = 100;
+
+fn rows() -> Vec<Value> {
+    (0..ROWS).map(|id| json!({"id": id})).collect()
+}
+
+fn stored(memory: &Memory) -> Vec<i64> {
+    let rows = memory.rows();
+    let mut ids: Vec<i64> = rows.iter().map(|row| row["id"].as_i64().unwrap()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn all() -> Vec<i64> {
+    (0..ROWS).collect()
+}
+
+async fn upsert(db: &Client, ledger: &Ledger) -> Result<WriteReport, sluice_sdk::Error> {
+    let rows = rows();
+    let upsert = db.table("items").upsert(&rows).on_conflict(col("id"));
+    upsert.chunk_rows(10).concurrency(3).ledger(ledger).await
+}
+
+#[tokio::test]
+async fn after_an_outage_the_rest_is_written_and_what_was_acknowledged_is_not_sent_again() {
+    let memory = Memory::default();
+    let fates = [(4, Fate::Lost), (5, Fate::Undelivered)];
+    let line = Line::to(&memory, &fates);
+    let ledger = Ledger::new();
+    let error = upsert(&line.client(), &ledger).await.unwrap_err();
+    assert!(error.is_retryable());
+    let so_far = error.write_report().unwrap();
+    // Six requests began; one was lost and one never left.
+    assert_eq!((so_far.requests, so_far.written()), (6, 40));
+    assert_eq!((so_far.uncertain.len(), so_far.pending.len()), (10, 50));
+
+    let report = upsert(&line.client(), &ledger).await.unwrap();
+    assert!(report.is_complete());
+    assert_eq!(
+        (report.rows, report.written(), report.requests),
+        (100, 100, 12)
+    );
+    assert_eq!(stored(&memory), all());
+    let twice: Vec<i64> = line
+        .sent()
+        .into_iter()
+        .filter(|it| it.1 > 1)
+        .map(|it| it.0)
+        .collect();
+    let uncertain: Vec<i64> = so_far
+        .uncertain
+        .iter()
+        .map(|it| i64::try_from(*it).unwrap())
+        .collect();
+    assert_eq!(
+        twice, uncertain,
+        "only what was never answered is sent again"
+    );
+    // Once more, and there is nothing left to do.
+    assert_eq!(upsert(&line.client(), &ledger).await.unwrap().requests, 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_dropped_goes_on_too() {
+    let memory = Memory::default();
+    let line = Line::to(&memory, &[(3, Fate::Silent), (11, Fate::Silent)]);
+    let ledger = Ledger::new();
+    for _ in 0..2 {
+        let db = line.client();
+        let write = upsert(&db, &ledger);
+        let patience = Duration::from_secs(5);
+        assert!(tokio::time::timeout(patience, write).await.is_err());
+    }
+    let so_far = ledger.report();
+    assert_eq!((so_far.written(), so_far.uncertain.len()), (90, 10));
+    let report = upsert(&line.client(), &ledger).await.unwrap();
+    assert!(report.is_complete());
+    assert_eq!(stored(&memory), all());
+}
+
+#[tokio::test]
+async fn the_report_in_an_error_is_a_ledger_too() {
+    let memory = Memory::default();
+    let line = Line::to(&memory, &[(2, Fate::Undelivered)]);
+    let error = upsert(&line.client(), &Ledger::new()).await.unwrap_err();
+    let ledger = Ledger::from(error.write_report().unwrap().clone());
+    assert!(upsert(&line.client(), &ledger).await.unwrap().is_complete());
+    assert_eq!(stored(&memory), all());
+    assert!(line.sent().values().all(|times| *times == 1));
+}
+
+/// An insert has no key by which a second time would be noticed.
+#[tokio::test]
+async fn an_insert_does_not_send_again_what_may_have_been_written() {
+    let memory = Memory::default();
+    let line = Line::to(&memory, &[(2, Fate::Lost)]);
+    let db = line.client();
+    let (ledger, rows) = (Ledger::new(), rows());
+    let insert = || {
+        let insert = db.table("items").insert(&rows).chunk_rows(10);
+        insert.concurrency(1).ledger(&ledger).into_future()
+    };
+    insert().await.unwrap_err();
+    for _ in 0..2 {
+        let error = insert().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+        let report = error.write_report().unwrap();
+        assert_eq!(report.uncertain, (10..20).collect::<Vec<_>>());
+        assert!(report.pending.is_empty());
+        assert_eq!(report.written(), 90);
+    }
+    assert_eq!(stored(&memory), all(), "each once");
+}
+
+#[tokio::test]
+async fn rows_that_were_refused_stay_refused() {
+    let memory = Memory::default().poison("bad");
+    let line = Line::to(&memory, &[(10, Fate::Undelivered)]);
+    let (ledger, db) = (Ledger::new(), line.client());
+    let rows: Vec<Value> = (0..40)
+        .map(|id| json!({"id": id, "name": if id == 7 { "bad" } else { "good" }}))
+        .collect();
+    let upsert = || {
+        let upsert = db.table("items").upsert(&rows).on_conflict(col("id"));
+        upsert
+            .chunk_rows(10)
+            .concurrency(1)
+            .ledger(&ledger)
+            .into_future()
+    };
+    upsert().await.unwrap_err();
+    let report = upsert().await.unwrap();
+    let failed: Vec<usize> = report.failed.iter().map(|failure| failure.index).collect();
+    assert_eq!((failed, report.written()), (vec![7], 39));
+    assert_eq!(memory.rows().len(), 39);
+    // Among ten rows, five and three, and alone: never after that.
+    assert_eq!(line.sent()[&7], 4);
+}
+
+#[tokio::test]
+async fn a_ledger_of_other_rows_is_refused_before_anything_is_sent() {
+    let line = Line::to(&Memory::default(), &[]);
+    let (ledger, db) = (Ledger::new(), line.client());
+    upsert(&db, &ledger).await.unwrap();
+    let other = [json!({"id": 1})];
+    let error = db.table("items").upsert(&other).ledger(&ledger).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(line.server.requests().len(), 10);
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        3 => Just(Fate::Answered),
+        1 => Just(Fate::Lost),
+        1 => Just(Fate::Silent),
+        1 => Just(Fate::Undelivered),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However the line breaks, and however often: an upsert ends with every row, and never sends
+    /// again what was acknowledged.
+    #[test]
+    fn any_line_that_holds_in_the_end(fates in prop::collection::vec(fate(), 0..30)) {
+        let memory = Memory::default();
+        let numbered: Vec<(usize, Fate)> = (1..).zip(fates.iter().copied()).collect();
+        let (line, ledger) = (Line::to(&memory, &numbered), Ledger::new());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        for _ in 0..=fates.len() {
+            let before = (ledger.report(), line.sent());
+            let db = line.client();
+            let outcome = runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(5), upsert(&db, &ledger)).await
+            });
+            let sent = line.sent();
+            for row in before.0.chunks.iter().flat_map(|chunk| &chunk.rows) {
+                let id = i64::try_from(*row).unwrap();
+                prop_assert_eq!(sent[&id], before.1[&id], "row {} was acknowledged", row);
+            }
+            if let Ok(Ok(report)) = outcome {
+                prop_assert!(report.is_complete());
+                prop_assert_eq!(report.written(), 100);
+                prop_assert_eq!(stored(&memory), all());
+                return Ok(());
+            }
+        }
+        prop_assert!(false, "it never ended");
+    }
+}

@@ -1,0 +1,94 @@
+//! What the embedded server answers otherwise than PostgREST, as far as the SDK shows it. For these,
+//! what PostgREST answers is held by the replayed record (`sdk/tests/suite/exchange`).
+//!
+//! | asked for | PostgREST | the embedded server | the record |
+//! | --- | --- | --- | --- |
+//! | a rehearsal (`tx=rollback`) | rolls back | says so, and does not | `update rolled back` |
+//! | one row of a write of several | rolls back | writes, and answers 406 | `singular update of many` |
+//! | a plan | the plan | PGRST107 | `plan` |
+//! | GeoJSON | with PostGIS, a collection | PGRST107 | `not acceptable` |
+//! | a time zone | times in it | times as they are | none: it is a header, and no more |
+//! | a quoted JSON key (`->>"k.ey"`) | that key | nothing | `json path` |
+//! | a value with spaces around it, or in quotes | that value | one without them | the grammar's |
+//! | a check constraint's violation | 23514 | 500 without a code | `check violation` |
+//! | `numeric` in JSON | a number | a text, from the driver | `missing default` |
+
+use serde_json::{Value, json};
+use sluice_sdk::{Count, Explain, Selection, col};
+
+use crate::capped;
+use crate::feature::{Good, TURN, shop};
+
+/// When one of these fails, the server has learnt it: the line goes, and a test comes in its place.
+#[tokio::test]
+async fn the_list_is_true() {
+    let _turn = TURN.lock().await;
+    let db = shop().await;
+    let pieces = async |id: i64| {
+        let row = db
+            .from::<Good>()
+            .filter(Good::ID.eq(id))
+            .exactly_one()
+            .await;
+        row.unwrap().pieces
+    };
+
+    let rehearsal = db
+        .from::<Good>()
+        .set(Good::PIECES, 50)
+        .filter(Good::ID.eq(1));
+    assert_eq!(rehearsal.dry_run().await.unwrap(), 1);
+    assert_eq!(pieces(1).await, 50, "a rehearsal");
+
+    let several = db
+        .from::<Good>()
+        .set(Good::PIECES, 60)
+        .filter(Good::ID.lt(3));
+    let error = several.returning::<Good>().exactly_one().await.unwrap_err();
+    assert!(error.is_row_count() && !error.is_not_found());
+    assert_eq!(pieces(2).await, 60, "one row of a write of several");
+
+    let plan = db.from::<Good>().read().explain(Explain::plan().analyze());
+    assert_eq!(plan.await.unwrap_err().pgrst_code(), Some("PGRST107"));
+    let text = db.from::<Good>().read().explain_text(Explain::plan()).await;
+    assert_eq!(text.unwrap_err().pgrst_code(), Some("PGRST107"));
+    let map = db.from::<Good>().read().geojson().await;
+    assert_eq!(map.unwrap_err().pgrst_code(), Some("PGRST107"));
+
+    let sold = Selection::new().column(Good::SOLD_AT);
+    let read = db.from::<Good>().filter(Good::ID.eq(1)).selection(sold);
+    let there = read.timezone("America/Los_Angeles").rows::<Value>().await;
+    assert_eq!(
+        there.unwrap(),
+        [json!({"sold_at": "2026-01-01 12:00:00+00"})]
+    );
+
+    let meta = json!({"k.ey": "x"});
+    let keyed = db
+        .from::<Good>()
+        .set(Good::META, Some(meta))
+        .filter(Good::ID.eq(1));
+    keyed.await.unwrap();
+    let found = db.from::<Good>().filter(Good::META.text("k.ey").eq("x"));
+    assert_eq!(found.count_rows(Count::Exact).await.unwrap(), 0);
+    let spaced = db.from::<Good>().filter(Good::NAME.eq(" \"saw\" "));
+    assert_eq!(spaced.count_rows(Count::Exact).await.unwrap(), 1);
+
+    let checked = capped::client(
+        "create table checked (id int primary key check (id > 0), price numeric(10, 2));
+         insert into checked values (1, 2.5)",
+    )
+    .await;
+    let report = checked.table("checked").insert(&[json!({"id": -1})]).await;
+    let error = report.unwrap_err();
+    assert_eq!(
+        (error.sqlstate(), error.status().unwrap().as_u16()),
+        (None, 500)
+    );
+    let price = checked
+        .table("checked")
+        .filter(col("id").eq(1))
+        .await
+        .unwrap();
+    assert_eq!(price, [json!({"id": 1, "price": "2.50"})]);
+}
