@@ -26,7 +26,7 @@ mod stack;
 mod wire;
 
 pub use endless::Endless;
-pub use program::{Program, Run, signal};
+pub use program::{Program, Run, script, signal};
 pub use recorder::{Exchange, Recorder};
 pub use stack::Stack;
 pub use wire::Wire;

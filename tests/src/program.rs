@@ -127,7 +127,7 @@ impl Program {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(built("sluice"));
         command
             .args(arguments)
             .current_dir(self.folder.path())
@@ -173,11 +173,27 @@ pub fn signal(process: Option<u32>, name: &str) {
     assert!(sent.unwrap().success(), "no signal was sent");
 }
 
-/// The program, as cargo has built it beside the tests.
-fn binary() -> PathBuf {
+/// An example of the SDK, run as a process with these arguments and this input.
+pub async fn script(name: &str, arguments: &[&str], input: &str) -> Run {
+    let mut command = Command::new(built(&format!("examples/{name}")));
+    command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).await.unwrap();
+    drop(stdin);
+    child.wait_with_output().await.unwrap().into()
+}
+
+/// What cargo has built beside the tests.
+fn built(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.ancestors().nth(2).unwrap();
-    let path = folder.join(format!("sluice{}", std::env::consts::EXE_SUFFIX));
+    let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(
         path.exists(),
         "{} is not built: run the tests with --workspace",

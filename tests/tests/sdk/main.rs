@@ -13,5 +13,6 @@ mod peer;
 mod ported;
 mod read;
 mod resume;
+mod script;
 mod user;
 mod write;
