@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::price::Tariff;
@@ -46,7 +47,11 @@ pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcom
     let settings = &session.settings.embedding;
     let due = due(settings, refresh);
     let embedder: Embedder<LeasedPost> = Embedder::of(session)?;
-    check_column(session, settings).await?;
+    let status = session.database.call(PipelineStatus {}).await?;
+    check_column(&status, settings)?;
+    if let Some(rows) = about_due(&status) {
+        run.expect(rows);
+    }
     if run.options.dry_run {
         let measure = |posts: &[LeasedPost], sum: &mut Preview| embedder.preview(posts, sum);
         let preview = preview(session, &due, run.options.limit, measure).await?;
@@ -73,7 +78,7 @@ pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcom
     session
         .drive(run, &settings.model, settings.chunk_size, flow)
         .await;
-    session.finish("embed", run, &due).await
+    Ok(session.finish("embed", run, &due).await)
 }
 
 /// What `embed` would do.
@@ -118,12 +123,17 @@ fn due(settings: &EmbeddingSettings, refresh: bool) -> Due {
     }
 }
 
+/// Posts without an embedding or with a stale one. Blank posts are among them and posts of another model
+/// are not: it is a number to show, not one to rely on.
+fn about_due(status: &Value) -> Option<u64> {
+    let count = |key: &str| status.get(key).and_then(Value::as_u64);
+    let missing = count("posts")?.saturating_sub(count("embedded")?);
+    Some(missing + count("embeddings_stale")?)
+}
+
 /// Vectors that the column cannot hold are refused before they are paid for.
-async fn check_column(session: &Session, settings: &EmbeddingSettings) -> Result<(), Error> {
-    let status = session.database.call(PipelineStatus {}).await?;
-    let holds = status
-        .get("embedding_dimensions")
-        .and_then(serde_json::Value::as_u64);
+fn check_column(status: &Value, settings: &EmbeddingSettings) -> Result<(), Error> {
+    let holds = status.get("embedding_dimensions").and_then(Value::as_u64);
     let (Some(holds), wanted) = (holds, u64::from(settings.dimensions)) else {
         return Ok(());
     };

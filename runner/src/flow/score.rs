@@ -61,7 +61,7 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
     };
     drive(session, run, worker, due.clone(), work, sink).await;
     count_topics(session, run).await;
-    session.finish(name, run, &due).await
+    Ok(session.finish(name, run, &due).await)
 }
 
 /// What `score` or `rescore` would do.
@@ -122,7 +122,7 @@ pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<O
         sink,
     )
     .await;
-    let outcome = session.finish("backfill", run, &due).await?;
+    let outcome = session.finish("backfill", run, &due).await;
     // Half a dimension is no reason to move the ranking: the run that completes it recomputes.
     Ok(match outcome.exit {
         Exit::Complete | Exit::SomeFailed => recomputed(session, run, outcome).await,
