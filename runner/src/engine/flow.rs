@@ -92,8 +92,12 @@ pub trait Source: Send + Sync + 'static {
     /// Ends the leases of rows that needed no work.
     fn finish(&self, ids: Vec<Uuid>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Gives back every row that this runner holds, charging no attempt; answers how many they were.
-    fn release(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    /// Gives back these rows, or every row that this runner holds (`None`), charging no attempt; answers how
+    /// many they were.
+    fn release(
+        &self,
+        ids: Option<Vec<Uuid>>,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Records failures: tried again after a backoff, or set aside.
     fn fail(
@@ -114,13 +118,19 @@ pub trait Work: Send + Sync + 'static {
     /// What a row becomes.
     type Output: Send + Sync + 'static;
 
-    /// Batches that may be in memory at once, for work whose results are large.
+    /// Batches that may be in flight at once, for work whose results are large.
     fn batches_max(&self) -> usize {
         usize::MAX
     }
 
-    /// Packs rows into batches; pure.
-    fn plan(&self, rows: Vec<Self::Item>) -> Plan<Self::Batch>;
+    /// What a row's result depends on. While a row is in the works, others that are like it are put off: once
+    /// its result is stored, the source may do them at no cost. `None` = no row is like another.
+    fn likeness(&self, _row: &Self::Item) -> Option<Likeness> {
+        None
+    }
+
+    /// Packs rows into batches, beginning with the one that was left open before; pure.
+    fn plan(&self, open: Option<Self::Batch>, rows: Vec<Self::Item>) -> Plan<Self::Batch>;
 
     /// The rows of a batch.
     fn ids(&self, batch: &Self::Batch) -> Vec<Uuid>;
@@ -133,11 +143,16 @@ pub trait Work: Send + Sync + 'static {
     ) -> impl Future<Output = Done<Self::Output>> + Send;
 }
 
+/// A digest of what a row's result depends on.
+pub type Likeness = [u8; 32];
+
 /// Rows, packed.
 #[derive(Debug)]
 pub struct Plan<B> {
     /// What goes to the provider together.
     pub batches: Vec<B>,
+    /// The last batch, where it has room for rows of the next claim.
+    pub open: Option<B>,
     /// Rows that need no work.
     pub skipped: Vec<Uuid>,
     /// Things to say in the report.

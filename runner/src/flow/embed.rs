@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::price::Tariff;
@@ -14,8 +15,8 @@ use super::{Preview, preview};
 use crate::config::EmbeddingSettings;
 use crate::db::{LeasedPost, PipelineStatus};
 use crate::engine::{
-    Ask, Batch, Bisection, Bounds, Done, Flow, Input, Lane, Measured, Plan, RowFailure, Step, Text,
-    Undone, Work, pack,
+    Ask, Batch, Bisection, Bounds, Done, Flow, Input, Lane, Likeness, Measured, Plan, RowFailure,
+    Step, Text, Undone, Work, pack_onto,
 };
 use crate::error::Error;
 use crate::limiter::Limiter;
@@ -204,8 +205,8 @@ impl<T: Text> Embedder<T> {
     where
         T: Clone,
     {
-        let plan = self.plan(rows.to_vec());
-        for batch in &plan.batches {
+        let plan = self.plan(None, rows.to_vec());
+        for batch in plan.batches.iter().chain(&plan.open) {
             let ask = self.ask(&batch.inputs);
             sum.requests += 1;
             sum.input_tokens += u64::from(ask.input_tokens);
@@ -309,9 +310,14 @@ impl<T: Text> Work for Embedder<T> {
         BATCHES_MAX
     }
 
-    fn plan(&self, rows: Vec<T>) -> Plan<Batch<Prepared>> {
+    fn likeness(&self, row: &T) -> Option<Likeness> {
+        Some(Sha256::digest(row.text()).into())
+    }
+
+    fn plan(&self, open: Option<Batch<Prepared>>, rows: Vec<T>) -> Plan<Batch<Prepared>> {
         let mut plan = Plan {
             batches: Vec::new(),
+            open: None,
             skipped: Vec::new(),
             warnings: Vec::new(),
         };
@@ -329,7 +335,9 @@ impl<T: Text> Work for Embedder<T> {
             }
             measured.push(text);
         }
-        plan.batches = pack(measured, self.bounds());
+        let bounds = self.bounds();
+        plan.batches = pack_onto(open, measured, bounds);
+        plan.open = plan.batches.pop_if(|last| !last.is_full(bounds));
         plan
     }
 

@@ -514,14 +514,17 @@ impl<F: Form> Work for Scoring<F> {
     type Batch = Vec<LeasedPost>;
     type Output = F::Row;
 
-    fn plan(&self, rows: Vec<LeasedPost>) -> Plan<Vec<LeasedPost>> {
-        let (blank, posts): (Vec<_>, Vec<_>) = rows
+    fn plan(&self, open: Option<Vec<LeasedPost>>, rows: Vec<LeasedPost>) -> Plan<Vec<LeasedPost>> {
+        let (blank, due): (Vec<_>, Vec<_>) = rows
             .into_iter()
             .partition(|post| post.text.trim().is_empty());
+        let posts: Vec<_> = open.into_iter().flatten().chain(due).collect();
         let size = self.scorer.rubric.posts_per_call;
-        let batches = posts.chunks(size).map(<[LeasedPost]>::to_vec).collect();
+        let mut batches: Vec<_> = posts.chunks(size).map(<[LeasedPost]>::to_vec).collect();
+        let open = batches.pop_if(|batch| batch.len() < size);
         Plan {
             batches,
+            open,
             skipped: blank.iter().map(Item::id).collect(),
             warnings: Vec::new(),
         }
