@@ -57,6 +57,7 @@ where
 /// What one pass found.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Pass {
+    /// Rows to be worked on.
     leased: u64,
     /// Rows were put off because others like them, or they themselves, are in the works.
     put_off: u64,
@@ -103,8 +104,7 @@ where
         pass.leased_elsewhere = claim.leased_elsewhere;
         let rows = sort(running, claim.rows, &mut pass).await;
         count(running, &rows, already_done);
-        pass.leased += rows.len() as u64;
-        pass_on(running, outlet, rows).await?;
+        pass.leased += pass_on(running, outlet, rows).await?;
         cursor = next_after;
         if cursor.is_some() {
             continue;
@@ -224,28 +224,32 @@ fn count<S, W, K, T: Item>(running: &Running<S, W, K>, rows: &[T], already_done:
     running.tally.written(already_done);
 }
 
-/// Packs claimed rows and hands on what is full. `None` = nobody takes them any more.
+/// Packs claimed rows and hands on what is full; answers how many there are to be worked on. `None` = nobody
+/// takes them any more.
 async fn pass_on<S, W, K>(
     running: &Running<S, W, K>,
     outlet: &mut Outlet<W::Batch>,
     rows: Vec<S::Item>,
-) -> Option<()>
+) -> Option<u64>
 where
     S: Source,
     W: Work<Item = S::Item>,
     K: Sink<Output = W::Output>,
 {
-    let work = &running.flow.work;
+    let (work, claimed) = (&running.flow.work, rows.len());
     let plan = outlet.pack(|open| work.plan(open, rows)).await?;
     for warning in plan.warnings {
         running.tally.warn(warning);
     }
-    if !plan.skipped.is_empty() {
-        running.tally.skipped(plan.skipped.len());
+    let skipped = plan.skipped.len();
+    if skipped > 0 {
+        running.tally.skipped(skipped);
         writer::finish(running, plan.skipped).await;
     }
     let is_alone = |batch: &W::Batch| running.held.len() <= work.ids(batch).len();
-    outlet.flush_overdue(is_alone).await
+    outlet.flush_overdue(is_alone).await?;
+    // What needs no work is no reason for another pass: a source may offer it each time.
+    Some((claimed - skipped) as u64)
 }
 
 #[cfg(test)]

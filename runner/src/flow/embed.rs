@@ -16,7 +16,7 @@ use crate::config::EmbeddingSettings;
 use crate::db::{LeasedPost, PipelineStatus};
 use crate::engine::{
     Ask, Batch, Bisection, Bounds, Done, Flow, Input, Lane, Likeness, Measured, Plan, RowFailure,
-    Step, Text, Undone, Work, pack_onto,
+    Sink, Source, Step, Text, Undone, Work, pack_onto,
 };
 use crate::error::Error;
 use crate::limiter::Limiter;
@@ -80,6 +80,39 @@ pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcom
         .drive(run, &settings.model, settings.chunk_size, flow)
         .await;
     Ok(session.finish("embed", run, &due).await)
+}
+
+/// Embeds rows of any table, from a source of your own into a sink of your own, as [`embed`] does posts: each
+/// text in a chunk once, within the limits and the budget, bad rows set aside. `runner/examples/own_table` shows
+/// it over a second table.
+///
+/// A run that comes to its limit of rows ends with `MoreRemains` whether or not more is due, which only its
+/// source could say.
+///
+/// # Errors
+/// Where the provider is not configured; everything later is in the outcome.
+pub async fn embed_rows<S, K>(
+    session: &Session,
+    run: &Run,
+    source: S,
+    sink: K,
+) -> Result<Outcome, Error>
+where
+    S: Source<Item: Text>,
+    K: Sink<Output = Embedded>,
+{
+    let settings = &session.settings.embedding;
+    let flow = Flow {
+        source,
+        work: Embedder::of(session)?,
+        sink,
+    };
+    session
+        .drive(run, &settings.model, settings.chunk_size, flow)
+        .await;
+    let limit = run.options.limit;
+    let at_limit = limit.is_some_and(|limit| run.tally.rows().selected >= limit);
+    Ok(session.outcome("embed", run, at_limit))
 }
 
 /// What `embed` would do.

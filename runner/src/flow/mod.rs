@@ -13,7 +13,7 @@ mod sink;
 mod source;
 
 pub(crate) use count::count;
-pub use embed::{Embedded, Embedder, Prepared, embed, embed_query, plan_embed};
+pub use embed::{Embedded, Embedder, Prepared, embed, embed_query, embed_rows, plan_embed};
 pub use preview::{Preview, preview};
 pub(crate) use recompute::stage_and_apply;
 pub use recompute::{RecomputeOptions, recompute};

@@ -13,6 +13,7 @@ mod leases;
 mod limits;
 mod local;
 mod looking;
+mod own_table;
 mod posts;
 mod recompute;
 mod score;
