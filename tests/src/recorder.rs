@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -14,7 +13,6 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 /// A request as it went over the wire, and the status of its answer.
 #[derive(Debug, Clone)]
@@ -31,8 +29,6 @@ pub struct Exchange {
     pub status: u16,
     /// The size of the answer's body.
     pub answer_bytes: usize,
-    /// How long the service took.
-    pub took: Duration,
 }
 
 /// A proxy in front of one service.
@@ -171,7 +167,6 @@ async fn forward(
         .request(method.clone(), format!("{}{target}", upstream.root))
         .headers(headers)
         .body(body.clone());
-    let sent = Instant::now();
     let Ok(answer) = request.send().await else {
         return (StatusCode::BAD_GATEWAY, HeaderMap::new(), Bytes::new());
     };
@@ -189,7 +184,6 @@ async fn forward(
         body: kept.flatten().unwrap_or(Value::Null),
         status: status.as_u16(),
         answer_bytes: answered.len(),
-        took: sent.elapsed(),
     };
     let interlude = (upstream.interlude)(&exchange);
     upstream.seen.lock().unwrap().push(exchange);

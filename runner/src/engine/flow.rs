@@ -145,7 +145,7 @@ pub trait Source: Send + Sync + 'static {
 
     /// How long a lease holds without being renewed.
     fn lease(&self) -> Duration {
-        Duration::from_hours(1)
+        Duration::from_secs(3_600)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Memory and requests on the embedded Supabase, at a size and at five times that.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sluice_runner::simulate::Config;
-use sluice_tests::{Exchange, Program, Recorder, Stack};
+use sluice_tests::{Program, Recorder, Stack};
 
 use crate::support::fill;
 
@@ -36,13 +36,13 @@ async fn load(stack: &Stack, posts: u32) -> Load {
         .await;
     let recorder = Recorder::start_lean(stack.postgrest_url()).await;
     let program = Program::on(stack, &simulator.base_url()).with("POSTGREST_URL", recorder.url());
-    let before = whole_reads(stack).await;
+    let before = Reads::so_far(stack).await;
     let started = Instant::now();
     let run = program.run(&["embed", "--output", "json"]).await;
     let took = started.elapsed();
     let report = run.json();
     assert_eq!(report["counts"]["written"], posts, "{report}");
-    let after = whole_reads(stack).await;
+    let reads = Reads::so_far(stack).await.since(before);
     let seen = recorder.seen();
     let load = Load {
         posts,
@@ -50,52 +50,47 @@ async fn load(stack: &Stack, posts: u32) -> Load {
         requests: seen.len(),
     };
     println!(
-        "real: {posts} posts in {:.0} s: {:.1} MiB at most, {} requests, the largest answer {} KiB, tables read whole {} times ({} rows)",
+        "real: {posts} posts in {:.0} s: {:.1} MiB at most, {} requests, the largest answer {} KiB; {:.1} rows read by \
+         an index for each post, {} rows in {} reads of a whole table",
         took.as_secs_f64(),
         load.peak_memory_bytes / f64::from(1 << 20),
         load.requests,
         seen.iter().map(|seen| seen.answer_bytes).max().unwrap() >> 10,
-        after.0 - before.0,
-        after.1 - before.1,
+        reads.by_index as f64 / f64::from(posts),
+        reads.whole.1,
+        reads.whole.0,
     );
-    for function in ["claim_embed_work", "store_embeddings"] {
-        by_function(function, &seen);
-    }
     load
 }
 
-/// How often the tables of the flow were read from their beginning to their end, and the rows of these reads.
-async fn whole_reads(stack: &Stack) -> (i64, i64) {
-    let sum = async |column: &str| {
-        let query = format!(
-            "select coalesce(sum({column}), 0)::bigint as n from pg_stat_user_tables
-             where relname in ('posts', 'post_embeddings')"
-        );
-        stack.count(&query).await
-    };
-    (sum("seq_scan").await, sum("seq_tup_read").await)
+/// What the database has read of the flow's tables.
+#[derive(Debug, Clone, Copy)]
+struct Reads {
+    /// Reads of a table from its beginning to its end, and their rows.
+    whole: (i64, i64),
+    /// Rows found by an index.
+    by_index: i64,
 }
 
-/// How often a function was called, and what a call took at the beginning and at the end of the run.
-fn by_function(function: &str, seen: &[Exchange]) {
-    let action = format!("POST /rpc/{function}");
-    let calls: Vec<Duration> = seen
-        .iter()
-        .filter(|seen| seen.action() == action)
-        .map(|seen| seen.took)
-        .collect();
-    let fifth = calls.len().div_ceil(5);
-    let (first, last) = (&calls[..fifth], &calls[calls.len() - fifth..]);
-    println!(
-        "real:   {function}: {} calls, {:.0} ms in the middle of the first fifth, {:.0} ms of the last",
-        calls.len(),
-        median(first).as_secs_f64() * 1e3,
-        median(last).as_secs_f64() * 1e3,
-    );
-}
+impl Reads {
+    async fn so_far(stack: &Stack) -> Self {
+        let sum = async |column: &str| {
+            let query = format!(
+                "select coalesce(sum({column}), 0)::bigint as n from pg_stat_user_tables
+                 where relname in ('posts', 'post_embeddings', 'work_items')"
+            );
+            stack.count(&query).await
+        };
+        Self {
+            whole: (sum("seq_scan").await, sum("seq_tup_read").await),
+            by_index: sum("idx_tup_fetch").await,
+        }
+    }
 
-fn median(of: &[Duration]) -> Duration {
-    let mut sorted = of.to_vec();
-    sorted.sort_unstable();
-    sorted[sorted.len() / 2]
+    fn since(self, before: Self) -> Self {
+        Self {
+            whole: (self.whole.0 - before.whole.0, self.whole.1 - before.whole.1),
+            by_index: self.by_index - before.by_index,
+        }
+    }
 }
