@@ -66,6 +66,20 @@ pub struct RawEmbedding {
     pub batch_size: Option<u32>,
     /// Rows claimed at once (default 500).
     pub chunk_size: Option<u32>,
+    /// What is embedded of a text of more than 8192 tokens: its beginning (`cut`, the default), or all of it in
+    /// parts whose vectors are averaged (`average`).
+    pub overlong: Option<Overlong>,
+}
+
+/// What is embedded of a text that is longer than the provider takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlong {
+    /// Its beginning.
+    #[default]
+    Cut,
+    /// Its parts, averaged by their tokens.
+    Average,
 }
 
 /// `[limits]`

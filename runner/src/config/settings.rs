@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::raw::{Raw, RawEmbedding, RawLeases, RawLimits, RawOpenAi, RawSupabase};
+use super::raw::{Overlong, Raw, RawEmbedding, RawLeases, RawLimits, RawOpenAi, RawSupabase};
 use super::{ConfigError, Environment};
 use crate::openai::Price;
 use crate::scoring::Rubric;
@@ -66,6 +66,8 @@ pub struct EmbeddingSettings {
     pub batch_size: u32,
     /// Rows claimed at once.
     pub chunk_size: u32,
+    /// What is embedded of a text that is longer than the provider takes.
+    pub overlong: Overlong,
 }
 
 /// How fast to go.
@@ -219,6 +221,7 @@ fn check_embedding(
         dimensions: bounded("embedding.dimensions", raw.dimensions, 1_536, 1..=16_000)?,
         batch_size: bounded("embedding.batch_size", batch_size, 100, 1..=2_048)?,
         chunk_size: bounded("embedding.chunk_size", chunk_size, 500, 1..=10_000)?,
+        overlong: raw.overlong.unwrap_or_default(),
     })
 }
 

@@ -238,8 +238,8 @@ where
 {
     let (work, claimed) = (&running.flow.work, rows.len());
     let plan = outlet.pack(|open| work.plan(open, rows)).await?;
-    for warning in plan.warnings {
-        running.tally.warn(warning);
+    for remark in plan.remarks {
+        running.tally.remark(remark);
     }
     let skipped = plan.skipped.len();
     if skipped > 0 {

@@ -195,8 +195,18 @@ pub struct Plan<B> {
     pub open: Option<B>,
     /// Rows that need no work.
     pub skipped: Vec<Uuid>,
-    /// Things to say in the report.
-    pub warnings: Vec<String>,
+    /// What the report is to say of rows.
+    pub remarks: Vec<Remark>,
+}
+
+/// Something worth saying of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remark {
+    /// The row.
+    pub id: Uuid,
+    /// What is said of it, in words that follow on "3 rows". Rows of which the same is said are counted
+    /// together.
+    pub what: &'static str,
 }
 
 /// What became of a batch. A row that is in neither list was not answered: it is given back where the flow

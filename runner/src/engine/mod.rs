@@ -20,7 +20,8 @@ mod writer;
 pub use bisect::{Bisection, Step};
 pub use budget::{Budget, Exhausted, Reservation};
 pub use flow::{
-    Claim, Done, Item, Likeness, Plan, Recorded, RowFailure, Sink, Source, StoreError, Text, Work,
+    Claim, Done, Item, Likeness, Plan, Recorded, Remark, RowFailure, Sink, Source, StoreError,
+    Text, Work,
 };
 pub use lane::{Ask, Lane, Undone};
 pub use pack::{Batch, Bounds, Input, Measured, pack, pack_onto};

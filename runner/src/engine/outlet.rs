@@ -34,7 +34,7 @@ impl<B> Outlet<B> {
     }
 
     /// Packs rows by `plan`, which is given the open batch, and sends what is full. Answers what is left of the
-    /// plan, its skipped rows and warnings; `None` = nobody takes batches any more.
+    /// plan, its skipped rows and remarks; `None` = nobody takes batches any more.
     pub(super) async fn pack(
         &mut self,
         plan: impl FnOnce(Option<B>) -> Plan<B>,
@@ -93,7 +93,7 @@ mod tests {
             batches,
             open,
             skipped: Vec::new(),
-            warnings: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 

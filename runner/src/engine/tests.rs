@@ -204,7 +204,7 @@ impl Work for Table {
             batches,
             open,
             skipped: Vec::new(),
-            warnings: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 

@@ -526,7 +526,7 @@ impl<F: Form> Work for Scoring<F> {
             batches,
             open,
             skipped: blank.iter().map(Item::id).collect(),
-            warnings: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 

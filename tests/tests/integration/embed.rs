@@ -4,15 +4,12 @@ use serde_json::Value;
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions};
-use sluice_runner::openai::{
-    Client, Deadlines, EmbeddingRequest, Settings as ClientSettings, http_client,
-};
-use sluice_runner::simulate::{Change, Config, Fault, Faults, Simulator, Style};
+use sluice_runner::simulate::{Change, Config, Fault, Faults, Style};
 use sluice_tests::{Program, Recorder, Stack};
 
 use crate::posts::{
-    assert_billed_once, embed, embed_with, embedded, id, poisoned_by, rows, seed, slow, texts,
-    until, work_items,
+    assert_billed_once, embed, embed_with, embedded, id, poisoned_by, rows, seed, slow,
+    stored_vector, texts, until, vectors, work_items,
 };
 
 #[tokio::test]
@@ -252,29 +249,6 @@ async fn identical_texts_of_different_chunks_are_billed_once_also_where_they_are
 }
 
 #[tokio::test]
-async fn a_text_that_is_too_long_is_cut_and_said_to_be() {
-    let stack = Stack::fresh().await;
-    let simulator = stack.simulator(Config::default()).await;
-    let session = stack.session(&simulator, "");
-    let mut texts = texts(3);
-    texts[1] = "gnome ".repeat(9_000);
-    seed(&stack, &texts).await;
-    let outcome = embed(&session).await;
-    assert_eq!(outcome.exit, Exit::Complete);
-    let [warning] = outcome.report.warnings.as_slice() else {
-        panic!("{:?}", outcome.report.warnings);
-    };
-    assert!(
-        warning.contains(&id(1)) && warning.contains("8192"),
-        "{warning}"
-    );
-    // The hash is that of the whole text: what was cut off can change too.
-    assert_eq!(embedded(&stack).await, 3);
-    let tokens = simulator.stats().input_tokens;
-    assert!((8_192..8_192 + 60).contains(&tokens), "{tokens}");
-}
-
-#[tokio::test]
 async fn a_changed_text_is_due_again_and_no_other() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
@@ -437,20 +411,6 @@ async fn a_schema_that_lacks_the_migrations_ends_with_six() {
     assert_eq!(work_items(&stack).await, 0);
 }
 
-/// The vectors that the provider gives for these texts.
-async fn vectors(simulator: &Simulator, texts: &[String]) -> Vec<Vec<f32>> {
-    let mut settings = ClientSettings::new("any".into());
-    settings.base_url = simulator.base_url();
-    let client = Client::new(http_client(&Deadlines::default()).unwrap(), settings).unwrap();
-    let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let request = EmbeddingRequest {
-        model: "text-embedding-3-small",
-        inputs: &inputs,
-        dimensions: Some(1_536),
-    };
-    client.embed(&request).await.unwrap().value.vectors
-}
-
 #[tokio::test]
 async fn each_post_gets_its_own_vector_whatever_the_order_and_the_manners() {
     let stack = Stack::fresh().await;
@@ -475,11 +435,8 @@ async fn each_post_gets_its_own_vector_whatever_the_order_and_the_manners() {
             simulator.stats().input_tokens,
             "{style:?}"
         );
-        let query = "select embedding::text as vector from post_embeddings order by post_id";
-        let stored = stack.rows(query).await;
-        for (row, expected) in stored.iter().zip(&expected) {
-            let vector: Vec<f32> = serde_json::from_str(row["vector"].as_str().unwrap()).unwrap();
-            assert!(vector == *expected, "{style:?}");
+        for (place, expected) in expected.iter().enumerate() {
+            assert!(stored_vector(&stack, place).await == *expected, "{style:?}");
         }
         stack.sql("truncate post_embeddings").await;
     }

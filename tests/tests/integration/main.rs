@@ -13,6 +13,7 @@ mod leases;
 mod limits;
 mod local;
 mod looking;
+mod overlong;
 mod own_table;
 mod posts;
 mod recompute;
