@@ -265,9 +265,12 @@ fn provider(settings: &Settings, key: SecretString) -> Result<Client, Error> {
         ..Deadlines::default()
     };
     let http = http_client(&deadlines).map_err(|error| unusable(&error))?;
-    let base_url = settings.openai.base_url.clone();
     let settings = openai::Settings {
-        base_url,
+        base_url: settings.openai.base_url.clone(),
+        key_header: settings.openai.key_header,
+        api_version: settings.openai.api_version.clone(),
+        vectors: settings.embedding.encoding_format,
+        send_dimensions: settings.embedding.send_dimensions,
         ..openai::Settings::new(key)
     };
     Client::new(http, settings).map_err(|error| unusable(&error))

@@ -4,12 +4,12 @@ use serde_json::Value;
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions};
-use sluice_runner::simulate::{Change, Config, Fault, Faults, Style};
+use sluice_runner::simulate::{Change, Config, Fault, Faults};
 use sluice_tests::{Program, Recorder, Stack};
 
 use crate::posts::{
-    assert_billed_once, embed, embed_with, embedded, id, poisoned_by, rows, seed, slow,
-    stored_vector, texts, until, vectors, work_items,
+    assert_billed_once, embed, embed_with, embedded, id, poisoned_by, rows, seed, slow, texts,
+    until, work_items,
 };
 
 #[tokio::test]
@@ -409,35 +409,4 @@ async fn a_schema_that_lacks_the_migrations_ends_with_six() {
         assert!(said.contains("apply the migrations"), "{function}: {said}");
     }
     assert_eq!(work_items(&stack).await, 0);
-}
-
-#[tokio::test]
-async fn each_post_gets_its_own_vector_whatever_the_order_and_the_manners() {
-    let stack = Stack::fresh().await;
-    let texts = texts(30);
-    seed(&stack, &texts).await;
-    let expected = vectors(&stack.simulator(Config::default()).await, &texts).await;
-    for (style, fault) in [
-        (Style::OpenAi, 1.0),
-        (Style::Azure, 0.0),
-        (Style::Local, 0.0),
-    ] {
-        let config = Config {
-            style,
-            faults: Faults::only(Fault::Shuffled, fault),
-            ..Config::default()
-        };
-        let simulator = stack.simulator(config).await;
-        let outcome = embed(&stack.session(&simulator, "[embedding]\nbatch_size = 10")).await;
-        assert_eq!(rows(&outcome.report).written, 30, "{style:?}");
-        assert_eq!(
-            outcome.report.tokens,
-            simulator.stats().input_tokens,
-            "{style:?}"
-        );
-        for (place, expected) in expected.iter().enumerate() {
-            assert!(stored_vector(&stack, place).await == *expected, "{style:?}");
-        }
-        stack.sql("truncate post_embeddings").await;
-    }
 }

@@ -16,6 +16,7 @@ mod looking;
 mod overlong;
 mod own_table;
 mod posts;
+mod providers;
 mod recompute;
 mod score;
 mod scoring_support;
