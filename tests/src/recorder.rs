@@ -23,10 +23,12 @@ pub struct Exchange {
     pub target: String,
     /// Its `Prefer` header.
     pub prefer: Option<String>,
-    /// Its body, where it is JSON.
+    /// Its body, where it is JSON and the recorder keeps bodies.
     pub body: Value,
     /// What was answered.
     pub status: u16,
+    /// The size of the answer's body.
+    pub answer_bytes: usize,
 }
 
 /// A proxy in front of one service.
@@ -45,6 +47,7 @@ struct Upstream {
     root: String,
     client: reqwest::Client,
     seen: Arc<Mutex<Vec<Exchange>>>,
+    keeps_bodies: bool,
     interlude: Interlude,
 }
 
@@ -59,13 +62,26 @@ impl Exchange {
 impl Recorder {
     /// Starts in front of a service.
     pub async fn start(upstream: &str) -> Self {
-        Self::start_with(upstream, |_| Box::pin(async {})).await
+        Self::serve(upstream, true, |_| Box::pin(async {})).await
+    }
+
+    /// Starts in front of a service, and keeps no bodies: for loads whose bodies would not fit into memory.
+    pub async fn start_lean(upstream: &str) -> Self {
+        Self::serve(upstream, false, |_| Box::pin(async {})).await
     }
 
     /// Starts in front of a service, and does something between each answer and its delivery: what
     /// another runner might do just then.
     pub async fn start_with(
         upstream: &str,
+        interlude: impl Fn(&Exchange) -> Pending + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(upstream, true, interlude).await
+    }
+
+    async fn serve(
+        upstream: &str,
+        keeps_bodies: bool,
         interlude: impl Fn(&Exchange) -> Pending + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -75,6 +91,7 @@ impl Recorder {
             root: upstream.trim_end_matches('/').to_owned(),
             client: reqwest::Client::builder().build().unwrap(),
             seen: Arc::clone(&seen),
+            keeps_bodies,
             interlude: Arc::new(interlude),
         };
         let router = Router::new().fallback(forward).with_state(state);
@@ -157,12 +174,16 @@ async fn forward(
     headers.remove("transfer-encoding");
     headers.remove(HeaderName::from_static("content-length"));
     let answered = answer.bytes().await.unwrap_or_default();
+    let kept = upstream
+        .keeps_bodies
+        .then(|| serde_json::from_slice(&body).ok());
     let exchange = Exchange {
         method: method.to_string(),
         target: decode(&target),
         prefer,
-        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        body: kept.flatten().unwrap_or(Value::Null),
         status: status.as_u16(),
+        answer_bytes: answered.len(),
     };
     let interlude = (upstream.interlude)(&exchange);
     upstream.seen.lock().unwrap().push(exchange);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::scoring::RubricError;
 pub use environment::Environment;
-pub use raw::Raw;
+pub use raw::{Overlong, Raw};
 
 pub use settings::{
     AppHook, DatabaseSettings, EmbeddingSettings, LeaseSettings, LimitSettings, OpenAiSettings,

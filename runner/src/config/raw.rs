@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ConfigError;
-use crate::openai::Price;
+use crate::openai::{KeyHeader, Price, VectorEncoding};
 use crate::scoring::Rubric;
 
 /// `sluice.toml`. `sluice schema config` prints its JSON Schema.
@@ -48,6 +48,10 @@ pub struct RawSupabase {
 pub struct RawOpenAi {
     /// The API's base URL (default `https://api.openai.com/v1`); anything compatible works.
     pub base_url: Option<String>,
+    /// The header that carries the key: `authorization` (as a bearer token, the default) or `api-key` (Azure).
+    pub key_header: Option<KeyHeader>,
+    /// Added to every address as `api-version` (Azure).
+    pub api_version: Option<String>,
     /// Seconds until a request is given up (default 120).
     pub timeout_seconds: Option<u64>,
     /// Seconds to go on trying while the provider is overloaded or unreachable (default 600).
@@ -66,6 +70,26 @@ pub struct RawEmbedding {
     pub batch_size: Option<u32>,
     /// Rows claimed at once (default 500).
     pub chunk_size: Option<u32>,
+    /// How vectors are asked for: `base64` (the default) or `float`, for servers that refuse base64. Either is
+    /// read, whatever was asked for.
+    pub encoding_format: Option<VectorEncoding>,
+    /// Whether the dimensions are sent (by default to `text-embedding-3-*` models alone). The answer is held
+    /// against them in any case.
+    pub send_dimensions: Option<bool>,
+    /// What is embedded of a text of more than 8192 tokens: its beginning (`cut`, the default), or all of it in
+    /// parts whose vectors are averaged (`average`).
+    pub overlong: Option<Overlong>,
+}
+
+/// What is embedded of a text that is longer than the provider takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlong {
+    /// Its beginning.
+    #[default]
+    Cut,
+    /// Its parts, averaged by their tokens.
+    Average,
 }
 
 /// `[limits]`

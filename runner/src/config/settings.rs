@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::raw::{Raw, RawEmbedding, RawLeases, RawLimits, RawOpenAi, RawSupabase};
+use super::raw::{Overlong, Raw, RawEmbedding, RawLeases, RawLimits, RawOpenAi, RawSupabase};
 use super::{ConfigError, Environment};
-use crate::openai::Price;
+use crate::openai::{KeyHeader, Price, VectorEncoding};
 use crate::scoring::Rubric;
 
 /// Everything that can be configured, checked.
@@ -49,6 +49,10 @@ pub struct OpenAiSettings {
     pub base_url: String,
     /// The key; `None` until configured.
     pub key: Option<SecretString>,
+    /// The header that carries the key.
+    pub key_header: KeyHeader,
+    /// Added to every address as `api-version`.
+    pub api_version: Option<String>,
     /// When a request is given up.
     pub timeout: Duration,
     /// How long to go on while the provider is overloaded or unreachable.
@@ -66,6 +70,12 @@ pub struct EmbeddingSettings {
     pub batch_size: u32,
     /// Rows claimed at once.
     pub chunk_size: u32,
+    /// How vectors are asked for.
+    pub encoding_format: VectorEncoding,
+    /// Whether the dimensions are sent; `None` = the model's name decides.
+    pub send_dimensions: Option<bool>,
+    /// What is embedded of a text that is longer than the provider takes.
+    pub overlong: Overlong,
 }
 
 /// How fast to go.
@@ -199,6 +209,8 @@ fn check_openai(raw: RawOpenAi, environment: &Environment) -> Result<OpenAiSetti
     Ok(OpenAiSettings {
         base_url,
         key: environment.get("OPENAI_API_KEY").map(SecretString::from),
+        key_header: raw.key_header.unwrap_or_default(),
+        api_version: raw.api_version,
         timeout: Duration::from_secs(timeout),
         patience: Duration::from_secs(patience),
     })
@@ -219,6 +231,9 @@ fn check_embedding(
         dimensions: bounded("embedding.dimensions", raw.dimensions, 1_536, 1..=16_000)?,
         batch_size: bounded("embedding.batch_size", batch_size, 100, 1..=2_048)?,
         chunk_size: bounded("embedding.chunk_size", chunk_size, 500, 1..=10_000)?,
+        encoding_format: raw.encoding_format.unwrap_or_default(),
+        send_dimensions: raw.send_dimensions,
+        overlong: raw.overlong.unwrap_or_default(),
     })
 }
 
@@ -381,6 +396,22 @@ mod tests {
                 .contains("SUPABASE_SERVICE_KEY is not set"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn other_providers_are_a_matter_of_configuration() {
+        let file = "[openai]\nkey_header = 'api-key'\napi_version = '2024-10-21'\n\
+            [embedding]\nencoding_format = 'float'\nsend_dimensions = true\noverlong = 'average'";
+        let settings = check(file, &[]).unwrap();
+        assert_eq!(settings.openai.key_header, KeyHeader::ApiKey);
+        assert_eq!(settings.openai.api_version.as_deref(), Some("2024-10-21"));
+        assert_eq!(settings.embedding.encoding_format, VectorEncoding::Float);
+        assert_eq!(settings.embedding.send_dimensions, Some(true));
+        assert_eq!(settings.embedding.overlong, Overlong::Average);
+        let defaults = check("", &[]).unwrap();
+        assert_eq!(defaults.openai.key_header, KeyHeader::Authorization);
+        assert_eq!(defaults.embedding.encoding_format, VectorEncoding::Base64);
+        assert_eq!(defaults.embedding.overlong, Overlong::Cut);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::flow::{Claim, Item, Sink, Source, StoreError, Work};
+use super::outlet::Outlet;
 use super::pump::Running;
 use super::stop::StopReason;
 use super::writer;
@@ -34,26 +35,32 @@ where
     W: Work<Item = S::Item>,
     K: Sink<Output = W::Output>,
 {
+    let mut outlet = Outlet::new(batches);
     while !running.stop.is_stopped() {
-        let Some(pass) = pass(running, &batches).await else {
-            return;
+        let Some(pass) = pass(running, &mut outlet).await else {
+            break;
         };
         match after(&pass) {
             Next::Again => {}
             Next::After(pause) => {
                 if !running.stop.sleep(pause).await {
-                    return;
+                    break;
                 }
             }
-            Next::End => return,
+            Next::End => break,
         }
     }
+    // Of a pass that came to its limit; where the flow is stopped, nobody sends it.
+    let _nobody_left = outlet.flush().await;
 }
 
 /// What one pass found.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Pass {
+    /// Rows to be worked on.
     leased: u64,
+    /// Rows were put off because others like them, or they themselves, are in the works.
+    put_off: u64,
     /// Rows were at the provider when the pass ended, so their texts may have changed meanwhile.
     waited: bool,
     /// Rows were leased to us without our knowing, and are now free again.
@@ -64,7 +71,7 @@ struct Pass {
 }
 
 fn after(pass: &Pass) -> Next {
-    if pass.leased > 0 || pass.waited || pass.recovered {
+    if pass.leased > 0 || pass.put_off > 0 || pass.waited || pass.recovered {
         Next::Again
     } else if pass.waiting > 0 {
         Next::After(
@@ -80,7 +87,7 @@ fn after(pass: &Pass) -> Next {
 }
 
 /// Goes over the table once. `None` = stopped, or at the limit.
-async fn pass<S, W, K>(running: &Running<S, W, K>, batches: &mpsc::Sender<W::Batch>) -> Option<Pass>
+async fn pass<S, W, K>(running: &Running<S, W, K>, outlet: &mut Outlet<W::Batch>) -> Option<Pass>
 where
     S: Source,
     W: Work<Item = S::Item>,
@@ -91,20 +98,18 @@ where
     loop {
         let room = room(running)?;
         let claim = lease(running, room, cursor).await?;
-        let Claim {
-            rows,
-            next_after,
-            waiting,
-            next_attempt,
-            leased_elsewhere,
-            already_done: _,
-        } = claim;
-        pass.leased += rows.len() as u64;
-        pass_on(running, batches, rows).await?;
+        let (next_after, already_done) = (claim.next_after, claim.already_done);
+        pass.waiting = claim.waiting;
+        pass.next_attempt = claim.next_attempt;
+        pass.leased_elsewhere = claim.leased_elsewhere;
+        let rows = sort(running, claim.rows, &mut pass).await;
+        count(running, &rows, already_done);
+        pass.leased += pass_on(running, outlet, rows).await?;
         cursor = next_after;
         if cursor.is_some() {
             continue;
         }
+        outlet.flush().await?;
         if pass.leased == 0 {
             pass.waited = !running.held.is_empty();
             tokio::select! {
@@ -113,13 +118,31 @@ where
             }
             pass.recovered = recover(running).await;
         }
-        return Some(Pass {
-            waiting,
-            next_attempt,
-            leased_elsewhere,
-            ..pass
-        });
+        return Some(pass);
     }
+}
+
+/// Holds what is to be worked on, and gives back what is like a row in the works: a later pass finds it
+/// done, or does it.
+async fn sort<S, W, K>(
+    running: &Running<S, W, K>,
+    claimed: Vec<S::Item>,
+    pass: &mut Pass,
+) -> Vec<S::Item>
+where
+    S: Source,
+    W: Work<Item = S::Item>,
+{
+    let work = &running.flow.work;
+    let sorted = running.held.sort(claimed, |row| work.likeness(row));
+    pass.put_off += (sorted.known + sorted.alike.len()) as u64;
+    if !sorted.alike.is_empty()
+        && let Err(error) = running.flow.source.release(Some(sorted.alike)).await
+    {
+        tracing::debug!(%error, "failed to give rows back; they are given back at the end of a pass");
+        running.lost_claim.store(true, Ordering::Relaxed);
+    }
+    sorted.fresh
 }
 
 /// Gives back what was leased to us by claims whose answers were lost: we know nothing of those rows, and
@@ -128,7 +151,7 @@ async fn recover<S: Source, W, K>(running: &Running<S, W, K>) -> bool {
     if !running.lost_claim.swap(false, Ordering::Relaxed) {
         return false;
     }
-    match running.flow.source.release().await {
+    match running.flow.source.release(None).await {
         Ok(rows) => rows > 0,
         Err(StoreError::Outage(_)) => {
             // The next claim waits the outage out.
@@ -171,12 +194,9 @@ async fn lease<S: Source, W, K>(
 ) -> Option<Claim<S::Item>> {
     let mut outage = writer::Outage::default();
     loop {
+        running.held.expect();
         match running.flow.source.claim(limit, cursor).await {
-            Ok(claim) => {
-                running.held.insert(claim.rows.iter().map(Item::id));
-                count(running, &claim);
-                return Some(claim);
-            }
+            Ok(claim) => return Some(claim),
             Err(StoreError::TooLarge(_)) if limit > 1 => limit /= 2,
             Err(StoreError::Outage(why)) => {
                 running.lost_claim.store(true, Ordering::Relaxed);
@@ -193,41 +213,43 @@ async fn lease<S: Source, W, K>(
     }
 }
 
-fn count<S: Source, W, K>(running: &Running<S, W, K>, claim: &Claim<S::Item>) {
+fn count<S, W, K, T: Item>(running: &Running<S, W, K>, rows: &[T], already_done: u64) {
     let mut retrying = running.retrying();
-    let new = claim
-        .rows
+    let new = rows
         .iter()
         .filter(|row| !retrying.remove(&row.id()))
         .count();
-    let already_done = usize::try_from(claim.already_done).unwrap_or(usize::MAX);
+    let already_done = usize::try_from(already_done).unwrap_or(usize::MAX);
     running.tally.selected(new + already_done);
     running.tally.written(already_done);
 }
 
-/// Packs claimed rows and hands them on. `None` = nobody takes them any more.
+/// Packs claimed rows and hands on what is full; answers how many there are to be worked on. `None` = nobody
+/// takes them any more.
 async fn pass_on<S, W, K>(
     running: &Running<S, W, K>,
-    batches: &mpsc::Sender<W::Batch>,
+    outlet: &mut Outlet<W::Batch>,
     rows: Vec<S::Item>,
-) -> Option<()>
+) -> Option<u64>
 where
     S: Source,
     W: Work<Item = S::Item>,
     K: Sink<Output = W::Output>,
 {
-    let plan = running.flow.work.plan(rows);
-    for warning in plan.warnings {
-        running.tally.warn(warning);
+    let (work, claimed) = (&running.flow.work, rows.len());
+    let plan = outlet.pack(|open| work.plan(open, rows)).await?;
+    for remark in plan.remarks {
+        running.tally.remark(remark);
     }
-    if !plan.skipped.is_empty() {
-        running.tally.skipped(plan.skipped.len());
+    let skipped = plan.skipped.len();
+    if skipped > 0 {
+        running.tally.skipped(skipped);
         writer::finish(running, plan.skipped).await;
     }
-    for batch in plan.batches {
-        batches.send(batch).await.ok()?;
-    }
-    Some(())
+    let is_alone = |batch: &W::Batch| running.held.len() <= work.ids(batch).len();
+    outlet.flush_overdue(is_alone).await?;
+    // What needs no work is no reason for another pass: a source may offer it each time.
+    Some((claimed - skipped) as u64)
 }
 
 #[cfg(test)]
@@ -247,6 +269,13 @@ mod tests {
         assert_eq!(
             after(&Pass {
                 waited: true,
+                ..Pass::default()
+            }),
+            Next::Again
+        );
+        assert_eq!(
+            after(&Pass {
+                put_off: 1,
                 ..Pass::default()
             }),
             Next::Again

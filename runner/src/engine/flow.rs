@@ -37,6 +37,22 @@ pub struct Claim<T> {
     pub already_done: u64,
 }
 
+impl<T: Item> Claim<T> {
+    /// The next rows, by ascending id, of a source without leases. Only a page without rows is taken for the
+    /// end of the table: servers cut pages short.
+    pub fn page(rows: Vec<T>) -> Self {
+        let next_after = rows.last().map(Item::id);
+        Self {
+            rows,
+            next_after,
+            waiting: 0,
+            next_attempt: None,
+            leased_elsewhere: 0,
+            already_done: 0,
+        }
+    }
+}
+
 /// A row that failed on its own account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowFailure {
@@ -57,6 +73,16 @@ pub struct Recorded {
     pub dead: Vec<Uuid>,
 }
 
+impl Recorded {
+    /// All of them are set aside, whether trying again might help or not.
+    pub fn set_aside(failures: &[RowFailure]) -> Self {
+        Self {
+            retrying: 0,
+            dead: failures.iter().map(|failure| failure.id).collect(),
+        }
+    }
+}
+
 /// Why the database did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -74,35 +100,53 @@ pub enum StoreError {
     Refused(String),
 }
 
-/// What is due: rows under lease.
+/// What is due.
+///
+/// Several runners can share a source that leases its rows. One without leases is for one runner at a time: it
+/// answers [`claim`](Self::claim) and [`fail`](Self::fail), and leaves the rest as it is. Either way the rows in
+/// the works are known to the engine, and one that is claimed once more is not worked on twice.
 pub trait Source: Send + Sync + 'static {
     /// The rows.
     type Item: Item;
 
-    /// Leases at most `limit` due rows after the cursor.
+    /// Leases at most `limit` due rows after the cursor. The flow has ended when a pass over the whole table,
+    /// from no cursor to none, has found nothing.
     fn claim(
         &self,
         limit: u32,
         after: Option<Uuid>,
     ) -> impl Future<Output = Result<Claim<Self::Item>, StoreError>> + Send;
 
-    /// Renews leases; answers those still held.
-    fn extend(&self, ids: Vec<Uuid>) -> impl Future<Output = Result<Vec<Uuid>, StoreError>> + Send;
-
-    /// Ends the leases of rows that needed no work.
-    fn finish(&self, ids: Vec<Uuid>) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Gives back every row that this runner holds, charging no attempt; answers how many they were.
-    fn release(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
-
-    /// Records failures: tried again after a backoff, or set aside.
+    /// Records failures: tried again after a backoff, or set aside. A row whose failure is not recorded is
+    /// claimed again at once, and for ever.
     fn fail(
         &self,
         failures: Vec<RowFailure>,
     ) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
 
+    /// Renews leases; answers those still held.
+    fn extend(&self, ids: Vec<Uuid>) -> impl Future<Output = Result<Vec<Uuid>, StoreError>> + Send {
+        async { Ok(ids) }
+    }
+
+    /// Ends the leases of rows that needed no work.
+    fn finish(&self, _ids: Vec<Uuid>) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Gives back these rows, or every row that this runner holds (`None`), charging no attempt; answers how
+    /// many they were.
+    fn release(
+        &self,
+        _ids: Option<Vec<Uuid>>,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        async { Ok(0) }
+    }
+
     /// How long a lease holds without being renewed.
-    fn lease(&self) -> Duration;
+    fn lease(&self) -> Duration {
+        Duration::from_secs(3_600)
+    }
 }
 
 /// What to do with rows: how they are batched, and the provider's calls for a batch.
@@ -114,13 +158,19 @@ pub trait Work: Send + Sync + 'static {
     /// What a row becomes.
     type Output: Send + Sync + 'static;
 
-    /// Batches that may be in memory at once, for work whose results are large.
+    /// Batches that may be in flight at once, for work whose results are large.
     fn batches_max(&self) -> usize {
         usize::MAX
     }
 
-    /// Packs rows into batches; pure.
-    fn plan(&self, rows: Vec<Self::Item>) -> Plan<Self::Batch>;
+    /// What a row's result depends on. While a row is in the works, others that are like it are put off: once
+    /// its result is stored, the source may do them at no cost. `None` = no row is like another.
+    fn likeness(&self, _row: &Self::Item) -> Option<Likeness> {
+        None
+    }
+
+    /// Packs rows into batches, beginning with the one that was left open before; pure.
+    fn plan(&self, open: Option<Self::Batch>, rows: Vec<Self::Item>) -> Plan<Self::Batch>;
 
     /// The rows of a batch.
     fn ids(&self, batch: &Self::Batch) -> Vec<Uuid>;
@@ -133,15 +183,30 @@ pub trait Work: Send + Sync + 'static {
     ) -> impl Future<Output = Done<Self::Output>> + Send;
 }
 
+/// A digest of what a row's result depends on.
+pub type Likeness = [u8; 32];
+
 /// Rows, packed.
 #[derive(Debug)]
 pub struct Plan<B> {
     /// What goes to the provider together.
     pub batches: Vec<B>,
+    /// The last batch, where it has room for rows of the next claim.
+    pub open: Option<B>,
     /// Rows that need no work.
     pub skipped: Vec<Uuid>,
-    /// Things to say in the report.
-    pub warnings: Vec<String>,
+    /// What the report is to say of rows.
+    pub remarks: Vec<Remark>,
+}
+
+/// Something worth saying of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remark {
+    /// The row.
+    pub id: Uuid,
+    /// What is said of it, in words that follow on "3 rows". Rows of which the same is said are counted
+    /// together.
+    pub what: &'static str,
 }
 
 /// What became of a batch. A row that is in neither list was not answered: it is given back where the flow

@@ -10,6 +10,7 @@ mod claimer;
 mod flow;
 mod held;
 mod lane;
+mod outlet;
 mod pack;
 mod pump;
 mod stop;
@@ -19,10 +20,14 @@ mod writer;
 pub use bisect::{Bisection, Step};
 pub use budget::{Budget, Exhausted, Reservation};
 pub use flow::{
-    Claim, Done, Item, Plan, Recorded, RowFailure, Sink, Source, StoreError, Text, Work,
+    Claim, Done, Item, Likeness, Plan, Recorded, Remark, RowFailure, Sink, Source, StoreError,
+    Text, Work,
 };
 pub use lane::{Ask, Lane, Undone};
-pub use pack::{Batch, Bounds, Input, Measured, pack};
+pub use pack::{Batch, Bounds, Input, Measured, pack, pack_onto};
 pub use pump::{Flow, Pace, run};
 pub use stop::{DRAIN, Stop, StopReason};
 pub use tally::Tally;
+
+#[cfg(test)]
+mod tests;

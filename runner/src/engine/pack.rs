@@ -97,6 +97,13 @@ impl<T> Batch<T> {
         }
     }
 
+    /// Whether no further text can fit.
+    pub fn is_full(&self, bounds: Bounds) -> bool {
+        self.inputs.len() >= bounds.inputs
+            || self.tokens >= bounds.tokens
+            || self.estimate >= MAX_TOKENS.into()
+    }
+
     fn has_room_for(&self, input: &Input<T>, bounds: Bounds) -> bool {
         self.inputs.len() < bounds.inputs
             && self.tokens.saturating_add(input.tokens) <= bounds.tokens
@@ -126,7 +133,16 @@ impl<T> Batch<T> {
 /// assert_eq!(rows, [vec![0, 2], vec![1]]);
 /// ```
 pub fn pack<T>(items: impl IntoIterator<Item = Measured<T>>, bounds: Bounds) -> Vec<Batch<T>> {
-    let mut batches: Vec<Batch<T>> = Vec::new();
+    pack_onto(None, items, bounds)
+}
+
+/// The same, beginning with a batch that has room. Its texts are not held against the new ones.
+pub fn pack_onto<T>(
+    open: Option<Batch<T>>,
+    items: impl IntoIterator<Item = Measured<T>>,
+    bounds: Bounds,
+) -> Vec<Batch<T>> {
+    let mut batches = Vec::from_iter(open);
     for input in distinct(items) {
         match batches.last_mut() {
             Some(batch) if batch.has_room_for(&input, bounds) => batch.push(input),
@@ -241,6 +257,35 @@ mod tests {
             rows(&batches),
             [vec![vec![0, 2]], vec![vec![1, 4], vec![3]]]
         );
+    }
+
+    #[test]
+    fn a_batch_that_has_room_is_gone_on_with() {
+        let (all, bounds) = (
+            measured(&[("a", 4), ("b", 5), ("c", 2), ("d", 9)]),
+            Bounds::new(3, Some(10)),
+        );
+        let at_once = pack(all.clone(), bounds);
+        let mut open = None;
+        let mut one_by_one = Vec::new();
+        for item in all {
+            one_by_one.extend(open);
+            let mut batches = pack_onto(one_by_one.pop(), [item], bounds);
+            open = batches.pop_if(|last| !last.is_full(bounds));
+            one_by_one.extend(batches);
+        }
+        one_by_one.extend(open);
+        assert_eq!(one_by_one, at_once);
+    }
+
+    #[test]
+    fn a_batch_is_full_by_any_of_its_bounds() {
+        let bounds = Bounds::new(2, Some(10));
+        let is_full = |texts: &[(&str, u32)]| pack(measured(texts), bounds)[0].is_full(bounds);
+        assert!(!is_full(&[("a", 9)]));
+        assert!(is_full(&[("a", 10)]));
+        assert!(is_full(&[("a", 1), ("b", 1)]));
+        assert!(is_full(&[(&"a".repeat(1_200_000), 1)]));
     }
 
     #[test]

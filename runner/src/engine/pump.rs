@@ -1,17 +1,21 @@
 //! Running a flow: rows are claimed, packed, sent and written, each stage bounded by the next.
 //!
 //! ```text
-//! claim ──batches──► dispatch ──done──► write
-//!   ▲                   │ up to `concurrency` calls at once
+//! claim ──batches──► dispatch ──landed──► write
+//!   ▲                └── up to `concurrency` ──┘ batches at once
 //!   └── held: what is under lease, renewed by the heartbeat
 //! ```
+//!
+//! A batch keeps its place from when it is sent until its results are written. So whatever the provider and
+//! the database do, no more than `concurrency` batches are in memory, and a runner that is killed has paid
+//! for no more than these in vain.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
@@ -32,7 +36,7 @@ const QUEUED_MAX: usize = 2;
 pub struct Pace {
     /// Rows claimed at once.
     pub chunk: u32,
-    /// Batches at the provider at once.
+    /// Batches in flight at once: at the provider, or answered and not yet written.
     pub concurrency: usize,
     /// Rows taken up at most.
     pub limit: Option<u64>,
@@ -63,6 +67,12 @@ pub(super) struct Running<S, W, K> {
     pub(super) retrying: Mutex<HashSet<Uuid>>,
     /// A claim was made whose answer was lost: rows may be leased to this runner that it knows nothing of.
     pub(super) lost_claim: AtomicBool,
+}
+
+/// What a batch has come to, and its place among those in flight, free again when this is dropped.
+pub(super) struct Landed<O> {
+    pub(super) done: Done<O>,
+    pub(super) place: OwnedSemaphorePermit,
 }
 
 impl<S, W, K> Running<S, W, K> {
@@ -97,10 +107,10 @@ pub async fn run<S, W, K>(
         lost_claim: AtomicBool::default(),
     });
     let (batches, batches_in) = mpsc::channel(QUEUED_MAX);
-    let (done, done_in) = mpsc::channel(QUEUED_MAX);
+    let (landed, landed_in) = mpsc::channel(QUEUED_MAX);
     let mut stages = JoinSet::new();
-    stages.spawn(dispatch(running.clone(), batches_in, done));
-    stages.spawn(writer::write(running.clone(), done_in));
+    stages.spawn(dispatch(running.clone(), batches_in, landed));
+    stages.spawn(writer::write(running.clone(), landed_in));
     {
         let beat = heartbeat(&running.flow.source, &running.held);
         let work = async {
@@ -124,23 +134,21 @@ pub async fn run<S, W, K>(
 async fn dispatch<S, W, K>(
     running: Arc<Running<S, W, K>>,
     mut batches: mpsc::Receiver<W::Batch>,
-    done: mpsc::Sender<Done<W::Output>>,
+    landed: mpsc::Sender<Landed<W::Output>>,
 ) where
     S: Source,
     W: Work<Item = S::Item>,
     K: Sink<Output = W::Output>,
 {
+    let places = Arc::new(Semaphore::new(running.pace.concurrency.max(1)));
     let mut calls = JoinSet::new();
     while let Some(batch) = batches.recv().await {
-        while calls.len() >= running.pace.concurrency {
-            if let Some(call) = calls.join_next().await {
-                resume(call);
-            }
+        let Ok(place) = places.clone().acquire_owned().await else {
+            break;
+        };
+        if !running.stop.is_stopped() {
+            calls.spawn(call(running.clone(), batch, place, landed.clone()));
         }
-        if running.stop.is_stopped() {
-            continue;
-        }
-        calls.spawn(call(running.clone(), batch, done.clone()));
         while let Some(call) = calls.try_join_next() {
             resume(call);
         }
@@ -153,23 +161,24 @@ async fn dispatch<S, W, K>(
 async fn call<S, W, K>(
     running: Arc<Running<S, W, K>>,
     batch: W::Batch,
-    done: mpsc::Sender<Done<W::Output>>,
+    place: OwnedSemaphorePermit,
+    landed: mpsc::Sender<Landed<W::Output>>,
 ) where
     S: Source,
     W: Work<Item = S::Item>,
     K: Sink<Output = W::Output>,
 {
     let ids = running.flow.work.ids(&batch);
-    let mut result = running.flow.work.run(&running.lane, batch).await;
-    if let Some(reason) = result.halt.clone() {
+    let mut done = running.flow.work.run(&running.lane, batch).await;
+    if let Some(reason) = done.halt.clone() {
         running.stop.stop(reason);
     }
     if !running.stop.is_stopped() {
-        let forgotten = forgotten::<K>(&ids, &result);
-        result.failures.extend(forgotten);
+        let forgotten = forgotten::<K>(&ids, &done);
+        done.failures.extend(forgotten);
     }
     // The writer outlives every caller, so this fails only where it has panicked.
-    if done.send(result).await.is_err() {
+    if landed.send(Landed { done, place }).await.is_err() {
         tracing::error!("the writer is gone; results are lost");
     }
 }
@@ -196,7 +205,7 @@ async fn give_back<S: Source, W, K>(running: &Running<S, W, K>) {
         return;
     }
     let released = tokio::select! {
-        released = running.flow.source.release() => released.map_err(|error| error.to_string()),
+        released = running.flow.source.release(None) => released.map_err(|error| error.to_string()),
         () = running.stop.overdue() => Err("the database does not answer".to_owned()),
     };
     match released {

@@ -1,9 +1,13 @@
 //! What a flow has done so far, counted in one place by all its tasks.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use uuid::Uuid;
+
+use super::flow::Remark;
 use crate::report::{FAILURES_MAX, Failure, Requests, RowCounts};
 
 /// The counters of a running flow.
@@ -26,7 +30,18 @@ pub struct Tally {
 struct Notes {
     failures: Vec<Failure>,
     warnings: Vec<String>,
+    remarks: BTreeMap<&'static str, Remarks>,
 }
+
+/// The rows of which the same is said.
+#[derive(Debug, Default)]
+struct Remarks {
+    count: u64,
+    first: Vec<Uuid>,
+}
+
+/// At most this many rows are named with what is said of them.
+const NAMED_MAX: usize = 10;
 
 /// At most this many warnings are kept.
 const WARNINGS_MAX: usize = 100;
@@ -64,6 +79,17 @@ impl Tally {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if notes.warnings.len() < WARNINGS_MAX && !notes.warnings.contains(&warning) {
             notes.warnings.push(warning);
+        }
+    }
+
+    /// Something worth knowing of a row; rows of which the same is said share a warning.
+    pub fn remark(&self, remark: Remark) {
+        tracing::debug!(row = %remark.id, "{}", remark.what);
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let remarks = notes.remarks.entry(remark.what).or_default();
+        remarks.count += 1;
+        if remarks.first.len() < NAMED_MAX {
+            remarks.first.push(remark.id);
         }
     }
 
@@ -113,8 +139,23 @@ impl Tally {
     /// The rows that failed (the first thousand), and the warnings.
     pub fn take_notes(&self) -> (Vec<Failure>, Vec<String>) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let notes = std::mem::take(&mut *notes);
+        let mut notes = std::mem::take(&mut *notes);
+        let remarks = notes.remarks.iter().map(|(what, rows)| rows.sentence(what));
+        notes.warnings.extend(remarks);
         (notes.failures, notes.warnings)
+    }
+}
+
+impl Remarks {
+    fn sentence(&self, what: &str) -> String {
+        let rows = if self.count == 1 { "row" } else { "rows" };
+        let named: Vec<String> = self.first.iter().map(Uuid::to_string).collect();
+        let others = if self.count > NAMED_MAX as u64 {
+            ", …"
+        } else {
+            ""
+        };
+        format!("{} {rows} {what}: {}{others}", self.count, named.join(", "))
     }
 }
 
@@ -142,6 +183,33 @@ mod tests {
         }
         assert_eq!(tally.rows().failed, FAILURES_MAX as u64 + 5);
         assert_eq!(tally.take_notes().0.len(), FAILURES_MAX);
+    }
+
+    #[test]
+    fn rows_of_which_the_same_is_said_share_a_warning() {
+        let tally = Tally::default();
+        for row in 0..12 {
+            let (id, what) = (Uuid::from_u128(row), "too long");
+            tally.remark(Remark { id, what });
+        }
+        tally.remark(Remark {
+            id: Uuid::nil(),
+            what: "odd",
+        });
+        let warnings = tally.take_notes().1;
+        assert_eq!(warnings[0], format!("1 row odd: {}", Uuid::nil()));
+        let (ten, eleven) = (Uuid::from_u128(9), Uuid::from_u128(10));
+        assert!(
+            warnings[1].starts_with("12 rows too long: 0"),
+            "{}",
+            warnings[1]
+        );
+        assert!(
+            warnings[1].ends_with(&format!("{ten}, …")),
+            "{}",
+            warnings[1]
+        );
+        assert!(!warnings[1].contains(&eleven.to_string()));
     }
 
     #[test]

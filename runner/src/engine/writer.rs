@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::flow::{Done, RowFailure, Sink, Source, StoreError, Work};
-use super::pump::{Running, resume};
+use super::pump::{Landed, Running, resume};
 use super::stop::{Stop, StopReason};
 use crate::report::Failure;
 
@@ -19,19 +19,19 @@ const WRITES_MAX: usize = 2;
 /// Takes up what the provider has answered, until nobody sends any more.
 pub(super) async fn write<S, W, K>(
     running: Arc<Running<S, W, K>>,
-    mut done: mpsc::Receiver<Done<W::Output>>,
+    mut landed: mpsc::Receiver<Landed<W::Output>>,
 ) where
     S: Source,
     W: Work<Item = S::Item>,
     K: Sink<Output = W::Output>,
 {
     let mut writes = JoinSet::new();
-    while let Some(first) = done.recv().await {
-        let (outputs, failures) = gather(&running, first, &mut done);
-        if !failures.is_empty() {
-            record(&running, failures).await;
+    while let Some(first) = landed.recv().await {
+        let (done, places) = gather(&running, first, &mut landed);
+        if !done.failures.is_empty() {
+            record(&running, done.failures).await;
         }
-        if outputs.is_empty() {
+        if done.outputs.is_empty() {
             continue;
         }
         while writes.len() >= WRITES_MAX {
@@ -39,7 +39,7 @@ pub(super) async fn write<S, W, K>(
                 resume(write);
             }
         }
-        writes.spawn(persist(running.clone(), outputs));
+        writes.spawn(persist(running.clone(), done.outputs, places));
     }
     while let Some(write) = writes.join_next().await {
         resume(write);
@@ -49,26 +49,30 @@ pub(super) async fn write<S, W, K>(
 /// Joins what is there already to what came first, up to one write's worth.
 fn gather<S, W, K>(
     running: &Running<S, W, K>,
-    first: Done<W::Output>,
-    done: &mut mpsc::Receiver<Done<W::Output>>,
-) -> (Vec<W::Output>, Vec<RowFailure>)
+    first: Landed<W::Output>,
+    landed: &mut mpsc::Receiver<Landed<W::Output>>,
+) -> (Done<W::Output>, Vec<OwnedSemaphorePermit>)
 where
     W: Work,
     K: Sink<Output = W::Output>,
 {
-    let (mut outputs, mut failures) = (first.outputs, first.failures);
-    while outputs.len() < running.flow.sink.rows_max() {
-        let Ok(next) = done.try_recv() else { break };
-        outputs.extend(next.outputs);
-        failures.extend(next.failures);
+    let (mut done, mut places) = (first.done, vec![first.place]);
+    while done.outputs.len() < running.flow.sink.rows_max() {
+        let Ok(next) = landed.try_recv() else { break };
+        done.outputs.extend(next.done.outputs);
+        done.failures.extend(next.done.failures);
+        places.push(next.place);
     }
-    (outputs, failures)
+    (done, places)
 }
 
 /// Writes results in pieces: as large as the sink takes, smaller where the database asks for it, down to
-/// the one row that it refuses.
-async fn persist<S, W, K>(running: Arc<Running<S, W, K>>, outputs: Vec<W::Output>)
-where
+/// the one row that it refuses. Then the places of these batches are free.
+async fn persist<S, W, K>(
+    running: Arc<Running<S, W, K>>,
+    outputs: Vec<W::Output>,
+    _places: Vec<OwnedSemaphorePermit>,
+) where
     S: Source,
     W: Work<Item = S::Item>,
     K: Sink<Output = W::Output>,

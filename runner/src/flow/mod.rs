@@ -4,6 +4,8 @@
 mod app;
 mod count;
 mod embed;
+mod embedder;
+mod overlong;
 mod preview;
 mod price;
 mod recompute;
@@ -13,7 +15,9 @@ mod sink;
 mod source;
 
 pub(crate) use count::count;
-pub use embed::{Embedded, Embedder, Prepared, embed, embed_query, plan_embed};
+pub use embed::{embed, embed_query, embed_rows, plan_embed};
+pub use embedder::{Embedded, Embedder, Parcel, Prepared};
+pub use overlong::Parted;
 pub use preview::{Preview, preview};
 pub(crate) use recompute::stage_and_apply;
 pub use recompute::{RecomputeOptions, recompute};

@@ -61,7 +61,7 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
     };
     drive(session, run, worker, due.clone(), work, sink).await;
     count_topics(session, run).await;
-    session.finish(name, run, &due).await
+    Ok(session.finish(name, run, &due).await)
 }
 
 /// What `score` or `rescore` would do.
@@ -122,7 +122,7 @@ pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<O
         sink,
     )
     .await;
-    let outcome = session.finish("backfill", run, &due).await?;
+    let outcome = session.finish("backfill", run, &due).await;
     // Half a dimension is no reason to move the ranking: the run that completes it recomputes.
     Ok(match outcome.exit {
         Exit::Complete | Exit::SomeFailed => recomputed(session, run, outcome).await,
@@ -514,16 +514,19 @@ impl<F: Form> Work for Scoring<F> {
     type Batch = Vec<LeasedPost>;
     type Output = F::Row;
 
-    fn plan(&self, rows: Vec<LeasedPost>) -> Plan<Vec<LeasedPost>> {
-        let (blank, posts): (Vec<_>, Vec<_>) = rows
+    fn plan(&self, open: Option<Vec<LeasedPost>>, rows: Vec<LeasedPost>) -> Plan<Vec<LeasedPost>> {
+        let (blank, due): (Vec<_>, Vec<_>) = rows
             .into_iter()
             .partition(|post| post.text.trim().is_empty());
+        let posts: Vec<_> = open.into_iter().flatten().chain(due).collect();
         let size = self.scorer.rubric.posts_per_call;
-        let batches = posts.chunks(size).map(<[LeasedPost]>::to_vec).collect();
+        let mut batches: Vec<_> = posts.chunks(size).map(<[LeasedPost]>::to_vec).collect();
+        let open = batches.pop_if(|batch| batch.len() < size);
         Plan {
             batches,
+            open,
             skipped: blank.iter().map(Item::id).collect(),
-            warnings: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 

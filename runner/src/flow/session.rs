@@ -188,13 +188,22 @@ impl Session {
     }
 
     /// The outcome of a flow on the engine. A run that came to its limit looks whether anything is left.
-    pub(super) async fn finish(&self, flow: &str, run: &Run, due: &Due) -> Result<Outcome, Error> {
+    pub(super) async fn finish(&self, flow: &str, run: &Run, due: &Due) -> Outcome {
         let at_limit = run
             .options
             .limit
             .is_some_and(|limit| run.tally.rows().selected >= limit);
-        let more_due = at_limit && run.stop.reason().is_none() && any_due(self, due).await?;
-        Ok(self.outcome(flow, run, more_due))
+        if !at_limit || run.stop.reason().is_some() {
+            return self.outcome(flow, run, false);
+        }
+        match any_due(self, due).await {
+            Ok(more_due) => self.outcome(flow, run, more_due),
+            // What was done is reported, whatever keeps us from looking for more.
+            Err(error) => {
+                let report = self.report(flow, run);
+                Outcome::stopped(report, error.exit(), error.to_string())
+            }
+        }
     }
 
     /// The outcome of a dry run.
@@ -236,15 +245,16 @@ impl Run {
         self.limiter.get()?.snapshot().tokens_limit.map(u64::from)
     }
 
-    /// Tells how many rows are due, counted before the flow begins.
-    pub(super) fn expect(&self, rows: u64) {
-        // A run is counted once; a second count would be of what is left.
-        let _counted_already = self.total.set(rows);
-    }
-
-    /// Rows that were due when the flow began, once they are counted.
+    /// About how many rows were due when the flow began, where that is known.
     pub fn total(&self) -> Option<u64> {
         self.total.get().copied()
+    }
+
+    /// Tells about how many rows are due, for whoever shows the progress. What was told first stays: it was
+    /// counted, or nothing was done yet.
+    pub(super) fn expect(&self, rows: u64) {
+        let rows = self.options.limit.map_or(rows, |limit| limit.min(rows));
+        self.total.get_or_init(|| rows);
     }
 }
 
@@ -255,9 +265,12 @@ fn provider(settings: &Settings, key: SecretString) -> Result<Client, Error> {
         ..Deadlines::default()
     };
     let http = http_client(&deadlines).map_err(|error| unusable(&error))?;
-    let base_url = settings.openai.base_url.clone();
     let settings = openai::Settings {
-        base_url,
+        base_url: settings.openai.base_url.clone(),
+        key_header: settings.openai.key_header,
+        api_version: settings.openai.api_version.clone(),
+        vectors: settings.embedding.encoding_format,
+        send_dimensions: settings.embedding.send_dimensions,
         ..openai::Settings::new(key)
     };
     Client::new(http, settings).map_err(|error| unusable(&error))

@@ -175,11 +175,11 @@ impl Source for DuePosts {
         Ok(())
     }
 
-    async fn release(&self) -> Result<u64, StoreError> {
+    async fn release(&self, ids: Option<Vec<Uuid>>) -> Result<u64, StoreError> {
         let release = ReleaseWork {
             p_kind: self.due.kind(),
             p_worker: self.worker,
-            p_post_ids: None,
+            p_post_ids: ids,
         };
         Ok(self.database.call(release).await?)
     }

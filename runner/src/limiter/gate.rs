@@ -11,6 +11,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after an overload that names none: the limits are a minute's.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A bucket that is whole again sooner than this is too small to tell by what is left whether others use it:
+/// a single request nearly empties it.
+const SHORTEST_SPREAD: Duration = Duration::from_secs(5);
 
 /// A gate in front of all requests, closed by `Retry-After`, and one a kind of limit, closed to
 /// requests that are larger than what the last answer's headers said was left.
@@ -36,9 +39,9 @@ impl Gate {
     }
 
     /// Takes what is sent off what the provider said was left.
-    pub(super) fn pass(&mut self, cost: Cost) {
-        self.requests.left = self.requests.left.saturating_sub(cost.requests);
-        self.tokens.left = self.tokens.left.saturating_sub(cost.tokens);
+    pub(super) fn pass(&mut self, now: Moment, cost: Cost) {
+        self.requests.pass(now, cost.requests);
+        self.tokens.pass(now, cost.tokens);
     }
 
     /// Takes note of the headers of the answer to the request `serial`.
@@ -67,7 +70,12 @@ impl Gate {
 
 /// What an answer said was left of a limit, less what was sent since, until it is whole again.
 ///
-/// A request above it waits for the reset, though a bucket that refills steadily would hold enough
+/// What is left is spread evenly over the time until then. Where we are alone that is no more than the meter
+/// allows anyway: a bucket that refills steadily stays nearly full. Where others use the same limit it empties,
+/// and each that sees it slows down, the more the less is left; so they meet where all of them together use
+/// what flows in.
+///
+/// A request above what is left waits for the reset, though a bucket that refills steadily would hold enough
 /// before: such a bucket loses nothing by it, as it is full only then, and a provider that counts
 /// in fixed windows would refuse anything earlier.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,6 +83,8 @@ struct Remaining {
     left: u32,
     until: Moment,
     said_to: Serial,
+    /// When the next request may go for what is left to last until the reset.
+    paced: Moment,
 }
 
 impl Remaining {
@@ -82,8 +92,17 @@ impl Remaining {
         if count > self.left {
             self.until
         } else {
-            Moment::ZERO
+            self.paced
         }
+    }
+
+    fn pass(&mut self, now: Moment, count: u32) {
+        let lasts = self.until.saturating_sub(now);
+        if lasts >= SHORTEST_SPREAD && count <= self.left && count > 0 {
+            let share = f64::from(count) / f64::from(self.left);
+            self.paced = self.paced.max(now) + lasts.mul_f64(share);
+        }
+        self.left = self.left.saturating_sub(count);
     }
 
     /// An answer to an earlier request is older news than one to a later request, also where it
@@ -95,6 +114,7 @@ impl Remaining {
                 left,
                 until: now + reset.min(LONGEST_WAIT),
                 said_to: serial,
+                paced: self.paced,
             };
         }
     }
@@ -176,11 +196,11 @@ mod tests {
     #[test]
     fn what_is_left_may_be_sent_once() {
         let mut gate = Gate::default();
-        gate.observe(at(10), 1, &left(1000, 6));
-        assert_eq!(gate.opens(Cost::of_tokens(1001)), at(16));
+        gate.observe(at(10), 1, &left(1000, 4));
+        assert_eq!(gate.opens(Cost::of_tokens(1001)), at(14));
         assert_eq!(gate.opens(Cost::of_tokens(1000)), at(0));
-        gate.pass(Cost::of_tokens(600));
-        assert_eq!(gate.opens(Cost::of_tokens(401)), at(16));
+        gate.pass(at(10), Cost::of_tokens(600));
+        assert_eq!(gate.opens(Cost::of_tokens(401)), at(14));
         assert_eq!(gate.opens(Cost::of_tokens(400)), at(0));
         let seen = Observed {
             remaining_requests: Some(1),
@@ -188,8 +208,23 @@ mod tests {
             ..Observed::default()
         };
         gate.observe(at(10), 1, &seen);
-        gate.pass(Cost::of_tokens(0));
+        gate.pass(at(10), Cost::of_tokens(0));
         assert_eq!(gate.opens(Cost::of_tokens(0)), at(19));
+    }
+
+    #[test]
+    fn what_is_left_is_spread_over_the_time_until_the_reset() {
+        let mut gate = Gate::default();
+        gate.observe(at(10), 1, &left(10_000, 50));
+        gate.pass(at(10), Cost::of_tokens(1_000));
+        // A tenth of what is left, a tenth of the time; then a ninth of what is left, a ninth of it.
+        assert_eq!(gate.opens(Cost::of_tokens(1)), at(15));
+        gate.pass(at(15), Cost::of_tokens(1_000));
+        assert_eq!(gate.opens(Cost::of_tokens(1)), at(20));
+        // More is left than was thought: those who used it are gone.
+        gate.observe(at(20), 2, &left(80_000, 10));
+        gate.pass(at(20), Cost::of_tokens(8_000));
+        assert_eq!(gate.opens(Cost::of_tokens(1)), at(21));
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl State {
     }
 
     fn book(&mut self, now: Moment, cost: Cost) {
-        self.gate.pass(cost);
+        self.gate.pass(now, cost);
         self.usage.add(now, cost);
         self.in_flight += 1;
         self.last_sent += 1;

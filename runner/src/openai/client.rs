@@ -5,8 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use reqwest::{
     StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -32,6 +33,7 @@ const MAX_REFUSAL_BYTES: usize = 64 << 10;
 const MAX_CUT_BYTES: usize = 4 << 10;
 
 const ORGANIZATION: &str = "openai-organization";
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// Whom to ask, and how.
 #[derive(Clone, Debug)]
@@ -40,8 +42,12 @@ pub struct Settings {
     pub base_url: String,
     /// The key; may be empty for servers that want none.
     pub key: SecretString,
+    /// Where the key stands.
+    pub key_header: KeyHeader,
     /// The organization to bill, where the key belongs to several.
     pub organization: Option<String>,
+    /// Added to every address as `api-version`, for servers that ask for it.
+    pub api_version: Option<String>,
     /// How vectors are asked for. Either form is read, whatever was asked for.
     pub vectors: VectorEncoding,
     /// Whether to send the number of dimensions; where it is not given, the model's name
@@ -55,15 +61,28 @@ impl Settings {
         Self {
             base_url: DEFAULT_BASE_URL.to_owned(),
             key,
+            key_header: KeyHeader::default(),
             organization: None,
+            api_version: None,
             vectors: VectorEncoding::default(),
             send_dimensions: None,
         }
     }
 }
 
+/// The header that carries the key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyHeader {
+    /// `Authorization: Bearer KEY`, as `OpenAI` wants it.
+    #[default]
+    Authorization,
+    /// `api-key: KEY`, as Azure wants it.
+    ApiKey,
+}
+
 /// The form in which vectors are asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VectorEncoding {
     /// Little-endian bytes in base64: a quarter of the size of numbers, and far cheaper to read.
@@ -142,9 +161,12 @@ impl Client {
     /// [`SettingsError`] where the base URL is no web address, or the key or organization cannot
     /// stand in a header.
     pub fn new(http: reqwest::Client, settings: Settings) -> Result<Self, SettingsError> {
-        let base = Url::parse(&settings.base_url).map_err(|_| SettingsError::BaseUrl)?;
+        let mut base = Url::parse(&settings.base_url).map_err(|_| SettingsError::BaseUrl)?;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(SettingsError::BaseUrl);
+        }
+        if let Some(version) = &settings.api_version {
+            base.query_pairs_mut().append_pair("api-version", version);
         }
         let headers = headers(&settings)?;
         Ok(Self {
@@ -325,10 +347,13 @@ fn headers(settings: &Settings) -> Result<HeaderMap, SettingsError> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let key = settings.key.expose_secret();
     if !key.is_empty() {
-        let bearer = HeaderValue::try_from(format!("Bearer {key}"));
-        let mut bearer = bearer.map_err(|_| SettingsError::Key)?;
-        bearer.set_sensitive(true);
-        headers.insert(AUTHORIZATION, bearer);
+        let (name, value) = match settings.key_header {
+            KeyHeader::Authorization => (AUTHORIZATION, format!("Bearer {key}")),
+            KeyHeader::ApiKey => (API_KEY, key.to_owned()),
+        };
+        let mut value = HeaderValue::try_from(value).map_err(|_| SettingsError::Key)?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
     }
     if let Some(organization) = &settings.organization {
         let name = HeaderValue::try_from(organization);
@@ -375,6 +400,13 @@ mod tests {
             let client = client(|settings| base.clone_into(&mut settings.base_url)).unwrap();
             assert_eq!(client.address("embeddings").as_str(), expected);
         }
+        let azure = client(|settings| {
+            "https://host/openai/deployments/small?x=1".clone_into(&mut settings.base_url);
+            settings.api_version = Some("2024-10-21".to_owned());
+        });
+        let expected =
+            "https://host/openai/deployments/small/embeddings?x=1&api-version=2024-10-21";
+        assert_eq!(azure.unwrap().address("embeddings").as_str(), expected);
     }
 
     #[test]
@@ -393,6 +425,12 @@ mod tests {
     fn the_key_stands_in_its_header_and_nowhere_else() {
         let client = client(|_| {}).unwrap();
         assert_eq!(client.headers[AUTHORIZATION], "Bearer sk-secret");
-        assert!(!format!("{client:?} {:?}", client.headers).contains("sk-secret"));
+        assert!(!client.headers.contains_key(API_KEY));
+        let azure = self::client(|settings| settings.key_header = KeyHeader::ApiKey).unwrap();
+        assert_eq!(azure.headers[API_KEY], "sk-secret");
+        assert!(!azure.headers.contains_key(AUTHORIZATION));
+        for client in [client, azure] {
+            assert!(!format!("{client:?} {:?}", client.headers).contains("sk-secret"));
+        }
     }
 }

@@ -31,7 +31,9 @@ pub use chat::{
     AnswerFormat, ChatCompletion, ChatRequest, MAX_SCHEMA_NAME_BYTES, Message, ReasoningEffort,
     Role,
 };
-pub use client::{Answer, Client, DEFAULT_BASE_URL, Settings, SettingsError, VectorEncoding};
+pub use client::{
+    Answer, Client, DEFAULT_BASE_URL, KeyHeader, Settings, SettingsError, VectorEncoding,
+};
 pub use embedding::{
     EmbeddingRequest, Embeddings, MAX_INPUT_TOKENS, MAX_INPUTS, MAX_REQUEST_TOKENS,
 };

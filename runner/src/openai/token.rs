@@ -90,6 +90,20 @@ impl Tokenizer {
         }
     }
 
+    /// Splits the text into pieces of at most `limit` tokens, each [cut](Self::cut) off what is left of it. A
+    /// limit below that of one character counts as four, the most that one can have.
+    pub fn split(self, text: &str, limit: usize) -> impl Iterator<Item = Cut<'_>> {
+        let mut rest = text;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let cut = self.cut(rest, limit.max(4));
+            rest = rest.get(cut.text.len()..).unwrap_or_default();
+            Some(cut)
+        })
+    }
+
     /// Where `limit` tokens end, going over the text piece by piece.
     fn boundary(self, text: &str, limit: usize) -> Boundary {
         let bpe = &self.vocabulary.bpe;
@@ -215,6 +229,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_pieces_of_a_text_are_the_text(text in "(\\PC|[ \n]){0,80}", limit in 0_usize..30) {
+            let pieces: Vec<_> = embedding().split(&text, limit).collect();
+            let whole: String = pieces.iter().map(|piece| piece.text).collect();
+            prop_assert_eq!(&whole, &text);
+            for piece in &pieces {
+                prop_assert!(!piece.text.is_empty() && piece.tokens <= limit.max(4));
+            }
+        }
+
         #[test]
         fn a_cut_fits_and_is_a_head(text in "(\\PC|[ \n]){0,60}", limit in 0_usize..30) {
             let tokenizer = embedding();

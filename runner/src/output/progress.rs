@@ -18,7 +18,7 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 pub struct Sample {
     /// Rows done.
     pub rows: u64,
-    /// Rows due when the flow began, where that is known.
+    /// About how many rows were due when the flow began, where that is known.
     pub total: Option<u64>,
     /// Tokens billed so far.
     pub tokens: u64,
@@ -88,7 +88,9 @@ impl Progress {
 
 /// Rows, rate against the limit, cost and time to go.
 fn describe(sample: &Sample, elapsed: Duration) -> String {
-    let mut parts = vec![match sample.total {
+    // An estimate that has turned out too low says nothing any more.
+    let total = sample.total.filter(|total| *total >= sample.rows);
+    let mut parts = vec![match total {
         Some(total) => format!("{} of {total} rows", sample.rows),
         None => format!("{} rows", sample.rows),
     }];
@@ -101,7 +103,7 @@ fn describe(sample: &Sample, elapsed: Duration) -> String {
         });
         parts.push(dollars(sample.usd));
     }
-    if let Some(total) = sample.total
+    if let Some(total) = total
         && sample.rows > 0
         && total > sample.rows
     {
@@ -129,6 +131,16 @@ mod tests {
             text,
             "50 of 200 rows, 6000 tokens/min of 9000, $0.50, 90 s to go"
         );
+    }
+
+    #[test]
+    fn a_total_that_was_too_low_is_not_shown() {
+        let sample = Sample {
+            rows: 120,
+            total: Some(100),
+            ..Sample::default()
+        };
+        assert_eq!(describe(&sample, Duration::from_secs(9)), "120 rows");
     }
 
     #[test]

@@ -90,14 +90,15 @@ impl Latency {
     }
 }
 
-/// Which server's manners to copy. What it checks and what it answers are the same in all of them.
+/// Which server's manners to copy. What it checks of texts and what it answers are the same in all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Style {
     /// Rate-limit headers, base64 where it is asked for, usage in every answer.
     #[default]
     OpenAi,
-    /// As `OpenAI`, but what is left of the limits is always given as `-1`.
+    /// As `OpenAI`, but the key stands in `api-key`, the address names an `api-version`, and what is left of
+    /// the limits is always given as `-1`.
     Azure,
     /// A small server at home: no rate-limit headers, vectors always as numbers, no usage.
     Local,

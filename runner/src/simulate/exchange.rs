@@ -9,8 +9,9 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     http::{
-        HeaderMap, HeaderName, HeaderValue,
+        HeaderMap, HeaderName, HeaderValue, Uri,
         header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE},
+        request::Parts,
     },
     response::{IntoResponse, Response},
 };
@@ -21,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    Config, Fault,
+    Config, Fault, Style,
     question::{Endpoint, Question},
     refusal::Refusal,
     state::{RateHeaders, Receipt, Rejection, State},
@@ -58,11 +59,11 @@ impl Shared {
 pub(super) async fn exchange(
     shared: Arc<Shared>,
     endpoint: Endpoint,
-    headers: HeaderMap,
+    parts: Parts,
     body: Bytes,
 ) -> Response {
     let work = tokio::spawn(async move {
-        match answer(&shared, endpoint, &headers, body).await {
+        match answer(&shared, endpoint, &parts, body).await {
             Ok(response) => response,
             Err(rejection) => {
                 let Rejection {
@@ -81,15 +82,18 @@ pub(super) async fn exchange(
 async fn answer(
     shared: &Shared,
     endpoint: Endpoint,
-    headers: &HeaderMap,
+    parts: &Parts,
     body: Bytes,
 ) -> Result<Response, Box<Rejection>> {
     let arrived = shared.now();
     // Counting tokens and hashing words take milliseconds that timers must not wait for.
     let question = compute(move || Question::read(endpoint, &body)).await;
-    let ticket = shared
-        .state()
-        .admit(endpoint, bearer(headers), question, arrived)?;
+    let ticket = {
+        let mut state = shared.state();
+        let style = state.style();
+        let question = check_version(style, &parts.uri).and(question);
+        state.admit(endpoint, key(style, &parts.headers), question, arrived)?
+    };
     let (ticket, reply) = compute(move || {
         let reply = ticket.question.answer(ticket.fault, ticket.style);
         (ticket, reply)
@@ -113,13 +117,26 @@ async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     spawn_blocking(work).await.expect("the work does not panic")
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The key, from where this style of server looks for it.
+fn key(style: Style, headers: &HeaderMap) -> Option<&str> {
+    if style == Style::Azure {
+        return headers.get(API_KEY)?.to_str().ok();
+    }
     headers
         .get(AUTHORIZATION)?
         .to_str()
         .ok()?
         .strip_prefix("Bearer ")
         .map(str::trim)
+}
+
+/// Azure finds nothing without the version of its protocol.
+fn check_version(style: Style, uri: &Uri) -> Result<(), Refusal> {
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    if style != Style::Azure || pairs.any(|pair| pair.starts_with("api-version=")) {
+        return Ok(());
+    }
+    Err(Refusal::no_version())
 }
 
 /// Sends the answer, broken where the fault is one of those that break it on the way.
@@ -154,6 +171,7 @@ fn respond(mut body: Vec<u8>, fault: Option<Fault>) -> Response {
 }
 
 const JSON: &str = "application/json";
+const API_KEY: &str = "api-key";
 
 fn with_headers(mut response: Response, number: u64, rate: RateHeaders) -> Response {
     let id = ("x-request-id", format!("req_simulated_{number}"));

@@ -53,6 +53,8 @@ mod strict;
 mod vector;
 
 #[cfg(test)]
+mod style_tests;
+#[cfg(test)]
 mod tests;
 
 pub use config::{Change, Config, Latency, Limits, Style};

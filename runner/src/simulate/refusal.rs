@@ -56,8 +56,20 @@ impl Refusal {
         }
     }
 
+    /// What Azure says to a request that names no version.
+    pub(super) fn no_version() -> Self {
+        let message = "Resource not found";
+        let status = StatusCode::NOT_FOUND;
+        Self {
+            status,
+            param: None,
+            ..Self::invalid("", message).with_code("404")
+        }
+    }
+
     pub(super) fn no_key() -> Self {
-        let message = "No API key was given: it belongs into the header Authorization: Bearer KEY.";
+        let message = "No API key was given: it belongs into the header Authorization: Bearer KEY \
+                       (in Azure's style: api-key: KEY).";
         let status = StatusCode::UNAUTHORIZED;
         Self {
             status,

@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{Method, StatusCode, Uri, request::Parts},
     response::{IntoResponse, Response},
     routing::{get, post, put},
     serve::ListenerExt,
@@ -105,6 +105,8 @@ fn routes(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/embeddings", post(embeddings))
         .route("/v1/chat/completions", post(chat))
+        .route("/openai/deployments/{name}/embeddings", post(embeddings))
+        .route("/openai/deployments/{name}/chat/completions", post(chat))
         .route("/v1/models", get(models))
         .route("/simulate/stats", get(stats))
         .route("/simulate/reset", post(reset))
@@ -114,16 +116,12 @@ fn routes(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-async fn embeddings(
-    State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    exchange(shared, Endpoint::Embeddings, headers, body).await
+async fn embeddings(State(shared): State<Arc<Shared>>, parts: Parts, body: Bytes) -> Response {
+    exchange(shared, Endpoint::Embeddings, parts, body).await
 }
 
-async fn chat(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    exchange(shared, Endpoint::Chat, headers, body).await
+async fn chat(State(shared): State<Arc<Shared>>, parts: Parts, body: Bytes) -> Response {
+    exchange(shared, Endpoint::Chat, parts, body).await
 }
 
 async fn models() -> Json<Value> {

@@ -85,6 +85,10 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn style(&self) -> Style {
+        self.config.style
+    }
+
     /// Counts a request, and decides whether it is answered.
     pub(super) fn admit(
         &mut self,

@@ -4,22 +4,22 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Change, Config, Fault, Faults, Limits, Simulator, Style, start};
+use super::{Change, Config, Fault, Faults, Limits, Simulator, start};
 use crate::openai::{
     Answer, AnswerFormat, Breakage, ChatCompletion, ChatRequest, Client, Deadlines,
     EmbeddingRequest, Embeddings, Error, ErrorKind, Message, Overload, Refusal, Role, Settings,
     Tokenizer, VectorEncoding, http_client,
 };
 
-const KEY: &str = "sk-very-secret-key";
-const TEXTS: [&str; 3] = [
+pub(super) const KEY: &str = "sk-very-secret-key";
+pub(super) const TEXTS: [&str; 3] = [
     "The gnome is back.",
     "Free couch on 5th.",
     "Lost cat, grey.",
 ];
 const TOKENS: u64 = 17;
 
-fn client_with(simulator: &Simulator, change: impl FnOnce(&mut Settings)) -> Client {
+pub(super) fn client_with(simulator: &Simulator, change: impl FnOnce(&mut Settings)) -> Client {
     let mut settings = Settings::new(KEY.into());
     settings.base_url = simulator.base_url();
     change(&mut settings);
@@ -41,7 +41,7 @@ async fn simulator(faults: Faults) -> (Simulator, Client) {
     (simulator, client)
 }
 
-async fn embed(client: &Client, inputs: &[&str]) -> Result<Answer<Embeddings>, Error> {
+pub(super) async fn embed(client: &Client, inputs: &[&str]) -> Result<Answer<Embeddings>, Error> {
     let model = "text-embedding-3-small";
     client
         .embed(&EmbeddingRequest {
@@ -52,7 +52,7 @@ async fn embed(client: &Client, inputs: &[&str]) -> Result<Answer<Embeddings>, E
         .await
 }
 
-fn schema() -> Value {
+pub(super) fn schema() -> Value {
     json!({
         "type": "object", "required": ["posts"], "additionalProperties": false,
         "properties": {"posts": {"type": "array", "items": {
@@ -101,7 +101,7 @@ fn question<'a>(messages: &'a [Message], schema: &'a Value) -> ChatRequest<'a> {
     }
 }
 
-async fn chat(client: &Client, schema: &Value) -> Result<Answer<ChatCompletion>, Error> {
+pub(super) async fn chat(client: &Client, schema: &Value) -> Result<Answer<ChatCompletion>, Error> {
     client.chat(&question(&messages(), schema)).await
 }
 
@@ -400,27 +400,6 @@ async fn limits_are_kept_and_said() {
     assert_eq!(error.rate().limit_tokens, Some(1_000));
     let error = embed(&client, &[&" a".repeat(1_001)]).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::TooLarge { limit: Some(1_000) });
-}
-
-#[tokio::test]
-async fn other_servers_manners_are_understood() {
-    for style in [Style::Azure, Style::Local] {
-        let config = Config {
-            style,
-            ..Config::default()
-        };
-        let simulator = start(config).await.unwrap();
-        let client = client_with(&simulator, |_| {});
-        let answer = embed(&client, &TEXTS).await.unwrap();
-        assert_eq!(
-            answer.rate,
-            crate::openai::RateHeaders::default(),
-            "{style:?}"
-        );
-        assert_eq!(answer.usage.is_none(), style == Style::Local);
-        let scores = chat(&client, &schema()).await.unwrap();
-        assert_eq!(scores.usage.is_none(), style == Style::Local);
-    }
 }
 
 #[tokio::test]

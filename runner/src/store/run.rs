@@ -190,7 +190,12 @@ async fn flush(
         .ignore_duplicates()
         .chunk_rows(rows.len().max(1))
         .chunk_bytes(usize::MAX)
-        .await?;
+        .await
+        .inspect_err(|error| {
+            // A batch that is split to find bad rows may be stored in part before the database is gone.
+            let report = error.write_report();
+            stored.counts.inserted += report.map_or(0, |report| report.affected);
+        })?;
     for failure in &written.failed {
         let number = lines.get(failure.index).copied().unwrap_or_default();
         stored.fail(Remark {

@@ -1,9 +1,13 @@
 //! What a claim costs where nearly all is done: index look-ups of a window, never a scan of a table.
 
 use serde_json::Value;
+use sluice_runner::engine::Stop;
+use sluice_runner::flow::{self, FlowOptions, ScoreScope};
+use sluice_runner::simulate::Config;
 use sluice_tests::Stack;
 
-use crate::scoring_support::{add_posts, text_of};
+use crate::posts::{embed, rows};
+use crate::scoring_support::{TWO, add_posts, text_of};
 
 /// Posts in the table.
 const POSTS: u32 = 20_000;
@@ -108,4 +112,24 @@ async fn a_claim_reads_a_window_by_its_indices_and_no_table_whole() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn rows_that_are_due_here_and_there_fill_whole_requests() {
+    let stack = Stack::fresh().await;
+    nearly_done(&stack).await;
+    let simulator = stack.simulator(Config::default()).await;
+    // Four windows with fifty due posts each: neither size divides that.
+    let toml = format!("[embedding]\nbatch_size = 30\n{TWO}")
+        .replace("runs = 1", "runs = 2\nposts_per_call = 7");
+    let session = stack.session(&simulator, &toml);
+    let outcome = embed(&session).await;
+    assert_eq!(rows(&outcome.report).written, 200);
+    assert_eq!(simulator.stats().embedding_requests, 7);
+    let run = session.begin(FlowOptions::default(), Stop::new());
+    let outcome = flow::score(&session, &run, ScoreScope::Missing)
+        .await
+        .unwrap();
+    assert_eq!(rows(&outcome.report).written, 200);
+    assert_eq!(simulator.stats().chat_requests, 2 * 29);
 }

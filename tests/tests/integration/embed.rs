@@ -4,10 +4,7 @@ use serde_json::Value;
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions};
-use sluice_runner::openai::{
-    Client, Deadlines, EmbeddingRequest, Settings as ClientSettings, http_client,
-};
-use sluice_runner::simulate::{Change, Config, Fault, Faults, Simulator, Style};
+use sluice_runner::simulate::{Change, Config, Fault, Faults};
 use sluice_tests::{Program, Recorder, Stack};
 
 use crate::posts::{
@@ -234,26 +231,21 @@ async fn identical_texts_are_billed_once_and_blank_ones_never() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_too_long_is_cut_and_said_to_be() {
+async fn identical_texts_of_different_chunks_are_billed_once_also_where_they_are_in_flight() {
     let stack = Stack::fresh().await;
-    let simulator = stack.simulator(Config::default()).await;
-    let session = stack.session(&simulator, "");
-    let mut texts = texts(3);
-    texts[1] = "gnome ".repeat(9_000);
-    seed(&stack, &texts).await;
+    let simulator = stack.simulator(slow(400)).await;
+    let toml = "[embedding]\nchunk_size = 30\nbatch_size = 10\n[limits]\nconcurrency = 3";
+    let session = stack.session(&simulator, toml);
+    let distinct = texts(45);
+    let all: Vec<String> = distinct.iter().cycle().take(200).cloned().collect();
+    seed(&stack, &all).await;
     let outcome = embed(&session).await;
     assert_eq!(outcome.exit, Exit::Complete);
-    let [warning] = outcome.report.warnings.as_slice() else {
-        panic!("{:?}", outcome.report.warnings);
-    };
-    assert!(
-        warning.contains(&id(1)) && warning.contains("8192"),
-        "{warning}"
-    );
-    // The hash is that of the whole text: what was cut off can change too.
-    assert_eq!(embedded(&stack).await, 3);
-    let tokens = simulator.stats().input_tokens;
-    assert!((8_192..8_192 + 60).contains(&tokens), "{tokens}");
+    let counts = rows(&outcome.report);
+    assert_eq!((counts.selected, counts.written), (200, 200));
+    assert_eq!(embedded(&stack).await, 200);
+    assert_eq!(work_items(&stack).await, 0);
+    assert_billed_once(&simulator.stats(), &distinct);
 }
 
 #[tokio::test]
@@ -417,52 +409,4 @@ async fn a_schema_that_lacks_the_migrations_ends_with_six() {
         assert!(said.contains("apply the migrations"), "{function}: {said}");
     }
     assert_eq!(work_items(&stack).await, 0);
-}
-
-/// The vectors that the provider gives for these texts.
-async fn vectors(simulator: &Simulator, texts: &[String]) -> Vec<Vec<f32>> {
-    let mut settings = ClientSettings::new("any".into());
-    settings.base_url = simulator.base_url();
-    let client = Client::new(http_client(&Deadlines::default()).unwrap(), settings).unwrap();
-    let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let request = EmbeddingRequest {
-        model: "text-embedding-3-small",
-        inputs: &inputs,
-        dimensions: Some(1_536),
-    };
-    client.embed(&request).await.unwrap().value.vectors
-}
-
-#[tokio::test]
-async fn each_post_gets_its_own_vector_whatever_the_order_and_the_manners() {
-    let stack = Stack::fresh().await;
-    let texts = texts(30);
-    seed(&stack, &texts).await;
-    let expected = vectors(&stack.simulator(Config::default()).await, &texts).await;
-    for (style, fault) in [
-        (Style::OpenAi, 1.0),
-        (Style::Azure, 0.0),
-        (Style::Local, 0.0),
-    ] {
-        let config = Config {
-            style,
-            faults: Faults::only(Fault::Shuffled, fault),
-            ..Config::default()
-        };
-        let simulator = stack.simulator(config).await;
-        let outcome = embed(&stack.session(&simulator, "[embedding]\nbatch_size = 10")).await;
-        assert_eq!(rows(&outcome.report).written, 30, "{style:?}");
-        assert_eq!(
-            outcome.report.tokens,
-            simulator.stats().input_tokens,
-            "{style:?}"
-        );
-        let query = "select embedding::text as vector from post_embeddings order by post_id";
-        let stored = stack.rows(query).await;
-        for (row, expected) in stored.iter().zip(&expected) {
-            let vector: Vec<f32> = serde_json::from_str(row["vector"].as_str().unwrap()).unwrap();
-            assert!(vector == *expected, "{style:?}");
-        }
-        stack.sql("truncate post_embeddings").await;
-    }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
-use sluice_runner::flow::FlowOptions;
+use sluice_runner::flow::{self, FlowOptions};
 use sluice_runner::simulate::{Config, Fault, Faults, Limits};
 use sluice_tests::{Program, Stack};
 
@@ -48,6 +49,51 @@ async fn a_limit_of_rows_ends_with_three_only_where_more_is_due() {
         (rows(&failing.report).written, rows(&failing.report).dead),
         (9, 1)
     );
+}
+
+#[tokio::test]
+async fn a_limited_run_reports_what_it_did_also_where_it_cannot_see_what_is_left() {
+    let stack = Stack::fresh().await;
+    let simulator = stack.simulator(Config::default()).await;
+    let session = stack.session(&simulator, "");
+    seed(&stack, &texts(30)).await;
+    let rename = |from: &str, to: &str| {
+        format!("alter function {from}(uuid, int, text, int, boolean) rename to {to}")
+    };
+    stack.sql(&rename("peek_embed_work", "elsewhere")).await;
+    let limited = FlowOptions {
+        limit: Some(20),
+        ..FlowOptions::default()
+    };
+    let outcome = embed_with(&session, limited).await;
+    stack.sql(&rename("elsewhere", "peek_embed_work")).await;
+    assert_eq!(outcome.exit, Exit::Database);
+    assert!(reason(&outcome).contains("apply the migrations"));
+    assert_eq!(rows(&outcome.report).written, 20);
+    assert_eq!(outcome.report.tokens, simulator.stats().input_tokens);
+}
+
+#[tokio::test]
+async fn the_progress_knows_how_much_is_due() {
+    let stack = Stack::fresh().await;
+    let simulator = stack.simulator(Config::default()).await;
+    let session = stack.session(&simulator, "");
+    seed(&stack, &texts(30)).await;
+    for (limit, expected) in [(Some(10), 10), (Some(50), 20), (None, 0)] {
+        let options = FlowOptions {
+            limit,
+            ..FlowOptions::default()
+        };
+        let run = session.begin(options, Stop::new());
+        assert_eq!(run.total(), None);
+        flow::embed(&session, &run, false).await.unwrap();
+        assert_eq!(run.total(), Some(expected), "limit {limit:?}");
+    }
+    // A text that has changed is due again, beside what has no embedding.
+    stack.sql("update posts set text = text || '!'").await;
+    let run = session.begin(FlowOptions::default(), Stop::new());
+    flow::embed(&session, &run, false).await.unwrap();
+    assert_eq!(run.total(), Some(30));
 }
 
 #[tokio::test]

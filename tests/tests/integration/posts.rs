@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 use sluice_runner::db::Database;
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::{self, FlowOptions, Session};
+use sluice_runner::openai::{
+    Client, Deadlines, EmbeddingRequest, Settings as ClientSettings, http_client,
+};
 use sluice_runner::report::{Counts, Outcome, Report, RowCounts, StoreCounts};
-use sluice_runner::simulate::{Config, Faults, Latency, Stats};
+use sluice_runner::simulate::{Config, Faults, Latency, Simulator, Stats};
 use sluice_runner::store::{StoreOptions, store_text};
 use sluice_tests::Stack;
 
@@ -117,6 +120,31 @@ pub(crate) async fn embedded(stack: &Stack) -> u64 {
         where e.text_hash = encode(sha256(convert_to(p.text, 'UTF8')), 'hex')
           and not e.stale and e.dimensions = vector_dims(e.embedding)";
     stack.count(current).await.try_into().unwrap()
+}
+
+/// The vectors that the provider gives for these texts.
+pub(crate) async fn vectors(simulator: &Simulator, texts: &[String]) -> Vec<Vec<f32>> {
+    let mut settings = ClientSettings::new("any".into());
+    settings.base_url = simulator.base_url();
+    let client = Client::new(http_client(&Deadlines::default()).unwrap(), settings).unwrap();
+    let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let request = EmbeddingRequest {
+        model: "text-embedding-3-small",
+        inputs: &inputs,
+        dimensions: Some(1_536),
+    };
+    client.embed(&request).await.unwrap().value.vectors
+}
+
+/// The vector that is stored of a seeded post.
+pub(crate) async fn stored_vector(stack: &Stack, place: usize) -> Vec<f32> {
+    let query = format!(
+        "select embedding::text as vector from post_embeddings where post_id = '{}'",
+        id(place)
+    );
+    let rows = stack.rows(&query).await;
+    let vector = rows.first().and_then(|row| row["vector"].as_str());
+    serde_json::from_str(vector.unwrap()).unwrap()
 }
 
 /// How many rows are leased, failing or dead.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use sluice_runner::db::Database;
+use sluice_runner::report::Status;
 use sluice_tests::{Program, Recorder, Stack, signal};
 use tokio::io::AsyncWriteExt;
 
@@ -201,6 +202,31 @@ async fn a_row_that_the_database_refuses_fails_alone() {
     failed.sort_unstable();
     assert_eq!(failed, [Some(7), Some(17)]);
     assert_eq!(stack.count("select count(*) from posts").await, 38);
+}
+
+#[tokio::test]
+async fn what_was_stored_of_a_batch_that_cannot_be_ended_is_counted() {
+    let stack = Stack::fresh().await;
+    // One row is at fault, so the batch is halved; then the database refuses the whole table.
+    let refuse = "create function refuse() returns trigger language plpgsql as $$
+        begin
+          if new.text = 'cursed' then raise exception 'no curses here' using errcode = '22023'; end if;
+          if new.text = 'last' then raise exception 'no more' using errcode = '42501'; end if;
+          return new;
+        end $$;
+        create trigger refuse before insert on posts for each row execute function refuse();";
+    stack.sql(refuse).await;
+    let mut input: Vec<String> = (0..40)
+        .map(|at| line("Elm", &format!("post {at}")))
+        .collect();
+    input[25] = line("Elm", "cursed");
+    input[35] = line("Elm", "last");
+    let report = store(&stack.database(), &input.join("\n")).await;
+    stack.sql("drop function refuse() cascade").await;
+    assert_eq!(report.status, Status::Failed, "{report:?}");
+    let stored = stack.count("select count(*) from posts").await;
+    assert!((20..39).contains(&stored), "{stored} posts");
+    assert_eq!(i64::try_from(lines(&report).inserted).unwrap(), stored);
 }
 
 #[tokio::test]

@@ -15,6 +15,21 @@ pub(super) struct Provider {
     pub(super) has_headers: bool,
 }
 
+impl Provider {
+    /// One that counts by the clock's minutes: each begins with a full bucket.
+    pub(super) fn by_the_minute(self) -> Self {
+        let whole = |bucket: Bucket| Bucket {
+            is_window: true,
+            ..bucket
+        };
+        Self {
+            requests: whole(self.requests),
+            tokens: whole(self.tokens),
+            ..self
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Bucket {
     limit: u32,
@@ -22,6 +37,8 @@ struct Bucket {
     refilled: Moment,
     /// How fast the provider's clock runs by ours.
     pace: f64,
+    /// Whether it is filled at once, each minute, and not steadily.
+    is_window: bool,
 }
 
 impl Bucket {
@@ -31,7 +48,12 @@ impl Bucket {
             level: f64::from(limit),
             refilled: Moment::ZERO,
             pace,
+            is_window: false,
         }
+    }
+
+    fn window_end(&self) -> Duration {
+        Duration::from_secs((self.refilled.as_secs() / 60 + 1) * 60).saturating_sub(self.refilled)
     }
 
     fn per_second(&self) -> f64 {
@@ -39,6 +61,13 @@ impl Bucket {
     }
 
     fn refill(&mut self, now: Moment) {
+        if self.is_window {
+            if now.as_secs() / 60 > self.refilled.as_secs() / 60 {
+                self.level = f64::from(self.limit);
+            }
+            self.refilled = now;
+            return;
+        }
         let refill = now.saturating_sub(self.refilled).as_secs_f64() * self.per_second();
         self.level = (self.level + refill).min(f64::from(self.limit));
         self.refilled = now;
@@ -54,11 +83,17 @@ impl Bucket {
     }
 
     fn reset(&self) -> Duration {
+        if self.is_window {
+            return self.window_end();
+        }
         Duration::from_secs_f64((f64::from(self.limit) - self.level) / self.per_second())
     }
 
     /// The whole seconds until a request of that size is served.
     fn retry_after(&self, count: u32) -> Duration {
+        if self.is_window {
+            return Duration::from_secs(self.window_end().as_secs() + 1);
+        }
         let missing = (f64::from(count) - self.level).max(0.0);
         Duration::from_secs_f64((missing / self.per_second()).ceil())
     }

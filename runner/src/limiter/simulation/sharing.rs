@@ -85,14 +85,33 @@ async fn eight_workers_use_the_whole_limit() {
 async fn eight_runners_share_a_limit_through_the_headers() {
     let tally = share(Provider::new(5_000, 1_000_000, 1.0), 8, Limits::default()).await;
     assert!(
-        tally.served_tokens >= 19_900_000,
+        tally.served_tokens >= 20_500_000,
         "{} tokens",
         tally.served_tokens
     );
     assert!(
-        tally.refused * 10 <= tally.sent,
+        tally.refused * 1000 <= tally.sent,
         "{} of {}",
         tally.refused,
         tally.sent
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_counts_by_the_minute_is_used_up_evenly() {
+    for (runners, refused_permille) in [(1, 0), (8, 70)] {
+        let provider = Provider::new(5_000, 1_000_000, 1.0).by_the_minute();
+        let tally = share(provider, runners, Limits::default()).await;
+        assert!(
+            tally.served_tokens >= 19_850_000,
+            "{} tokens",
+            tally.served_tokens
+        );
+        assert!(
+            tally.refused * 1000 <= tally.sent * refused_permille,
+            "{} of {}",
+            tally.refused,
+            tally.sent
+        );
+    }
 }

@@ -1,0 +1,72 @@
+//! Embeds a table of your own with the engine of `sluice embed`: `cargo run -p sluice-runner --example
+//! own_table`. It brings its own database and its own stand-in for `OpenAI`, and spends nothing.
+//!
+//! On a project of yours, `config::load(None, &Environment::read()?)?` takes the place of [`settings`].
+
+mod recipes;
+
+use std::error::Error;
+use std::io::Write;
+
+use recipes::{DueRecipes, RecipeEmbeddings};
+use secrecy::ExposeSecret;
+use sluice_runner::config::{Environment, Raw, Settings};
+use sluice_runner::engine::Stop;
+use sluice_runner::flow::{FlowOptions, Session, embed_rows};
+use sluice_runner::local::{Options, Server};
+use sluice_runner::simulate;
+
+/// Three hundred recipes.
+const RECIPES: &str = "insert into recipes (title, steps)
+  select 'Soup ' || i, 'Boil ' || i || ' carrots in ' || i || ' cups of water, and add salt.'
+  from generate_series(1, 300) i;";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let server = Server::start(&Options::default()).await?;
+    let simulator = simulate::start(simulate::Config::default()).await?;
+    run_sql(
+        &server,
+        concat!(
+            include_str!("own_table.sql"),
+            "notify pgrst, 'reload schema';"
+        ),
+    )
+    .await?;
+    run_sql(&server, RECIPES).await?;
+
+    let session = Session::new(settings(&server, &simulator.base_url())?)?;
+    let client = session.database.client();
+    let source = DueRecipes(client.clone());
+    let sink = RecipeEmbeddings(client.clone());
+    let run = session.begin(FlowOptions::default(), Stop::new());
+    let outcome = embed_rows(&session, &run, source, sink).await?;
+
+    let report = serde_json::to_string_pretty(&outcome.report)?;
+    writeln!(std::io::stdout(), "{report}")?;
+    server.stop().await;
+    Ok(())
+}
+
+fn settings(server: &Server, openai_url: &str) -> Result<Settings, Box<dyn Error>> {
+    let environment: Environment = [
+        ("SUPABASE_URL", server.url()),
+        ("SUPABASE_SERVICE_KEY", server.secret_key().expose_secret()),
+        ("OPENAI_BASE_URL", openai_url),
+        ("OPENAI_API_KEY", "any"),
+    ]
+    .into_iter()
+    .collect();
+    Ok(Settings::check(Raw::default(), &environment)?)
+}
+
+/// Runs SQL on the embedded server; on a project of yours it is a migration.
+async fn run_sql(server: &Server, sql: &str) -> Result<(), Box<dyn Error>> {
+    let client = reqwest::Client::builder().build()?;
+    let request = client
+        .post(format!("{}/sql", server.url()))
+        .header("apikey", server.secret_key().expose_secret())
+        .body(sql.to_owned());
+    request.send().await?.error_for_status()?;
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The three answers that make a flow over recipes: what is due, which text of it, and where the vector goes.
+
+use serde::{Deserialize, Serialize};
+use sluice_runner::engine::{Claim, Item, Recorded, RowFailure, Sink, Source, StoreError, Text};
+use sluice_runner::flow::Embedded;
+use sluice_runner::openai::write_vector;
+use sluice_sdk::{Client, Table};
+use uuid::Uuid;
+
+/// A recipe that has no embedding.
+#[derive(Debug, Deserialize, Table)]
+#[table(name = "recipes_due")]
+pub(crate) struct DueRecipe {
+    #[table(primary_key)]
+    id: Uuid,
+    steps: String,
+}
+
+/// A recipe's embedding, or why it has none.
+#[derive(Debug, Serialize, Deserialize, Table)]
+#[table(name = "recipe_embeddings")]
+pub(crate) struct RecipeEmbedding {
+    #[table(primary_key)]
+    recipe_id: Uuid,
+    embedding: Option<String>,
+    refused: Option<String>,
+}
+
+impl Item for DueRecipe {
+    fn id(&self) -> Uuid {
+        self.id
+    }
+}
+
+impl Text for DueRecipe {
+    fn text(&self) -> &str {
+        &self.steps
+    }
+}
+
+/// Recipes without an embedding, for one runner at a time.
+pub(crate) struct DueRecipes(pub(crate) Client);
+
+impl Source for DueRecipes {
+    type Item = DueRecipe;
+
+    async fn claim(&self, limit: u32, after: Option<Uuid>) -> Result<Claim<DueRecipe>, StoreError> {
+        let from = after.unwrap_or_default();
+        let recipes = self
+            .0
+            .from::<DueRecipe>()
+            .filter(DueRecipe::ID.gt(from))
+            .order(DueRecipe::ID.asc())
+            .limit(limit.into())
+            .await?;
+        Ok(Claim::page(recipes))
+    }
+
+    async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StoreError> {
+        let refused = |failure: &RowFailure| RecipeEmbedding {
+            recipe_id: failure.id,
+            embedding: None,
+            refused: Some(failure.reason.clone()),
+        };
+        upsert(&self.0, &failures.iter().map(refused).collect::<Vec<_>>()).await?;
+        Ok(Recorded::set_aside(&failures))
+    }
+}
+
+/// Into `recipe_embeddings`.
+pub(crate) struct RecipeEmbeddings(pub(crate) Client);
+
+impl Sink for RecipeEmbeddings {
+    type Output = Embedded;
+
+    fn id(output: &Embedded) -> Uuid {
+        output.id
+    }
+
+    fn rows_max(&self) -> usize {
+        100
+    }
+
+    async fn write(&self, outputs: &[Embedded]) -> Result<(), StoreError> {
+        let embedded = |output: &Embedded| {
+            let mut vector = String::new();
+            write_vector(&mut vector, &output.vector);
+            RecipeEmbedding {
+                recipe_id: output.id,
+                embedding: Some(vector),
+                refused: None,
+            }
+        };
+        upsert(&self.0, &outputs.iter().map(embedded).collect::<Vec<_>>()).await
+    }
+}
+
+/// Writes rows; writing one twice changes nothing.
+async fn upsert(client: &Client, rows: &[RecipeEmbedding]) -> Result<(), StoreError> {
+    let written = client
+        .from::<RecipeEmbedding>()
+        .upsert(rows)
+        .on_conflict(RecipeEmbedding::RECIPE_ID)
+        .await?;
+    match written.failed.into_iter().next() {
+        Some(failure) => Err(failure.error.into()),
+        None => Ok(()),
+    }
+}

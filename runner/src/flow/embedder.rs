@@ -1,0 +1,383 @@
+//! What becomes of texts: packed, sent, and each given its vector.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::Preview;
+use super::overlong::{Parted, average};
+use super::price::Tariff;
+use super::session::Session;
+use crate::config::{EmbeddingSettings, Overlong};
+use crate::digest::sha256_hex;
+use crate::engine::{
+    Ask, Batch, Bisection, Bounds, Done, Input, Lane, Likeness, Measured, Plan, Remark, RowFailure,
+    Step, Text, Undone, Work, pack, pack_onto,
+};
+use crate::error::Error;
+use crate::limiter::Limiter;
+use crate::openai::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Prices, Tokenizer, Usage};
+
+/// Batches in flight at once, from when they are sent until they are written: the memory of a run is theirs.
+/// At half a second an answer four of a hundred are 600 rows a second, more than a database with a vector
+/// index takes.
+const BATCHES_MAX: usize = 4;
+
+/// What is said of a row of whose text only the beginning is embedded.
+const CUT: &str = "longer than 8192 tokens, of which only the beginning is embedded";
+/// What is said of a row whose text is embedded in parts.
+const AVERAGED: &str = "longer than 8192 tokens, embedded as the average of their parts";
+
+/// A row's vector.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    /// The row.
+    pub id: Uuid,
+    /// Its vector; rows with the same text share it.
+    pub vector: Arc<[f32]>,
+    /// SHA-256 (hex) of the whole text, also where only its head was embedded.
+    pub text_hash: Arc<str>,
+}
+
+/// Embeds rows that have a text, of any table.
+#[derive(Debug)]
+pub struct Embedder<T> {
+    client: Client,
+    settings: EmbeddingSettings,
+    tokenizer: Tokenizer,
+    tariff: Tariff,
+    limiter: Limiter,
+    rows: PhantomData<fn(T)>,
+}
+
+/// A row's text, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    row: Hashed,
+    /// What is sent: the text, or its head where it is too long.
+    text: String,
+}
+
+/// A row, and the SHA-256 (hex) of its whole text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hashed {
+    pub(super) id: Uuid,
+    pub(super) hash: Arc<str>,
+}
+
+/// What goes to the provider as one piece of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parcel {
+    /// Texts that are sent together, in one request.
+    Texts(Batch<Prepared>),
+    /// One text that is sent in parts, in as many requests as they need.
+    Parts(Parted),
+}
+
+impl<T: Text> Embedder<T> {
+    /// An embedder for a provider and a model, whose requests that limiter lets out.
+    pub fn new(
+        client: Client,
+        settings: EmbeddingSettings,
+        prices: Prices,
+        limiter: Limiter,
+    ) -> Self {
+        let tokenizer = Tokenizer::for_model(&settings.model);
+        let tariff = Tariff::new(prices, &settings.model);
+        Self {
+            client,
+            settings,
+            tokenizer,
+            tariff,
+            limiter,
+            rows: PhantomData,
+        }
+    }
+
+    pub(super) fn of(session: &Session) -> Result<Self, Error> {
+        let prices = Prices::with(session.settings.prices.clone());
+        let settings = session.settings.embedding.clone();
+        let limiter = session.limiter(&settings.model);
+        Ok(Self::new(
+            session.provider()?.clone(),
+            settings,
+            prices,
+            limiter,
+        ))
+    }
+
+    pub(super) fn preview(&self, rows: &[T], sum: &mut Preview)
+    where
+        T: Clone,
+    {
+        let plan = self.plan(None, rows.to_vec());
+        for parcel in plan.batches.iter().chain(&plan.open) {
+            match parcel {
+                Parcel::Texts(batch) => self.add(batch.tokens, sum),
+                Parcel::Parts(parted) => {
+                    for request in pack(parted.measured(), self.bounds()) {
+                        self.add(request.tokens, sum);
+                    }
+                }
+            }
+        }
+        sum.rows += (rows.len() - plan.skipped.len()) as u64;
+        sum.price_known = self.tariff.is_known();
+    }
+
+    /// Adds a request of so many tokens.
+    fn add(&self, tokens: u32, sum: &mut Preview) {
+        sum.requests += 1;
+        sum.input_tokens += u64::from(tokens);
+        sum.usd += self.tariff.at_most(tokens, 0);
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds::new(
+            self.settings.batch_size as usize,
+            self.limiter.batch_tokens(),
+        )
+    }
+
+    /// One request for these texts; answers a vector for each.
+    async fn vectors<I: AsRef<str> + Sync>(
+        &self,
+        lane: &Lane,
+        inputs: &[Input<I>],
+    ) -> Result<Vec<Vec<f32>>, Undone> {
+        let texts: Vec<&str> = inputs.iter().map(|input| input.item.as_ref()).collect();
+        let request = EmbeddingRequest {
+            model: &self.settings.model,
+            inputs: &texts,
+            dimensions: Some(self.settings.dimensions as usize),
+        };
+        let input_tokens = inputs.iter().map(|input| input.tokens).sum();
+        let ask = Ask {
+            input_tokens,
+            output_tokens: 0,
+            usd: self.tariff.at_most(input_tokens, 0),
+        };
+        let price = |usage: &Usage| self.tariff.usd(usage);
+        let answer = lane
+            .send(ask, price, || self.client.embed(&request))
+            .await?;
+        Ok(answer.vectors)
+    }
+
+    /// Texts that are sent together: where they are refused, the others without those at fault.
+    async fn embed_texts(&self, lane: &Lane, inputs: Vec<Input<Prepared>>) -> Done<Embedded> {
+        match self.vectors(lane, &inputs).await {
+            Ok(vectors) => Done {
+                outputs: outputs(&inputs, vectors),
+                ..Done::default()
+            },
+            Err(why @ (Undone::Rejected(_) | Undone::Unreadable(_))) => {
+                self.isolate(lane, inputs, why).await
+            }
+            Err(Undone::Stopped) => Done::default(),
+            Err(Undone::Halt(reason)) => Done {
+                halt: Some(reason),
+                ..Done::default()
+            },
+        }
+    }
+
+    /// Finds out which texts of a refused batch are at fault, and embeds the others.
+    async fn isolate(
+        &self,
+        lane: &Lane,
+        batch: Vec<Input<Prepared>>,
+        why: Undone,
+    ) -> Done<Embedded> {
+        let mut done = Done::default();
+        let mut why = why;
+        let mut search = Bisection::new(batch);
+        loop {
+            match search.step() {
+                Step::Done => return done,
+                Step::Bad(input) => {
+                    let rows = input.items().map(|text| &text.row);
+                    done.failures.extend(failures(rows, &why));
+                }
+                Step::Send(inputs) => match self.vectors(lane, &inputs).await {
+                    Ok(vectors) => {
+                        done.outputs.extend(outputs(&inputs, vectors));
+                        search.accepted();
+                    }
+                    Err(Undone::Stopped) => return done,
+                    Err(Undone::Halt(reason)) => {
+                        done.halt = Some(reason);
+                        return done;
+                    }
+                    Err(refused) => {
+                        why = refused;
+                        search.refused();
+                    }
+                },
+            }
+        }
+    }
+
+    /// A text in parts: each part once, then their average. A part that is refused is the whole text's failure.
+    async fn embed_parts(&self, lane: &Lane, parted: Parted) -> Done<Embedded> {
+        let mut weighed = Vec::new();
+        for request in pack(parted.measured(), self.bounds()) {
+            let vectors = match self.vectors(lane, &request.inputs).await {
+                Ok(vectors) => vectors,
+                Err(Undone::Stopped) => return Done::default(),
+                Err(Undone::Halt(reason)) => {
+                    return Done {
+                        halt: Some(reason),
+                        ..Done::default()
+                    };
+                }
+                Err(why) => {
+                    return Done {
+                        failures: failures(&parted.rows, &why),
+                        ..Done::default()
+                    };
+                }
+            };
+            let weights = request
+                .inputs
+                .iter()
+                .map(|part| part.items().count() as f64 * f64::from(part.tokens));
+            weighed.extend(weights.zip(vectors));
+        }
+        let vector: Arc<[f32]> = average(&weighed).into();
+        let embedded = |row: &Hashed| Embedded {
+            id: row.id,
+            vector: vector.clone(),
+            text_hash: row.hash.clone(),
+        };
+        Done {
+            outputs: parted.rows.iter().map(embedded).collect(),
+            ..Done::default()
+        }
+    }
+}
+
+impl<T: Text> Work for Embedder<T> {
+    type Item = T;
+    type Batch = Parcel;
+    type Output = Embedded;
+
+    fn batches_max(&self) -> usize {
+        BATCHES_MAX
+    }
+
+    fn likeness(&self, row: &T) -> Option<Likeness> {
+        Some(Sha256::digest(row.text()).into())
+    }
+
+    fn plan(&self, open: Option<Parcel>, rows: Vec<T>) -> Plan<Parcel> {
+        let (mut skipped, mut remarks) = (Vec::new(), Vec::new());
+        let (mut texts, mut long) = (Vec::with_capacity(rows.len()), Vec::<Parted>::new());
+        for row in rows {
+            let (id, text) = (row.id(), row.text());
+            if text.trim().is_empty() {
+                skipped.push(id);
+                continue;
+            }
+            let cut = self.tokenizer.cut(text, MAX_INPUT_TOKENS);
+            let row = Hashed {
+                id,
+                hash: sha256_hex(text).into(),
+            };
+            if cut.shortened && self.settings.overlong == Overlong::Average {
+                remarks.push(Remark { id, what: AVERAGED });
+                match long.iter_mut().find(|twin| twin.is_of(&row)) {
+                    Some(twin) => twin.rows.push(row),
+                    None => long.push(Parted::new(row, text, self.tokenizer)),
+                }
+                continue;
+            }
+            let tokens = u32::try_from(cut.tokens).unwrap_or(u32::MAX);
+            let prepared = Prepared {
+                row,
+                text: cut.text.to_owned(),
+            };
+            match Measured::new(prepared, cut.text, tokens) {
+                Some(measured) => texts.push(measured),
+                None => skipped.push(id),
+            }
+            if cut.shortened {
+                remarks.push(Remark { id, what: CUT });
+            }
+        }
+        let open = match open {
+            Some(Parcel::Texts(batch)) => Some(batch),
+            // Parts are never left open.
+            Some(Parcel::Parts(_)) | None => None,
+        };
+        let bounds = self.bounds();
+        let mut batches = pack_onto(open, texts, bounds);
+        let open = batches.pop_if(|last| !last.is_full(bounds));
+        let parts = long.into_iter().map(Parcel::Parts);
+        Plan {
+            batches: batches
+                .into_iter()
+                .map(Parcel::Texts)
+                .chain(parts)
+                .collect(),
+            open: open.map(Parcel::Texts),
+            skipped,
+            remarks,
+        }
+    }
+
+    fn ids(&self, parcel: &Parcel) -> Vec<Uuid> {
+        match parcel {
+            Parcel::Texts(batch) => {
+                let texts = batch.inputs.iter().flat_map(Input::items);
+                texts.map(|text| text.row.id).collect()
+            }
+            Parcel::Parts(parted) => parted.rows.iter().map(|row| row.id).collect(),
+        }
+    }
+
+    async fn run(&self, lane: &Lane, parcel: Parcel) -> Done<Embedded> {
+        match parcel {
+            Parcel::Texts(batch) => self.embed_texts(lane, batch.inputs).await,
+            Parcel::Parts(parted) => self.embed_parts(lane, parted).await,
+        }
+    }
+}
+
+impl AsRef<str> for Prepared {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Each vector for every row that has its text.
+fn outputs(inputs: &[Input<Prepared>], vectors: Vec<Vec<f32>>) -> Vec<Embedded> {
+    let shared = vectors.into_iter().map(Arc::<[f32]>::from);
+    let texts = inputs
+        .iter()
+        .zip(shared)
+        .flat_map(|(input, vector)| input.items().map(move |text| (text, vector.clone())));
+    let embedded = |(text, vector): (&Prepared, _)| Embedded {
+        id: text.row.id,
+        vector,
+        text_hash: text.row.hash.clone(),
+    };
+    texts.map(embedded).collect()
+}
+
+/// A refused text is set aside at once; one whose answers were unreadable is tried again later.
+fn failures<'a>(rows: impl IntoIterator<Item = &'a Hashed>, why: &Undone) -> Vec<RowFailure> {
+    let (reason, permanent) = match why {
+        Undone::Rejected(why) => (why, true),
+        Undone::Unreadable(why) => (why, false),
+        Undone::Stopped | Undone::Halt(_) => return Vec::new(),
+    };
+    let failure = |row: &Hashed| RowFailure {
+        id: row.id,
+        reason: reason.clone(),
+        permanent,
+    };
+    rows.into_iter().map(failure).collect()
+}

@@ -1,0 +1,37 @@
+//! Memory that does not grow with the table.
+
+use std::time::Instant;
+
+use sluice_runner::simulate::Config;
+use sluice_tests::Endless;
+
+use crate::support::program;
+
+/// Peak memory for 10,000 posts, and for 1,000,000.
+pub(crate) async fn run(posts: u32) {
+    let config = || Config {
+        count_texts: false,
+        ..Config::default()
+    };
+    let mut peaks = Vec::new();
+    for total in [10_000, u64::from(posts)] {
+        let database = Endless::start(total, 40).await;
+        let simulator = sluice_runner::simulate::start(config()).await.unwrap();
+        let started = Instant::now();
+        let run = program(database.url(), &simulator.base_url())
+            .run(&["embed", "--output", "json"])
+            .await;
+        let report = run.json();
+        assert_eq!(report["counts"]["written"], total, "{report}");
+        assert_eq!(database.stored(), total);
+        let peak = report["peak_memory_bytes"].as_u64().unwrap();
+        println!(
+            "memory: {total} posts: {:.1} MiB at most, {} requests to the database, {:.0} s",
+            peak as f64 / f64::from(1 << 20),
+            database.requests(),
+            started.elapsed().as_secs_f64()
+        );
+        peaks.push(peak as f64);
+    }
+    println!("memory: ratio {:.3}", peaks[1] / peaks[0]);
+}
