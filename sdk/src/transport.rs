@@ -22,6 +22,37 @@ pub use network::Http;
 /// Implement it to send through another HTTP stack, to count or record, or to stand in for a server
 /// in tests. Deadlines and repetitions are the client's: a transport does neither. The future may
 /// be dropped at any time.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use bytes::Bytes;
+/// use futures_util::future::BoxFuture;
+/// use sluice_sdk::{Client, Error, Http, Transport, TransportError};
+///
+/// /// Counts what is sent through another transport.
+/// struct Counting {
+///     inner: Http,
+///     requests: Arc<AtomicU64>,
+/// }
+///
+/// impl Transport for Counting {
+///     fn send(
+///         &self,
+///         request: http::Request<Bytes>,
+///     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+///         self.requests.fetch_add(1, Ordering::Relaxed);
+///         self.inner.send(request)
+///     }
+/// }
+///
+/// # fn run() -> Result<Client, Error> {
+/// let requests = Arc::default();
+/// let transport = Counting { inner: Http::new()?, requests: Arc::clone(&requests) };
+/// Client::builder().supabase_url("https://x.supabase.co").transport(transport).build()
+/// # }
+/// ```
 pub trait Transport: Send + Sync + 'static {
     /// Sends `request`, whose URI is absolute, and reads the answer.
     fn send(

@@ -3,10 +3,12 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -21,11 +23,13 @@ use tower_service::Service;
 use super::TransportError;
 use super::network::{AnswerBody, CONNECT_TIMEOUT, USER_AGENT};
 
+type BoxError = Box<dyn StdError + Send + Sync>;
+
 /// A pool of connections, with HTTP/2 where the server offers it, that asks for compressed answers
 /// and follows no redirects.
 #[derive(Clone, Debug)]
 pub(super) struct Direct {
-    pool: Arc<Pool<HttpsConnector<HttpConnector>, Full<Bytes>>>,
+    pool: Arc<Pool<Prompt<HttpsConnector<HttpConnector>>, Full<Bytes>>>,
 }
 
 impl Direct {
@@ -56,7 +60,7 @@ impl Direct {
         let pool = Pool::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            .build(connector);
+            .build(Prompt(connector));
         Self {
             pool: Arc::new(pool),
         }
@@ -74,6 +78,30 @@ impl Direct {
         let sending = Decompression::new(&*self.pool).call(request.map(Full::new));
         let response = sending.await.map_err(classified)?;
         Ok(response.map(|body| body.map_err(TransportError::interrupted).boxed_unsync()))
+    }
+}
+
+/// A connector that gives up in time, whatever keeps it: a server may take a connection and then be
+/// silent about TLS. Nothing has been sent by then, which a deadline of the request would not tell.
+#[derive(Clone, Debug)]
+struct Prompt<C>(C);
+
+impl<C> Service<Uri> for Prompt<C>
+where
+    C: Service<Uri, Error = BoxError>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<C::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, server: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.0.call(server));
+        Box::pin(async move { connecting.await? })
     }
 }
 
@@ -204,6 +232,17 @@ mod tests {
             stream.flush().await.unwrap();
         });
         assert_eq!(answer.await.unwrap().version(), Version::HTTP_11);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_silent_about_tls_is_no_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/t", listener.local_addr().unwrap());
+        let request = http::Request::get(url).body(Bytes::new()).unwrap();
+        let direct = Direct::new().unwrap();
+        let asking = tokio::time::timeout(2 * CONNECT_TIMEOUT, direct.begin(request));
+        let error = asking.await.unwrap().unwrap_err();
+        assert_eq!(Error::from(error).kind(), ErrorKind::Connect);
     }
 
     #[tokio::test]

@@ -162,6 +162,14 @@ async fn an_observer_sees_every_attempt() {
             "POST rpc/f Some(200) None retry 1, 7 out, 10 in",
         ]
     );
+    seen.0.lock().unwrap().clear();
+    // The length of a stream is not known by the time that it has begun.
+    let rows = db.table("t").read().stream();
+    assert_eq!(rows.count().await, 1);
+    assert_eq!(
+        *seen.0.lock().unwrap(),
+        ["GET t Some(200) None retry 0, 0 out, 0 in"]
+    );
 }
 
 #[tokio::test]
