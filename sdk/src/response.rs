@@ -74,8 +74,8 @@ impl Answer {
         ContentRange::of(&self.headers)
     }
 
-    /// The count of all rows, or of the rows that a write affected.
-    pub(crate) fn total(&self) -> Option<u64> {
+    /// Returns the count of all rows, or of the rows that a write affected, where one was asked for.
+    pub fn total(&self) -> Option<u64> {
         self.range().and_then(|range| range.total)
     }
 
@@ -100,13 +100,21 @@ impl Answer {
     }
 
     /// Reads the body as JSON; an empty one as `null`.
-    pub(crate) fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] where it is not a `D`; the error keeps the body.
+    pub fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
         serde_json::from_slice(self.body_or_null()).map_err(|error| self.undecodable(error))
     }
 
     /// Reads a function's value. A function that returns a composite type answers a row of nulls
     /// where it found none: that is read as null where it is nothing else.
-    pub(crate) fn value<D: DeserializeOwned>(&self) -> Result<D, Error> {
+    ///
+    /// # Errors
+    ///
+    /// As those of [`json`](Self::json).
+    pub fn value<D: DeserializeOwned>(&self) -> Result<D, Error> {
         let body = self.body_or_null();
         serde_json::from_slice(body).or_else(|error| {
             if is_row_of_nulls(body)
@@ -118,7 +126,12 @@ impl Answer {
         })
     }
 
-    pub(crate) fn text(&self) -> Result<String, Error> {
+    /// Reads the body as text.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] where it is not UTF-8.
+    pub fn text(&self) -> Result<String, Error> {
         String::from_utf8(self.body.to_vec()).map_err(|error| {
             Error::new(ErrorKind::Decode, "the answer is not UTF-8 text")
                 .with_status(self.status)
@@ -127,7 +140,12 @@ impl Answer {
         })
     }
 
-    pub(crate) fn page<V: DeserializeOwned>(&self) -> Result<Page<V>, Error> {
+    /// Reads rows, with what the headers tell about them.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`json`](Self::json).
+    pub fn page<V: DeserializeOwned>(&self) -> Result<Page<V>, Error> {
         Ok(Page::new(self.json()?, self.range()))
     }
 
