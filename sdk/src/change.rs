@@ -44,6 +44,18 @@ pub(crate) use patch::Patch;
 /// # Ok(()) }
 /// ```
 ///
+/// What is asked for:
+///
+/// ```
+/// use sluice_sdk::{Offline, col};
+///
+/// let call = Offline::default().table("posts").set(col("url"), None::<String>).all_rows().call()?;
+/// assert_eq!(call.request.method(), "PATCH");
+/// assert_eq!(call.request.uri(), "/posts?columns=url");
+/// assert_eq!(call.request.body(), r#"{"url":null}"#);
+/// # Ok::<(), sluice_sdk::Error>(())
+/// ```
+///
 /// PostgREST reference: "Update", "Delete".
 #[must_use = "a change does nothing until it is awaited"]
 pub struct Change<T, K, S, C> {
@@ -129,6 +141,8 @@ impl<T, K, S, C: Context> Change<T, K, S, C> {
     }
 
     /// Refuses to change more than this many rows: the call then fails (PGRST124) and changes none.
+    ///
+    /// PostgREST reference: "Max Affected".
     pub fn max_affected(mut self, rows: u64) -> Self {
         self.query.prefer.max_affected = Some(rows);
         self
@@ -137,6 +151,8 @@ impl<T, K, S, C: Context> Change<T, K, S, C> {
     /// Runs the change and rolls it back (`tx=rollback`). The server must allow it
     /// (`db-tx-end = commit-allow-override`); where it does not, the call fails and says that the
     /// rows *were* changed, so try it on a server that does.
+    ///
+    /// PostgREST reference: "Transaction End Preference".
     pub fn dry_run(mut self) -> Self {
         self.query.prefer.rollback = true;
         self

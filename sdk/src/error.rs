@@ -21,6 +21,8 @@ pub use report::{Chunk, RowFailure, WriteReport, Written};
 /// again", "is this row the problem", "is the schema there". The methods answer those questions.
 /// The [`Display`](fmt::Display) form is one line; it holds no key and no value of the query.
 ///
+/// PostgREST reference: "Errors".
+///
 /// ```
 /// # fn handle(error: sluice_sdk::Error) {
 /// if error.is_unique_violation("posts_neighborhood_id_hash_key") {

@@ -37,6 +37,20 @@ use cursor::{Cursor, KeyNames};
 /// }
 /// # Ok(()) }
 /// ```
+///
+/// What is asked for first:
+///
+/// ```
+/// # use sluice_sdk::{Offline, Table};
+/// # #[derive(Table)] #[table(name = "posts")]
+/// # struct Post { #[table(primary_key)] id: i64, score: Option<f64> }
+/// let keyset = Offline::default().from::<Post>().keyset(Post::SCORE.desc());
+/// let uri = keyset.call()?.request.uri().to_string();
+/// assert_eq!(uri, "/posts?select=id,score&order=score.desc,id.asc&limit=1000");
+/// # Ok::<(), sluice_sdk::Error>(())
+/// ```
+///
+/// PostgREST reference: "Ordering", "Limits and Pagination".
 #[must_use = "a read does nothing until its stream is polled"]
 pub struct Keyset<T, V, C> {
     read: Read<T, V, C>,

@@ -29,6 +29,19 @@ use crate::value::Scalar;
 ///
 /// A limit, an offset or an aggregate over several requests would mean something else than it says,
 /// so a read that has one is refused.
+///
+/// ```
+/// use sluice_sdk::{Offline, col};
+///
+/// let slugs = (0..1_000).map(|number| format!("quarter, ({number})"));
+/// let reads = Offline::default().table("neighborhoods").filter_in(col("slug"), slugs).reads()?;
+/// assert_eq!(reads.len(), 4);
+/// let longest = reads.iter().map(|read| read.call().unwrap().request.uri().to_string().len()).max();
+/// assert!(longest <= Some(7_000));
+/// # Ok::<(), sluice_sdk::Error>(())
+/// ```
+///
+/// PostgREST reference: "Operators" (`in`).
 #[must_use = "a read does nothing until it is awaited"]
 pub struct List<T, V, C> {
     read: Read<T, V, C>,

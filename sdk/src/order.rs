@@ -12,6 +12,9 @@ use crate::schema::{Any, Column, NotNull, Nullable, Target};
 ///
 /// assert_eq!(col("created_at").desc().nulls_last().to_string(), "created_at.desc.nullslast");
 /// ```
+///
+/// PostgREST reference: "Ordering"; "Top-level Ordering" for one by a related row's column
+/// ([`Relation::by`](crate::Relation::by)).
 pub struct Order<T> {
     pub(crate) key: Key,
     marker: PhantomData<fn() -> T>,

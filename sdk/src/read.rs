@@ -37,7 +37,17 @@ use crate::value::Operand;
 /// # Ok(()) }
 /// ```
 ///
-/// PostgREST reference: "Tables and Views", "Pagination and Count".
+/// What is asked for:
+///
+/// ```
+/// use sluice_sdk::{Offline, col};
+///
+/// let read = Offline::default().table("posts").filter(col("url").is_null()).limit(20);
+/// assert_eq!(read.call()?.request.uri(), "/posts?url=is.null&limit=20");
+/// # Ok::<(), sluice_sdk::Error>(())
+/// ```
+///
+/// PostgREST reference: "Tables and Views", "Limits and Pagination", "Counting".
 #[must_use = "a read does nothing until it is awaited"]
 pub struct Read<T, V, C> {
     pub(crate) context: C,
@@ -127,6 +137,8 @@ impl<T, V, C: Context> Read<T, V, C> {
     }
 
     /// Reads times in this time zone, such as `America/Los_Angeles`.
+    ///
+    /// PostgREST reference: "Timezone" of the `Prefer` header.
     pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
         self.query.prefer.timezone = Some(timezone.into());
         self
@@ -134,6 +146,8 @@ impl<T, V, C: Context> Read<T, V, C> {
 
     /// Leaves null columns out of the answer: it gets shorter, and `V` must have defaults for them
     /// (an `Option` has).
+    ///
+    /// PostgREST reference: "Stripped Nulls".
     pub fn nulls_stripped(mut self) -> Self {
         self.format = Format::JsonWithoutNulls;
         self
@@ -245,6 +259,8 @@ impl<T, V, C: Execute> Read<T, V, C> {
     ///
     /// PGRST116 where no row or more than one matches ([`Error::is_not_found`] tells them apart);
     /// see [`maybe_one`](Self::maybe_one) for a row that may be absent.
+    ///
+    /// PostgREST reference: "Singular or Plural".
     pub async fn exactly_one(self) -> Result<V, Error>
     where
         V: DeserializeOwned,

@@ -91,8 +91,8 @@ impl Answer {
         ContentRange::of(&self.headers)
     }
 
-    /// The count of all rows, or of the rows that a write affected.
-    pub(crate) fn total(&self) -> Option<u64> {
+    /// Returns the count of all rows, or of the rows that a write affected, where one was asked for.
+    pub fn total(&self) -> Option<u64> {
         self.range().and_then(|range| range.total)
     }
 
@@ -117,13 +117,21 @@ impl Answer {
     }
 
     /// Reads the body as JSON; an empty one as `null`.
-    pub(crate) fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] where it is not a `D`; the error keeps the body.
+    pub fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
         parse(self.body_or_null()).map_err(|error| self.unexpected(error))
     }
 
     /// Reads a function's value. A function that returns a composite type answers a row of nulls
     /// where it found none: that is read as null where it is nothing else.
-    pub(crate) fn value<D: DeserializeOwned>(&self) -> Result<D, Error> {
+    ///
+    /// # Errors
+    ///
+    /// As those of [`json`](Self::json).
+    pub fn value<D: DeserializeOwned>(&self) -> Result<D, Error> {
         let body = self.body_or_null();
         parse(body).or_else(|error| {
             if is_row_of_nulls(body)
@@ -135,12 +143,22 @@ impl Answer {
         })
     }
 
-    pub(crate) fn text(&self) -> Result<String, Error> {
+    /// Reads the body as text.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] where it is not UTF-8.
+    pub fn text(&self) -> Result<String, Error> {
         String::from_utf8(self.body.to_vec())
             .map_err(|error| self.undecodable("the answer is not UTF-8 text".to_owned(), error))
     }
 
-    pub(crate) fn page<V: DeserializeOwned>(&self) -> Result<Page<V>, Error> {
+    /// Reads rows, with what the headers tell about them.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`json`](Self::json).
+    pub fn page<V: DeserializeOwned>(&self) -> Result<Page<V>, Error> {
         Ok(Page::new(self.json()?, self.range()))
     }
 

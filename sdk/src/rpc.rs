@@ -47,6 +47,17 @@ use crate::select::{Selection, ShapeOf};
 /// # Ok(()) }
 /// ```
 ///
+/// What is asked for:
+///
+/// ```
+/// use sluice_sdk::{Offline, serde_json::json};
+///
+/// let call = Offline::default().call("add", &json!({"a": 1, "b": 2})).call()?;
+/// assert_eq!((call.request.method().as_str(), call.request.uri().path()), ("POST", "/rpc/add"));
+/// assert_eq!(call.request.body(), r#"{"a":1,"b":2}"#);
+/// # Ok::<(), sluice_sdk::Error>(())
+/// ```
+///
 /// PostgREST reference: "Functions as RPC".
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Rpc<F, O, C> {

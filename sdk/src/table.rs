@@ -67,6 +67,8 @@ impl<C: Context> TableRef<Any, serde_json::Value, C> {
 
 impl<T, V, C: Context> TableRef<T, V, C> {
     /// The same table in another schema.
+    ///
+    /// PostgREST reference: "Schemas".
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.place.schema = Some(schema.into());
         self
@@ -139,18 +141,24 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     }
 
     /// Inserts rows. A row that is there already (by a unique constraint) is refused.
+    ///
+    /// PostgREST reference: "Insert", "Bulk Insert", "Specifying Columns".
     pub fn insert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Inserting, C> {
         Write::new(self.context, self.place, rows, false)
     }
 
     /// Inserts rows, and overwrites those that are there already: exactly the columns that a row
     /// serializes.
+    ///
+    /// PostgREST reference: "Upsert".
     pub fn upsert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Upserting, C> {
         Write::new(self.context, self.place, rows, true)
     }
 
     /// Sets columns of the rows that a filter names: exactly those that `patch` serializes. Fields
     /// that can be left out, null or a value are of the type [`Field`](crate::Field).
+    ///
+    /// PostgREST reference: "Update".
     pub fn update(self, patch: &(impl Serialize + ?Sized)) -> Change<T, Updating, NeedsFilter, C> {
         Change::update(self.context, self.place, Patch::of(patch))
     }
@@ -165,6 +173,8 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     }
 
     /// Deletes the rows that a filter names.
+    ///
+    /// PostgREST reference: "Delete".
     pub fn delete(self) -> Change<T, Deleting, NeedsFilter, C> {
         Change::delete(self.context, self.place)
     }

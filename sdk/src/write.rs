@@ -58,7 +58,20 @@ pub use ledger::Ledger;
 /// # Ok(()) }
 /// ```
 ///
-/// PostgREST reference: "Insert", "Bulk Insert", "Upsert", "Preferences".
+/// What is asked for, where two rows have other keys than the rest:
+///
+/// ```
+/// use sluice_sdk::{Offline, col, serde_json::json};
+///
+/// let rows = [json!({"id": 1, "text": "a"}), json!({"id": 2}), json!({"id": 3, "text": "c"})];
+/// let calls = Offline::default().table("posts").upsert(&rows).on_conflict(col("id")).calls()?;
+/// assert_eq!(calls[0].request.uri(), "/posts?on_conflict=id&columns=id,text");
+/// assert_eq!(calls[0].request.body(), r#"[{"id":1,"text":"a"},{"id":3,"text":"c"}]"#);
+/// assert_eq!(calls[1].request.uri(), "/posts?on_conflict=id&columns=id");
+/// # Ok::<(), sluice_sdk::Error>(())
+/// ```
+///
+/// PostgREST reference: "Insert", "Bulk Insert", "Specifying Columns", "Upsert".
 #[must_use = "a write does nothing until it is awaited"]
 pub struct Write<'a, T, R, K, C> {
     context: C,

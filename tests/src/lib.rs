@@ -20,12 +20,14 @@
 
 mod database;
 mod endless;
+mod guide;
 mod program;
 mod recorder;
 mod stack;
 mod wire;
 
 pub use endless::Endless;
+pub use guide::assert_shown;
 pub use program::{Program, Run, script, signal};
 pub use recorder::{Exchange, Recorder};
 pub use stack::Stack;

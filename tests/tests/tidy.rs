@@ -46,6 +46,18 @@ const RUNNER: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The modules of the SDK, from the top: each imports from its own row and from those below.
+const SDK: &[&[&str]] = &[
+    &["testing", "ported"],
+    &["client", "transport", "observe", "offline"],
+    &["table", "read", "write", "change", "rpc", "list", "keyset"],
+    &["execute", "query"],
+    &["request", "response", "retry"],
+    &["filter", "select", "relation", "order"],
+    &["schema", "value", "field"],
+    &["quote", "error", "content_range"],
+];
+
 /// The files of the store flow that do no I/O.
 const PURE: &[&str] = &[
     "store/line.rs",
@@ -118,6 +130,26 @@ fn modules_of_the_runner_import_only_what_they_may() {
             .map_or(&[][..], |rule| rule.1);
         for import in imports(&code(&source)) {
             if import != module && !allowed.contains(&import.as_str()) {
+                wrong.push(format!("{file} imports {import}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn modules_of_the_sdk_import_only_downwards() {
+    let row = |module: &str| SDK.iter().position(|row| row.contains(&module));
+    let mut wrong = Vec::new();
+    for (file, source) in sources(&root().join("sdk/src")) {
+        let module = file.split(['/', '.']).next().unwrap();
+        if module == "lib" {
+            continue;
+        }
+        let own = row(module);
+        assert!(own.is_some(), "{module} stands in no row");
+        for import in imports(&code(&source)) {
+            if row(&import) < own {
                 wrong.push(format!("{file} imports {import}"));
             }
         }

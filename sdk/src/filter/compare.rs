@@ -5,6 +5,9 @@ use crate::schema::{CanBeNull, Column};
 use crate::value::{Operand, Operands, Scalar};
 
 /// A comparison of two values.
+///
+/// PostgREST reference: "Operators", and "Operator Modifiers" for [`any`](crate::any) and
+/// [`all`](crate::all).
 impl<T, V, N> Column<T, V, N> {
     /// `= value` (`eq`), or equal to one [`any`](crate::any) of several.
     pub fn eq(self, value: impl Operands<V, T>) -> Filter<T> {
@@ -102,6 +105,8 @@ impl<T, V, N> Column<T, V, N> {
 }
 
 /// Tests of a truth value, which are false (never null) for null.
+///
+/// PostgREST reference: "Operators" (`is`).
 impl<T, N> Column<T, bool, N> {
     /// Whether it is true (`is.true`).
     pub fn is_true(self) -> Filter<T> {

@@ -5,6 +5,8 @@ use crate::schema::{ArrayLike, Column, RangeLike};
 use crate::value::Operand;
 
 /// Arrays, ranges and JSON: what holds what.
+///
+/// PostgREST reference: "Operators" (`cs`, `cd`, `ov`), "Array Columns".
 impl<T, V, N> Column<T, V, N> {
     /// Holds every element of `value` (`cs`, `@>`).
     ///
@@ -39,6 +41,8 @@ impl<T, V, N> Column<T, V, N> {
 }
 
 /// The position of a range relative to another.
+///
+/// PostgREST reference: "Operators" (`sl`, `sr`, `nxr`, `nxl`, `adj`).
 impl<T, V, N> Column<T, V, N> {
     /// Lies wholly before `range` (`sl`, `<<`).
     pub fn strictly_left_of(self, range: impl Operand<V, T>) -> Filter<T>

@@ -53,6 +53,8 @@ impl Search {
 }
 
 /// Full-text search.
+///
+/// PostgREST reference: "Full-Text Search".
 impl<T, V, N> Column<T, V, N> {
     /// Matches a full-text query.
     ///

@@ -33,6 +33,8 @@ impl<P: AsRef<str>> Patterns for Quantified<P> {
 /// In `like` and `ilike`, `%` stands for any text, `_` for any character and `\` takes the meaning
 /// from the one that follows, as in SQL. PostgREST would take `*` for `%`; a pattern with a `*` in
 /// it is therefore sent as the regular expression that means the same, so that `*` is just a star.
+///
+/// PostgREST reference: "Pattern Matching".
 impl<T, V, N> Column<T, V, N> {
     /// Matches a pattern (`like`).
     pub fn like(self, pattern: impl Patterns) -> Filter<T>

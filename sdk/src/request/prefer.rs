@@ -1,6 +1,8 @@
 //! The `Prefer` header.
 
 /// How the number of all matching rows is found.
+///
+/// PostgREST reference: "Exact Count", "Planned Count", "Estimated Count".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
     /// By counting: right, and as slow as the filter on a large table.
@@ -12,6 +14,8 @@ pub enum Count {
 }
 
 /// What happens to a preference that PostgREST does not know.
+///
+/// PostgREST reference: "Strict or Lenient Handling".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
     /// The request is refused (PGRST122).

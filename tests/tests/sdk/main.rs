@@ -8,6 +8,7 @@
 
 mod capped;
 mod feature;
+mod guide;
 mod otherwise;
 mod peer;
 mod ported;

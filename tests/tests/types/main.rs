@@ -13,6 +13,7 @@
     reason = "what is compiled here is what the generator gives, used or not"
 )]
 mod generated;
+mod guide;
 mod hand_written;
 mod odd;
 mod outside;
