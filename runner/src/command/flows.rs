@@ -26,14 +26,7 @@ pub(super) async fn score(
     session: Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
-    let run = session.begin(options(arguments), Stop::new());
-    finish(
-        printer,
-        "score",
-        &run,
-        flow::score(&session, &run, ScoreScope::Missing),
-    )
-    .await
+    score_scope(arguments, session, printer, "score", ScoreScope::Missing).await
 }
 
 pub(super) async fn rescore(
@@ -41,13 +34,29 @@ pub(super) async fn rescore(
     session: Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
-    let run = session.begin(options(&arguments.flow), Stop::new());
     let scope = if arguments.all {
         ScoreScope::All
     } else {
         ScoreScope::Stale
     };
-    finish(printer, "rescore", &run, flow::score(&session, &run, scope)).await
+    score_scope(&arguments.flow, session, printer, "rescore", scope).await
+}
+
+async fn score_scope(
+    arguments: &FlowArgs,
+    session: Session,
+    printer: &Printer,
+    label: &'static str,
+    scope: ScoreScope,
+) -> Result<Exit, Error> {
+    let run = session.begin(options(arguments), Stop::new());
+    let work = async {
+        if printer.shows_progress() {
+            flow::expect_scores(&session, &run, scope).await;
+        }
+        flow::score(&session, &run, scope).await
+    };
+    finish(printer, label, &run, work).await
 }
 
 pub(super) async fn backfill(

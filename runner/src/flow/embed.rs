@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::count::about_embeddings;
 use super::embedder::{Embedded, Embedder};
 use super::session::{Run, Session};
 use super::sink::EmbeddingSink;
@@ -28,7 +29,7 @@ pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcom
     let embedder: Embedder<LeasedPost> = Embedder::of(session)?;
     let status = session.database.call(PipelineStatus {}).await?;
     check_column(&status, settings)?;
-    if let Some(rows) = about_due(&status) {
+    if let Some(rows) = about_embeddings(&status) {
         run.expect(rows);
     }
     if run.options.dry_run {
@@ -133,14 +134,6 @@ fn due(settings: &EmbeddingSettings, refresh: bool) -> Due {
         dimensions: settings.dimensions,
         refresh,
     }
-}
-
-/// Posts without an embedding or with a stale one. Blank posts are among them and posts of another model
-/// are not: it is a number to show, not one to rely on.
-fn about_due(status: &Value) -> Option<u64> {
-    let count = |key: &str| status.get(key).and_then(Value::as_u64);
-    let missing = count("posts")?.saturating_sub(count("embedded")?);
-    Some(missing + count("embeddings_stale")?)
 }
 
 /// Vectors that the column cannot hold are refused before they are paid for.

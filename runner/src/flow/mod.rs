@@ -15,6 +15,7 @@ mod sink;
 mod source;
 
 pub(crate) use count::count;
+pub use count::expect_scores;
 pub use embed::{embed, embed_query, embed_rows, plan_embed};
 pub use embedder::{Embedded, Embedder, Parcel, Prepared};
 pub use overlong::Parted;

@@ -95,6 +95,11 @@ impl Printer {
         let _closed = writeln!(io::stderr(), "{text}");
     }
 
+    /// Whether anybody sees how far a flow has come.
+    pub fn shows_progress(&self) -> bool {
+        !self.quiet
+    }
+
     /// A progress display of a flow; draws nothing under `--quiet`.
     pub fn progress(&self, label: &'static str) -> Progress {
         Progress::new(label, self.bars, self.quiet)

@@ -5,39 +5,98 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sluice_runner::exit::Exit;
-use sluice_runner::flow::Session;
-use sluice_runner::report::Outcome;
+use sluice_runner::flow::{ScoreScope, Session};
+use sluice_runner::report::{Outcome, RowCounts};
 use sluice_runner::simulate::{Config, Fault, Faults, Simulator, Stats};
 use sluice_tests::{Recorder, Stack, Wire};
 
 use crate::posts::{
     assert_billed_once, embed, embedded, poisoned_by, rows, seed, slow, texts, until, work_items,
 };
-
-/// The faults that a run survives, at the embeddings endpoint.
-const SURVIVABLE: [Fault; 10] = [
-    Fault::RateLimit,
-    Fault::Overloaded,
-    Fault::ServerError,
-    Fault::Slow,
-    Fault::Drop,
-    Fault::TruncatedJson,
-    Fault::NotJson,
-    Fault::FewerVectors,
-    Fault::WrongDimensions,
-    Fault::Nan,
-];
+use crate::scoring_support::{TWO, add_posts, run_score};
 
 /// Posts a run.
-const POSTS: usize = 400;
+const POSTS: usize = 200;
+/// Posts a request.
+const BATCH: u64 = 10;
+/// Requests that a run needs where nothing goes wrong.
+const NEEDED: u64 = POSTS as u64 / BATCH;
 
 /// A request fails here in one of ten cases.
 const RATE: f64 = 0.1;
 
-async fn run(stack: &Stack, faults: Faults, batch: usize) -> (Outcome, Stats) {
+/// What a fault does to a run that meets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Nothing: the answer is right.
+    None,
+    /// The request is repeated; it was not billed.
+    Refused,
+    /// The request is repeated; it was billed.
+    Lost,
+    /// The posts that have no score are asked about again, and set aside where that does not help.
+    Unanswered,
+    /// The run ends.
+    Ends,
+}
+
+/// Every fault that the stand-in knows; one that is added does not compile until it stands here.
+fn effect(fault: Fault) -> Effect {
+    match fault {
+        Fault::Slow | Fault::Shuffled => Effect::None,
+        Fault::RateLimit | Fault::Overloaded | Fault::ServerError => Effect::Refused,
+        Fault::Drop
+        | Fault::TruncatedJson
+        | Fault::NotJson
+        | Fault::FewerVectors
+        | Fault::WrongDimensions
+        | Fault::Nan => Effect::Lost,
+        Fault::Refusal
+        | Fault::Length
+        | Fault::ContentFilter
+        | Fault::MissingItem
+        | Fault::RepeatedItem
+        | Fault::ExtraItem
+        | Fault::OutOfRange => Effect::Unanswered,
+        Fault::Quota | Fault::BadKey => Effect::Ends,
+    }
+}
+
+/// The faults that befall answers of the embeddings endpoint.
+fn of_embeddings() -> impl Iterator<Item = Fault> {
+    let all = Fault::ALL.into_iter();
+    all.filter(|fault| effect(*fault) != Effect::Unanswered)
+}
+
+/// Those that befall answers of the chat endpoint.
+fn of_chat() -> impl Iterator<Item = Fault> {
+    let vectors = [
+        Fault::Shuffled,
+        Fault::FewerVectors,
+        Fault::WrongDimensions,
+        Fault::Nan,
+    ];
+    let all = Fault::ALL.into_iter();
+    all.filter(move |fault| !vectors.contains(fault))
+}
+
+/// Faults that come quickly, at this rate each. The seeds of these tests deal each fault at least once, and
+/// few of those after which the limiter pauses.
+fn faults(rates: impl IntoIterator<Item = Fault>, seed: u64) -> Faults {
+    Faults {
+        rates: rates.into_iter().map(|fault| (fault, RATE)).collect(),
+        seed,
+        slow_ms: 100,
+        retry_after_ms: 200,
+        ..Faults::default()
+    }
+}
+
+async fn run(stack: &Stack, faults: Faults, concurrency: u32) -> (Outcome, Stats) {
     let config = Config { faults, ..slow(5) };
     let simulator = stack.simulator(config).await;
-    let session = stack.session(&simulator, &format!("[embedding]\nbatch_size = {batch}"));
+    let toml = format!("[embedding]\nbatch_size = {BATCH}\n[limits]\nconcurrency = {concurrency}");
+    let session = stack.session(&simulator, &toml);
     let outcome = embed(&session).await;
     (outcome, simulator.stats())
 }
@@ -75,27 +134,26 @@ async fn each_fault_alone_costs_requests_and_nothing_else() {
     let stack = Stack::fresh().await;
     let texts = texts(POSTS);
     seed(&stack, &texts).await;
-    for fault in SURVIVABLE {
-        let faults = Faults {
-            slow_ms: 100,
-            retry_after_ms: 200,
-            seed: 7,
-            ..Faults::only(fault, RATE)
-        };
-        let (outcome, stats) = run(&stack, faults, 20).await;
+    for fault in of_embeddings().filter(|fault| effect(*fault) != Effect::Ends) {
+        // One after the other, so that the seed alone says which requests go wrong.
+        let (outcome, stats) = run(&stack, faults([fault], 1_962), 1).await;
         let name = format!("{fault:?}");
         assert_agreement(&stack, &name, &outcome, &stats).await;
         let dealt = stats.faults.get(&fault).copied().unwrap_or_default();
         assert!(dealt > 0, "{name} never happened");
-        let failed = if fault == Fault::Slow { 0 } else { dealt };
-        assert_eq!(stats.embedding_requests, 20 + failed, "{name}");
+        let repeated = if effect(fault) == Effect::None {
+            0
+        } else {
+            dealt
+        };
+        assert_eq!(stats.embedding_requests, NEEDED + repeated, "{name}");
         // Answers that came and could not be used are paid for; refusals are not.
-        let is_refusal = matches!(
-            fault,
-            Fault::RateLimit | Fault::Overloaded | Fault::ServerError
-        );
+        let lost = if effect(fault) == Effect::Lost {
+            BATCH * dealt
+        } else {
+            0
+        };
         let billed: u64 = stats.embedded.values().sum();
-        let lost = if is_refusal { 0 } else { 20 * failed };
         assert_eq!(billed, POSTS as u64 + lost, "{name}");
         stack.sql("truncate post_embeddings").await;
     }
@@ -106,16 +164,124 @@ async fn all_faults_together_lose_and_invent_nothing() {
     let stack = Stack::fresh().await;
     let texts = texts(POSTS);
     seed(&stack, &texts).await;
-    let faults = Faults {
-        slow_ms: 100,
-        retry_after_ms: 200,
-        seed: 1,
-        rates: SURVIVABLE.map(|fault| (fault, RATE)).into(),
-        ..Faults::default()
-    };
-    let (outcome, stats) = run(&stack, faults, 40).await;
-    assert!(stats.faults.len() >= 8, "{:?}", stats.faults);
+    let survivable = of_embeddings().filter(|fault| effect(*fault) != Effect::Ends);
+    let (outcome, stats) = run(&stack, faults(survivable, 43), 8).await;
+    assert_eq!(stats.faults.len(), 11, "{:?}", stats.faults);
     assert_agreement(&stack, "all", &outcome, &stats).await;
+}
+
+#[tokio::test]
+async fn a_fault_that_ends_the_run_loses_and_repeats_nothing() {
+    let stack = Stack::fresh().await;
+    let texts = texts(POSTS);
+    seed(&stack, &texts).await;
+    for fault in of_embeddings().filter(|fault| effect(*fault) == Effect::Ends) {
+        let config = Config {
+            faults: faults([fault], 5),
+            ..slow(5)
+        };
+        let simulator = stack.simulator(config).await;
+        let session = stack.session(&simulator, &format!("[embedding]\nbatch_size = {BATCH}"));
+        let (mut ended, mut written, mut requests) = (0, 0, 0);
+        let last = loop {
+            let outcome = embed(&session).await;
+            written += rows(&outcome.report).written;
+            requests += outcome.report.requests.openai;
+            assert_eq!(embedded(&stack).await, written, "{fault:?}");
+            assert_eq!(work_items(&stack).await, 0, "{fault:?}");
+            assert_eq!(rows(&outcome.report).failed, 0, "{fault:?}");
+            if outcome.exit != Exit::ProviderRefuses {
+                break outcome;
+            }
+            ended += 1;
+        };
+        assert_eq!(
+            (last.exit, written),
+            (Exit::Complete, POSTS as u64),
+            "{fault:?}"
+        );
+        let stats = simulator.stats();
+        assert!(ended > 0 && ended <= stats.faults[&fault], "{fault:?}");
+        assert_eq!(requests, stats.embedding_requests, "{fault:?}");
+        assert_billed_once(&stats, &texts);
+        stack.sql("truncate post_embeddings").await;
+    }
+}
+
+/// Posts that are scored under each fault, five a request.
+const SCORED: u64 = 100;
+
+/// Scores posts under faults, and holds the report against the stand-in and the database.
+async fn score_under(stack: &Stack, name: &str, faults: Faults) -> (RowCounts, Stats) {
+    let simulator = stack.simulator(Config { faults, ..slow(5) }).await;
+    let session = stack.session(&simulator, TWO);
+    let outcome = run_score(&session, ScoreScope::Missing).await;
+    let (counts, stats) = (rows(&outcome.report), simulator.stats());
+    assert_eq!(
+        (counts.selected, counts.written + counts.dead),
+        (SCORED, SCORED),
+        "{name}"
+    );
+    assert_eq!(counts.failed, counts.dead, "{name}");
+    let stored = stack.count("select count(*) from llm_scores").await;
+    let dead = stack
+        .count("select count(*) from work_items where dead")
+        .await;
+    assert_eq!(
+        (stored, dead),
+        (as_count(counts.written), as_count(counts.dead)),
+        "{name}"
+    );
+    assert_eq!(work_items(stack).await, dead, "{name}");
+    let requests = outcome.report.requests;
+    assert_eq!(requests.openai, stats.chat_requests, "{name}");
+    assert_eq!(requests.rate_limited, stats.rate_limited, "{name}");
+    assert_eq!(stats.too_early, 0, "{name}");
+    // What an answer that was lost has cost beside its question only the provider knows.
+    let is_lost = |fault: &Fault| effect(*fault) == Effect::Lost;
+    let billed = stats.input_tokens + stats.output_tokens;
+    if stats.faults.keys().any(is_lost) {
+        assert!(
+            (stats.input_tokens..=billed).contains(&outcome.report.tokens),
+            "{name}"
+        );
+    } else {
+        assert_eq!(outcome.report.tokens, billed, "{name}");
+    }
+    stack.sql("truncate llm_scores, work_items cascade").await;
+    (counts, stats)
+}
+
+fn as_count(rows: u64) -> i64 {
+    rows.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn each_fault_of_a_score_and_all_of_them_leave_right_counts() {
+    let stack = Stack::fresh().await;
+    add_posts(&stack, 100).await;
+    let survivable = || of_chat().filter(|fault| effect(*fault) != Effect::Ends);
+    for fault in survivable() {
+        let name = format!("{fault:?}");
+        let (counts, stats) = score_under(&stack, &name, faults([fault], 752)).await;
+        let dealt = stats.faults.get(&fault).copied().unwrap_or_default();
+        assert!(dealt > 0, "{name} never happened");
+        match effect(fault) {
+            Effect::Unanswered => assert!(counts.dead <= dealt * 5, "{name}: {counts:?}"),
+            Effect::None => assert_eq!(
+                (counts.dead, stats.chat_requests),
+                (0, SCORED / 5),
+                "{name}"
+            ),
+            _ => assert_eq!(
+                (counts.dead, stats.chat_requests),
+                (0, SCORED / 5 + dealt),
+                "{name}"
+            ),
+        }
+    }
+    let (_, stats) = score_under(&stack, "all", faults(survivable(), 315)).await;
+    assert!(stats.faults.len() >= 10, "{:?}", stats.faults);
 }
 
 #[tokio::test]
