@@ -54,7 +54,7 @@ const SDK: &[&[&str]] = &[
     &["execute", "query"],
     &["request", "response", "retry"],
     &["filter", "select", "relation", "order"],
-    &["schema", "value", "field"],
+    &["schema", "value", "field", "secret"],
     &["quote", "error", "content_range"],
 ];
 
