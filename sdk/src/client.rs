@@ -16,6 +16,7 @@ use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind, api_error};
 use crate::execute::{Context, Execute, Settings};
+use crate::mask::mask_json;
 use crate::observe::{Attempt, Observer};
 use crate::query::Place;
 use crate::request::Call;
@@ -23,7 +24,6 @@ use crate::response::{Answer, Body};
 use crate::retry::RetryPolicy;
 use crate::rpc::{self, Rpc};
 use crate::schema::{Any, Function, Table};
-use crate::secret::mask_json;
 use crate::select::Select;
 use crate::table::TableRef;
 use crate::transport::{Chunks, Transport, TransportError};

@@ -79,6 +79,7 @@ mod field;
 mod filter;
 mod keyset;
 mod list;
+mod mask;
 #[cfg(feature = "client")]
 mod observe;
 mod offline;

@@ -55,7 +55,7 @@ const SDK: &[&[&str]] = &[
     &["request", "response", "retry"],
     &["filter", "select", "relation", "order"],
     &["schema", "value", "field", "secret"],
-    &["quote", "error", "content_range"],
+    &["quote", "error", "content_range", "mask"],
 ];
 
 /// The files of the store flow that do no I/O.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Error, ErrorKind};
 use crate::content_range::ContentRange;
-use crate::secret::mask;
+use crate::mask::mask;
 
 /// The error body of PostgREST; every member may be null or absent, and `details` may be an array
 /// (PGRST201).

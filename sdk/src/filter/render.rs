@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use super::{Condition, Join, Rhs, Tree};
 use crate::error::Error;
+use crate::mask::MASK;
 use crate::quote;
-use crate::secret::MASK;
 use crate::value::Scalar;
 
 /// The parameters of a query, as names and values before percent-encoding.
