@@ -53,10 +53,13 @@
 //! - [`Client::from`] a [`Table`] starts everything: a [`Read`] (awaited, it is a `Vec`), a [`List`]
 //!   of any number of keys, a [`Keyset`] stream of all rows, a [`Write`] of many, a [`Change`] of
 //!   those that a filter names. [`Client::rpc`] calls a [`Function`].
-//! - [`Column`]s make [`Filter`]s and [`Order`]s; a [`derive@Select`] says which columns and
-//!   embedded rows to read, and its [`Relation`]s filter those.
+//! - [`Column`]s make [`Filter`]s and [`Order`]s, of one value or of [`any`] or [`all`] of several; a
+//!   [`derive@Select`] says which columns and embedded rows to read, and its [`Relation`]s filter
+//!   those.
+//! - A [`WriteReport`] tells what became of every row of a bulk write, and a [`Ledger`] lets it go on
+//!   where it stopped. A [`Field`] of a written row is left out, null or a value.
 //! - [`Client::table`], [`col`] and [`Selection`] do the same without types.
-//! - [`Error`] answers questions; [`WriteReport`] tells what became of every row.
+//! - [`Error`] answers questions.
 //! - [`Offline`] builds requests and sends nothing; a [`Transport`] sends by other means; `testing`
 //!   (a feature) records, plays and fakes.
 //!

@@ -321,6 +321,16 @@ async fn related_rows_come_along_and_are_filtered_ordered_and_cut() {
     let shops = shops.unwrap();
     assert_eq!((shops.len(), shops[0].id, shops[0].goods[0].id), (1, 2, 3));
 
+    let saw_or_heavy = Good::NAME
+        .eq("saw")
+        .or(!Good::PIECES.lt(5).and(Good::PIECES.gt(0)));
+    let read = db.from::<Shop>().select::<Stocked>().order(Shop::ID.asc());
+    let shops = read
+        .embed(Stocked::GOODS.filter(saw_or_heavy))
+        .await
+        .unwrap();
+    assert_eq!((shops[0].goods.len(), shops[1].goods.len()), (2, 0));
+
     let none = db
         .from::<Shop>()
         .select::<Stocked>()
