@@ -6,7 +6,7 @@ use crate::config::Settings;
 use crate::db::{Database, PipelineStatus};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::flow::{Session, embed_query};
+use crate::flow::{self, embed_query};
 use crate::local;
 use crate::output::{Printer, Table};
 
@@ -43,7 +43,7 @@ async fn check_all(settings: Settings) -> Vec<Check> {
             Ok("it is complete and makes sense".to_owned()),
         ),
         check("database", database(&settings).await),
-        check("provider", provider(settings).await),
+        check("provider", provider(&settings).await),
         // Most people do without it, so it is no failure.
         Check {
             exit: Exit::Complete,
@@ -71,12 +71,13 @@ async fn database(settings: &Settings) -> Result<String, Error> {
     Ok(format!("reachable, migrations applied, {posts} posts"))
 }
 
-async fn provider(settings: Settings) -> Result<String, Error> {
-    let model = settings.embedding.model.clone();
-    let session = Session::new(settings)?;
-    let vector = embed_query(&session, "hello").await?;
+/// Says nothing of the database: what is wrong there is another check's to say.
+async fn provider(settings: &Settings) -> Result<String, Error> {
+    let provider = flow::provider(settings)?;
+    let vector = embed_query(&provider, &settings.embedding, "hello").await?;
     Ok(format!(
-        "reachable, the key is accepted, {model} answers {} dimensions",
+        "reachable, the key is accepted, {} answers {} dimensions",
+        settings.embedding.model,
         vector.len()
     ))
 }

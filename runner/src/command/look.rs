@@ -60,8 +60,9 @@ pub(super) async fn find(session: &Session, arguments: &Search) -> Result<Vec<Fo
     if text.trim().is_empty() {
         return Err(Error::Usage("the text to search for is blank".to_owned()));
     }
+    let settings = &session.settings.embedding;
     let search = SearchPostsByEmbedding {
-        query_embedding: embed_query(session, &text).await?,
+        query_embedding: embed_query(session.provider()?, settings, &text).await?,
         similarity_threshold: arguments.threshold,
         result_limit: arguments.limit,
     };

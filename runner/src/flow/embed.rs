@@ -15,7 +15,7 @@ use crate::config::EmbeddingSettings;
 use crate::db::{LeasedPost, PipelineStatus};
 use crate::engine::{Flow, Sink, Source, Text};
 use crate::error::Error;
-use crate::openai::{EmbeddingRequest, MAX_INPUT_TOKENS, Tokenizer};
+use crate::openai::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Tokenizer};
 use crate::report::Outcome;
 
 /// Embeds posts until none lacks a current embedding.
@@ -110,9 +110,12 @@ pub async fn plan_embed(session: &Session) -> Result<Preview, Error> {
 /// Embeds one text, for a search.
 ///
 /// # Errors
-/// Where the provider is not configured or does not answer.
-pub async fn embed_query(session: &Session, text: &str) -> Result<Arc<[f32]>, Error> {
-    let settings = &session.settings.embedding;
+/// Where the provider refuses or does not answer.
+pub async fn embed_query(
+    provider: &Client,
+    settings: &EmbeddingSettings,
+    text: &str,
+) -> Result<Arc<[f32]>, Error> {
     let text = Tokenizer::for_model(&settings.model)
         .cut(text, MAX_INPUT_TOKENS)
         .text;
@@ -121,7 +124,7 @@ pub async fn embed_query(session: &Session, text: &str) -> Result<Arc<[f32]>, Er
         inputs: &[text],
         dimensions: Some(settings.dimensions as usize),
     };
-    let answer = session.provider()?.embed(&request).await?;
+    let answer = provider.embed(&request).await?;
     let vector = answer.value.vectors.into_iter().next();
     vector
         .map(Arc::from)

@@ -24,6 +24,6 @@ pub(crate) use recompute::stage_and_apply;
 pub use recompute::{RecomputeOptions, recompute};
 pub(crate) use score::due_scores;
 pub use score::{ScoreScope, backfill, plan_score, score};
-pub use session::{FlowOptions, Run, Session};
+pub use session::{FlowOptions, Run, Session, provider};
 pub use sink::{DimensionSink, EmbeddingSink, ScoreSink};
 pub use source::{Due, DuePosts};

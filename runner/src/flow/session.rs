@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::preview::{Preview, any_due};
@@ -66,12 +65,8 @@ impl Session {
     /// Where the database is not configured, or an address cannot be used.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let database = Database::new(settings.database()?)?;
-        let provider = settings
-            .openai
-            .key
-            .clone()
-            .map(|key| provider(&settings, key))
-            .transpose()?;
+        let has_key = settings.openai.key.is_some();
+        let provider = has_key.then(|| provider(&settings)).transpose()?;
         let limits = Limits {
             requests_per_minute: settings.limits.requests_per_minute,
             tokens_per_minute: settings.limits.tokens_per_minute,
@@ -258,7 +253,12 @@ impl Run {
     }
 }
 
-fn provider(settings: &Settings, key: SecretString) -> Result<Client, Error> {
+/// The provider's client, for whoever needs nothing else of a session.
+///
+/// # Errors
+/// Where no key is configured, or the address cannot be used.
+pub fn provider(settings: &Settings) -> Result<Client, Error> {
+    let key = settings.openai_key()?.clone();
     let unusable = |error: &dyn std::error::Error| Error::Usage(error.to_string());
     let deadlines = Deadlines {
         total: settings.openai.timeout,

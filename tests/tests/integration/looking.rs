@@ -301,6 +301,25 @@ async fn a_doctor_tells_by_its_exit_code_what_is_wrong() {
     assert_eq!(nothing.code, Some(2));
     let missing = nothing.json()[1]["found"].to_string();
     assert!(missing.contains("SUPABASE_URL"), "{missing}");
+    let missing = nothing.json()[2]["found"].to_string();
+    assert!(missing.contains("OPENAI_API_KEY"), "{missing}");
+    let no_database = Program::bare()
+        .with("OPENAI_BASE_URL", &simulator.base_url())
+        .with("OPENAI_API_KEY", "test-key");
+    simulator
+        .change(Change {
+            faults: Some(Faults::default()),
+            ..Change::default()
+        })
+        .unwrap();
+    let checks = no_database
+        .run(&["doctor", "--output", "json"])
+        .await
+        .json();
+    assert_eq!(
+        (&checks[1]["ok"], &checks[2]["ok"]),
+        (&json!(false), &json!(true))
+    );
     let malformed = Program::bare()
         .configured("[scoring]\nruns = 99")
         .run(&["doctor"])
