@@ -177,12 +177,11 @@ async fn watch(session: &Session, run: &Run, worker: Uuid, job: Uuid, stop: &Sto
 
 /// A sign of life, with how far the run has come.
 fn beat(run: &Run, worker: Uuid, job: Uuid) -> BeatJob {
-    let rows = run.tally.rows();
     BeatJob {
         p_job_id: job,
         p_worker: worker,
         p_lease_seconds: LEASE_SECONDS,
-        p_progress: Some(rows.written + rows.skipped + rows.failed),
+        p_progress: Some(run.progress()),
         p_total: run.total(),
     }
 }

@@ -115,10 +115,9 @@ pub(super) async fn watched<T>(
 }
 
 fn sample(run: &Run) -> Sample {
-    let rows = run.tally.rows();
     let (input, output) = run.tally.tokens();
     Sample {
-        rows: rows.written + rows.skipped + rows.failed,
+        rows: run.progress(),
         total: run.total(),
         tokens: input + output,
         tokens_per_minute: run.tokens_per_minute(),

@@ -1,6 +1,7 @@
 //! What every flow needs, and the shell around each of them: signals, deadline, counters, report.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub struct Run {
     limiter: Arc<OnceLock<Limiter>>,
     priced: Arc<OnceLock<bool>>,
     total: Arc<OnceLock<u64>>,
+    staged: Arc<AtomicU64>,
     started: Instant,
     requests_before: (u64, u64),
 }
@@ -113,6 +115,7 @@ impl Session {
             limiter: Arc::default(),
             priced: Arc::default(),
             total: Arc::default(),
+            staged: Arc::default(),
             started: Instant::now(),
             requests_before: self.database.requests(),
         }
@@ -240,6 +243,20 @@ impl Run {
     pub(super) fn expect(&self, rows: u64) {
         // A run is counted once; a second count would be of what is left.
         let _counted_already = self.total.set(rows);
+    }
+
+    /// Takes up rows that are computed, and wait for all the others before any of them is written.
+    pub(super) fn staged(&self, rows: u64) {
+        self.staged.fetch_add(rows, Ordering::Relaxed);
+        self.tally
+            .selected(usize::try_from(rows).unwrap_or(usize::MAX));
+    }
+
+    /// Rows that the run is done with so far.
+    pub fn progress(&self) -> u64 {
+        let rows = self.tally.rows();
+        let ended = rows.written + rows.skipped + rows.failed;
+        ended.max(self.staged.load(Ordering::Relaxed))
     }
 
     /// Rows that were due when the flow began, once they are counted.
