@@ -134,9 +134,6 @@ async fn perform(
     id: Uuid,
     job: Job,
 ) -> Result<Outcome, Error> {
-    if let Some(due) = job.due(session) {
-        flow::count(session, run, &due).await?;
-    }
     match job {
         Job::Recompute(options) => {
             flow::stage_and_apply(session, run, id, worker, options).await?;
@@ -144,7 +141,16 @@ async fn perform(
         }
         Job::Backfill(dimension) => flow::backfill(session, run, &dimension).await,
         Job::RescoreAll => flow::score(session, run, ScoreScope::Stale).await,
-        Job::Embed => flow::embed(session, run, false).await,
+        Job::Embed => {
+            let settings = &session.settings.embedding;
+            let due = Due::Embedding {
+                model: settings.model.clone(),
+                dimensions: settings.dimensions,
+                refresh: false,
+            };
+            flow::count(session, run, &due).await;
+            flow::embed(session, run, false).await
+        }
     }
 }
 
@@ -266,23 +272,6 @@ fn failed_outcome(claimed: &ClaimedJob, reason: &str, exit: Exit) -> Outcome {
 }
 
 impl Job {
-    /// The posts that it is about; none of a recompute, which asks nobody about them.
-    fn due(&self, session: &Session) -> Option<Due> {
-        match self {
-            Self::Recompute(_) => None,
-            Self::Backfill(dimension) => Some(Due::Dimension(dimension.clone())),
-            Self::RescoreAll => Some(flow::due_scores(session, ScoreScope::Stale).1),
-            Self::Embed => {
-                let settings = &session.settings.embedding;
-                Some(Due::Embedding {
-                    model: settings.model.clone(),
-                    dimensions: settings.dimensions,
-                    refresh: false,
-                })
-            }
-        }
-    }
-
     /// Reads what a job asks for.
     fn read(claimed: &ClaimedJob) -> Result<Self, Error> {
         let param = |name: &str| claimed.params.as_ref().and_then(|params| params.get(name));

@@ -42,10 +42,10 @@ pub(super) async fn rescore(
     printer: &Printer,
 ) -> Result<Exit, Error> {
     let run = session.begin(options(&arguments.flow), Stop::new());
-    let scope = if arguments.all {
-        ScoreScope::All
-    } else {
-        ScoreScope::Stale
+    let scope = match (arguments.all, arguments.restart) {
+        (true, true) => ScoreScope::AllAnew,
+        (true, false) => ScoreScope::All,
+        (false, _) => ScoreScope::Stale,
     };
     finish(printer, "rescore", &run, flow::score(&session, &run, scope)).await
 }

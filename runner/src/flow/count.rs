@@ -4,16 +4,15 @@ use serde_json::{Value, json};
 
 use super::session::{Run, Session};
 use super::source::Due;
-use crate::db::{CountWork, DatabaseError};
+use crate::db::CountWork;
 
 /// Posts looked at in one request: some hundred milliseconds.
 const SCAN: u32 = 20_000;
 
-/// Counts what a run will take up, unless it is stopped meanwhile.
-///
-/// # Errors
-/// Whatever the database answers.
-pub(crate) async fn count(session: &Session, run: &Run, due: &Due) -> Result<(), DatabaseError> {
+/// Counts what a run will take up, unless it is stopped meanwhile. It is told for a progress that knows its
+/// end and for nothing else, so a database that does not answer is left to the flow.
+pub(crate) async fn count(session: &Session, run: &Run, due: &Due) {
+    let limit = run.options.limit.unwrap_or(u64::MAX);
     let (mut total, mut after) = (0, None);
     while !run.stop.is_stopped() {
         let count = CountWork {
@@ -22,15 +21,21 @@ pub(crate) async fn count(session: &Session, run: &Run, due: &Due) -> Result<(),
             p_scan: SCAN,
             p_rule: rule(due),
         };
-        let counted = session.database.call(count).await?;
-        total += counted.due;
-        after = counted.next_after;
-        if after.is_none() {
-            run.expect(total);
+        match session.database.call(count).await {
+            Ok(counted) => {
+                total += counted.due;
+                after = counted.next_after;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "what is due is not counted");
+                break;
+            }
+        }
+        if after.is_none() || total >= limit {
+            run.expect(total.min(limit));
             break;
         }
     }
-    Ok(())
 }
 
 /// The arguments of the rule, as the database names them.

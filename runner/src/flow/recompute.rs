@@ -134,12 +134,7 @@ pub(crate) async fn stage_and_apply(
 }
 
 /// Gives a sign of life; a job that is not ours any more stops the run.
-async fn beat(
-    session: &Session,
-    run: &Run,
-    job: Uuid,
-    worker: Uuid,
-) -> Result<(), DatabaseError> {
+async fn beat(session: &Session, run: &Run, job: Uuid, worker: Uuid) -> Result<(), DatabaseError> {
     let beat = BeatJob {
         p_job_id: job,
         p_worker: worker,

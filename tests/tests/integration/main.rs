@@ -15,6 +15,7 @@ mod local;
 mod looking;
 mod posts;
 mod recompute;
+mod rescore;
 mod score;
 mod scoring_support;
 mod store;
