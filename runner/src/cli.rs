@@ -183,9 +183,12 @@ pub struct Rescore {
     /// What holds for every flow.
     #[command(flatten)]
     pub flow: FlowArgs,
-    /// Score every post again, also those whose score is current
+    /// Score every post again, also those whose score is current; goes on where it was interrupted
     #[arg(long)]
     pub all: bool,
+    /// With --all: begin anew, also with posts that an interrupted run has scored
+    #[arg(long, requires = "all")]
+    pub restart: bool,
 }
 
 /// `sluice backfill`

@@ -135,7 +135,7 @@ async fn perform(
     job: Job,
 ) -> Result<Outcome, Error> {
     if let Some(due) = job.due(session) {
-        flow::count(session, run, &due).await?;
+        flow::count(session, run, &due).await;
     }
     match job {
         Job::Recompute(options) => {
@@ -177,12 +177,11 @@ async fn watch(session: &Session, run: &Run, worker: Uuid, job: Uuid, stop: &Sto
 
 /// A sign of life, with how far the run has come.
 fn beat(run: &Run, worker: Uuid, job: Uuid) -> BeatJob {
-    let rows = run.tally.rows();
     BeatJob {
         p_job_id: job,
         p_worker: worker,
         p_lease_seconds: LEASE_SECONDS,
-        p_progress: Some(rows.written + rows.skipped + rows.failed),
+        p_progress: Some(run.progress()),
         p_total: run.total(),
     }
 }
@@ -272,7 +271,7 @@ impl Job {
         match self {
             Self::Recompute(_) => None,
             Self::Backfill(dimension) => Some(Due::Dimension(dimension.clone())),
-            Self::RescoreAll => Some(flow::due_scores(session, ScoreScope::Stale).1),
+            Self::RescoreAll => Some(flow::score_due(session, ScoreScope::Stale, None)),
             Self::Embed => {
                 let settings = &session.settings.embedding;
                 Some(Due::Embedding {

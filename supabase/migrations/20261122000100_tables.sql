@@ -150,17 +150,18 @@ alter table public.background_jobs
   add column if not exists basis jsonb;
 
 -- Recomputed scores until their cut-over, thousands of posts in a row: as rows of post_scores_staging, with its three
--- foreign keys and two indexes, writing them took longer than computing them. `versions` tells of each post which version
--- of its score was computed from, so that one written since is noticed. `after` is the cursor that the chunk began at.
+-- foreign keys and two indexes, writing them took longer than computing them. `after` is the cursor that the chunk began
+-- at. Trying to compress the arrays takes longer than writing them as they are.
 create table if not exists public.post_score_chunks (
   job_id uuid not null references public.background_jobs (id) on delete cascade,
   after uuid not null,
   post_ids uuid[] not null,
   final_scores double precision[] not null,
-  versions timestamptz[] not null,
   computed_at timestamptz not null,
   primary key (job_id, after)
 );
+alter table public.post_score_chunks
+  alter column post_ids set storage external, alter column final_scores set storage external;
 
 -- A recompute updates the score of every post; with room in its page the new version needs no new index entries.
 alter table public.post_scores set (fillfactor = 50);

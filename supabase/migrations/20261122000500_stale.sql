@@ -42,7 +42,7 @@ end
 $$;
 
 -- The earlier implementation's trigger function, kept under its name. The time is the clock's and not the
--- transaction's: a recompute tells two versions of a score apart by it.
+-- transaction's, so that of rows written together the later one is later.
 create or replace function public.update_updated_at_column()
 returns trigger
 language plpgsql

@@ -2,9 +2,9 @@
 --
 --   final = Σ score·weight / Σ 10·weight · 10 · novelty, between 0 and 10
 --
--- `final_score_of` is the formula. It is a set-returning function without `set search_path` so that the planner inlines
--- it into a query over 200,000 rows, and it takes the weights and the bounds already unpacked so that they are unpacked
--- once and not for each row.
+-- Its parts are functions that the planner inlines into a query over 200,000 rows: they have no `set search_path`, and
+-- those that look at several values return a table. They take the weights and the bounds already unpacked, so that these
+-- are unpacked once and not for each row.
 do $$
 declare
   v_function regprocedure;
@@ -63,6 +63,69 @@ as $$
   ]
 $$;
 
+-- A stored score as it counts. A dimension that the post lacks counts as 5.0 until it is scored again or backfilled: see
+-- docs/scoring.md, "A missing dimension". So does a stored score that is no number.
+create or replace function public.score_or_missing(p_score jsonb)
+returns double precision
+language sql immutable parallel safe
+as $$
+  select case when jsonb_typeof(p_score) = 'number' then p_score::double precision else 5.0 end
+$$;
+
+-- Σ score·weight / Σ 10·weight of these scores.
+create or replace function public.weighted_share(p_scores jsonb, p_names text[], p_weights double precision[])
+returns table (share double precision)
+language sql immutable parallel safe
+as $$
+  select sum(dimension.weight * public.score_or_missing(p_scores -> dimension.name)) / (10 * sum(dimension.weight))
+  from unnest(p_names, p_weights) as dimension (name, weight)
+$$;
+
+-- The same sum spelled out for these weights, over columns d1, d2, … that hold the scores of the names in their order.
+-- Looping over the weights for each row takes twice as long as this, which only a query that is made for the weights
+-- can do.
+create or replace function public.weighted_share_sql(p_weights double precision[])
+returns text
+language sql immutable
+set search_path = public, extensions, pg_temp
+as $$
+  select format('(%s) / %L::float8',
+    string_agg(format('%L::float8 * public.score_or_missing(d%s)', weight, place), ' + ' order by place),
+    10 * sum(weight order by place)
+  )
+  from unnest(p_weights) with ordinality as given (weight, place)
+$$;
+
+-- The multiplier for what is rare, by the mean of the frequencies of the categories.
+create or replace function public.novelty_of(
+  p_categories text[], p_novelty double precision[], p_frequencies jsonb, p_total_scored integer
+)
+returns table (multiplier double precision)
+language sql immutable parallel safe
+as $$
+  select case
+    -- With few scored posts a frequency says nothing, and so it does for a post without categories.
+    when coalesce(p_total_scored, 0) < 30 or coalesce(p_frequencies, '{}') = '{}' or topic.frequency is null then 1
+    when topic.frequency <= p_novelty[3] then p_novelty[2]
+    when topic.frequency <= p_novelty[4] then
+      p_novelty[2] + (1 - p_novelty[2]) * (topic.frequency - p_novelty[3]) / (p_novelty[4] - p_novelty[3])
+    when topic.frequency <= p_novelty[5] then
+      1 + (p_novelty[1] - 1) * (topic.frequency - p_novelty[4]) / (p_novelty[5] - p_novelty[4])
+    else p_novelty[1]
+  end
+  from (
+    select avg(coalesce((p_frequencies -> category)::double precision, 0)) as frequency
+    from unnest(p_categories) as category
+  ) topic
+$$;
+
+create or replace function public.novel_score(p_share double precision, p_multiplier double precision)
+returns double precision
+language sql immutable parallel safe
+as $$
+  select greatest(0, least(10, p_share * 10 * p_multiplier))
+$$;
+
 create or replace function public.final_score_of(
   p_scores jsonb,
   p_categories text[],
@@ -73,32 +136,11 @@ create or replace function public.final_score_of(
   p_total_scored integer
 )
 returns table (final_score double precision)
-language sql immutable
+language sql immutable parallel safe
 as $$
-  select greatest(0, least(10, weighted.share * 10 * case
-    -- With few scored posts a frequency says nothing, and so it does for a post without categories.
-    when coalesce(p_total_scored, 0) < 30 or coalesce(p_frequencies, '{}') = '{}' or topic.frequency is null then 1
-    when topic.frequency <= p_novelty[3] then p_novelty[2]
-    when topic.frequency <= p_novelty[4] then
-      p_novelty[2] + (1 - p_novelty[2]) * (topic.frequency - p_novelty[3]) / (p_novelty[4] - p_novelty[3])
-    when topic.frequency <= p_novelty[5] then
-      1 + (p_novelty[1] - 1) * (topic.frequency - p_novelty[4]) / (p_novelty[5] - p_novelty[4])
-    else p_novelty[1]
-  end))
-  from (
-    -- A dimension that the post lacks counts as 5.0 until it is scored again or backfilled: see docs/scoring.md,
-    -- "A missing dimension". So does a stored score that is no number.
-    select sum(
-      dimension.weight * case
-        when jsonb_typeof(p_scores -> dimension.name) = 'number' then (p_scores -> dimension.name)::double precision
-        else 5.0
-      end
-    ) / (10 * sum(dimension.weight)) as share
-    from unnest(p_names, p_weights) as dimension (name, weight)
-  ) weighted, (
-    select avg(coalesce((p_frequencies -> category)::double precision, 0)) as frequency
-    from unnest(p_categories) as category
-  ) topic
+  select public.novel_score(weighted.share, novelty.multiplier)
+  from public.weighted_share(p_scores, p_names, p_weights) weighted
+    cross join public.novelty_of(p_categories, p_novelty, p_frequencies, p_total_scored) novelty
 $$;
 
 -- The formula for one row, under the name and with the arguments that the earlier implementation gave it.

@@ -123,7 +123,7 @@ $$;
 
 -- The final scores of these scored posts on this basis. The basis is unpacked once, before the query.
 create or replace function public.final_scores(p_posts uuid[], p_basis jsonb)
-returns table (post_id uuid, final_score double precision, version timestamptz)
+returns table (post_id uuid, final_score double precision)
 language plpgsql stable
 set search_path = public, extensions, pg_temp
 as $$
@@ -137,7 +137,7 @@ declare
 begin
   select names, weights into v_names, v_weights from unpack_weights(p_basis -> 'weights');
   return query
-    select s.post_id, f.final_score, coalesce(s.updated_at, s.created_at)
+    select s.post_id, f.final_score
     from llm_scores s
       cross join lateral final_score_of(
         s.scores, s.categories, v_names, v_weights, v_novelty, v_frequencies, v_total

@@ -7,7 +7,7 @@ use crate::cli::{Backfill, Embed, FlowArgs, Recompute, Rescore};
 use crate::engine::Stop;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::flow::{self, FlowOptions, RecomputeOptions, Run, ScoreScope, Session};
+use crate::flow::{self, Due, FlowOptions, RecomputeOptions, Run, ScoreScope, Session};
 use crate::output::{Printer, Sample};
 use crate::report::Outcome;
 
@@ -34,10 +34,10 @@ pub(super) async fn rescore(
     session: Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
-    let scope = if arguments.all {
-        ScoreScope::All
-    } else {
-        ScoreScope::Stale
+    let scope = match (arguments.all, arguments.restart) {
+        (true, true) => ScoreScope::AllAnew,
+        (true, false) => ScoreScope::All,
+        (false, _) => ScoreScope::Stale,
     };
     score_scope(&arguments.flow, session, printer, "rescore", scope).await
 }
@@ -65,7 +65,13 @@ pub(super) async fn backfill(
     printer: &Printer,
 ) -> Result<Exit, Error> {
     let run = session.begin(options(&arguments.flow), Stop::new());
-    let work = flow::backfill(&session, &run, &arguments.dimension);
+    let work = async {
+        if printer.shows_progress() {
+            let due = Due::Dimension(arguments.dimension.clone());
+            flow::count(&session, &run, &due).await;
+        }
+        flow::backfill(&session, &run, &arguments.dimension).await
+    };
     finish(printer, "backfill", &run, work).await
 }
 
@@ -124,10 +130,9 @@ pub(super) async fn watched<T>(
 }
 
 fn sample(run: &Run) -> Sample {
-    let rows = run.tally.rows();
     let (input, output) = run.tally.tokens();
     Sample {
-        rows: rows.written + rows.skipped + rows.failed,
+        rows: run.progress(),
         total: run.total(),
         tokens: input + output,
         tokens_per_minute: run.tokens_per_minute(),

@@ -355,6 +355,43 @@ pub struct StoreDimension {
     pub p_rows: Vec<DimensionRow>,
 }
 
+/// `begin_score_pass`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "begin_score_pass", returns = BegunPass)]
+pub struct BeginScorePass {
+    /// The fingerprint of the scores that it makes.
+    pub p_fingerprint: String,
+    /// Not to go on with one that has not ended.
+    pub p_anew: bool,
+}
+
+/// A pass over every post.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct BegunPass {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Whether it began before this call.
+    pub resumed: bool,
+}
+
+/// `open_score_pass`: when the pass that has not ended began.
+#[derive(Debug, Serialize, Function)]
+#[function(name = "open_score_pass", returns = Option<Timestamp>)]
+pub struct OpenScorePass {
+    /// The fingerprint of the scores that it makes.
+    pub p_fingerprint: String,
+}
+
+/// `end_score_pass`
+#[derive(Debug, Serialize, Function)]
+#[function(name = "end_score_pass")]
+pub struct EndScorePass {
+    /// The fingerprint of the scores that it made.
+    pub p_fingerprint: String,
+    /// When it began.
+    pub p_started_at: Timestamp,
+}
+
 /// `refresh_topic_frequencies`
 #[derive(Debug, Serialize, Function)]
 #[function(name = "refresh_topic_frequencies", returns = u64)]

@@ -176,6 +176,8 @@ pub struct StagedScores {
     pub staged: u64,
     /// The cursor of the next call; none at the end.
     pub next_after: Option<Uuid>,
+    /// Scored posts in all, counted by the first call of a job.
+    pub total: Option<u64>,
 }
 
 /// `complete_recompute_job`

@@ -5,16 +5,15 @@ use serde_json::{Value, json};
 use super::ScoreScope;
 use super::session::{Run, Session};
 use super::source::Due;
-use crate::db::{CountWork, DatabaseError, PipelineStatus};
+use crate::db::{CountWork, PipelineStatus};
 
 /// Posts looked at in one request: some hundred milliseconds.
 const SCAN: u32 = 20_000;
 
-/// Counts what a run will take up, unless it is stopped meanwhile.
-///
-/// # Errors
-/// Whatever the database answers.
-pub(crate) async fn count(session: &Session, run: &Run, due: &Due) -> Result<(), DatabaseError> {
+/// Counts what a run will take up, unless it is stopped meanwhile. It is told for a progress that knows its
+/// end and for nothing else, so a database that does not answer is left to the flow.
+pub(crate) async fn count(session: &Session, run: &Run, due: &Due) {
+    let limit = run.options.limit.unwrap_or(u64::MAX);
     let (mut total, mut after) = (0, None);
     while !run.stop.is_stopped() {
         let count = CountWork {
@@ -23,15 +22,21 @@ pub(crate) async fn count(session: &Session, run: &Run, due: &Due) -> Result<(),
             p_scan: SCAN,
             p_rule: rule(due),
         };
-        let counted = session.database.call(count).await?;
-        total += counted.due;
-        after = counted.next_after;
-        if after.is_none() {
-            run.expect(total);
+        match session.database.call(count).await {
+            Ok(counted) => {
+                total += counted.due;
+                after = counted.next_after;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "what is due is not counted");
+                break;
+            }
+        }
+        if after.is_none() || total >= limit {
+            run.expect(total.min(limit));
             break;
         }
     }
-    Ok(())
 }
 
 /// Tells a run about how many posts a scope of scores takes up, in one request however many they are. Where
@@ -67,7 +72,7 @@ fn about_scores(status: &Value, scope: ScoreScope, fingerprint: &str) -> Option<
             let ours = by_fingerprint.get(fingerprint);
             ours.and_then(Value::as_u64).unwrap_or_default()
         }
-        ScoreScope::All => 0,
+        ScoreScope::All | ScoreScope::AllAnew => 0,
     };
     let due = posts.saturating_sub(current) + count("scores_stale")?;
     Some(due.min(posts))

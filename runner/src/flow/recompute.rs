@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::report::Outcome;
 use crate::scoring::Weights;
 
-/// Posts staged by one statement: well under the statement timeout.
-const CHUNK: u32 = 10_000;
+/// Posts staged by one statement: some hundred milliseconds, far below the statement timeout.
+const CHUNK: u32 = 25_000;
 /// The type of the jobs that this flow runs.
 const JOB_TYPE: &str = "recompute_final_scores";
 /// How long the job stays ours without a sign of life.
@@ -96,7 +96,6 @@ pub(crate) async fn stage_and_apply(
 ) -> Result<(), Error> {
     let weights = session.weights(run, options.weight_config_id).await?;
     let mut after = None;
-    let mut staged = 0;
     loop {
         if run.stop.is_stopped() {
             return Ok(());
@@ -109,10 +108,11 @@ pub(crate) async fn stage_and_apply(
             p_limit: CHUNK,
         };
         let chunk = session.database.call(stage).await?;
-        staged += chunk.staged;
-        run.tally
-            .selected(usize::try_from(chunk.staged).unwrap_or(usize::MAX));
-        beat(session, run, job, worker, staged).await?;
+        if let Some(total) = chunk.total {
+            run.expect(total);
+        }
+        run.staged(chunk.staged);
+        beat(session, run, job, worker).await?;
         after = chunk.next_after;
         if after.is_none() {
             break;
@@ -134,19 +134,13 @@ pub(crate) async fn stage_and_apply(
 }
 
 /// Gives a sign of life; a job that is not ours any more stops the run.
-async fn beat(
-    session: &Session,
-    run: &Run,
-    job: Uuid,
-    worker: Uuid,
-    staged: u64,
-) -> Result<(), DatabaseError> {
+async fn beat(session: &Session, run: &Run, job: Uuid, worker: Uuid) -> Result<(), DatabaseError> {
     let beat = BeatJob {
         p_job_id: job,
         p_worker: worker,
         p_lease_seconds: JOB_LEASE_SECONDS,
-        p_progress: Some(staged),
-        p_total: None,
+        p_progress: Some(run.progress()),
+        p_total: run.total(),
     };
     let status = session.database.call(beat).await?;
     if status != "running" {

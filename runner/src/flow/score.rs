@@ -1,32 +1,24 @@
-//! Scoring: posts in, scores under the rubric out; also one dimension alone.
+//! The flows over scores: posts in, scores under the rubric out; also one dimension alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use futures_util::future::join_all;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::price::Tariff;
+use super::pass::Pass;
 use super::recompute::{RecomputeOptions, recompute};
+use super::scorer::{Asked, Scorer};
 use super::session::{Run, Session};
 use super::sink::{DimensionSink, ScoreSink};
 use super::source::{Due, DuePosts};
 use super::{Preview, preview};
 use crate::db::{DimensionRow, LeasedPost, RefreshTopicFrequencies, ScoreMode, ScoreRow};
 use crate::digest::sha256_hex;
-use crate::engine::{
-    Ask, Done, Flow, Item, Lane, Plan, RowFailure, Sink, StopReason, Undone, Work,
-};
+use crate::engine::{Done, Flow, Item, Lane, Plan, RowFailure, Sink, StopReason, Work};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::openai::{
-    AnswerFormat, ChatCompletion, ChatRequest, Client, Prices, ReasoningEffort, Tokenizer,
-};
 use crate::report::Outcome;
-use crate::scoring::{
-    AnswerError, AnswerSchema, PROMPT_VERSION, PostScore, Prompt, Question, Rubric, combine_batch,
-};
+use crate::scoring::{PROMPT_VERSION, PostScore};
 
 /// Which scores a run makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,20 +27,27 @@ pub enum ScoreScope {
     Missing,
     /// Those, and those from another rubric or model.
     Stale,
-    /// Those of every post.
+    /// Those of every post. A pass over all of them that was interrupted is gone on with.
     All,
+    /// Those of every post, with nothing left out for an interrupted pass.
+    AllAnew,
 }
 
 /// Scores posts until none in the scope is left.
 ///
 /// # Errors
-/// Where the provider is not configured; everything later is in the outcome.
+/// Where the provider is not configured, or the database does not tell where a pass over all posts
+/// stands; everything later is in the outcome.
 pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Outcome, Error> {
-    let (name, due) = due_scores(session, scope);
+    let name = name_of(scope);
     let scorer = Scorer::new(session, Asked::Whole)?;
     if run.options.dry_run {
+        let due = due_scores(session, scope).await?;
         return dry(session, run, name, &due, &scorer).await;
     }
+    let pass = Pass::begin(session, run, scope).await?;
+    let before = pass.as_ref().map(|pass| pass.started_at);
+    let due = score_due(session, scope, before);
     let worker = Uuid::new_v4();
     let fingerprint = session.settings.rubric.fingerprint();
     let work = Scoring {
@@ -61,7 +60,11 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
     };
     drive(session, run, worker, due.clone(), work, sink).await;
     count_topics(session, run).await;
-    Ok(session.finish(name, run, &due).await)
+    let outcome = session.finish(name, run, &due).await;
+    Ok(match pass {
+        Some(pass) => pass.end(session, outcome).await,
+        None => outcome,
+    })
 }
 
 /// What `score` or `rescore` would do.
@@ -70,27 +73,39 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
 /// As [`score`].
 pub async fn plan_score(session: &Session, scope: ScoreScope) -> Result<Preview, Error> {
     let scorer = Scorer::new(session, Asked::Whole)?;
-    let (_, due) = due_scores(session, scope);
+    let due = due_scores(session, scope).await?;
     preview(session, &due, None, |posts, sum| scorer.preview(posts, sum)).await
 }
 
-/// What a scope is called, and what is due in it.
-pub(crate) fn due_scores(session: &Session, scope: ScoreScope) -> (&'static str, Due) {
-    let (name, mode) = match scope {
-        ScoreScope::Missing => ("score", ScoreMode::Missing),
-        ScoreScope::Stale => ("rescore", ScoreMode::Stale),
-        ScoreScope::All => ("rescore", ScoreMode::All),
+fn name_of(scope: ScoreScope) -> &'static str {
+    match scope {
+        ScoreScope::Missing => "score",
+        ScoreScope::Stale | ScoreScope::All | ScoreScope::AllAnew => "rescore",
+    }
+}
+
+/// What a run over a scope would find due, without beginning it.
+async fn due_scores(session: &Session, scope: ScoreScope) -> Result<Due, Error> {
+    let before = match scope {
+        ScoreScope::Missing | ScoreScope::Stale => None,
+        ScoreScope::All => Some(Pass::open(session).await?.unwrap_or_else(Timestamp::now)),
+        ScoreScope::AllAnew => Some(Timestamp::now()),
     };
-    let fingerprint = session.settings.rubric.fingerprint();
-    let before = (scope == ScoreScope::All).then(Timestamp::now);
-    (
-        name,
-        Due::Score {
-            mode,
-            fingerprint,
-            before,
-        },
-    )
+    Ok(score_due(session, scope, before))
+}
+
+/// What a scope has due; in a scope of every post, those whose score is from before `before`.
+pub(crate) fn score_due(session: &Session, scope: ScoreScope, before: Option<Timestamp>) -> Due {
+    let mode = match scope {
+        ScoreScope::Missing => ScoreMode::Missing,
+        ScoreScope::Stale => ScoreMode::Stale,
+        ScoreScope::All | ScoreScope::AllAnew => ScoreMode::All,
+    };
+    Due::Score {
+        mode,
+        fingerprint: session.settings.rubric.fingerprint(),
+        before,
+    }
 }
 
 /// Scores one dimension where it is missing, and recomputes the final scores.
@@ -206,256 +221,6 @@ async fn dry(
     Ok(session.previewed(name, run, &preview))
 }
 
-/// What a flow over scores asks for.
-#[derive(Debug, Clone)]
-enum Asked {
-    Whole,
-    Dimension(String),
-}
-
-/// Asks about posts, as the rubric says.
-#[derive(Debug, Clone)]
-pub(super) struct Scorer {
-    client: Client,
-    rubric: Arc<Rubric>,
-    asked: Asked,
-    schema: Arc<AnswerSchema>,
-    /// The model reads the schema as well, with every request.
-    schema_tokens: usize,
-    tokenizer: Tokenizer,
-    tariff: Tariff,
-}
-
-/// Some posts of a batch, and what was wrong with the last answer about them.
-struct Part {
-    posts: Vec<LeasedPost>,
-    complaint: Option<AnswerError>,
-}
-
-/// What became of the posts of a part.
-type Verdicts = Vec<(LeasedPost, Result<PostScore, AnswerError>)>;
-
-impl Scorer {
-    fn new(session: &Session, asked: Asked) -> Result<Self, Error> {
-        let rubric = Arc::new(session.settings.rubric.clone());
-        let schema = match &asked {
-            Asked::Whole => Question::whole(&rubric).schema(),
-            Asked::Dimension(name) => Question::dimension(&rubric, name)
-                .map_err(|error| Error::Usage(error.to_string()))?
-                .schema(),
-        };
-        let tariff = Tariff::new(Prices::with(session.settings.prices.clone()), &rubric.model);
-        let tokenizer = Tokenizer::for_model(&rubric.model);
-        Ok(Self {
-            client: session.provider()?.clone(),
-            schema_tokens: tokenizer.count(&schema.schema.to_string()),
-            tokenizer,
-            tariff,
-            rubric,
-            asked,
-            schema: Arc::new(schema),
-        })
-    }
-
-    fn question(&self) -> Question<'_> {
-        match &self.asked {
-            // `new` has made this question already, so the dimension is there.
-            Asked::Dimension(name) => Question::dimension(&self.rubric, name)
-                .unwrap_or_else(|_| Question::whole(&self.rubric)),
-            Asked::Whole => Question::whole(&self.rubric),
-        }
-    }
-
-    /// What scoring these posts would cost, added to what others would.
-    fn preview(&self, posts: &[LeasedPost], sum: &mut Preview) {
-        for batch in posts.chunks(self.rubric.posts_per_call) {
-            let ask = self.ask(&self.prompt(batch, None), batch.len());
-            let runs = self.rubric.runs as u64;
-            sum.requests += runs;
-            sum.input_tokens += u64::from(ask.input_tokens) * runs;
-            sum.output_tokens += u64::from(ask.output_tokens) * runs;
-            sum.usd += ask.usd * runs as f64;
-        }
-        sum.rows += posts.len() as u64;
-        sum.price_known = self.tariff.is_known();
-    }
-
-    fn prompt(&self, posts: &[LeasedPost], complaint: Option<&AnswerError>) -> Prompt {
-        let texts: Vec<&str> = posts.iter().map(|post| post.text.as_str()).collect();
-        let prompt = self.question().prompt(&texts);
-        match complaint {
-            Some(error) => prompt.complain(error),
-            None => prompt,
-        }
-    }
-
-    fn ask(&self, prompt: &Prompt, posts: usize) -> Ask {
-        // Each message costs a few tokens beside its words.
-        let messages = prompt.messages.iter();
-        let input: usize = messages
-            .map(|message| self.tokenizer.count(&message.content) + 4)
-            .sum();
-        let input_tokens = u32::try_from(input + self.schema_tokens + 3).unwrap_or(u32::MAX);
-        let output_tokens = self.output_tokens(posts);
-        Ask {
-            input_tokens,
-            output_tokens,
-            usd: self.tariff.at_most(input_tokens, output_tokens),
-        }
-    }
-
-    fn output_tokens(&self, posts: usize) -> u32 {
-        let reasoning = if crate::openai::is_reasoning(&self.rubric.model) {
-            self.rubric
-                .reasoning_effort
-                .unwrap_or(ReasoningEffort::Medium)
-                .tokens()
-        } else {
-            0
-        };
-        u32::try_from(self.question().answer_tokens(posts) + reasoning).unwrap_or(u32::MAX)
-    }
-
-    /// Asks about some posts in all runs at once, and combines the answers. A run that fails costs only
-    /// itself; where every run fails, the first failure is the batch's.
-    async fn judge(
-        &self,
-        lane: &Lane,
-        part: &Part,
-    ) -> Result<Vec<Result<PostScore, AnswerError>>, Undone> {
-        let prompt = self.prompt(&part.posts, part.complaint.as_ref());
-        let runs = (0..self.rubric.runs).map(|run| self.once(lane, &prompt, part.posts.len(), run));
-        let (mut answers, mut failure) = (Vec::new(), None);
-        for run in join_all(runs).await {
-            match run {
-                Ok(answer) => answers.push(answer),
-                Err(undone) => {
-                    failure.get_or_insert(undone);
-                }
-            }
-        }
-        match failure {
-            Some(undone) if answers.is_empty() => Err(undone),
-            // A flow that halts keeps what was paid for.
-            _ => Ok(combine_batch(&self.rubric, part.posts.len(), &answers)),
-        }
-    }
-
-    /// One run: one request and its answer.
-    async fn once(
-        &self,
-        lane: &Lane,
-        prompt: &Prompt,
-        posts: usize,
-        run: usize,
-    ) -> Result<Vec<Result<PostScore, AnswerError>>, Undone> {
-        let ask = self.ask(prompt, posts);
-        let request = ChatRequest {
-            model: &self.rubric.model,
-            messages: &prompt.messages,
-            format: Some(AnswerFormat {
-                name: &self.schema.name,
-                schema: &self.schema.schema,
-            }),
-            max_output_tokens: Some(ask.output_tokens),
-            temperature: self.rubric.temperature,
-            reasoning_effort: self.rubric.reasoning_effort,
-            seed: i64::try_from(run).ok(),
-        };
-        let completion = lane
-            .send(
-                ask,
-                |usage| self.tariff.usd(usage),
-                || self.client.chat(&request),
-            )
-            .await?;
-        Ok(match completion {
-            ChatCompletion::Content(content) => self.question().read(&content, posts),
-            other => {
-                let error = AnswerError::Withheld {
-                    why: withheld(&other).to_owned(),
-                };
-                vec![Err(error); posts]
-            }
-        })
-    }
-
-    /// Scores a batch: at first together; what no run has answered once more together with the error
-    /// said, then each post alone. Answers what was scored and what was not.
-    async fn score(&self, lane: &Lane, batch: Vec<LeasedPost>) -> (Verdicts, Option<StopReason>) {
-        let mut verdicts = Verdicts::new();
-        let mut parts = vec![Part {
-            posts: batch,
-            complaint: None,
-        }];
-        while let Some(part) = parts.pop() {
-            let failed = match self.judge(lane, &part).await {
-                Ok(scores) => settle(&part, scores, &mut verdicts),
-                Err(Undone::Stopped) => return (verdicts, None),
-                Err(Undone::Halt(reason)) => return (verdicts, Some(reason)),
-                Err(Undone::Rejected(why) | Undone::Unreadable(why)) => {
-                    let error = AnswerError::Withheld { why };
-                    part.posts
-                        .iter()
-                        .map(|post| (post.clone(), error.clone()))
-                        .collect()
-                }
-            };
-            if !failed.is_empty() {
-                again(&part, failed, &mut parts, &mut verdicts);
-            }
-        }
-        (verdicts, None)
-    }
-}
-
-/// Takes up what was scored; answers what was not, with the reasons.
-fn settle(
-    part: &Part,
-    scores: Vec<Result<PostScore, AnswerError>>,
-    verdicts: &mut Verdicts,
-) -> Vec<(LeasedPost, AnswerError)> {
-    let mut failed = Vec::new();
-    for (post, score) in part.posts.iter().zip(scores) {
-        match score {
-            Ok(score) => verdicts.push((post.clone(), Ok(score))),
-            Err(error) => failed.push((post.clone(), error)),
-        }
-    }
-    failed
-}
-
-/// What to do with posts that got no score: ask again with the error said, then each alone, then give up.
-fn again(
-    part: &Part,
-    failed: Vec<(LeasedPost, AnswerError)>,
-    parts: &mut Vec<Part>,
-    verdicts: &mut Verdicts,
-) {
-    let alone = part.posts.len() == 1;
-    if part.complaint.is_none() {
-        let complaint = failed.first().map(|(_, error)| error.clone());
-        let posts = failed.into_iter().map(|(post, _)| post).collect();
-        parts.push(Part { posts, complaint });
-    } else if alone {
-        verdicts.extend(failed.into_iter().map(|(post, error)| (post, Err(error))));
-    } else {
-        let single = |(post, error)| Part {
-            posts: vec![post],
-            complaint: Some(error),
-        };
-        parts.extend(failed.into_iter().map(single));
-    }
-}
-
-fn withheld(completion: &ChatCompletion) -> &'static str {
-    match completion {
-        ChatCompletion::Refusal(_) => "the model refuses to answer",
-        ChatCompletion::Length(_) => "the answer was longer than allowed",
-        _ => "the provider's filter withheld the answer",
-    }
-}
-
 /// How a score becomes a row.
 trait Form: Send + Sync + 'static {
     type Row: Send + Sync + 'static;
@@ -519,7 +284,7 @@ impl<F: Form> Work for Scoring<F> {
             .into_iter()
             .partition(|post| post.text.trim().is_empty());
         let posts: Vec<_> = open.into_iter().flatten().chain(due).collect();
-        let size = self.scorer.rubric.posts_per_call;
+        let size = self.scorer.posts_per_call();
         let mut batches: Vec<_> = posts.chunks(size).map(<[LeasedPost]>::to_vec).collect();
         let open = batches.pop_if(|batch| batch.len() < size);
         Plan {
@@ -543,7 +308,7 @@ impl<F: Form> Work for Scoring<F> {
         for (post, verdict) in verdicts {
             match verdict {
                 Ok(score) => {
-                    let row = self.form.row(&post, score, &self.scorer.rubric.model);
+                    let row = self.form.row(&post, score, self.scorer.model());
                     done.outputs.push(row);
                 }
                 Err(error) => done.failures.push(RowFailure {

@@ -1,6 +1,7 @@
 //! What every flow needs, and the shell around each of them: signals, deadline, counters, report.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ pub struct Run {
     limiter: Arc<OnceLock<Limiter>>,
     priced: Arc<OnceLock<bool>>,
     total: Arc<OnceLock<u64>>,
+    staged: Arc<AtomicU64>,
     started: Instant,
     requests_before: (u64, u64),
 }
@@ -108,6 +110,7 @@ impl Session {
             limiter: Arc::default(),
             priced: Arc::default(),
             total: Arc::default(),
+            staged: Arc::default(),
             started: Instant::now(),
             requests_before: self.database.requests(),
         }
@@ -238,6 +241,20 @@ impl Run {
     /// The limit that is kept, in tokens a minute, once it is known.
     pub fn tokens_per_minute(&self) -> Option<u64> {
         self.limiter.get()?.snapshot().tokens_limit.map(u64::from)
+    }
+
+    /// Takes up rows that are computed, and wait for all the others before any of them is written.
+    pub(super) fn staged(&self, rows: u64) {
+        self.staged.fetch_add(rows, Ordering::Relaxed);
+        self.tally
+            .selected(usize::try_from(rows).unwrap_or(usize::MAX));
+    }
+
+    /// Rows that the run is done with so far.
+    pub fn progress(&self) -> u64 {
+        let rows = self.tally.rows();
+        let ended = rows.written + rows.skipped + rows.failed;
+        ended.max(self.staged.load(Ordering::Relaxed))
     }
 
     /// About how many rows were due when the flow began, where that is known.

@@ -18,6 +18,7 @@ mod own_table;
 mod posts;
 mod providers;
 mod recompute;
+mod rescore;
 mod score;
 mod scoring_support;
 mod store;

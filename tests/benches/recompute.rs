@@ -1,0 +1,261 @@
+//! Recompute of 200,000 scored posts beside the earlier way, on one server in one run:
+//! `cargo bench -p sluice-tests --bench recompute -- beside|parts` (both where nothing is named).
+//!
+//! `beside` times both ways for a weight config that has no scores yet and for the one in force, with a
+//! reader that asks for the whole ranking all the while. `parts` tells what a recompute spends in the
+//! database, part by part. docs/benchmarks.md has the figures from one machine.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has failed")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+#[path = "recompute/earlier.rs"]
+mod earlier;
+#[path = "recompute/reader.rs"]
+mod reader;
+
+use std::time::Instant;
+
+use serde_json::Value;
+use sluice_tests::{Program, Stack};
+use uuid::Uuid;
+
+use earlier::Earlier;
+use reader::watched;
+
+/// The posts of the comparison.
+const POSTS: u32 = 200_000;
+/// The posts of a table that a client's memory is compared with.
+const FEW: u32 = 20_000;
+/// How often ours is measured: the earlier way takes a minute a time.
+const ROUNDS: usize = 3;
+
+#[tokio::main]
+async fn main() {
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let wanted = |name: &str| named.is_empty() || named.iter().any(|word| word == name);
+    let stack = Stack::fresh().await;
+    if wanted("beside") {
+        fill(&stack, 1, FEW).await;
+        let active = active(&stack).await;
+        let few = ours(&stack, active).await;
+        fill(&stack, FEW + 1, POSTS).await;
+        let many = beside(&stack, Case::InForce).await;
+        beside(&stack, Case::New).await;
+        println!(
+            "memory: {:.1} MiB for {FEW} posts, {:.1} MiB for {POSTS}",
+            mebibytes(few.peak_bytes),
+            mebibytes(many)
+        );
+    } else {
+        fill(&stack, 1, POSTS).await;
+    }
+    if wanted("parts") {
+        for case in [Case::InForce, Case::New] {
+            parts(&stack, case).await;
+        }
+    }
+}
+
+/// What is recomputed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Case {
+    /// The weights in force: every row of theirs is there already.
+    InForce,
+    /// New weights, which come into force with their scores.
+    New,
+}
+
+/// One run of ours, as its process reports it.
+struct Ours {
+    seconds: f64,
+    requests: u64,
+    peak_bytes: u64,
+}
+
+/// Both ways for one case; answers the peak memory of our client.
+async fn beside(stack: &Stack, case: Case) -> u64 {
+    let mut runs = Vec::new();
+    for _ in 0..ROUNDS {
+        let config = prepare(stack, case).await;
+        let (run, seen) = watched(stack, POSTS, ours(stack, config)).await;
+        assert_eq!(seen.mixed, 0, "a reader saw old and new scores mixed");
+        assert!(
+            seen.old > 0 && seen.new > 0,
+            "the reader missed one of both"
+        );
+        println!(
+            "{case:?}: {:.2} s, {} requests; of {} reads {} saw the old scores, {} the new ones, none a mix",
+            run.seconds,
+            run.requests,
+            seen.old + seen.new,
+            seen.old,
+            seen.new
+        );
+        runs.push(run);
+    }
+    runs.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+    let middle = runs.swap_remove(ROUNDS / 2);
+
+    let config = prepare(stack, case).await;
+    let earlier = Earlier::new(stack, config).run(case == Case::New);
+    let (earlier, seen) = watched(stack, POSTS, earlier).await;
+    println!(
+        "{case:?}: the earlier way: {:.2} s (pages {:.2}, cut-over {:.2}), {} requests; {} of {} reads saw neither \
+         all old nor all new scores",
+        earlier.pages + earlier.cut_over,
+        earlier.pages,
+        earlier.cut_over,
+        earlier.requests,
+        seen.mixed,
+        seen.old + seen.new + seen.mixed
+    );
+    println!(
+        "{case:?}: ratio {:.1}",
+        (earlier.pages + earlier.cut_over) / middle.seconds
+    );
+    middle.peak_bytes
+}
+
+/// Recomputes by the program, as an operator does, and makes the weights the ones in force.
+async fn ours(stack: &Stack, config: Uuid) -> Ours {
+    let program = Program::on(stack, "http://127.0.0.1:9/v1");
+    let config = config.to_string();
+    let arguments = [
+        "recompute",
+        "--weights",
+        &config,
+        "--activate",
+        "--output",
+        "json",
+    ];
+    let started = Instant::now();
+    let run = program.run(&arguments).await;
+    let seconds = started.elapsed().as_secs_f64();
+    let report = run.json();
+    assert_eq!(run.code, Some(0), "{report}");
+    let number = |pointer: &str| report.pointer(pointer).and_then(Value::as_u64).unwrap();
+    Ours {
+        seconds,
+        requests: number("/requests/supabase"),
+        peak_bytes: number("/peak_memory_bytes"),
+    }
+}
+
+/// The time of each part of a recompute, called one after the other from outside.
+async fn parts(stack: &Stack, case: Case) {
+    let (config, job) = (prepare(stack, case).await, Uuid::new_v4());
+    let begin = format!(
+        "insert into background_jobs (id, type, status, worker)
+           values ('{job}', 'recompute_final_scores', 'running', '{job}')"
+    );
+    stack.sql(&begin).await;
+    let mut after = "null".to_owned();
+    let started = Instant::now();
+    loop {
+        let stage = format!(
+            "select stage_post_scores('{job}', '{job}', '{config}', {after}, 25000) ->> 'next_after' as after"
+        );
+        let staged = stack.rows(&stage).await;
+        match staged.first().and_then(|row| row.get("after")) {
+            Some(Value::String(next)) => after = format!("'{next}'"),
+            _ => break,
+        }
+    }
+    tell(case, "computing and staging", started);
+    let refresh =
+        format!("select refresh_chunks(id, basis) from background_jobs where id = '{job}'");
+    let update = format!("select update_staged_scores('{job}', '{config}')");
+    let insert = format!("select insert_staged_scores('{job}', '{config}')");
+    let unchecked = format!("select skip_row_checks('post_scores'); {insert}");
+    let all = [
+        ("looking for what has changed since", &refresh),
+        ("updating rows", &update),
+        ("inserting rows, checked at once", &unchecked),
+    ];
+    for (part, statement) in all {
+        let started = Instant::now();
+        stack.sql(statement).await;
+        tell(case, part, started);
+    }
+    if case == Case::New {
+        stack
+            .sql("delete from post_scores where weight_config_id <> active_weight_config()")
+            .await;
+        stack.sql("vacuum full post_scores").await;
+        let started = Instant::now();
+        stack.sql(&insert).await;
+        tell(case, "inserting rows, checked one by one", started);
+    }
+}
+
+fn tell(case: Case, part: &str, started: Instant) {
+    println!("{case:?}: {part}: {:.2} s", started.elapsed().as_secs_f64());
+}
+
+/// Leaves in the table the scores under the weights in force alone, as a day's work does, and answers the
+/// weights to recompute. `vacuum` and `analyze` stand for autovacuum, which the embedded Postgres has not.
+async fn prepare(stack: &Stack, case: Case) -> Uuid {
+    stack
+        .sql(
+            "delete from post_scores where weight_config_id <> active_weight_config();
+             delete from weight_configs where id <> active_weight_config();
+             delete from post_scores_staging; delete from background_jobs",
+        )
+        .await;
+    stack.sql("vacuum full").await;
+    stack.sql("analyze").await;
+    if case == Case::InForce {
+        return active(stack).await;
+    }
+    stack
+        .sql(
+            "insert into weight_configs (weights, name)
+               select weights || '{\"drama\": 3}', 'new' from weight_configs",
+        )
+        .await;
+    let new = stack
+        .rows("select id from weight_configs where name = 'new' and id <> active_weight_config()");
+    id_in(&new.await)
+}
+
+async fn active(stack: &Stack) -> Uuid {
+    id_in(&stack.rows("select active_weight_config() as id").await)
+}
+
+fn id_in(rows: &[Value]) -> Uuid {
+    let id = rows.first().and_then(|row| row.get("id")).unwrap();
+    id.as_str().unwrap().parse().unwrap()
+}
+
+/// Posts number `from` to `to` with scores of all seven dimensions, and their final scores.
+async fn fill(stack: &Stack, from: u32, to: u32) {
+    stack
+        .sql(&format!(
+            "insert into neighborhoods (name, slug) values ('Elm', 'elm') on conflict do nothing;
+             insert into posts (neighborhood_id, post_id_ext, text, hash)
+               select n.id, i::text, 'Has anyone lost a grey cat? It sits on our porch and will not leave. ' || i, i::text
+               from neighborhoods n, generate_series({from}, {to}) i;
+             insert into llm_scores (post_id, scores, categories, summary, why_podcast_worthy, fingerprint)
+               select p.id,
+                 jsonb_build_object(
+                   'absurdity', 1 + i % 10, 'discussion_spark', 1 + i / 3 % 10, 'drama', 1 + i / 5 % 10,
+                   'emotional_intensity', (2 + i / 7 % 18) / 2.0, 'news_value', 1 + i / 11 % 10,
+                   'podcast_worthy', 1 + i / 13 % 10, 'readability', 1 + i / 17 % 10
+                 ),
+                 (array['crime', 'drama', 'humor', 'local_news', 'lost_pet', 'noise', 'suspicious', 'wildlife'])
+                   [1 + i % 7 : 1 + i % 7 + i / 19 % 3],
+                 'What post number ' || i || ' is about, in a sentence of some length.', 'A turn in the story.', 'made'
+               from (select id, hash::integer as i from posts where hash::integer between {from} and {to}) p;
+             select refresh_topic_frequencies()"
+        ))
+        .await;
+    stack.sql("analyze").await;
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

@@ -1,0 +1,62 @@
+//! A reader of the ranking in force: does it ever see anything but all old or all new scores?
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use serde_json::Value;
+use sluice_tests::Stack;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What it saw, in reads.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Every post with its score from before.
+    pub(crate) old: u32,
+    /// Every post with its new score.
+    pub(crate) new: u32,
+    /// Anything else.
+    pub(crate) mixed: u32,
+}
+
+/// Does the work, and reads all the while: before it, and once more after it.
+pub(crate) async fn watched<T>(
+    stack: &Stack,
+    posts: u32,
+    work: impl Future<Output = T>,
+) -> (T, Seen) {
+    let now = stack.rows("select clock_timestamp()::text as now").await;
+    let began = now.first().and_then(|row| row.get("now")).unwrap();
+    let query = format!(
+        "select count(*) as posts, count(*) filter (where computed_at < '{}') as old
+         from post_scores where weight_config_id = active_weight_config()",
+        began.as_str().unwrap()
+    );
+    let done = Cell::new(false);
+    let work = async {
+        let result = work.await;
+        done.set(true);
+        result
+    };
+    let read = async {
+        let mut seen = Seen::default();
+        loop {
+            let last = done.get();
+            let rows = stack.rows(&query).await;
+            let count = |key| rows.first()?.get(key).and_then(Value::as_u64);
+            let (all, old) = (count("posts"), count("old"));
+            match old {
+                _ if all != Some(u64::from(posts)) => seen.mixed += 1,
+                Some(0) => seen.new += 1,
+                old if old == all => seen.old += 1,
+                _ => seen.mixed += 1,
+            }
+            if last {
+                return seen;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::join!(work, read)
+}
