@@ -33,7 +33,7 @@ where
     let mut under_way = FuturesUnordered::new();
     loop {
         while under_way.len() < job.concurrency
-            && let Some((piece, call)) = drive.next()?
+            && let Some((piece, call)) = drive.next()
         {
             under_way.push(async move { (piece, context.execute(call).await) });
         }
@@ -76,20 +76,28 @@ impl<'a, R: Serialize> Drive<'a, R> {
     }
 
     /// The next request, as long as nothing has ended the write.
-    fn next(&mut self) -> Result<Option<(Piece, Call)>, Error> {
+    fn next(&mut self) -> Option<(Piece, Call)> {
         if self.stopped.is_some() {
-            return Ok(None);
+            return None;
         }
         let piece = self.plan.next(self.max_rows);
         if self.job.one_request
             && let Some(failure) = self.plan.failed.first()
         {
-            return Err(failure.error.clone());
+            self.stopped = Some(failure.error.clone());
+            return None;
         }
-        let Some(piece) = piece else { return Ok(None) };
-        let call = self.job.call(&self.plan, &piece)?;
-        self.ledger.sent(self.plan.indexes(&piece));
-        Ok(Some((piece, call)))
+        let piece = piece?;
+        match self.job.call(&self.plan, &piece) {
+            Ok(call) => {
+                self.ledger.sent(self.plan.indexes(&piece));
+                Some((piece, call))
+            }
+            Err(error) => {
+                self.stop(error);
+                None
+            }
+        }
     }
 
     fn settle(&mut self, piece: &Piece, result: Result<Answer, Error>) {
@@ -122,13 +130,13 @@ impl<'a, R: Serialize> Drive<'a, R> {
         };
         match verdict {
             Verdict::Shrink => {
-                self.ledger.withdrawn(rows);
+                self.unwritten(rows, &error);
                 // What was too much once is too much for the requests to come.
                 self.max_rows = self.max_rows.min(rows.len().div_ceil(2)).max(1);
                 self.plan.halve(piece);
             }
             Verdict::Bisect => {
-                self.ledger.withdrawn(rows);
+                self.unwritten(rows, &error);
                 self.plan.halve(piece);
             }
             Verdict::Refuse => {
@@ -139,13 +147,17 @@ impl<'a, R: Serialize> Drive<'a, R> {
                 }
             }
             Verdict::Stop => {
-                if is_outcome_unknown(&error) {
-                    self.ledger.lost(rows);
-                } else {
-                    self.ledger.withdrawn(rows);
-                }
+                self.unwritten(rows, &error);
                 self.stop(error);
             }
+        }
+    }
+
+    fn unwritten(&self, rows: &[usize], error: &Error) {
+        if is_outcome_unknown(error) {
+            self.ledger.lost(rows);
+        } else {
+            self.ledger.withdrawn(rows);
         }
     }
 

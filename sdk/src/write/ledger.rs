@@ -35,9 +35,9 @@ use crate::error::{Chunk, Error, RowFailure, WriteReport};
 /// }
 /// ```
 ///
-/// The rows must be the same, in the same order. Clones are the same ledger, so that another task
-/// can follow a write by [`report`](Self::report). The report in an error makes one too:
-/// `Ledger::from(report)`.
+/// The rows must be the same, in the same order, and one write at a time has the ledger. Clones are
+/// the same ledger, so that another task can follow a write by [`report`](Self::report). The report
+/// in an error makes one too: `Ledger::from(report)`.
 #[derive(Clone, Default)]
 pub struct Ledger {
     state: Arc<Mutex<State>>,
@@ -90,8 +90,13 @@ impl Ledger {
         // Whatever was under way has been given up.
         let broken_off = std::mem::take(&mut state.under_way);
         state.report.uncertain.extend(broken_off.iter().flatten());
-        state.report.uncertain.retain(|&index| !may_repeat(index));
-        let settled = settled(&state.report).into_iter().enumerate();
+        let mut settled = settled(&state.report);
+        for &index in &state.report.uncertain {
+            if let Some(is_settled) = settled.get_mut(index) {
+                *is_settled = !may_repeat(index);
+            }
+        }
+        let settled = settled.into_iter().enumerate();
         let settled = settled.filter(|(_, is_settled)| *is_settled);
         Ok(settled.map(|(index, _)| index).collect())
     }
@@ -101,7 +106,9 @@ impl Ledger {
     }
 
     pub(super) fn sent(&self, rows: &[usize]) {
-        self.lock().under_way.push(rows.to_vec());
+        let mut state = self.lock();
+        state.report.uncertain.retain(|index| !rows.contains(index));
+        state.under_way.push(rows.to_vec());
     }
 
     pub(super) fn written(&self, rows: &[usize], affected: u64) {
@@ -120,7 +127,7 @@ impl Ledger {
         state.report.failed.extend(failures);
     }
 
-    /// The rows were not written, and are to be sent in other requests.
+    /// The rows were not written.
     pub(super) fn withdrawn(&self, rows: &[usize]) {
         self.lock().answered(rows);
     }
@@ -230,7 +237,13 @@ mod tests {
         assert_eq!(ledger.open(4, |_| false).unwrap(), [0, 1, 2]);
         assert_eq!(ledger.report().uncertain, [2]);
         assert_eq!(copy.open(4, |_| true).unwrap(), [0, 1]);
-        assert_eq!(pending(&copy), [2, 3]);
+        assert_eq!(
+            (copy.report().uncertain, pending(&copy)),
+            (vec![2], vec![3])
+        );
+        copy.sent(&[2, 3]);
+        copy.written(&[2, 3], 1);
+        assert_eq!((copy.report().uncertain, pending(&copy)), (vec![], vec![]));
     }
 
     #[test]
