@@ -102,8 +102,15 @@ where
         pass.waiting = claim.waiting;
         pass.next_attempt = claim.next_attempt;
         pass.leased_elsewhere = claim.leased_elsewhere;
+        let put_off = pass.put_off;
         let rows = sort(running, claim.rows, &mut pass).await;
         count(running, &rows, already_done);
+        if rows.is_empty() && pass.put_off > put_off {
+            // Claiming on would only lease and give back. Once their likes are stored, the same claim copies.
+            outlet.flush().await?;
+            settled(running).await?;
+            continue;
+        }
         pass.leased += pass_on(running, outlet, rows).await?;
         cursor = next_after;
         if cursor.is_some() {
@@ -112,13 +119,18 @@ where
         outlet.flush().await?;
         if pass.leased == 0 {
             pass.waited = !running.held.is_empty();
-            tokio::select! {
-                () = running.held.empty() => {}
-                () = running.stop.stopped() => return None,
-            }
+            settled(running).await?;
             pass.recovered = recover(running).await;
         }
         return Some(pass);
+    }
+}
+
+/// Waits until nothing is in the works. `None` = stopped.
+async fn settled<S, W, K>(running: &Running<S, W, K>) -> Option<()> {
+    tokio::select! {
+        () = running.held.empty() => Some(()),
+        () = running.stop.stopped() => None,
     }
 }
 

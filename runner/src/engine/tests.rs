@@ -56,6 +56,7 @@ struct State {
     leased: HashSet<usize>,
     written: BTreeSet<usize>,
     dead: BTreeSet<usize>,
+    claims: usize,
     /// When each call left, and the places of its rows.
     calls: Vec<(Duration, Vec<usize>)>,
     in_flight_max: usize,
@@ -112,6 +113,7 @@ impl Source for Table {
         let (mut rows, mut already_done) = (Vec::new(), 0);
         {
             let mut state = world.state();
+            state.claims += 1;
             let done: HashSet<&String> =
                 state.written.iter().map(|row| &world.texts[*row]).collect();
             let window = (first..world.texts.len()).take(world.window);
@@ -358,6 +360,20 @@ async fn what_is_alike_is_paid_for_once_however_long_each_step_takes() {
         );
         assert!(world.state().leased.is_empty());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_of_one_text_is_not_claimed_over_and_over_while_that_is_in_flight() {
+    let world = Arc::new(World {
+        batch: 50,
+        call_takes: Duration::from_secs(10),
+        ..World::new(vec!["again".to_owned(); 1_000])
+    });
+    let counts = work(&world, 4, Stop::new()).await;
+    assert_eq!((counts.selected, counts.written), (1_000, 1_000));
+    assert_eq!(world.billed().len(), 1);
+    // Twenty windows: once to copy, once to see that nothing is left, and one claim that came too early.
+    assert!(world.state().claims <= 41, "{}", world.state().claims);
 }
 
 #[tokio::test(start_paused = true)]
