@@ -35,16 +35,16 @@ impl Pass {
             p_fingerprint: fingerprint.clone(),
             p_anew: anew,
         };
-        let begun = session.database.call(begin).await?;
-        if begun.resumed {
+        let pass = session.database.call(begin).await?;
+        if pass.resumed {
             run.tally.warn(format!(
                 "going on with the pass over all posts that began at {:.0} and has not ended; posts scored \
                  since are left as they are (--restart scores them again)",
-                begun.started_at
+                pass.started_at
             ));
         }
         Ok(Some(Self {
-            started_at: begun.started_at,
+            started_at: pass.started_at,
             fingerprint,
         }))
     }

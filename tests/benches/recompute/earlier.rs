@@ -1,6 +1,6 @@
 //! The earlier way to recompute, as the Python worker did it: pages of 500 by offset through the API, final
 //! scores computed in the client, written to the staging table page by page, and a cut-over in several
-//! requests. Left out in its favour: the progress that it wrote, and that it was given the written rows back.
+//! requests.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,8 +16,19 @@ use uuid::Uuid;
 /// Rows of a page.
 const PAGE: usize = 500;
 
+/// What else it asked of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Habits {
+    /// Python's client asks for written rows back unless it is told not to, and the worker wrote its
+    /// progress and looked for a cancel after each page.
+    AsItWas,
+    /// Neither: the least that this way can do with.
+    Spared,
+}
+
 /// A worker of the earlier kind.
 pub(crate) struct Earlier {
+    habits: Habits,
     http: Client,
     root: String,
     key: String,
@@ -51,9 +62,12 @@ struct Scored {
 
 impl Earlier {
     /// One that recomputes these weights.
-    pub(crate) fn new(stack: &Stack, config: Uuid) -> Self {
+    pub(crate) fn new(stack: &Stack, config: Uuid, habits: Habits) -> Self {
+        // A server that is busy for seconds closes what it takes for idle; a connection costs nothing here.
+        let http = Client::builder().pool_max_idle_per_host(0);
         Self {
-            http: Client::builder().build().unwrap(),
+            habits,
+            http: http.build().unwrap(),
             root: stack.postgrest_url().to_owned(),
             key: stack.key().expose_secret().to_owned(),
             config,
@@ -84,6 +98,17 @@ impl Earlier {
             let rows: Vec<Value> = page.iter().map(row).collect();
             self.write(Method::POST, "post_scores_staging", &json!(rows))
                 .await;
+            if self.habits == Habits::AsItWas {
+                let progress = json!({ "progress": offset, "total": basis.scored });
+                self.write(
+                    Method::PATCH,
+                    &format!("background_jobs?id=eq.{job}"),
+                    &progress,
+                )
+                .await;
+                self.read(&format!("background_jobs?select=status&id=eq.{job}"))
+                    .await;
+            }
         }
         let pages = started.elapsed().as_secs_f64();
         self.cut_over(job, activate).await;
@@ -96,9 +121,9 @@ impl Earlier {
 
     async fn basis(&mut self) -> Basis {
         let path = format!("weight_configs?select=weights&id=eq.{}", self.config);
-        let weights = first(self.read(&path).await, "weights");
+        let weights = first(&self.read(&path).await, "weights");
         let path = "settings?select=value&key=eq.novelty_config";
-        let novelty = first(self.read(path).await, "value");
+        let novelty = first(&self.read(path).await, "value");
         let rows = self
             .read("topic_frequencies?select=category,count_30d")
             .await;
@@ -140,14 +165,8 @@ impl Earlier {
         self.write(Method::POST, "rpc/apply_post_scores_from_staging", &apply)
             .await;
         if activate {
-            let off = json!({ "is_active": false });
-            self.write(Method::PATCH, "weight_configs?is_active=is.true", &off)
-                .await;
-            let path = format!("weight_configs?id=eq.{config}");
-            let on = json!({ "is_active": true, "has_scores": true });
-            self.write(Method::PATCH, &path, &on).await;
-            let path = "settings?key=eq.active_weight_config_id";
-            self.write(Method::PATCH, path, &json!({ "value": config }))
+            let activate = json!({ "p_weight_config_id": config });
+            self.write(Method::POST, "rpc/activate_weight_config", &activate)
                 .await;
         }
         let path = format!("background_jobs?id=eq.{job}");
@@ -164,6 +183,13 @@ impl Earlier {
         self.send(method, path, body).await;
     }
 
+    fn prefer(&self) -> &'static str {
+        match self.habits {
+            Habits::AsItWas => "return=representation",
+            Habits::Spared => "return=minimal",
+        }
+    }
+
     async fn send(&mut self, method: Method, path: &str, body: &Value) -> String {
         self.requests += 1;
         let mut request = self
@@ -171,7 +197,7 @@ impl Earlier {
             .request(method, format!("{}/{path}", self.root))
             .header("apikey", &self.key)
             .header("authorization", format!("Bearer {}", self.key))
-            .header("prefer", "return=minimal");
+            .header("prefer", self.prefer());
         if !body.is_null() {
             request = request
                 .header("content-type", "application/json")
@@ -186,14 +212,20 @@ impl Earlier {
 
 impl Basis {
     fn final_score(&self, scored: &Scored) -> f64 {
-        let novelty =
-            self.novelty
-                .multiplier(&scored.categories, &self.frequencies, self.scored);
+        let novelty = self
+            .novelty
+            .multiplier(&scored.categories, &self.frequencies, self.scored);
         final_score(&stored_scores(&scored.scores), &self.weights, novelty)
     }
 }
 
 /// A value of the only row.
-fn first(rows: Value, key: &str) -> Value {
-    rows.as_array().unwrap().first().unwrap().get(key).unwrap().clone()
+fn first(rows: &Value, key: &str) -> Value {
+    rows.as_array()
+        .unwrap()
+        .first()
+        .unwrap()
+        .get(key)
+        .unwrap()
+        .clone()
 }
