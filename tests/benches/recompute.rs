@@ -22,7 +22,7 @@ use serde_json::Value;
 use sluice_tests::{Program, Stack};
 use uuid::Uuid;
 
-use earlier::{Earlier, Habits};
+use earlier::Earlier;
 use processor::children_seconds;
 use reader::watched;
 
@@ -30,7 +30,7 @@ use reader::watched;
 const POSTS: u32 = 200_000;
 /// The posts of a table that a client's memory is compared with.
 const FEW: u32 = 20_000;
-/// How often ours is measured, half of it before the earlier way, which takes minutes, and half after it.
+/// How often ours is measured, half of it before the earlier way, which takes a minute, and half after it.
 const ROUNDS: usize = 4;
 
 #[tokio::main]
@@ -83,22 +83,19 @@ async fn beside(stack: &Stack, case: Case) {
     for _ in 0..ROUNDS / 2 {
         ours.push(our_round(stack, case).await);
     }
-    let spared = earlier_round(stack, case, Habits::Spared).await;
-    let theirs = earlier_round(stack, case, Habits::AsItWas).await;
+    let theirs = earlier_round(stack, case).await;
     while ours.len() < ROUNDS {
         ours.push(our_round(stack, case).await);
     }
-    for (habits, theirs) in [(Habits::Spared, spared), (Habits::AsItWas, theirs)] {
-        let ratio = |time: fn(&Times) -> f64| {
-            let mean = ours.iter().map(time).sum::<f64>() / ROUNDS as f64;
-            time(&theirs) / mean
-        };
-        println!(
-            "{case:?}: the earlier way ({habits:?}) took {:.1} times as long; the server worked {:.1} times as long",
-            ratio(|times| times.wall),
-            ratio(|times| times.server)
-        );
-    }
+    let ratio = |time: fn(&Times) -> f64| {
+        let mean = ours.iter().map(time).sum::<f64>() / ROUNDS as f64;
+        time(&theirs) / mean
+    };
+    println!(
+        "{case:?}: the earlier way took {:.1} times as long; the server worked {:.1} times as long",
+        ratio(|times| times.wall),
+        ratio(|times| times.server)
+    );
 }
 
 /// Seconds.
@@ -127,14 +124,14 @@ async fn our_round(stack: &Stack, case: Case) -> Times {
     }
 }
 
-async fn earlier_round(stack: &Stack, case: Case, habits: Habits) -> Times {
+async fn earlier_round(stack: &Stack, case: Case) -> Times {
     let config = prepare(stack, case).await;
     let before = children_seconds();
-    let run = Earlier::new(stack, config, habits).run(case == Case::New);
+    let run = Earlier::new(stack, config).run(case == Case::New);
     let (took, seen) = watched(stack, POSTS, run).await;
     let (wall, server) = (took.pages + took.cut_over, since(before));
     println!(
-        "{case:?}: the earlier way ({habits:?}): {wall:.2} s (pages {:.2}, cut-over {:.2}), of the server {server:.2} s; {} requests; \
+        "{case:?}: the earlier way: {wall:.2} s (pages {:.2}, cut-over {:.2}), of the server {server:.2} s; {} requests; \
          {} of {} reads saw neither all old nor all new scores",
         took.pages,
         took.cut_over,

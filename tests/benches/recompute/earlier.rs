@@ -1,6 +1,6 @@
 //! The earlier way to recompute, as the Python worker did it: pages of 500 by offset through the API, final
 //! scores computed in the client, written to the staging table page by page, and a cut-over in several
-//! requests.
+//! requests. It is spared what the worker asked besides: its written rows back, and its progress written.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,19 +16,8 @@ use uuid::Uuid;
 /// Rows of a page.
 const PAGE: usize = 500;
 
-/// What else it asked of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Habits {
-    /// Python's client asks for written rows back unless it is told not to, and the worker wrote its
-    /// progress and looked for a cancel after each page.
-    AsItWas,
-    /// Neither: the least that this way can do with.
-    Spared,
-}
-
 /// A worker of the earlier kind.
 pub(crate) struct Earlier {
-    habits: Habits,
     http: Client,
     root: String,
     key: String,
@@ -62,11 +51,10 @@ struct Scored {
 
 impl Earlier {
     /// One that recomputes these weights.
-    pub(crate) fn new(stack: &Stack, config: Uuid, habits: Habits) -> Self {
+    pub(crate) fn new(stack: &Stack, config: Uuid) -> Self {
         // A server that is busy for seconds closes what it takes for idle; a connection costs nothing here.
         let http = Client::builder().pool_max_idle_per_host(0);
         Self {
-            habits,
             http: http.build().unwrap(),
             root: stack.postgrest_url().to_owned(),
             key: stack.key().expose_secret().to_owned(),
@@ -98,17 +86,6 @@ impl Earlier {
             let rows: Vec<Value> = page.iter().map(row).collect();
             self.write(Method::POST, "post_scores_staging", &json!(rows))
                 .await;
-            if self.habits == Habits::AsItWas {
-                let progress = json!({ "progress": offset, "total": basis.scored });
-                self.write(
-                    Method::PATCH,
-                    &format!("background_jobs?id=eq.{job}"),
-                    &progress,
-                )
-                .await;
-                self.read(&format!("background_jobs?select=status&id=eq.{job}"))
-                    .await;
-            }
         }
         let pages = started.elapsed().as_secs_f64();
         self.cut_over(job, activate).await;
@@ -183,13 +160,6 @@ impl Earlier {
         self.send(method, path, body).await;
     }
 
-    fn prefer(&self) -> &'static str {
-        match self.habits {
-            Habits::AsItWas => "return=representation",
-            Habits::Spared => "return=minimal",
-        }
-    }
-
     async fn send(&mut self, method: Method, path: &str, body: &Value) -> String {
         self.requests += 1;
         let mut request = self
@@ -197,7 +167,7 @@ impl Earlier {
             .request(method, format!("{}/{path}", self.root))
             .header("apikey", &self.key)
             .header("authorization", format!("Bearer {}", self.key))
-            .header("prefer", self.prefer());
+            .header("prefer", "return=minimal");
         if !body.is_null() {
             request = request
                 .header("content-type", "application/json")

@@ -24,8 +24,8 @@ async fn staged(stack: &Stack, config: Uuid, chunk: u32) {
             "select stage_post_scores('{JOB}', '{WORKER}', '{config}', {after}, {chunk}) as staged"
         );
         let row = stack.rows(&stage).await.remove(0);
-        match &row["staged"]["next_after"] {
-            Value::String(next) => after = format!("'{next}'"),
+        match row.pointer("/staged/next_after") {
+            Some(Value::String(next)) => after = format!("'{next}'"),
             _ => return,
         }
     }
