@@ -4,6 +4,8 @@ import { timingSafeEqual } from "node:crypto";
 
 import { App } from "@supabase/lite";
 
+import { withPostgresErrors } from "./errors.mjs";
+
 /** Statements after which the API must look at the schema again. Looking costs too much to do it after every one. */
 const CHANGES_SCHEMA = /\b(alter|comment|create|drop|grant|revoke)\b/i;
 
@@ -15,13 +17,14 @@ export async function createApi(database, settings) {
   });
   await app.init();
   await database.connection.introspect({ useCache: true });
+  const rest = withPostgresErrors(database.connection, (request) => app.fetch(request));
   return async (request) => {
     // The body is read before the connection is taken, so that a slow sender keeps nobody waiting.
     const body = request.body === null ? undefined : await request.arrayBuffer();
     const { pathname } = new URL(request.url);
     if (pathname === "/sql") return answerSql(request, body, database, settings);
     const whole = new Request(request.url, { method: request.method, headers: request.headers, body });
-    return database.exclusive(() => app.fetch(whole));
+    return database.exclusive(() => rest(whole));
   };
 }
 

@@ -190,6 +190,27 @@ as $$
   on conflict (key) do update set value = excluded.value, updated_at = excluded.updated_at;
 $$;
 
+-- What a job has staged, chunk by chunk, with an id for each row. Ids are in sequence within a chunk: 200,000 random ones
+-- take as long to make as the rows to write. It has no `set search_path`, because the planner inlines only functions
+-- without one.
+create or replace function public.staged_scores(p_job_id uuid)
+returns table (id uuid, post_id uuid, final_score double precision, computed_at timestamptz)
+language sql stable
+as $$
+  select (staged.prefix || to_hex(x'100000000000'::bigint + staged.place))::uuid,
+    staged.post_id, staged.final_score, staged.computed_at
+  from (
+    select chunk.prefix, chunk.computed_at, unnest(chunk.post_ids) as post_id, unnest(chunk.final_scores) as final_score,
+      generate_series(1, cardinality(chunk.post_ids)) as place
+    from (
+      select left(md5(ch.job_id::text || ch.after)::uuid::text, 24) as prefix, ch.computed_at, ch.post_ids, ch.final_scores
+      from public.post_score_chunks ch
+      where ch.job_id = p_job_id
+      order by ch.after
+    ) chunk
+  ) staged
+$$;
+
 -- Updates the scores under this weight config with the staged ones; one that something else computed after the staged one
 -- is kept. Returns how many it changed.
 create or replace function public.update_staged_scores(p_job_id uuid, p_weight_config_id uuid)
@@ -205,10 +226,7 @@ declare
 begin
   update post_scores ps
     set final_score = staged.final_score, computed_at = staged.computed_at
-    from (
-      select unnest(post_ids) as post_id, unnest(final_scores) as final_score, computed_at
-      from post_score_chunks where job_id = p_job_id
-    ) staged
+    from staged_scores(p_job_id) staged
     where ps.post_id = staged.post_id and ps.weight_config_id = p_weight_config_id
       and (ps.computed_at is null or ps.computed_at <= staged.computed_at);
   get diagnostics v_updated = row_count;
@@ -216,31 +234,28 @@ begin
 end
 $$;
 
--- Inserts the staged scores of posts that have none under this weight config.
+-- Inserts the staged scores of posts that have none under this weight config, in the order of their ids.
 create or replace function public.insert_staged_scores(p_job_id uuid, p_weight_config_id uuid)
 returns void
-language sql
+language plpgsql
 set search_path = public, extensions, pg_temp
 set enable_nestloop = off
 set work_mem = '64MB'
 as $$
-  insert into post_scores (id, post_id, weight_config_id, final_score, computed_at)
-    -- Ids in sequence under a random prefix for each chunk: 200,000 random ones take as long to make as the rows to write.
-    select (staged.prefix || to_hex(x'100000000000'::bigint + staged.place))::uuid,
-      staged.post_id, p_weight_config_id, staged.final_score, staged.computed_at
-    from (
-      select prefix, computed_at, unnest(post_ids) as post_id, unnest(final_scores) as final_score,
-        generate_series(1, cardinality(post_ids)) as place
-      from (
-        select left(gen_random_uuid()::text, 24) as prefix, computed_at, post_ids, final_scores
-        from post_score_chunks where job_id = p_job_id
-        offset 0
-      ) chunk
-    ) staged
-    where not exists (
-      select from post_scores ps where ps.post_id = staged.post_id and ps.weight_config_id = p_weight_config_id
-    )
-    order by staged.post_id
+begin
+  if exists (select from post_scores where weight_config_id = p_weight_config_id) then
+    insert into post_scores (id, post_id, weight_config_id, final_score, computed_at)
+      select id, post_id, p_weight_config_id, final_score, computed_at
+      from staged_scores(p_job_id) staged
+      where not exists (
+        select from post_scores ps where ps.post_id = staged.post_id and ps.weight_config_id = p_weight_config_id
+      )
+      order by post_id;
+  else
+    insert into post_scores (id, post_id, weight_config_id, final_score, computed_at)
+      select id, post_id, p_weight_config_id, final_score, computed_at from staged_scores(p_job_id);
+  end if;
+end
 $$;
 
 -- Passes over the row-by-row checks of foreign keys for the rest of the transaction, where that is allowed: to superusers,
@@ -279,7 +294,8 @@ declare
   v_staged integer;
 begin
   perform from weight_configs where id = v_config for key share;
-  v_new := (select count(*) from llm_scores) - (select count(*) from post_scores where weight_config_id = v_config);
+  v_new := (select sum(cardinality(post_ids)) from post_score_chunks where job_id = p_job_id)
+    - (select count(*) from post_scores where weight_config_id = v_config);
   -- Posts before scores, as everywhere. Of few new rows the checks cost less than this lock.
   if v_new > 1000 then
     lock table posts in share mode;

@@ -61,7 +61,7 @@ begin
         'peek_answer', 'peek_backfill_work', 'peek_embed_work', 'peek_score_work', 'pipeline_status', 'rank_posts',
         'refresh_chunks', 'refresh_topic_frequencies', 'release_job', 'release_work', 'replay_work', 'retry_job',
         'save_and_recompute', 'score_basis', 'score_due', 'score_or_missing', 'search_posts_by_embedding',
-        'skip_row_checks', 'stage_chunk', 'stage_post_scores', 'store_dimension', 'store_embeddings', 'store_scores',
+        'skip_row_checks', 'stage_chunk', 'stage_post_scores', 'staged_scores', 'store_dimension', 'store_embeddings', 'store_scores',
         'sweep_lapsed', 'text_sha256', 'unpack_novelty', 'unpack_weights', 'update_staged_scores',
         'update_updated_at_column', 'waiting_posts', 'weighted_share', 'weighted_share_sql', 'write_final_scores'
       ])

@@ -11,6 +11,8 @@
 
 #[path = "recompute/earlier.rs"]
 mod earlier;
+#[path = "recompute/processor.rs"]
+mod processor;
 #[path = "recompute/reader.rs"]
 mod reader;
 
@@ -21,14 +23,15 @@ use sluice_tests::{Program, Stack};
 use uuid::Uuid;
 
 use earlier::Earlier;
+use processor::children_seconds;
 use reader::watched;
 
 /// The posts of the comparison.
 const POSTS: u32 = 200_000;
 /// The posts of a table that a client's memory is compared with.
 const FEW: u32 = 20_000;
-/// How often ours is measured: the earlier way takes a minute a time.
-const ROUNDS: usize = 3;
+/// How often ours is measured, half of it before the earlier way, which takes a minute, and half after it.
+const ROUNDS: usize = 4;
 
 #[tokio::main]
 async fn main() {
@@ -38,23 +41,21 @@ async fn main() {
         .collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|word| word == name);
     let stack = Stack::fresh().await;
-    if wanted("beside") {
-        fill(&stack, 1, FEW).await;
-        let active = active(&stack).await;
-        let few = ours(&stack, active).await;
-        fill(&stack, FEW + 1, POSTS).await;
-        let many = beside(&stack, Case::InForce).await;
-        beside(&stack, Case::New).await;
-        println!(
-            "memory: {:.1} MiB for {FEW} posts, {:.1} MiB for {POSTS}",
-            mebibytes(few.peak_bytes),
-            mebibytes(many)
-        );
-    } else {
-        fill(&stack, 1, POSTS).await;
-    }
-    if wanted("parts") {
-        for case in [Case::InForce, Case::New] {
+    fill(&stack, 1, FEW).await;
+    let active = active(&stack).await;
+    let few = ours(&stack, active).await;
+    fill(&stack, FEW + 1, POSTS).await;
+    let many = ours(&stack, active).await;
+    println!(
+        "memory: {:.1} MiB for {FEW} posts, {:.1} MiB for {POSTS}",
+        mebibytes(few.peak_bytes),
+        mebibytes(many.peak_bytes)
+    );
+    for case in [Case::InForce, Case::New] {
+        if wanted("beside") {
+            beside(&stack, case).await;
+        }
+        if wanted("parts") {
             parts(&stack, case).await;
         }
     }
@@ -76,48 +77,74 @@ struct Ours {
     peak_bytes: u64,
 }
 
-/// Both ways for one case; answers the peak memory of our client.
-async fn beside(stack: &Stack, case: Case) -> u64 {
-    let mut runs = Vec::new();
-    for _ in 0..ROUNDS {
-        let config = prepare(stack, case).await;
-        let (run, seen) = watched(stack, POSTS, ours(stack, config)).await;
-        assert_eq!(seen.mixed, 0, "a reader saw old and new scores mixed");
-        assert!(
-            seen.old > 0 && seen.new > 0,
-            "the reader missed one of both"
-        );
-        println!(
-            "{case:?}: {:.2} s, {} requests; of {} reads {} saw the old scores, {} the new ones, none a mix",
-            run.seconds,
-            run.requests,
-            seen.old + seen.new,
-            seen.old,
-            seen.new
-        );
-        runs.push(run);
+/// Both ways for one case, in turn.
+async fn beside(stack: &Stack, case: Case) {
+    let mut ours = Vec::new();
+    for _ in 0..ROUNDS / 2 {
+        ours.push(our_round(stack, case).await);
     }
-    runs.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
-    let middle = runs.swap_remove(ROUNDS / 2);
-
-    let config = prepare(stack, case).await;
-    let earlier = Earlier::new(stack, config).run(case == Case::New);
-    let (earlier, seen) = watched(stack, POSTS, earlier).await;
+    let theirs = earlier_round(stack, case).await;
+    while ours.len() < ROUNDS {
+        ours.push(our_round(stack, case).await);
+    }
+    let ratio = |time: fn(&Times) -> f64| {
+        let mean = ours.iter().map(time).sum::<f64>() / ROUNDS as f64;
+        time(&theirs) / mean
+    };
     println!(
-        "{case:?}: the earlier way: {:.2} s (pages {:.2}, cut-over {:.2}), {} requests; {} of {} reads saw neither \
-         all old nor all new scores",
-        earlier.pages + earlier.cut_over,
-        earlier.pages,
-        earlier.cut_over,
-        earlier.requests,
+        "{case:?}: the earlier way took {:.1} times as long; the server worked {:.1} times as long",
+        ratio(|times| times.wall),
+        ratio(|times| times.server)
+    );
+}
+
+/// Seconds.
+struct Times {
+    /// By the clock.
+    wall: f64,
+    /// Of the server's processor time, also for the reader; 0 where the system does not tell.
+    server: f64,
+}
+
+async fn our_round(stack: &Stack, case: Case) -> Times {
+    let config = prepare(stack, case).await;
+    let before = children_seconds();
+    let (run, seen) = watched(stack, POSTS, ours(stack, config)).await;
+    let server = since(before);
+    assert_eq!(seen.mixed, 0, "a reader saw old and new scores mixed");
+    assert!(seen.old > 0 && seen.new > 0, "the reader came too late");
+    println!(
+        "{case:?}: {:.2} s, of the server {server:.2} s; {} requests; {} reads saw the old scores, {} the new ones, \
+         none a mix",
+        run.seconds, run.requests, seen.old, seen.new
+    );
+    Times {
+        wall: run.seconds,
+        server,
+    }
+}
+
+async fn earlier_round(stack: &Stack, case: Case) -> Times {
+    let config = prepare(stack, case).await;
+    let before = children_seconds();
+    let run = Earlier::new(stack, config).run(case == Case::New);
+    let (took, seen) = watched(stack, POSTS, run).await;
+    let (wall, server) = (took.pages + took.cut_over, since(before));
+    println!(
+        "{case:?}: the earlier way: {wall:.2} s (pages {:.2}, cut-over {:.2}), of the server {server:.2} s; {} requests; \
+         {} of {} reads saw neither all old nor all new scores",
+        took.pages,
+        took.cut_over,
+        took.requests,
         seen.mixed,
         seen.old + seen.new + seen.mixed
     );
-    println!(
-        "{case:?}: ratio {:.1}",
-        (earlier.pages + earlier.cut_over) / middle.seconds
-    );
-    middle.peak_bytes
+    Times { wall, server }
+}
+
+/// The processor time since a look at it.
+fn since(before: Option<f64>) -> f64 {
+    children_seconds().unwrap_or_default() - before.unwrap_or_default()
 }
 
 /// Recomputes by the program, as an operator does, and makes the weights the ones in force.

@@ -1,5 +1,8 @@
 //! Recompute: the final scores for a weight config, staged in chunks and cut over at once.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::session::{Run, Session};
@@ -18,6 +21,8 @@ const CHUNK: u32 = 25_000;
 const JOB_TYPE: &str = "recompute_final_scores";
 /// How long the job stays ours without a sign of life.
 const JOB_LEASE_SECONDS: u64 = 60;
+/// How often we give one while chunks are staged; each chunk tells by itself whether the job is still ours.
+const BEAT: Duration = Duration::from_secs(2);
 
 /// What to recompute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,7 +100,7 @@ pub(crate) async fn stage_and_apply(
     options: RecomputeOptions,
 ) -> Result<(), Error> {
     let weights = session.weights(run, options.weight_config_id).await?;
-    let mut after = None;
+    let (mut after, mut beaten) = (None, Instant::now());
     loop {
         if run.stop.is_stopped() {
             return Ok(());
@@ -112,10 +117,13 @@ pub(crate) async fn stage_and_apply(
             run.expect(total);
         }
         run.staged(chunk.staged);
-        beat(session, run, job, worker).await?;
         after = chunk.next_after;
         if after.is_none() {
             break;
+        }
+        if beaten.elapsed() >= BEAT {
+            beat(session, run, job, worker).await?;
+            beaten = Instant::now();
         }
     }
     if run.stop.is_stopped() {

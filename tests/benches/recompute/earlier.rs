@@ -1,6 +1,6 @@
 //! The earlier way to recompute, as the Python worker did it: pages of 500 by offset through the API, final
 //! scores computed in the client, written to the staging table page by page, and a cut-over in several
-//! requests. Left out in its favour: the progress that it wrote, and that it was given the written rows back.
+//! requests. It is spared what the worker asked besides: its written rows back, and its progress written.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -52,8 +52,10 @@ struct Scored {
 impl Earlier {
     /// One that recomputes these weights.
     pub(crate) fn new(stack: &Stack, config: Uuid) -> Self {
+        // A server that is busy for seconds closes what it takes for idle; a connection costs nothing here.
+        let http = Client::builder().pool_max_idle_per_host(0);
         Self {
-            http: Client::builder().build().unwrap(),
+            http: http.build().unwrap(),
             root: stack.postgrest_url().to_owned(),
             key: stack.key().expose_secret().to_owned(),
             config,
@@ -96,9 +98,9 @@ impl Earlier {
 
     async fn basis(&mut self) -> Basis {
         let path = format!("weight_configs?select=weights&id=eq.{}", self.config);
-        let weights = first(self.read(&path).await, "weights");
+        let weights = first(&self.read(&path).await, "weights");
         let path = "settings?select=value&key=eq.novelty_config";
-        let novelty = first(self.read(path).await, "value");
+        let novelty = first(&self.read(path).await, "value");
         let rows = self
             .read("topic_frequencies?select=category,count_30d")
             .await;
@@ -140,14 +142,8 @@ impl Earlier {
         self.write(Method::POST, "rpc/apply_post_scores_from_staging", &apply)
             .await;
         if activate {
-            let off = json!({ "is_active": false });
-            self.write(Method::PATCH, "weight_configs?is_active=is.true", &off)
-                .await;
-            let path = format!("weight_configs?id=eq.{config}");
-            let on = json!({ "is_active": true, "has_scores": true });
-            self.write(Method::PATCH, &path, &on).await;
-            let path = "settings?key=eq.active_weight_config_id";
-            self.write(Method::PATCH, path, &json!({ "value": config }))
+            let activate = json!({ "p_weight_config_id": config });
+            self.write(Method::POST, "rpc/activate_weight_config", &activate)
                 .await;
         }
         let path = format!("background_jobs?id=eq.{job}");
@@ -194,7 +190,7 @@ impl Basis {
 }
 
 /// A value of the only row.
-fn first(rows: Value, key: &str) -> Value {
+fn first(rows: &Value, key: &str) -> Value {
     rows.as_array()
         .unwrap()
         .first()

@@ -53,6 +53,52 @@ async fn every_table_has_row_level_security_and_the_inner_ones_have_no_policy() 
     assert_eq!(stack.rows(policies).await, Vec::<Value>::new());
 }
 
+/// A script that breaks a rule of the schema is told which, by its SQLSTATE.
+#[tokio::test]
+async fn a_violated_check_is_the_requests_fault_and_has_its_code() {
+    let stack = OwnStack::start(false).await;
+    let job = json!({ "type": "embed_posts", "status": "odd" });
+    let url = format!("{}/background_jobs", stack.rest_url());
+    let (status, answer) = ask(Method::POST, &url, stack.secret_key(), &job).await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (400, &json!("23514")),
+        "{answer}"
+    );
+    let said = text_of(&answer, "message");
+    assert!(said.contains("background_jobs_status_check"), "{said}");
+    assert!(text_of(&answer, "details").starts_with("Failing row contains"));
+
+    // Where Postgres gave up, that is told as well: a client sends less, or the same again.
+    stack
+        .sql(
+            "create function fail(p_code text) returns void language plpgsql as
+               $$ begin raise 'given up' using errcode = p_code; end $$;
+             grant execute on function fail to service_role",
+        )
+        .await;
+    let url = format!("{}/rpc/fail", stack.rest_url());
+    for (code, expected) in [
+        ("57014", 500),
+        ("40001", 500),
+        ("57P01", 503),
+        ("P0001", 400),
+    ] {
+        let (status, answer) = ask(
+            Method::POST,
+            &url,
+            stack.secret_key(),
+            &json!({ "p_code": code }),
+        )
+        .await;
+        assert_eq!(
+            (status, &answer["code"]),
+            (expected, &json!(code)),
+            "{answer}"
+        );
+    }
+}
+
 /// The same through the API, with the key that a site hands to everybody.
 #[tokio::test]
 async fn the_publishable_key_reads_posts_and_neither_jobs_nor_functions() {

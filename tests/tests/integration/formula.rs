@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use sluice_runner::scoring::{FrequencyThresholds, Novelty, Weights, final_score, stored_scores};
 use sluice_tests::Stack;
 
+use crate::scoring_support::add_posts;
+
 /// Cases in one statement.
 const BATCH: usize = 4_000;
 
@@ -167,6 +169,67 @@ async fn the_database_and_the_program_agree_on_random_cases() {
     }
 }
 
+/// A recompute spells the sum out for its weights. 300 posts of random cases, under the weights, the
+/// novelty and the frequencies of twelve others.
+#[tokio::test]
+async fn a_recompute_agrees_with_the_program_on_random_cases() {
+    const POSTS: u32 = 300;
+    const JOB: &str = "00000000-0000-4000-b000-000000000001";
+    let stack = Stack::fresh().await;
+    let mut runner = TestRunner::deterministic();
+    let strategy = any_case();
+    let mut case = || strategy.new_tree(&mut runner).unwrap().current();
+    add_posts(&stack, POSTS).await;
+    let posts: Vec<Case> = (0..POSTS).map(|_| case()).collect();
+    let rows: Vec<Value> = posts
+        .iter()
+        .map(|post| json!([post.scores, post.categories]))
+        .collect();
+    stack
+        .sql(&format!(
+            "insert into llm_scores (post_id, scores, categories)
+               select p.id, c -> 0, array(select jsonb_array_elements_text(c -> 1))
+               from jsonb_array_elements($rows${}$rows$::jsonb) with ordinality as t (c, place)
+                 join posts p on p.post_id_ext = 'ext' || place;
+             insert into background_jobs (id, type, status) values ('{JOB}', 'recompute_final_scores', 'running')",
+            Value::Array(rows)
+        ))
+        .await;
+    for _ in 0..12 {
+        let basis = case();
+        let given = json!({
+            "weights": basis.weights, "novelty": basis.novelty, "frequencies": basis.frequencies,
+            "total_scored": basis.total_scored
+        });
+        stack
+            .sql(&format!(
+                "select stage_chunk('{JOB}', $basis${given}$basis$::jsonb, null, null, null)"
+            ))
+            .await;
+        let staged = stack
+            .rows(
+                "select final_score::text as score from
+                   (select unnest(post_ids) as id, unnest(final_scores) as final_score from post_score_chunks) c
+                   join posts p using (id) order by p.id",
+            )
+            .await;
+        assert_eq!(staged.len(), posts.len());
+        for (post, row) in posts.iter().zip(staged) {
+            let whole = Case {
+                scores: post.scores.clone(),
+                categories: post.categories.clone(),
+                ..basis.clone()
+            };
+            let found: f64 = row["score"].as_str().unwrap().parse().unwrap();
+            let expected = whole.final_score();
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{found} in the database, {expected} here: {whole:?}"
+            );
+        }
+    }
+}
+
 /// The examples of docs/scoring.md, by hand, in both places.
 #[tokio::test]
 async fn the_worked_examples_hold_in_both_places() {
@@ -197,6 +260,7 @@ async fn the_worked_examples_hold_in_both_places() {
     let mean = 754.0 / 109.0;
     let mut expected = vec![
         mean,
+        mean * 1.25,
         10.0,
         5.0,
         5.0 + 7.5 / 10.9,
@@ -206,6 +270,11 @@ async fn the_worked_examples_hold_in_both_places() {
     ];
     let mut cases = vec![
         case(&whole, &[], frequency(&[("noise", 1)])),
+        case(
+            &whole,
+            &["noise", "humor"],
+            frequency(&[("noise", 35), ("crime", 1)]),
+        ),
         case(&whole, &["noise"], frequency(&[("noise", 1)])),
         case(&json!({}), &[], frequency(&[])),
         case(&json!({ "drama": 10 }), &[], frequency(&[])),
@@ -217,6 +286,14 @@ async fn the_worked_examples_hold_in_both_places() {
         ),
         case(&whole, &["noise", "humor"], frequency(&[("noise", 20)])),
     ];
+    // To the digits that the docs give.
+    let rounded: Vec<String> = expected.iter().map(|score| format!("{score:.3}")).collect();
+    assert_eq!(
+        rounded,
+        [
+            "6.917", "8.647", "10.000", "5.000", "5.688", "5.000", "6.127", "9.684"
+        ]
+    );
     // The table of multipliers.
     for (count, multiplier) in [
         (0, 1.5),

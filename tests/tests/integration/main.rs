@@ -4,6 +4,7 @@
 
 mod access;
 mod adopt;
+mod cut_over;
 mod due;
 mod earlier;
 mod embed;

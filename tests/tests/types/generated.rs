@@ -2597,6 +2597,30 @@ pub struct StagePostScores {
     pub p_limit: i32,
 }
 
+/// A call of `staged_scores`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "staged_scores")]
+#[function(returns = Vec<StagedScoresRow>)]
+#[function(read_only)]
+pub struct StagedScores {
+    /// The argument `p_job_id`.
+    pub p_job_id: uuid::Uuid,
+}
+
+/// What `staged_scores` returns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(name = "staged_scores")]
+pub struct StagedScoresRow {
+    /// The column `id`.
+    pub id: Option<uuid::Uuid>,
+    /// The column `post_id`.
+    pub post_id: Option<uuid::Uuid>,
+    /// The column `final_score`.
+    pub final_score: Option<f64>,
+    /// The column `computed_at`.
+    pub computed_at: Option<jiff::Timestamp>,
+}
+
 /// A call of `store_dimension`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "store_dimension")]
