@@ -658,8 +658,6 @@ pub struct PostScoreChunks {
     pub post_ids: Vec<uuid::Uuid>,
     /// The column `final_scores`.
     pub final_scores: Vec<f64>,
-    /// The column `versions`.
-    pub versions: Vec<jiff::Timestamp>,
     /// The column `computed_at`.
     pub computed_at: jiff::Timestamp,
 }
@@ -677,8 +675,6 @@ pub struct PostScoreChunksInsert {
     pub post_ids: Vec<uuid::Uuid>,
     /// The column `final_scores`.
     pub final_scores: Vec<f64>,
-    /// The column `versions`.
-    pub versions: Vec<jiff::Timestamp>,
     /// The column `computed_at`.
     pub computed_at: jiff::Timestamp,
 }
@@ -700,9 +696,6 @@ pub struct PostScoreChunksUpdate {
     /// The column `final_scores`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_scores: Option<Vec<f64>>,
-    /// The column `versions`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub versions: Option<Vec<jiff::Timestamp>>,
     /// The column `computed_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub computed_at: Option<jiff::Timestamp>,
@@ -1092,6 +1085,71 @@ pub struct PostsUpdate {
     /// The column `text_search`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_search: Option<Option<String>>,
+}
+
+/// The table `score_passes`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(name = "score_passes")]
+pub struct ScorePasses {
+    /// The column `fingerprint`.
+    #[table(primary_key)]
+    pub fingerprint: String,
+    /// The column `started_at`.
+    pub started_at: jiff::Timestamp,
+    /// The column `ended_at`.
+    pub ended_at: Option<jiff::Timestamp>,
+}
+
+/// A row to insert into `score_passes`.
+///
+/// What is `None` is left out and gets its default, or else null.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScorePassesInsert {
+    /// The column `fingerprint`.
+    pub fingerprint: String,
+    /// The column `started_at`.
+    pub started_at: jiff::Timestamp,
+    /// The column `ended_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<jiff::Timestamp>,
+}
+
+/// What a row to insert into `score_passes` cannot do without.
+///
+/// `ScorePassesInsert { ..ScorePassesRequired { … }.into() }` leaves out the rest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScorePassesRequired {
+    /// The column `fingerprint`.
+    pub fingerprint: String,
+    /// The column `started_at`.
+    pub started_at: jiff::Timestamp,
+}
+
+impl From<ScorePassesRequired> for ScorePassesInsert {
+    fn from(required: ScorePassesRequired) -> Self {
+        Self {
+            fingerprint: required.fingerprint,
+            started_at: required.started_at,
+            ended_at: None,
+        }
+    }
+}
+
+/// New values for columns of `score_passes`.
+///
+/// What is `None` is left as it is.
+/// `Some(None)` writes null.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ScorePassesUpdate {
+    /// The column `fingerprint`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// The column `started_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<jiff::Timestamp>,
+    /// The column `ended_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Option<jiff::Timestamp>>,
 }
 
 /// The table `settings`.
@@ -1511,6 +1569,17 @@ pub struct AdoptEmbeddings {
     pub p_dimensions: i32,
 }
 
+/// A call of `apply_chunks`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "apply_chunks")]
+#[function(returns = Option<i32>)]
+pub struct ApplyChunks {
+    /// The argument `p_job_id`.
+    pub p_job_id: uuid::Uuid,
+    /// The argument `p_basis`.
+    pub p_basis: serde_json::Value,
+}
+
 /// A call of `apply_post_scores_from_staging`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "apply_post_scores_from_staging")]
@@ -1568,6 +1637,17 @@ pub struct BeginJob {
     /// The argument `p_created_by`; its default where it is `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p_created_by: Option<String>,
+}
+
+/// A call of `begin_score_pass`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "begin_score_pass")]
+#[function(returns = serde_json::Value)]
+pub struct BeginScorePass {
+    /// The argument `p_fingerprint`.
+    pub p_fingerprint: String,
+    /// The argument `p_anew`.
+    pub p_anew: bool,
 }
 
 /// A call of `cancel_job`.
@@ -1811,6 +1891,17 @@ pub struct EmbedDue {
     pub p_refresh: bool,
 }
 
+/// A call of `end_score_pass`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "end_score_pass")]
+#[function(returns = Option<bool>)]
+pub struct EndScorePass {
+    /// The argument `p_fingerprint`.
+    pub p_fingerprint: String,
+    /// The argument `p_started_at`.
+    pub p_started_at: jiff::Timestamp,
+}
+
 /// A call of `enqueue_job`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "enqueue_job")]
@@ -1927,8 +2018,6 @@ pub struct FinalScoresRow {
     pub post_id: Option<uuid::Uuid>,
     /// The column `final_score`.
     pub final_score: Option<f64>,
-    /// The column `version`.
-    pub version: Option<jiff::Timestamp>,
 }
 
 /// A call of `finish_job`.
@@ -2063,6 +2152,16 @@ pub struct IncrementTopicFrequency {
     pub p_increment: Option<i32>,
 }
 
+/// A call of `insert_staged_scores`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "insert_staged_scores")]
+pub struct InsertStagedScores {
+    /// The argument `p_job_id`.
+    pub p_job_id: uuid::Uuid,
+    /// The argument `p_weight_config_id`.
+    pub p_weight_config_id: uuid::Uuid,
+}
+
 /// A call of `is_blank`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "is_blank")]
@@ -2140,6 +2239,52 @@ pub struct MergeDimensionIntoLlmScores {
     pub p_dimension: String,
     /// The argument `p_updates`.
     pub p_updates: serde_json::Value,
+}
+
+/// A call of `novel_score`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "novel_score")]
+#[function(returns = Option<f64>)]
+#[function(read_only)]
+pub struct NovelScore {
+    /// The argument `p_share`.
+    pub p_share: f64,
+    /// The argument `p_multiplier`.
+    pub p_multiplier: f64,
+}
+
+/// A call of `novelty_of`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "novelty_of")]
+#[function(returns = Vec<NoveltyOfRow>)]
+#[function(read_only)]
+pub struct NoveltyOf {
+    /// The argument `p_categories`.
+    pub p_categories: Vec<String>,
+    /// The argument `p_novelty`.
+    pub p_novelty: Vec<f64>,
+    /// The argument `p_frequencies`.
+    pub p_frequencies: serde_json::Value,
+    /// The argument `p_total_scored`.
+    pub p_total_scored: i32,
+}
+
+/// What `novelty_of` returns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(name = "novelty_of")]
+pub struct NoveltyOfRow {
+    /// The column `multiplier`.
+    pub multiplier: Option<f64>,
+}
+
+/// A call of `open_score_pass`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "open_score_pass")]
+#[function(returns = Option<jiff::Timestamp>)]
+#[function(read_only)]
+pub struct OpenScorePass {
+    /// The argument `p_fingerprint`.
+    pub p_fingerprint: String,
 }
 
 /// A call of `own_recompute_job`.
@@ -2264,6 +2409,17 @@ pub struct RankPostsRow {
     pub posted_at: Option<jiff::Timestamp>,
 }
 
+/// A call of `refresh_chunks`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "refresh_chunks")]
+#[function(returns = Option<i32>)]
+pub struct RefreshChunks {
+    /// The argument `p_job_id`.
+    pub p_job_id: uuid::Uuid,
+    /// The argument `p_basis`.
+    pub p_basis: serde_json::Value,
+}
+
 /// A call of `refresh_topic_frequencies`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "refresh_topic_frequencies")]
@@ -2358,6 +2514,16 @@ pub struct ScoreDue {
     pub p_before: jiff::Timestamp,
 }
 
+/// A call of `score_or_missing`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "score_or_missing")]
+#[function(returns = Option<f64>)]
+#[function(read_only)]
+pub struct ScoreOrMissing {
+    /// The argument `p_score`.
+    pub p_score: serde_json::Value,
+}
+
 /// A call of `search_posts_by_embedding`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "search_posts_by_embedding")]
@@ -2402,6 +2568,31 @@ pub struct SearchPostsByEmbeddingRow {
     pub posted_at: Option<jiff::Timestamp>,
 }
 
+/// A call of `skip_row_checks`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "skip_row_checks")]
+pub struct SkipRowChecks {
+    /// The argument `p_table`.
+    pub p_table: String,
+}
+
+/// A call of `stage_chunk`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "stage_chunk")]
+#[function(returns = Option<Vec<uuid::Uuid>>)]
+pub struct StageChunk {
+    /// The argument `p_job_id`.
+    pub p_job_id: uuid::Uuid,
+    /// The argument `p_basis`.
+    pub p_basis: serde_json::Value,
+    /// The argument `p_after`.
+    pub p_after: uuid::Uuid,
+    /// The argument `p_until`.
+    pub p_until: uuid::Uuid,
+    /// The argument `p_limit`.
+    pub p_limit: i32,
+}
+
 /// A call of `stage_post_scores`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "stage_post_scores")]
@@ -2433,6 +2624,8 @@ pub struct StagedScores {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
 #[table(name = "staged_scores")]
 pub struct StagedScoresRow {
+    /// The column `id`.
+    pub id: Option<uuid::Uuid>,
     /// The column `post_id`.
     pub post_id: Option<uuid::Uuid>,
     /// The column `final_score`.
@@ -2523,6 +2716,17 @@ pub struct UnpackWeightsRow {
     pub weights: Option<Vec<f64>>,
 }
 
+/// A call of `update_staged_scores`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "update_staged_scores")]
+#[function(returns = Option<i32>)]
+pub struct UpdateStagedScores {
+    /// The argument `p_job_id`.
+    pub p_job_id: uuid::Uuid,
+    /// The argument `p_weight_config_id`.
+    pub p_weight_config_id: uuid::Uuid,
+}
+
 /// A call of `waiting_posts`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "waiting_posts")]
@@ -2531,6 +2735,38 @@ pub struct UnpackWeightsRow {
 pub struct WaitingPosts {
     /// The argument `p_kind`.
     pub p_kind: String,
+}
+
+/// A call of `weighted_share`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "weighted_share")]
+#[function(returns = Vec<WeightedShareRow>)]
+#[function(read_only)]
+pub struct WeightedShare {
+    /// The argument `p_scores`.
+    pub p_scores: serde_json::Value,
+    /// The argument `p_names`.
+    pub p_names: Vec<String>,
+    /// The argument `p_weights`.
+    pub p_weights: Vec<f64>,
+}
+
+/// What `weighted_share` returns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(name = "weighted_share")]
+pub struct WeightedShareRow {
+    /// The column `share`.
+    pub share: Option<f64>,
+}
+
+/// A call of `weighted_share_sql`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "weighted_share_sql")]
+#[function(returns = Option<String>)]
+#[function(read_only)]
+pub struct WeightedShareSql {
+    /// The argument `p_weights`.
+    pub p_weights: Vec<f64>,
 }
 
 /// A call of `write_final_scores`.
