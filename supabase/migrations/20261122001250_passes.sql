@@ -43,12 +43,16 @@ as $$
   select started_at from score_passes where fingerprint = p_fingerprint and ended_at is null
 $$;
 
--- Ends the pass that began then; not one that has begun anew since.
+-- Ends the pass that began then, and returns whether it did: not one that has begun anew since.
 create or replace function public.end_score_pass(p_fingerprint text, p_started_at timestamptz)
-returns void
+returns boolean
 language sql
 set search_path = public, extensions, pg_temp
 as $$
-  update score_passes set ended_at = clock_timestamp()
-    where fingerprint = p_fingerprint and started_at = p_started_at and ended_at is null
+  with ended as (
+    update score_passes set ended_at = clock_timestamp()
+      where fingerprint = p_fingerprint and started_at = p_started_at and ended_at is null
+      returning 1
+  )
+  select exists (select from ended)
 $$;

@@ -338,6 +338,8 @@ begin
   end if;
   v_applied := apply_chunks(p_job_id, v_job.basis);
   delete from post_score_chunks where job_id = p_job_id;
+  -- What a worker of the earlier kind had staged for the job before it died.
+  delete from post_scores_staging where job_id = p_job_id;
   update weight_configs set has_scores = true where id = v_config;
   if coalesce(p_activate, false) or coalesce(v_job.activate_on_completion, false)
     or coalesce((v_job.params ->> 'activate_on_completion')::boolean, false)

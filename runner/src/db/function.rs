@@ -382,9 +382,9 @@ pub struct OpenScorePass {
     pub p_fingerprint: String,
 }
 
-/// `end_score_pass`
+/// `end_score_pass`: whether it had not ended or begun anew before.
 #[derive(Debug, Serialize, Function)]
-#[function(name = "end_score_pass")]
+#[function(name = "end_score_pass", returns = bool)]
 pub struct EndScorePass {
     /// The fingerprint of the scores that it made.
     pub p_fingerprint: String,

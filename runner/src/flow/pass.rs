@@ -68,7 +68,7 @@ impl Pass {
             p_started_at: self.started_at,
         };
         match session.database.call(end).await.map_err(Error::from) {
-            Ok(()) => outcome,
+            Ok(_was_open) => outcome,
             Err(error) => Outcome::stopped(outcome.report, error.exit(), error.to_string()),
         }
     }

@@ -42,11 +42,15 @@ async fn run(program: &Program, arguments: &[&str]) -> Run {
 }
 
 /// What the earlier implementation stored, and must still be there.
-const DATA: [&str; 4] = [
+const DATA: [&str; 7] = [
     "select id, name, slug from neighborhoods order by id",
     "select id, post_id_ext, text, hash, url, author_name, reaction_count from posts order by id",
     "select post_id, embedding::text, model from post_embeddings order by post_id",
-    "select post_id, scores::text, categories, summary, created_at, prompt_version from llm_scores order by post_id",
+    "select post_id, scores::text, categories, summary, final_score, created_at, model_version, prompt_version
+       from llm_scores order by post_id",
+    "select id, weights::text, name, is_active, has_scores from weight_configs order by id",
+    "select post_id, weight_config_id, final_score, computed_at from post_scores order by post_id",
+    "select key, value::text, updated_at from settings order by key",
 ];
 
 #[tokio::test]
@@ -68,6 +72,32 @@ async fn its_data_survive_the_migrations_which_may_be_applied_again() {
     }
     let stale = "select count(*) from post_embeddings where stale";
     assert_eq!(stack.count(stale).await, 0);
+    // Two functions of one name are two that PostgREST cannot choose between.
+    let overloads = "select proname from pg_proc where pronamespace = 'public'::regnamespace
+        and not exists (select from pg_depend d where d.objid = pg_proc.oid and d.deptype = 'e')
+        group by proname having count(*) > 1";
+    assert_eq!(stack.sql(overloads).await, Vec::<Value>::new());
+}
+
+/// Its own policies let everybody read its jobs, and hosted Supabase lets everybody call its functions.
+#[tokio::test]
+async fn what_everybody_could_read_and_call_is_what_the_site_shows() {
+    let stack = migrated().await;
+    let get = async |table: &str| {
+        let url = format!("{}/{table}?select=*", stack.rest_url());
+        let (_, answer) = ask(Method::GET, &url, stack.publishable_key(), &Value::Null).await;
+        answer.as_array().map_or(0, Vec::len)
+    };
+    assert_eq!((get("posts").await, get("post_scores").await), (40, 30));
+    let hidden = (
+        get("background_jobs").await,
+        get("post_scores_staging").await,
+    );
+    assert_eq!(hidden, (0, 0));
+    let callable = "select proname from pg_proc where pronamespace = 'public'::regnamespace
+        and has_function_privilege('anon', oid, 'execute')
+        and not exists (select from pg_depend d where d.objid = pg_proc.oid and d.deptype = 'e')";
+    assert_eq!(stack.sql(callable).await, Vec::<Value>::new());
 }
 
 #[tokio::test]
@@ -85,13 +115,19 @@ async fn it_is_embedded_scored_filled_and_recomputed_without_a_manual_step() {
     let untouched = "select post_id, (scores - 'news_value')::text as scores, categories, summary from llm_scores
         where prompt_version = 'v1' order by post_id";
     let before = stack.sql(untouched).await;
-    let scored = run(&program, &["score"]).await.json();
-    assert_eq!(scored["counts"]["written"], 8);
+    let report = run(&program, &["score"]).await.json();
+    assert_eq!(report["counts"]["written"], 8);
     assert_eq!(
         stack.sql(untouched).await,
         before,
         "scores that are there count as current"
     );
+    // Frequencies that were incremented again and again are counted afresh, all thirty-eight lying in the window.
+    let counted =
+        "select category, count_30d from topic_frequencies where count_30d > 0 order by category";
+    let stored = "select category, count(*)::integer as count_30d from llm_scores, unnest(categories) as category
+        group by category order by category";
+    assert_eq!(stack.sql(counted).await, stack.sql(stored).await);
 
     let filled = run(&program, &["backfill", "news_value"]).await.json();
     assert_eq!(filled["counts"]["written"], 6);
@@ -109,7 +145,7 @@ async fn it_is_embedded_scored_filled_and_recomputed_without_a_manual_step() {
     assert_eq!(stack.count(off).await, 0);
     assert_eq!(stack.count("select count(*) from post_scores").await, 38);
 
-    // The job that a dead worker of the earlier kind left running is taken over; the scraper's is not ours.
+    // The jobs that dead workers of the earlier kind left running are taken over; the scraper's are not ours.
     run(&program, &["worker", "--once"]).await;
     let jobs =
         "select type, status from background_jobs where created_by is null order by created_at";
@@ -119,7 +155,29 @@ async fn it_is_embedded_scored_filled_and_recomputed_without_a_manual_step() {
             json!({ "type": "recompute_final_scores", "status": "completed" }),
             json!({ "type": "backfill_dimension", "status": "completed" }),
             json!({ "type": "run_scraper", "status": "pending" }),
+            json!({ "type": "fetch_permalink", "status": "running" }),
+            json!({ "type": "recompute_final_scores", "status": "completed" }),
         ]
+    );
+    // The last of them brought its weights into force, and left nothing of what it had staged the earlier way.
+    assert_eq!(stack.count(off).await, 0);
+    assert_eq!(
+        stack
+            .sql("select name, is_active, has_scores from weight_configs order by id")
+            .await,
+        [
+            json!({ "name": "Default (Migrated)", "is_active": false, "has_scores": true }),
+            json!({ "name": "More drama", "is_active": true, "has_scores": true }),
+        ]
+    );
+    let active = "select active_weight_config() = '00000000-0000-4000-a000-000000000002' as active";
+    assert_eq!(stack.sql(active).await, [json!({ "active": true })]);
+    assert_eq!(stack.count("select count(*) from post_scores").await, 76);
+    assert_eq!(
+        stack
+            .count("select count(*) from post_scores_staging")
+            .await,
+        0
     );
 
     let rescored = run(&program, &["rescore"]).await.json();
@@ -239,7 +297,9 @@ async fn earlier_callers_still_work() {
     assert_eq!(stack.count("select count(*) from post_scores").await, 30);
     assert_eq!(
         stack
-            .count("select count(*) from post_scores_staging")
+            .count(&format!(
+                "select count(*) from post_scores_staging where job_id = '{job}'"
+            ))
             .await,
         0
     );

@@ -10,6 +10,7 @@ mod earlier;
 mod embed;
 mod faults;
 mod formula;
+mod jobs;
 mod leases;
 mod limits;
 mod local;

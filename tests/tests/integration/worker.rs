@@ -14,7 +14,7 @@ use sluice_tests::{Program, Run, Stack};
 use crate::scoring_support::{TWO, add_posts, add_scores, paced, run_score, text_of, three, until};
 
 /// A stack with so many posts scored by a rubric of two dimensions, and the program with one of three.
-async fn prepared(posts: u32) -> (Stack, Simulator, Program) {
+pub(crate) async fn prepared(posts: u32) -> (Stack, Simulator, Program) {
     let stack = Stack::fresh().await;
     add_posts(&stack, posts).await;
     let simulator = stack.simulator(Config::default()).await;
@@ -24,7 +24,7 @@ async fn prepared(posts: u32) -> (Stack, Simulator, Program) {
     (stack, simulator, program)
 }
 
-async fn run(program: &Program, arguments: &[&str]) -> Run {
+pub(crate) async fn run(program: &Program, arguments: &[&str]) -> Run {
     let run = program
         .run(&[arguments, &["--output", "json"]].concat())
         .await;
@@ -33,7 +33,7 @@ async fn run(program: &Program, arguments: &[&str]) -> Run {
 }
 
 /// Status and retries of every job, in the order in which they were enqueued.
-async fn jobs(stack: &Stack) -> Vec<(String, String, i64)> {
+pub(crate) async fn jobs(stack: &Stack) -> Vec<(String, String, i64)> {
     let query = "select type, status, coalesce(retry_count, 0) as retries from background_jobs order by created_at, id";
     let read = |row: &Value| {
         let retries = row.get("retries").and_then(Value::as_i64).unwrap();
@@ -42,12 +42,12 @@ async fn jobs(stack: &Stack) -> Vec<(String, String, i64)> {
     stack.rows(query).await.iter().map(read).collect()
 }
 
-fn job(kind: &str, status: &str, retries: i64) -> (String, String, i64) {
+pub(crate) fn job(kind: &str, status: &str, retries: i64) -> (String, String, i64) {
     (kind.to_owned(), status.to_owned(), retries)
 }
 
 /// Puts a job into the table past every check, as the app does.
-async fn insert_job(stack: &Stack, kind: &str, params: &Value, max_retries: u32) {
+pub(crate) async fn insert_job(stack: &Stack, kind: &str, params: &Value, max_retries: u32) {
     stack
         .sql(&format!(
             "insert into background_jobs (type, status, params, max_retries)
@@ -472,67 +472,6 @@ async fn the_app_is_told_of_a_cut_over_once_and_its_failure_is_only_a_warning() 
     let warnings = recomputed["warnings"].to_string();
     assert!(warnings.contains("the app was not told"), "{warnings}");
     assert!(!warnings.contains("hush"), "{warnings}");
-}
-
-#[tokio::test]
-async fn jobs_are_listed_cancelled_and_refused_by_name() {
-    let (stack, _simulator, program) = prepared(1).await;
-    let zero = [
-        "jobs",
-        "enqueue",
-        "recompute_final_scores",
-        "--weights",
-        r#"{"drama": 0}"#,
-    ];
-    assert_eq!(program.run(&zero).await.code, Some(2));
-    let no_dimension = ["jobs", "enqueue", "backfill_dimension"];
-    assert_eq!(program.run(&no_dimension).await.code, Some(2));
-    let unknown = uuid::Uuid::from_u128(7).to_string();
-    for command in ["cancel", "retry"] {
-        let refused = program.run(&["jobs", command, &unknown]).await;
-        assert_eq!(refused.code, Some(2));
-        assert!(
-            refused.stderr.contains("there is no job 0000"),
-            "{}",
-            refused.stderr
-        );
-    }
-    let other_type = program
-        .run(&["worker", "--once", "--type", "run_scraper"])
-        .await;
-    assert_eq!(other_type.code, Some(2));
-    assert_eq!(
-        program.run(&["jobs", "list"]).await.stdout,
-        "there are no jobs\n"
-    );
-
-    let nil = "00000000-0000-4000-b000-00000000000";
-    stack
-        .sql(&format!(
-            "insert into background_jobs (id, type, status, progress, total, retry_count, max_retries, error_message, created_at)
-             values ('{nil}1', 'rescore_all', 'completed', 6, 6, 0, 3, null, '2026-05-01'),
-               ('{nil}2', 'embed_posts', 'error', 2, null, 3, 3, 'the quota is used up', '2026-05-02'),
-               ('{nil}3', 'run_scraper', 'pending', null, null, null, null, null, '2026-05-03')"
-        ))
-        .await;
-    insta::assert_snapshot!("jobs_list", program.run(&["jobs", "list"]).await.stdout);
-    let failed = run(&program, &["jobs", "list", "--status", "error"])
-        .await
-        .json();
-    assert_eq!(
-        (failed.as_array().unwrap().len(), &failed[0]["type"]),
-        (1, &json!("embed_posts"))
-    );
-    let id = format!("{nil}3");
-    assert_eq!(
-        run(&program, &["jobs", "cancel", &id]).await.json()["status"],
-        "cancelled"
-    );
-    let id = format!("{nil}1");
-    assert_eq!(
-        run(&program, &["jobs", "cancel", &id]).await.json()["status"],
-        "completed"
-    );
 }
 
 /// Asks a process to leave, as an init system does.

@@ -1882,6 +1882,7 @@ pub struct EmbedDue {
 /// A call of `end_score_pass`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "end_score_pass")]
+#[function(returns = Option<bool>)]
 pub struct EndScorePass {
     /// The argument `p_fingerprint`.
     pub p_fingerprint: String,
