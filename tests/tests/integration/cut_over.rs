@@ -1,11 +1,13 @@
 //! The cut-over of a recompute, called from outside: what changed since the staging, and what is passed over
 //! where many rows are new.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use sluice_tests::Stack;
+use sluice_tests::{Program, Stack};
 use uuid::Uuid;
 
-use crate::scoring_support::{OwnStack, add_posts, add_scores, add_weights};
+use crate::scoring_support::{OwnStack, add_posts, add_scores, add_weights, id_of, until};
 
 const JOB: &str = "00000000-0000-4000-b000-000000000001";
 const WORKER: &str = "00000000-0000-4000-b000-000000000002";
@@ -237,4 +239,55 @@ async fn an_owner_with_no_such_right_checks_row_by_row() {
         ))
         .await;
     assert_eq!(stack.count("select count(*) from post_scores").await, 2_000);
+}
+
+/// Whenever its process dies: every old score is there and in force, or every new one is.
+#[tokio::test]
+async fn a_recompute_that_is_killed_at_any_point_leaves_one_set_of_scores_whole() {
+    const POSTS: i64 = 30_000;
+    let stack = Stack::fresh().await;
+    add_posts(&stack, 30_000).await;
+    add_scores(&stack, 30_000).await;
+    let old = id_of(&stack.rows("select active_weight_config() as id").await);
+    let digest = format!(
+        "select md5(string_agg(post_id::text || final_score, '' order by post_id)) as digest
+         from post_scores where weight_config_id = '{old}'"
+    );
+    let before = stack.rows(&digest).await;
+    let program = Program::on(&stack, "http://127.0.0.1:9/v1");
+    let mut unfinished = 0;
+    for delay in [20, 60, 120, 200, 300, 450] {
+        let new = add_weights(&stack, r#"{"news_value": 1}"#).await;
+        let id = new.to_string();
+        let mut child = program.spawn(&["recompute", "--weights", &id, "--activate"]);
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        child.kill().await.unwrap();
+        let look = format!(
+            "select (select count(*) from post_scores where weight_config_id = '{new}') as scores,
+               active_weight_config() = '{new}' as active"
+        );
+        // A statement that left before the kill may still end.
+        let mut found = stack.rows(&look).await;
+        until("no statement is under way", async || {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            std::mem::replace(&mut found, stack.rows(&look).await) == found
+        })
+        .await;
+        let (none, all) = (
+            json!({ "scores": 0, "active": false }),
+            json!({ "scores": POSTS, "active": true }),
+        );
+        assert!(
+            found == [none.clone()] || found == [all],
+            "{delay} ms: {found:?}"
+        );
+        unfinished += u32::from(found == [none]);
+        assert_eq!(stack.rows(&digest).await, before, "{delay} ms");
+    }
+    assert!(
+        unfinished >= 3,
+        "only {unfinished} of them died before the end"
+    );
+    let run = program.run(&["recompute"]).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
 }

@@ -295,7 +295,7 @@ async fn a_reader_never_sees_old_and_new_scores_mixed() {
         (outcome.exit, rows(&outcome).written),
         (Exit::Complete, 60_000)
     );
-    assert!(reads >= 4, "{reads} reads show little");
+    assert!(reads >= 3, "{reads} reads show little");
     assert!(
         seen.contains(&60_000) && seen.iter().all(|old| [0, 60_000].contains(old)),
         "{seen:?}"
