@@ -6,7 +6,7 @@ use crate::config::ConfigError;
 use crate::db::DatabaseError;
 use crate::exit::Exit;
 use crate::local::LocalError;
-use crate::openai::{self, ErrorKind};
+use crate::provider::{self, ErrorKind};
 
 /// Why a command could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum Error {
     Database(#[from] DatabaseError),
     /// The provider did not do what was asked.
     #[error("{0}")]
-    Provider(#[from] openai::Error),
+    Provider(#[from] provider::Error),
     /// The embedded Supabase is not there.
     #[error(transparent)]
     Local(#[from] LocalError),

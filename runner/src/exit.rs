@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::engine::StopReason;
+
 /// How a command ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -40,6 +42,21 @@ Exit codes:
     /// The number that the process exits with.
     pub const fn code(self) -> u8 {
         self as u8
+    }
+}
+
+impl From<&StopReason> for Exit {
+    fn from(reason: &StopReason) -> Self {
+        match reason {
+            StopReason::Limit(_)
+            | StopReason::Deadline(_)
+            | StopReason::Budget(_)
+            | StopReason::Outage(_) => Self::MoreRemains,
+            StopReason::Settings(_) => Self::Usage,
+            StopReason::Interrupted | StopReason::JobGone(_) => Self::Interrupted,
+            StopReason::Refused(_) => Self::ProviderRefuses,
+            StopReason::Database(_) => Self::Database,
+        }
     }
 }
 

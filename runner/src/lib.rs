@@ -6,7 +6,7 @@
 //! - [`store`] reads JSONL and stores it: one select, one insert and one upsert a batch.
 //! - [`flow`] has the flows over rows: embed, score, rescore, backfill, recompute.
 //! - [`engine`] runs any such flow: leases, bounded stages, budget, retries, a clean stop.
-//! - [`limiter`] keeps the provider's limits; [`openai`] speaks to it; [`simulate`] stands in for it.
+//! - [`provider`] speaks to the provider and keeps its limits; [`simulator`] answers in its place.
 //! - [`scoring`] is the rubric, the prompt, the answers and the final score, all of it pure.
 //! - [`db`] is the schema as types; [`local`] is an embedded Supabase.
 //! - [`typegen`] writes the types of a database as Rust for the SDK.
@@ -17,20 +17,19 @@ pub mod command;
 pub mod config;
 pub mod db;
 mod digest;
-pub mod engine;
 pub mod error;
 pub mod exit;
 pub mod flow;
-pub mod limiter;
-pub mod local;
 mod memory;
-pub mod openai;
 pub mod output;
 pub mod report;
 pub mod scoring;
-pub mod simulate;
 pub mod store;
-pub mod typegen;
 pub mod worker;
 
 pub use error::Error;
+pub use sluice_engine as engine;
+pub use sluice_local as local;
+pub use sluice_provider as provider;
+pub use sluice_simulator as simulator;
+pub use sluice_typegen as typegen;

@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::engine::{RowFailure, RowTotals};
 use crate::exit::Exit;
 
-/// At most this many failures are named in a report; the counts are always whole.
-pub const FAILURES_MAX: usize = 1_000;
+pub use crate::engine::FAILURES_MAX;
 
 /// What one flow did. `--output json` prints exactly one of these on stdout.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -124,6 +124,35 @@ pub struct Failure {
     pub post_id: Option<Uuid>,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl From<RowTotals> for RowCounts {
+    fn from(totals: RowTotals) -> Self {
+        let RowTotals {
+            selected,
+            written,
+            skipped,
+            failed,
+            dead,
+        } = totals;
+        Self {
+            selected,
+            written,
+            skipped,
+            failed,
+            dead,
+        }
+    }
+}
+
+impl From<RowFailure> for Failure {
+    fn from(failure: RowFailure) -> Self {
+        Self {
+            line: None,
+            post_id: Some(failure.id),
+            reason: failure.reason,
+        }
+    }
 }
 
 impl Report {

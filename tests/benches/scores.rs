@@ -17,7 +17,7 @@ use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions, Run, ScoreScope, Session};
 use sluice_runner::report::{Counts, Outcome};
 use sluice_runner::scoring::{Dimension, Rubric};
-use sluice_runner::simulate::{Config, Simulator};
+use sluice_runner::simulator::{Config, Simulator};
 use sluice_tests::{Program, Recorder, Stack};
 
 /// Posts that are made where no file is named.

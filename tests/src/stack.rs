@@ -8,7 +8,7 @@ use sluice_runner::config::{DatabaseSettings, Environment, Raw, Settings};
 use sluice_runner::db::Database;
 use sluice_runner::flow::Session;
 use sluice_runner::local::{MIGRATIONS, Options, Server};
-use sluice_runner::simulate::{self, Config, Simulator};
+use sluice_runner::simulator::{self, Config, Simulator};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
@@ -119,7 +119,9 @@ impl Stack {
 
     /// A stand-in for the provider.
     pub async fn simulator(&self, config: Config) -> Simulator {
-        simulate::start(Config { port: 0, ..config }).await.unwrap()
+        simulator::start(Config { port: 0, ..config })
+            .await
+            .unwrap()
     }
 }
 

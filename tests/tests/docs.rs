@@ -9,7 +9,7 @@ use clap::Parser;
 use serde_json::Value;
 use sluice_runner::cli::Cli;
 use sluice_runner::config::{Environment, Raw, Settings};
-use sluice_runner::simulate;
+use sluice_runner::simulator;
 
 /// Stands for the identifier that a reader fills in.
 const ID: &str = "3f0a0e1c-5a55-4a5f-9d3c-0f6b8f0c9a11";
@@ -180,7 +180,7 @@ fn every_configuration_of_the_guides_is_valid() {
         }
         let valid = if block.page == "docs/simulate.md" {
             toml::from_str(&block.text)
-                .map(|_: simulate::Config| ())
+                .map(|_: simulator::Config| ())
                 .map_err(|error| error.to_string())
         } else {
             settings(&block.text)

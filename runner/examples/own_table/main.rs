@@ -14,7 +14,7 @@ use sluice_runner::config::{Environment, Raw, Settings};
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::{FlowOptions, Session, embed_rows};
 use sluice_runner::local::{Options, Server};
-use sluice_runner::simulate;
+use sluice_runner::simulator;
 
 /// Three hundred recipes.
 const RECIPES: &str = "insert into recipes (title, steps)
@@ -24,7 +24,7 @@ const RECIPES: &str = "insert into recipes (title, steps)
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::start(&Options::default()).await?;
-    let simulator = simulate::start(simulate::Config::default()).await?;
+    let simulator = simulator::start(simulator::Config::default()).await?;
     run_sql(
         &server,
         concat!(

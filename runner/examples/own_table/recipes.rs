@@ -1,9 +1,10 @@
 //! The three answers that make a flow over recipes: what is due, which text of it, and where the vector goes.
 
 use serde::{Deserialize, Serialize};
+use sluice_runner::db::DatabaseError;
 use sluice_runner::engine::{Claim, Item, Recorded, RowFailure, Sink, Source, StoreError, Text};
 use sluice_runner::flow::Embedded;
-use sluice_runner::openai::write_vector;
+use sluice_runner::provider::write_vector;
 use sluice_sdk::{Client, Table};
 use uuid::Uuid;
 
@@ -52,7 +53,8 @@ impl Source for DueRecipes {
             .filter(DueRecipe::ID.gt(from))
             .order(DueRecipe::ID.asc())
             .limit(limit.into())
-            .await?;
+            .await
+            .map_err(DatabaseError::from)?;
         Ok(Claim::page(recipes))
     }
 
@@ -101,9 +103,10 @@ async fn upsert(client: &Client, rows: &[RecipeEmbedding]) -> Result<(), StoreEr
         .from::<RecipeEmbedding>()
         .upsert(rows)
         .on_conflict(RecipeEmbedding::RECIPE_ID)
-        .await?;
+        .await
+        .map_err(DatabaseError::from)?;
     match written.failed.into_iter().next() {
-        Some(failure) => Err(failure.error.into()),
+        Some(failure) => Err(DatabaseError::from(failure.error).into()),
         None => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ use crate::flow::{self, FlowOptions, RecomputeOptions, ScoreScope, Session};
 use crate::local::{Options, SAMPLE_POSTS, Server};
 use crate::output::Printer;
 use crate::report::{Counts, Outcome, Report, RowCounts, Status};
-use crate::simulate::{self, Simulator};
+use crate::simulator::{self, Simulator};
 use crate::store::{self, StoreOptions};
 
 /// Posts shown in the ranking and in the search.
@@ -75,11 +75,11 @@ async fn with_services(
     if settings.openai.key.is_some() {
         return Ok((settings, None));
     }
-    let config = simulate::Config {
+    let config = simulator::Config {
         port: 0,
-        ..simulate::Config::default()
+        ..simulator::Config::default()
     };
-    let simulator = simulate::start(config)
+    let simulator = simulator::start(config)
         .await
         .map_err(|error| Error::Unexpected(format!("failed to start the stand-in: {error}")))?;
     settings.openai.base_url = simulator.base_url();

@@ -130,7 +130,7 @@ pub(super) async fn watched<T>(
 }
 
 fn sample(run: &Run) -> Sample {
-    let (input, output) = run.tally.tokens();
+    let (input, output) = run.requests.tokens();
     Sample {
         rows: run.progress(),
         total: run.total(),

@@ -8,7 +8,7 @@ use crate::cli::Simulate;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::Printer;
-use crate::simulate::{self, Config, Faults, Latency, Limits};
+use crate::simulator::{self, Config, Faults, Latency, Limits};
 
 #[derive(Serialize)]
 struct Up {
@@ -16,12 +16,14 @@ struct Up {
 }
 
 pub(super) async fn run(arguments: &Simulate, printer: &Printer) -> Result<Exit, Error> {
-    let simulator = simulate::start(config(arguments)?).await.map_err(|error| {
-        let port = arguments.port;
-        Error::Usage(format!(
-            "failed to start on port {port}: {error}; --port 0 takes a free one"
-        ))
-    })?;
+    let simulator = simulator::start(config(arguments)?)
+        .await
+        .map_err(|error| {
+            let port = arguments.port;
+            Error::Usage(format!(
+                "failed to start on port {port}: {error}; --port 0 takes a free one"
+            ))
+        })?;
     let up = Up {
         base_url: simulator.base_url(),
     };
@@ -81,7 +83,7 @@ fn faults(texts: &[String]) -> Result<Faults, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::Fault;
+    use crate::simulator::Fault;
 
     #[test]
     fn faults_are_named_as_in_the_configuration() {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ConfigError;
-use crate::openai::{KeyHeader, Price, VectorEncoding};
+use crate::provider::{KeyHeader, Price, VectorEncoding};
 use crate::scoring::Rubric;
 
 /// `sluice.toml`. `sluice schema config` prints its JSON Schema.

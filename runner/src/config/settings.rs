@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::raw::{Overlong, Raw, RawEmbedding, RawLeases, RawLimits, RawOpenAi, RawSupabase};
 use super::{ConfigError, Environment};
-use crate::openai::{KeyHeader, Price, VectorEncoding};
+use crate::provider::{KeyHeader, Price, VectorEncoding};
 use crate::scoring::Rubric;
 
 /// Everything that can be configured, checked.

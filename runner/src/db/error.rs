@@ -69,9 +69,3 @@ impl From<DatabaseError> for StoreError {
         }
     }
 }
-
-impl From<sluice_sdk::Error> for StoreError {
-    fn from(error: sluice_sdk::Error) -> Self {
-        DatabaseError::from(error).into()
-    }
-}

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sluice_sdk::Function;
 use uuid::Uuid;
 
-use crate::openai::write_vector;
+use crate::provider::write_vector;
 
 /// A post that was leased.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::count::about_embeddings;
-use super::embedder::{Embedded, Embedder};
+use super::embedder::{EmbedWork, Embedded, Embedder};
 use super::session::{Run, Session};
 use super::sink::EmbeddingSink;
 use super::source::{Due, DuePosts};
@@ -15,7 +15,7 @@ use crate::config::EmbeddingSettings;
 use crate::db::{LeasedPost, PipelineStatus};
 use crate::engine::{Flow, Sink, Source, Text};
 use crate::error::Error;
-use crate::openai::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Tokenizer};
+use crate::provider::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Tokenizer};
 use crate::report::Outcome;
 
 /// Embeds posts until none lacks a current embedding.
@@ -50,14 +50,12 @@ pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcom
         worker,
         model: settings.model.as_str().into(),
     };
-    let flow = Flow {
-        source,
-        work: embedder,
-        sink,
+    let work = EmbedWork {
+        embedder,
+        requester: session.requester(run, &settings.model),
     };
-    session
-        .drive(run, &settings.model, settings.chunk_size, flow)
-        .await;
+    let flow = Flow { source, work, sink };
+    session.drive(run, settings.chunk_size, flow).await;
     Ok(session.finish("embed", run, &due).await)
 }
 
@@ -81,14 +79,12 @@ where
     K: Sink<Output = Embedded>,
 {
     let settings = &session.settings.embedding;
-    let flow = Flow {
-        source,
-        work: Embedder::of(session)?,
-        sink,
+    let work = EmbedWork {
+        embedder: Embedder::of(session)?,
+        requester: session.requester(run, &settings.model),
     };
-    session
-        .drive(run, &settings.model, settings.chunk_size, flow)
-        .await;
+    let flow = Flow { source, work, sink };
+    session.drive(run, settings.chunk_size, flow).await;
     let limit = run.options.limit;
     let at_limit = limit.is_some_and(|limit| run.tally.rows().selected >= limit);
     Ok(session.outcome("embed", run, at_limit))

@@ -8,17 +8,16 @@ use uuid::Uuid;
 
 use super::Preview;
 use super::overlong::{Parted, average};
+use super::pack::{Batch, Bounds, Input, Measured, pack, pack_onto};
 use super::price::Tariff;
+use super::requester::{Ask, Requester, Undone};
 use super::session::Session;
 use crate::config::{EmbeddingSettings, Overlong};
 use crate::digest::sha256_hex;
-use crate::engine::{
-    Ask, Batch, Bisection, Bounds, Done, Input, Lane, Likeness, Measured, Plan, Remark, RowFailure,
-    Step, Text, Undone, Work, pack, pack_onto,
-};
+use crate::engine::{Bisection, Done, Likeness, Plan, Remark, RowFailure, Step, Text, Work};
 use crate::error::Error;
-use crate::limiter::Limiter;
-use crate::openai::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Prices, Tokenizer, Usage};
+use crate::provider::limiter::Limiter;
+use crate::provider::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Prices, Tokenizer, Usage};
 
 /// Batches in flight at once, from when they are sent until they are written: the memory of a run is theirs.
 /// At half a second an answer four of a hundred are 600 rows a second, more than a database with a vector
@@ -144,7 +143,7 @@ impl<T: Text> Embedder<T> {
     /// One request for these texts; answers a vector for each.
     async fn vectors<I: AsRef<str> + Sync>(
         &self,
-        lane: &Lane,
+        requester: &Requester,
         inputs: &[Input<I>],
     ) -> Result<Vec<Vec<f32>>, Undone> {
         let texts: Vec<&str> = inputs.iter().map(|input| input.item.as_ref()).collect();
@@ -160,21 +159,25 @@ impl<T: Text> Embedder<T> {
             usd: self.tariff.at_most(input_tokens, 0),
         };
         let price = |usage: &Usage| self.tariff.usd(usage);
-        let answer = lane
+        let answer = requester
             .send(ask, price, || self.client.embed(&request))
             .await?;
         Ok(answer.vectors)
     }
 
     /// Texts that are sent together: where they are refused, the others without those at fault.
-    async fn embed_texts(&self, lane: &Lane, inputs: Vec<Input<Prepared>>) -> Done<Embedded> {
-        match self.vectors(lane, &inputs).await {
+    async fn embed_texts(
+        &self,
+        requester: &Requester,
+        inputs: Vec<Input<Prepared>>,
+    ) -> Done<Embedded> {
+        match self.vectors(requester, &inputs).await {
             Ok(vectors) => Done {
                 outputs: outputs(&inputs, vectors),
                 ..Done::default()
             },
             Err(why @ (Undone::Rejected(_) | Undone::Unreadable(_))) => {
-                self.isolate(lane, inputs, why).await
+                self.isolate(requester, inputs, why).await
             }
             Err(Undone::Stopped) => Done::default(),
             Err(Undone::Halt(reason)) => Done {
@@ -187,7 +190,7 @@ impl<T: Text> Embedder<T> {
     /// Finds out which texts of a refused batch are at fault, and embeds the others.
     async fn isolate(
         &self,
-        lane: &Lane,
+        requester: &Requester,
         batch: Vec<Input<Prepared>>,
         why: Undone,
     ) -> Done<Embedded> {
@@ -201,7 +204,7 @@ impl<T: Text> Embedder<T> {
                     let rows = input.items().map(|text| &text.row);
                     done.failures.extend(failures(rows, &why));
                 }
-                Step::Send(inputs) => match self.vectors(lane, &inputs).await {
+                Step::Send(inputs) => match self.vectors(requester, &inputs).await {
                     Ok(vectors) => {
                         done.outputs.extend(outputs(&inputs, vectors));
                         search.accepted();
@@ -221,10 +224,10 @@ impl<T: Text> Embedder<T> {
     }
 
     /// A text in parts: each part once, then their average. A part that is refused is the whole text's failure.
-    async fn embed_parts(&self, lane: &Lane, parted: Parted) -> Done<Embedded> {
+    async fn embed_parts(&self, requester: &Requester, parted: Parted) -> Done<Embedded> {
         let mut weighed = Vec::new();
         for request in pack(parted.measured(), self.bounds()) {
-            let vectors = match self.vectors(lane, &request.inputs).await {
+            let vectors = match self.vectors(requester, &request.inputs).await {
                 Ok(vectors) => vectors,
                 Err(Undone::Stopped) => return Done::default(),
                 Err(Undone::Halt(reason)) => {
@@ -259,7 +262,16 @@ impl<T: Text> Embedder<T> {
     }
 }
 
-impl<T: Text> Work for Embedder<T> {
+/// Embeds the batches of one run.
+#[derive(Debug)]
+pub struct EmbedWork<T> {
+    /// What a batch becomes.
+    pub embedder: Embedder<T>,
+    /// What sends the requests.
+    pub requester: Requester,
+}
+
+impl<T: Text> Work for EmbedWork<T> {
     type Item = T;
     type Batch = Parcel;
     type Output = Embedded;
@@ -272,6 +284,33 @@ impl<T: Text> Work for Embedder<T> {
         Some(Sha256::digest(row.text()).into())
     }
 
+    fn plan(&self, open: Option<Parcel>, rows: Vec<T>) -> Plan<Parcel> {
+        self.embedder.plan(open, rows)
+    }
+
+    fn ids(&self, parcel: &Parcel) -> Vec<Uuid> {
+        match parcel {
+            Parcel::Texts(batch) => {
+                let texts = batch.inputs.iter().flat_map(Input::items);
+                texts.map(|text| text.row.id).collect()
+            }
+            Parcel::Parts(parted) => parted.rows.iter().map(|row| row.id).collect(),
+        }
+    }
+
+    async fn run(&self, parcel: Parcel) -> Done<Embedded> {
+        match parcel {
+            Parcel::Texts(batch) => {
+                self.embedder
+                    .embed_texts(&self.requester, batch.inputs)
+                    .await
+            }
+            Parcel::Parts(parted) => self.embedder.embed_parts(&self.requester, parted).await,
+        }
+    }
+}
+
+impl<T: Text> Embedder<T> {
     fn plan(&self, open: Option<Parcel>, rows: Vec<T>) -> Plan<Parcel> {
         let (mut skipped, mut remarks) = (Vec::new(), Vec::new());
         let (mut texts, mut long) = (Vec::with_capacity(rows.len()), Vec::<Parted>::new());
@@ -325,23 +364,6 @@ impl<T: Text> Work for Embedder<T> {
             open: open.map(Parcel::Texts),
             skipped,
             remarks,
-        }
-    }
-
-    fn ids(&self, parcel: &Parcel) -> Vec<Uuid> {
-        match parcel {
-            Parcel::Texts(batch) => {
-                let texts = batch.inputs.iter().flat_map(Input::items);
-                texts.map(|text| text.row.id).collect()
-            }
-            Parcel::Parts(parted) => parted.rows.iter().map(|row| row.id).collect(),
-        }
-    }
-
-    async fn run(&self, lane: &Lane, parcel: Parcel) -> Done<Embedded> {
-        match parcel {
-            Parcel::Texts(batch) => self.embed_texts(lane, batch.inputs).await,
-            Parcel::Parts(parted) => self.embed_parts(lane, parted).await,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Texts that are longer than the provider takes, in parts: the average of their vectors is the text's.
 
 use super::embedder::Hashed;
-use crate::engine::Measured;
-use crate::openai::{MAX_INPUT_TOKENS, Tokenizer};
+use super::pack::Measured;
+use crate::provider::{MAX_INPUT_TOKENS, Tokenizer};
 
 /// A text in parts, and the rows that have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) struct Part {
 impl Parted {
     /// The text of a row, split between tokens.
     pub(super) fn new(row: Hashed, text: &str, tokenizer: Tokenizer) -> Self {
-        let part = |cut: crate::openai::Cut<'_>| Part {
+        let part = |cut: crate::provider::Cut<'_>| Part {
             text: cut.text.to_owned(),
             tokens: u32::try_from(cut.tokens).unwrap_or(u32::MAX),
         };

@@ -1,6 +1,6 @@
 //! What a request may cost, and what it did.
 
-use crate::openai::{Prices, Usage};
+use crate::provider::{Prices, Usage};
 
 /// The price of one model's tokens.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::pass::Pass;
 use super::recompute::{RecomputeOptions, recompute};
+use super::requester::Requester;
 use super::scorer::{Asked, Scorer};
 use super::session::{Run, Session};
 use super::sink::{DimensionSink, ScoreSink};
@@ -14,7 +15,7 @@ use super::source::{Due, DuePosts};
 use super::{Preview, preview};
 use crate::db::{DimensionRow, LeasedPost, RefreshTopicFrequencies, ScoreMode, ScoreRow};
 use crate::digest::sha256_hex;
-use crate::engine::{Done, Flow, Item, Lane, Plan, RowFailure, Sink, StopReason, Work};
+use crate::engine::{Done, Flow, Item, Plan, RowFailure, Sink, StopReason, Work};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::Outcome;
@@ -52,6 +53,7 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
     let fingerprint = session.settings.rubric.fingerprint();
     let work = Scoring {
         scorer,
+        requester: session.requester(run, &session.settings.rubric.model),
         form: WholeRow { fingerprint },
     };
     let sink = ScoreSink {
@@ -133,7 +135,11 @@ pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<O
         run,
         worker,
         due.clone(),
-        Scoring { scorer, form },
+        Scoring {
+            scorer,
+            requester: session.requester(run, &session.settings.rubric.model),
+            form,
+        },
         sink,
     )
     .await;
@@ -202,9 +208,7 @@ async fn drive<F, K>(
         session.settings.leases,
     );
     let chunk = u32::try_from(rubric.posts_per_call * 20).unwrap_or(u32::MAX);
-    session
-        .drive(run, &rubric.model, chunk, Flow { source, work, sink })
-        .await;
+    session.drive(run, chunk, Flow { source, work, sink }).await;
 }
 
 async fn dry(
@@ -271,6 +275,7 @@ impl Form for DimensionOnly {
 /// The work of the flows over scores.
 struct Scoring<F> {
     scorer: Scorer,
+    requester: Requester,
     form: F,
 }
 
@@ -299,8 +304,8 @@ impl<F: Form> Work for Scoring<F> {
         batch.iter().map(Item::id).collect()
     }
 
-    async fn run(&self, lane: &Lane, batch: Vec<LeasedPost>) -> Done<F::Row> {
-        let (verdicts, halt) = self.scorer.score(lane, batch).await;
+    async fn run(&self, batch: Vec<LeasedPost>) -> Done<F::Row> {
+        let (verdicts, halt) = self.scorer.score(&self.requester, batch).await;
         let mut done = Done {
             halt,
             ..Done::default()

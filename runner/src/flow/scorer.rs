@@ -6,11 +6,12 @@ use futures_util::future::join_all;
 
 use super::Preview;
 use super::price::Tariff;
+use super::requester::{Ask, Requester, Undone};
 use super::session::Session;
 use crate::db::LeasedPost;
-use crate::engine::{Ask, Lane, StopReason, Undone};
+use crate::engine::StopReason;
 use crate::error::Error;
-use crate::openai::{
+use crate::provider::{
     AnswerFormat, ChatCompletion, ChatRequest, Client, Prices, ReasoningEffort, Tokenizer,
 };
 use crate::scoring::{
@@ -128,7 +129,7 @@ impl Scorer {
     }
 
     fn output_tokens(&self, posts: usize) -> u32 {
-        let reasoning = if crate::openai::is_reasoning(&self.rubric.model) {
+        let reasoning = if crate::provider::is_reasoning(&self.rubric.model) {
             self.rubric
                 .reasoning_effort
                 .unwrap_or(ReasoningEffort::Medium)
@@ -143,11 +144,12 @@ impl Scorer {
     /// itself; where every run fails, the first failure is the batch's.
     async fn judge(
         &self,
-        lane: &Lane,
+        requester: &Requester,
         part: &Part,
     ) -> Result<Vec<Result<PostScore, AnswerError>>, Undone> {
         let prompt = self.prompt(&part.posts, part.complaint.as_ref());
-        let runs = (0..self.rubric.runs).map(|run| self.once(lane, &prompt, part.posts.len(), run));
+        let runs =
+            (0..self.rubric.runs).map(|run| self.once(requester, &prompt, part.posts.len(), run));
         let (mut answers, mut failure) = (Vec::new(), None);
         for run in join_all(runs).await {
             match run {
@@ -167,7 +169,7 @@ impl Scorer {
     /// One run: one request and its answer.
     async fn once(
         &self,
-        lane: &Lane,
+        requester: &Requester,
         prompt: &Prompt,
         posts: usize,
         run: usize,
@@ -185,7 +187,7 @@ impl Scorer {
             reasoning_effort: self.rubric.reasoning_effort,
             seed: i64::try_from(run).ok(),
         };
-        let completion = lane
+        let completion = requester
             .send(
                 ask,
                 |usage| self.tariff.usd(usage),
@@ -207,7 +209,7 @@ impl Scorer {
     /// said, then each post alone. Answers what was scored and what was not.
     pub(super) async fn score(
         &self,
-        lane: &Lane,
+        requester: &Requester,
         batch: Vec<LeasedPost>,
     ) -> (Verdicts, Option<StopReason>) {
         let mut verdicts = Verdicts::new();
@@ -216,7 +218,7 @@ impl Scorer {
             complaint: None,
         }];
         while let Some(part) = parts.pop() {
-            let failed = match self.judge(lane, &part).await {
+            let failed = match self.judge(requester, &part).await {
                 Ok(scores) => settle(&part, scores, &mut verdicts),
                 Err(Undone::Stopped) => return (verdicts, None),
                 Err(Undone::Halt(reason)) => return (verdicts, Some(reason)),

@@ -8,14 +8,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::preview::{Preview, any_due};
+use super::requester::{RequestMetrics, Requester};
 use super::source::Due;
 use crate::config::Settings;
 use crate::db::Database;
-use crate::engine::{self, Budget, Flow, Lane, Pace, Sink, Source, Stop, StopReason, Tally, Work};
+use crate::engine::{self, Flow, Pace, Sink, Source, Stop, StopReason, Tally, Work};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::limiter::{Limiter, Limiters, Limits};
-use crate::openai::{self, Client, Deadlines, Prices, http_client};
+use crate::provider::limiter::{Limiter, Limiters, Limits};
+use crate::provider::{self, Budget, Client, Deadlines, Prices, http_client};
 use crate::report::{Counts, Outcome, Report};
 
 /// The services that flows use, and the settings that they run by.
@@ -51,6 +52,8 @@ pub struct Run {
     pub stop: Stop,
     /// What it has done so far.
     pub tally: Arc<Tally>,
+    /// What it has asked of the provider so far.
+    pub requests: Arc<RequestMetrics>,
     budget: Budget,
     limiter: Arc<OnceLock<Limiter>>,
     priced: Arc<OnceLock<bool>>,
@@ -106,6 +109,7 @@ impl Session {
             options,
             stop,
             tally: Arc::default(),
+            requests: Arc::default(),
             budget: Budget::new(options.max_usd),
             limiter: Arc::default(),
             priced: Arc::default(),
@@ -116,35 +120,33 @@ impl Session {
         }
     }
 
+    /// What sends a run's requests for a model. A budget that cannot be kept stops the run.
+    pub(super) fn requester(&self, run: &Run, model: &str) -> Requester {
+        let prices = Prices::with(self.settings.prices.clone());
+        let has_price = *run.priced.get_or_init(|| prices.price(model).is_some());
+        if run.options.max_usd.is_some() && !has_price {
+            run.stop.stop(StopReason::Settings(format!(
+                "the budget cannot be kept: `{model}` has no price; \
+                 set input and output under [prices.\"{model}\"] (USD per million tokens)"
+            )));
+        }
+        let limiter = run.limiter.get_or_init(|| self.limiter(model)).clone();
+        Requester::new(
+            limiter,
+            run.budget.clone(),
+            run.stop.clone(),
+            run.requests.clone(),
+            self.settings.openai.patience,
+        )
+    }
+
     /// Runs a flow on the engine, from its first claim until nothing is due or it is stopped.
-    pub(super) async fn drive<S, W, K>(
-        &self,
-        run: &Run,
-        model: &str,
-        chunk: u32,
-        flow: Flow<S, W, K>,
-    ) where
+    pub(super) async fn drive<S, W, K>(&self, run: &Run, chunk: u32, flow: Flow<S, W, K>)
+    where
         S: Source,
         W: Work<Item = S::Item>,
         K: Sink<Output = W::Output>,
     {
-        let priced = Prices::with(self.settings.prices.clone())
-            .price(model)
-            .is_some();
-        let priced = *run.priced.get_or_init(|| priced);
-        if run.options.max_usd.is_some() && !priced {
-            run.stop.stop(StopReason::Unpriced(model.to_owned()));
-            return;
-        }
-        let patience = self.settings.openai.patience;
-        let limiter = run.limiter.get_or_init(|| self.limiter(model)).clone();
-        let lane = Lane::new(
-            limiter,
-            run.budget.clone(),
-            run.stop.clone(),
-            run.tally.clone(),
-            patience,
-        );
         let concurrency = self.settings.limits.concurrency as usize;
         let pace = Pace {
             chunk,
@@ -152,13 +154,7 @@ impl Session {
             limit: run.options.limit,
             patience: Duration::from_secs(60),
         };
-        let mut work = Box::pin(engine::run(
-            flow,
-            lane,
-            pace,
-            run.stop.clone(),
-            run.tally.clone(),
-        ));
+        let mut work = Box::pin(engine::run(flow, pace, run.stop.clone(), run.tally.clone()));
         let Some(deadline) = run.options.deadline else {
             return work.await;
         };
@@ -175,7 +171,7 @@ impl Session {
     pub(crate) fn outcome(&self, flow: &str, run: &Run, more_due: bool) -> Outcome {
         let report = self.report(flow, run);
         match (run.stop.reason(), run.options.limit) {
-            (Some(reason), _) => Outcome::stopped(report, reason.exit(), reason.to_string()),
+            (Some(reason), _) => Outcome::stopped(report, Exit::from(reason), reason.to_string()),
             (None, Some(limit)) if more_due && report.failed() == 0 => Outcome::stopped(
                 report,
                 Exit::MoreRemains,
@@ -216,17 +212,19 @@ impl Session {
     }
 
     fn report(&self, flow: &str, run: &Run) -> Report {
-        let mut report = Report::new(flow, Counts::Rows(run.tally.rows()));
+        let mut report = Report::new(flow, Counts::Rows(run.tally.rows().into()));
         let (sent, retried) = self.database.requests();
-        report.requests = run.tally.requests();
+        report.requests = run.requests.requests();
         report.requests.supabase = sent - run.requests_before.0;
         report.requests.retried += retried - run.requests_before.1;
-        let (input, output) = run.tally.tokens();
+        let (input, output) = run.requests.tokens();
         report.tokens = input + output;
         report.output_tokens = output;
         let priced = run.priced.get().is_none_or(|priced| *priced);
         report.usd = priced.then(|| run.budget.spent());
-        (report.failures, report.warnings) = run.tally.take_notes();
+        let (failures, warnings) = run.tally.take_notes();
+        report.failures = failures.into_iter().map(Into::into).collect();
+        report.warnings = warnings;
         report.dry_run = run.options.dry_run;
         report.finished(run.started.elapsed(), crate::memory::peak_bytes())
     }
@@ -282,13 +280,13 @@ pub fn provider(settings: &Settings) -> Result<Client, Error> {
         ..Deadlines::default()
     };
     let http = http_client(&deadlines).map_err(|error| unusable(&error))?;
-    let settings = openai::Settings {
+    let settings = provider::Settings {
         base_url: settings.openai.base_url.clone(),
         key_header: settings.openai.key_header,
         api_version: settings.openai.api_version.clone(),
         vectors: settings.embedding.encoding_format,
         send_dimensions: settings.embedding.send_dimensions,
-        ..openai::Settings::new(key)
+        ..provider::Settings::new(key)
     };
     Client::new(http, settings).map_err(|error| unusable(&error))
 }

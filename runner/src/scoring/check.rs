@@ -201,7 +201,7 @@ fn lines(problems: &[Problem]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openai::ReasoningEffort;
+    use crate::provider::ReasoningEffort;
     use crate::scoring::rubric::Scale;
 
     fn problems(change: impl FnOnce(&mut Rubric)) -> String {

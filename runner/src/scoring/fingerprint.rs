@@ -6,7 +6,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::rubric::{Anchors, Category, Rubric, Scale};
-use crate::openai::ReasoningEffort;
+use crate::provider::ReasoningEffort;
 
 /// The version of the prompt's own words, stored with every score as `prompt_version`.
 ///

@@ -6,7 +6,7 @@ use super::{
     question::{Question, Scope},
     rubric::{Anchors, Dimension, Scale},
 };
-use crate::openai::{Message, Role};
+use crate::provider::{Message, Role};
 
 /// The messages of one request, in order.
 ///

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::openai::ReasoningEffort;
+use crate::provider::ReasoningEffort;
 
 /// What a language model is asked about each post: the `[scoring]` section of `sluice.toml`.
 ///

@@ -1,7 +1,6 @@
 //! How long an answer may get.
 
 use super::question::{Question, Scope};
-use crate::openai::ReasoningEffort;
 
 /// The answer's frame: `{"posts":[]}`.
 const FRAME: usize = 8;
@@ -51,19 +50,6 @@ impl Question<'_> {
     }
 }
 
-impl ReasoningEffort {
-    /// How many tokens to allow for reasoning on top of an answer; [`Medium`](Self::Medium) for a
-    /// model that reasons without having been told how long. They are billed as output.
-    pub fn tokens(self) -> usize {
-        match self {
-            Self::Minimal => 512,
-            Self::Low => 2_048,
-            Self::Medium => 8_192,
-            Self::High => 24_576,
-        }
-    }
-}
-
 fn name_tokens(name: &str) -> usize {
     name.len().div_ceil(2)
 }
@@ -99,7 +85,7 @@ mod tests {
     }
 
     fn assert_fits(answer: &str, allowed: usize) {
-        let needed = bpe_openai::o200k_base().count(answer);
+        let needed = crate::provider::Tokenizer::for_model("gpt-4o").count(answer);
         assert!(needed <= allowed, "{needed} > {allowed}");
         assert!(allowed <= 2 * needed, "{allowed} > 2 × {needed}");
     }

@@ -83,10 +83,10 @@ async fn store(
             Outcome::stopped(report, exit, reason)
         }
         Ok(()) => match (stop.reason(), options.limit) {
-            (Some(reason), _) => Outcome::stopped(report, reason.exit(), reason.to_string()),
+            (Some(reason), _) => Outcome::stopped(report, reason.into(), reason.to_string()),
             (None, Some(limit)) if stored.more_remains && stored.counts.failed == 0 => {
                 let reason = StopReason::Limit(limit);
-                Outcome::stopped(report, reason.exit(), reason.to_string())
+                Outcome::stopped(report, (&reason).into(), reason.to_string())
             }
             (None, _) => Outcome::ended(report),
         },

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use sluice_runner::simulate::{Config, Latency, Stats};
+use sluice_runner::simulator::{Config, Latency, Stats};
 use sluice_tests::{Program, Stack};
 use tokio::process::Child;
 

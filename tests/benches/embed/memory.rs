@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sluice_runner::simulate::Config;
+use sluice_runner::simulator::Config;
 use sluice_tests::Endless;
 
 use crate::support::program;
@@ -16,7 +16,7 @@ pub(crate) async fn run(posts: u32) {
     let mut peaks = Vec::new();
     for total in [10_000, u64::from(posts)] {
         let database = Endless::start(total, 40).await;
-        let simulator = sluice_runner::simulate::start(config()).await.unwrap();
+        let simulator = sluice_runner::simulator::start(config()).await.unwrap();
         let started = Instant::now();
         let run = program(database.url(), &simulator.base_url())
             .run(&["embed", "--output", "json"])

@@ -1,6 +1,6 @@
 //! Ten posts that the provider refuses, among thousands that it takes.
 
-use sluice_runner::simulate::{Change, Config, Faults};
+use sluice_runner::simulator::{Change, Config, Faults};
 use sluice_tests::{Program, Stack};
 
 use crate::support::fill;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice_runner::simulate::{Config, Latency, Limits};
+use sluice_runner::simulator::{Config, Latency, Limits};
 use sluice_tests::Endless;
 
 use crate::support::program;
@@ -24,7 +24,7 @@ pub(crate) async fn run() {
         count_texts: false,
         ..Config::default()
     };
-    let simulator = sluice_runner::simulate::start(config).await.unwrap();
+    let simulator = sluice_runner::simulator::start(config).await.unwrap();
     let program = program(database.url(), &simulator.base_url());
     let run = tokio::spawn(async move {
         program

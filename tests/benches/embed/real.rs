@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sluice_runner::simulate::Config;
+use sluice_runner::simulator::Config;
 use sluice_tests::{Program, Recorder, Stack};
 
 use crate::support::fill;

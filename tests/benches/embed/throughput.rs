@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use sluice_runner::simulate::Config;
+use sluice_runner::simulator::Config;
 use sluice_tests::{Program, Stack};
 
 use crate::support::fill;

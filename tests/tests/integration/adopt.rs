@@ -3,7 +3,7 @@
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::{self, FlowOptions};
 use sluice_runner::report::{Counts, RowCounts};
-use sluice_runner::simulate::Config;
+use sluice_runner::simulator::Config;
 use sluice_tests::Stack;
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::{self, FlowOptions, ScoreScope};
-use sluice_runner::simulate::Config;
+use sluice_runner::simulator::Config;
 use sluice_tests::Stack;
 
 use crate::posts::{embed, rows};

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use sluice_runner::local::MIGRATIONS;
-use sluice_runner::simulate::{self, Config, Simulator};
+use sluice_runner::simulator::{self, Config, Simulator};
 use sluice_tests::{Program, Run};
 
 use crate::scoring_support::{OwnStack, ask};
@@ -19,7 +19,7 @@ async fn migrated() -> OwnStack {
 }
 
 async fn provider() -> Simulator {
-    simulate::start(Config {
+    simulator::start(Config {
         port: 0,
         ..Config::default()
     })

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions};
-use sluice_runner::simulate::{Change, Config, Fault, Faults};
+use sluice_runner::simulator::{Change, Config, Fault, Faults};
 use sluice_tests::{Program, Recorder, Stack};
 
 use crate::posts::{

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{ScoreScope, Session};
 use sluice_runner::report::{Outcome, RowCounts};
-use sluice_runner::simulate::{Config, Fault, Faults, Simulator, Stats};
+use sluice_runner::simulator::{Config, Fault, Faults, Simulator, Stats};
 use sluice_tests::{Recorder, Stack, Wire};
 
 use crate::posts::{

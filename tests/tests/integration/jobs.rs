@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluice_runner::simulate::{Change, Latency};
+use sluice_runner::simulator::{Change, Latency};
 use sluice_tests::Program;
 
 use crate::scoring_support::until;

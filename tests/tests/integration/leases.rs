@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluice_runner::exit::Exit;
-use sluice_runner::simulate::{Simulator, Stats};
+use sluice_runner::simulator::{Simulator, Stats};
 use sluice_tests::{Program, Stack, Wire, signal};
 
 use crate::posts::{

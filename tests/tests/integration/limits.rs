@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions};
-use sluice_runner::simulate::{Config, Fault, Faults, Limits};
+use sluice_runner::simulator::{Config, Fault, Faults, Limits};
 use sluice_tests::{Program, Stack};
 
 use crate::posts::{

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sluice_runner::flow::ScoreScope;
-use sluice_runner::simulate::{Change, Config, Fault, Faults, Simulator};
+use sluice_runner::simulator::{Change, Config, Fault, Faults, Simulator};
 use sluice_tests::{Program, Run, Stack};
 
 use crate::scoring_support::{TWO, add_posts, add_scores, run_score};

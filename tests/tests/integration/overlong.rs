@@ -2,8 +2,8 @@
 
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::FlowOptions;
-use sluice_runner::openai::Tokenizer;
-use sluice_runner::simulate::Config;
+use sluice_runner::provider::Tokenizer;
+use sluice_runner::simulator::Config;
 use sluice_tests::Stack;
 
 use crate::posts::{

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use sluice_runner::db::Database;
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::{self, FlowOptions, Session};
-use sluice_runner::openai::{
+use sluice_runner::provider::{
     Client, Deadlines, EmbeddingRequest, Settings as ClientSettings, http_client,
 };
 use sluice_runner::report::{Counts, Outcome, Report, RowCounts, StoreCounts};
-use sluice_runner::simulate::{Config, Faults, Latency, Simulator, Stats};
+use sluice_runner::simulator::{Config, Faults, Latency, Simulator, Stats};
 use sluice_runner::store::{StoreOptions, store_text};
 use sluice_tests::Stack;
 

@@ -5,7 +5,7 @@ use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::FlowOptions;
 use sluice_runner::flow::{ScoreScope, score};
-use sluice_runner::simulate::{Config, Fault, Faults, Style};
+use sluice_runner::simulator::{Config, Fault, Faults, Style};
 use sluice_tests::{Recorder, Stack};
 
 use crate::posts::{embed, reason, rows, seed, stored_vector, texts, vectors};

@@ -9,7 +9,7 @@ use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions, RecomputeOptions, ScoreScope};
 use sluice_runner::scoring::{Weights, final_score, stored_scores};
-use sluice_runner::simulate::{Config, Latency, Simulator};
+use sluice_runner::simulator::{Config, Latency, Simulator};
 use sluice_tests::{Program, Recorder, Stack};
 use uuid::Uuid;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sluice_runner::flow::ScoreScope;
-use sluice_runner::simulate::{Change, Config, Faults, Latency, Simulator};
+use sluice_runner::simulator::{Change, Config, Faults, Latency, Simulator};
 use sluice_tests::{Program, Run, Stack};
 
 use crate::scoring_support::{TWO, add_posts, paced, run_score, three, until};

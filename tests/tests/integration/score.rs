@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{FlowOptions, ScoreScope};
 use sluice_runner::scoring::{PROMPT_VERSION, Rubric};
-use sluice_runner::simulate::{Change, Config, Fault, Faults, Latency};
+use sluice_runner::simulator::{Change, Config, Fault, Faults, Latency};
 use sluice_tests::{Program, Recorder, Stack};
 
 use crate::scoring_support::{

@@ -10,7 +10,7 @@ use sluice_runner::flow::{
 };
 use sluice_runner::local::{Options, Server};
 use sluice_runner::report::{Counts, Outcome, RowCounts};
-use sluice_runner::simulate::Simulator;
+use sluice_runner::simulator::Simulator;
 use sluice_tests::{Program, Stack};
 
 /// A rubric of two dimensions, one run and five posts a call: small enough to count requests by hand.

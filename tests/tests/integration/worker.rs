@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 use sluice_runner::flow::ScoreScope;
-use sluice_runner::simulate::{Change, Config, Fault, Faults, Latency, Simulator};
+use sluice_runner::simulator::{Change, Config, Fault, Faults, Latency, Simulator};
 use sluice_tests::{Program, Run, Stack};
 
 use crate::scoring_support::{TWO, add_posts, add_scores, paced, run_score, text_of, three, until};

@@ -1,0 +1,150 @@
+//! Stopping: who asked for it, and how far it has gone.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// How long what is in flight may take to finish after an interrupt: GitHub Actions kills after 7.5 s.
+pub const DRAIN: Duration = Duration::from_secs(5);
+/// How long it may then take to write what was answered, and as long again to give the rest back.
+const LEAVE: Duration = Duration::from_millis(800);
+
+/// Why a flow stopped before nothing was due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopReason {
+    /// `--limit` rows were taken up.
+    Limit(u64),
+    /// `--deadline` has passed.
+    Deadline(Duration),
+    /// `--max-usd` would have been exceeded.
+    Budget(String),
+    /// The flow cannot run with these settings.
+    Settings(String),
+    /// A signal, or the caller, asked for it.
+    Interrupted,
+    /// The job that this flow runs was cancelled or lost to another worker.
+    JobGone(String),
+    /// The provider refuses every request.
+    Refused(String),
+    /// The provider has not answered for longer than the patience that is configured.
+    Outage(String),
+    /// The database cannot be reached, or refuses what the flow needs.
+    Database(String),
+}
+
+impl std::fmt::Display for StopReason {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Limit(rows) => write!(formatter, "the limit of {rows} rows is reached"),
+            Self::Deadline(after) => write!(formatter, "the deadline of {after:?} has passed"),
+            Self::Interrupted => formatter.write_str("interrupted"),
+            Self::Budget(why)
+            | Self::Settings(why)
+            | Self::JobGone(why)
+            | Self::Refused(why)
+            | Self::Outage(why)
+            | Self::Database(why) => formatter.write_str(why),
+        }
+    }
+}
+
+/// A handle to stop a flow, shared by all its tasks. The first reason stays.
+///
+/// Stopping has two steps: at once nothing more is claimed or sent; what is in flight is aborted only by
+/// [`Stop::abort`], which an interrupt calls after [`DRAIN`].
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    reason: Arc<OnceLock<StopReason>>,
+    sending: CancellationToken,
+    in_flight: CancellationToken,
+}
+
+impl Stop {
+    /// A handle that nobody has used yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Claims and sends nothing more, for this reason unless there is an earlier one.
+    pub fn stop(&self, reason: StopReason) {
+        if self.reason.set(reason).is_ok() {
+            tracing::info!(reason = %self.reason().map(ToString::to_string).unwrap_or_default(), "stopping");
+        }
+        self.sending.cancel();
+    }
+
+    /// Gives up what is in flight as well.
+    pub fn abort(&self) {
+        self.sending.cancel();
+        self.in_flight.cancel();
+    }
+
+    /// Stops as an interrupt does: now, with [`DRAIN`] for what is in flight.
+    pub async fn interrupt(&self, reason: StopReason) {
+        self.stop(reason);
+        tokio::time::sleep(DRAIN).await;
+        self.abort();
+    }
+
+    /// Why it was stopped; `None` while it runs.
+    pub fn reason(&self) -> Option<&StopReason> {
+        self.reason.get()
+    }
+
+    /// Whether nothing more is to be claimed or sent.
+    pub fn is_stopped(&self) -> bool {
+        self.sending.is_cancelled()
+    }
+
+    /// Resolves when nothing more is to be claimed or sent.
+    pub async fn stopped(&self) {
+        self.sending.cancelled().await;
+    }
+
+    /// Resolves when what is in flight is to be given up.
+    pub async fn aborted(&self) {
+        self.in_flight.cancelled().await;
+    }
+
+    /// Resolves when an aborted flow has had time for one step more, such as writing what was answered.
+    pub(super) async fn overdue(&self) {
+        self.aborted().await;
+        tokio::time::sleep(LEAVE).await;
+    }
+
+    /// Sleeps, or less long where it is stopped meanwhile. True when the whole time has passed.
+    pub async fn sleep(&self, duration: Duration) -> bool {
+        tokio::select! {
+            () = self.stopped() => false,
+            () = tokio::time::sleep(duration) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_reason_stays() {
+        let stop = Stop::new();
+        assert!(!stop.is_stopped());
+        stop.stop(StopReason::Interrupted);
+        stop.stop(StopReason::Limit(3));
+        assert_eq!(stop.reason(), Some(&StopReason::Interrupted));
+        assert!(stop.is_stopped());
+        assert!(!stop.sleep(Duration::from_secs(60)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interrupt_leaves_time_for_what_is_in_flight() {
+        let stop = Stop::new();
+        let handle = stop.clone();
+        let task = tokio::spawn(async move { handle.interrupt(StopReason::Interrupted).await });
+        let started = tokio::time::Instant::now();
+        stop.aborted().await;
+        assert_eq!(started.elapsed(), DRAIN);
+        task.await.unwrap();
+    }
+}

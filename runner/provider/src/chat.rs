@@ -1,0 +1,327 @@
+//! Chat completions under a strict JSON schema: what is asked, and what can come of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Breakage, Tokenizer, model::is_reasoning};
+
+/// The most bytes of an [`AnswerFormat`]'s name.
+pub const MAX_SCHEMA_NAME_BYTES: usize = 64;
+
+/// A question to a language model.
+///
+/// What a model does not understand is not sent to it: a [reasoning model](super::is_reasoning) gets
+/// no temperature and its limit as `max_completion_tokens`, the others get no effort and the limit
+/// as `max_tokens`, which every server understands.
+///
+/// Source: "Create chat completion".
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChatRequest<'a> {
+    /// The model, such as `gpt-4o-mini`.
+    pub model: &'a str,
+    /// The conversation so far. What is the same in all requests goes first: the provider caches it.
+    pub messages: &'a [Message],
+    /// The form of the answer; free text where it is not given.
+    pub format: Option<AnswerFormat<'a>>,
+    /// The most tokens of the answer, reasoning included.
+    pub max_output_tokens: Option<u32>,
+    /// From 0 to 2; not sent to reasoning models.
+    pub temperature: Option<f64>,
+    /// Sent to reasoning models only.
+    pub reasoning_effort: Option<ReasoningEffort>,
+    /// Tells apart the runs of an ensemble, and makes each as repeatable as the provider can.
+    pub seed: Option<i64>,
+}
+
+/// A strict JSON schema that the answer must follow.
+///
+/// Source: "Structured outputs".
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AnswerFormat<'a> {
+    /// 1 to [`MAX_SCHEMA_NAME_BYTES`] letters, digits, `_` and `-`.
+    pub name: &'a str,
+    /// The schema; its root is an object, and every object in it closed with all keys required.
+    pub schema: &'a Value,
+}
+
+/// A part of the conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// Who says it.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+/// Who says a [`Message`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The instructions.
+    System,
+    /// The material.
+    User,
+    /// An earlier answer of the model.
+    Assistant,
+}
+
+/// How long a reasoning model thinks before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReasoningEffort {
+    /// Hardly at all.
+    Minimal,
+    /// A little.
+    Low,
+    /// As it does when it is not told.
+    Medium,
+    /// Long.
+    High,
+}
+
+impl ReasoningEffort {
+    /// The word that the API takes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+
+    /// How many tokens to allow for reasoning on top of an answer; [`Medium`](Self::Medium) for a
+    /// model that reasons without having been told how long. They are billed as output.
+    pub fn tokens(self) -> usize {
+        match self {
+            Self::Minimal => 512,
+            Self::Low => 2_048,
+            Self::Medium => 8_192,
+            Self::High => 24_576,
+        }
+    }
+}
+
+/// What a model answered. All of these are billed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChatCompletion {
+    /// A whole answer: under a format, JSON that follows its schema.
+    Content(String),
+    /// The model refuses to answer, and says why.
+    Refusal(String),
+    /// The answer reached its limit of tokens; this is its beginning.
+    Length(String),
+    /// The provider's filter withheld the answer.
+    ContentFilter,
+}
+
+/// The body of a request.
+#[derive(Serialize)]
+pub(super) struct Body<'a> {
+    model: &'a str,
+    messages: &'a [Message],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<ResponseFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<ReasoningEffort>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct ResponseFormat<'a> {
+    r#type: &'static str,
+    json_schema: JsonSchema<'a>,
+}
+
+#[derive(Serialize)]
+struct JsonSchema<'a> {
+    name: &'a str,
+    strict: bool,
+    schema: &'a Value,
+}
+
+impl<'a> ChatRequest<'a> {
+    /// The tokens of the input: what is said, what frames it, and the schema, which is put before the
+    /// model as well. The provider's own count differs by a few.
+    pub fn input_tokens(&self, tokenizer: Tokenizer) -> usize {
+        let said: usize = self
+            .messages
+            .iter()
+            .map(|message| tokenizer.count(&message.content) + 4)
+            .sum();
+        let schema = self
+            .format
+            .map_or(0, |format| tokenizer.count(&format.schema.to_string()));
+        said + schema + 3
+    }
+
+    /// The one place that decides what each kind of model is sent.
+    pub(super) fn body(&self) -> Body<'a> {
+        let reasoning = is_reasoning(self.model);
+        let response_format = self
+            .format
+            .map(|AnswerFormat { name, schema }| ResponseFormat {
+                r#type: "json_schema",
+                json_schema: JsonSchema {
+                    name,
+                    strict: true,
+                    schema,
+                },
+            });
+        Body {
+            model: self.model,
+            messages: self.messages,
+            response_format,
+            max_tokens: self.max_output_tokens.filter(|_| !reasoning),
+            max_completion_tokens: self.max_output_tokens.filter(|_| reasoning),
+            temperature: self.temperature.filter(|_| !reasoning),
+            reasoning_effort: self.reasoning_effort.filter(|_| reasoning),
+            seed: self.seed,
+        }
+    }
+}
+
+/// An answer as it stands on the wire.
+#[derive(Deserialize)]
+pub(super) struct Choice {
+    message: Said,
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    content: Option<String>,
+    refusal: Option<String>,
+}
+
+impl ChatCompletion {
+    /// Reads the one choice that was asked for.
+    pub(super) fn read(choices: Vec<Choice>) -> Result<Self, Breakage> {
+        let shape = |what: &str| Breakage::Shape(what.to_owned());
+        let choice = choices
+            .into_iter()
+            .next()
+            .ok_or_else(|| shape("no choices"))?;
+        let Said { content, refusal } = choice.message;
+        // Servers send the absent one of the two as null or as an empty text.
+        if let Some(refusal) = refusal.filter(|text| !text.is_empty()) {
+            return Ok(Self::Refusal(refusal));
+        }
+        match choice.finish_reason.as_deref() {
+            Some("content_filter") => Ok(Self::ContentFilter),
+            Some("length") => Ok(Self::Length(content.unwrap_or_default())),
+            _ => content
+                .map(Self::Content)
+                .ok_or_else(|| shape("no content")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn body(model: &str) -> Value {
+        let messages = [Message {
+            role: Role::User,
+            content: "hi".to_owned(),
+        }];
+        let schema = json!({"type": "object"});
+        let request = ChatRequest {
+            model,
+            messages: &messages,
+            format: Some(AnswerFormat {
+                name: "scores",
+                schema: &schema,
+            }),
+            max_output_tokens: Some(900),
+            temperature: Some(0.3),
+            reasoning_effort: Some(ReasoningEffort::Low),
+            seed: Some(2),
+        };
+        serde_json::to_value(request.body()).unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_model_is_sent_what_it_understands() {
+        let format = json!({
+            "type": "json_schema",
+            "json_schema": {"name": "scores", "strict": true, "schema": {"type": "object"}},
+        });
+        let messages = json!([{"role": "user", "content": "hi"}]);
+        assert_eq!(
+            body("gpt-4o-mini"),
+            json!({
+                "model": "gpt-4o-mini", "messages": messages, "response_format": format,
+                "max_tokens": 900, "temperature": 0.3, "seed": 2,
+            })
+        );
+        assert_eq!(
+            body("gpt-5-mini"),
+            json!({
+                "model": "gpt-5-mini", "messages": messages, "response_format": format,
+                "max_completion_tokens": 900, "reasoning_effort": "low", "seed": 2,
+            })
+        );
+    }
+
+    fn completion(choice: &Value) -> Result<ChatCompletion, Breakage> {
+        ChatCompletion::read(serde_json::from_value(choice.clone()).unwrap())
+    }
+
+    #[test]
+    fn every_way_an_answer_can_end_has_a_name() {
+        let choice = |content: Value, refusal: Value, finish: Value| {
+            let message = json!({"role": "assistant", "content": content, "refusal": refusal});
+            json!([{"index": 0, "message": message, "finish_reason": finish}])
+        };
+        let null = Value::Null;
+        for (found, expected) in [
+            (
+                choice(json!("{}"), null.clone(), json!("stop")),
+                ChatCompletion::Content("{}".into()),
+            ),
+            // Local servers leave the reason out.
+            (
+                choice(json!("{}"), json!(""), null.clone()),
+                ChatCompletion::Content("{}".into()),
+            ),
+            (
+                choice(null.clone(), json!("no"), json!("stop")),
+                ChatCompletion::Refusal("no".into()),
+            ),
+            (
+                choice(json!("{\"a"), null.clone(), json!("length")),
+                ChatCompletion::Length("{\"a".into()),
+            ),
+            (
+                choice(null.clone(), null.clone(), json!("length")),
+                ChatCompletion::Length(String::new()),
+            ),
+            (
+                choice(null.clone(), null.clone(), json!("content_filter")),
+                ChatCompletion::ContentFilter,
+            ),
+        ] {
+            assert_eq!(completion(&found), Ok(expected));
+        }
+        let silent = choice(null.clone(), null, json!("stop"));
+        assert_eq!(
+            completion(&silent),
+            Err(Breakage::Shape("no content".to_owned()))
+        );
+        assert_eq!(
+            completion(&json!([])),
+            Err(Breakage::Shape("no choices".to_owned()))
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! The client held against the manners of other servers.
+
+use super::tests::{KEY, TEXTS, chat, client_with, embed, schema};
+use super::{Config, Style, start};
+use sluice_provider::{ErrorKind, KeyHeader, Refusal, Settings};
+
+#[tokio::test]
+async fn other_servers_manners_are_understood() {
+    for style in [Style::Azure, Style::Local] {
+        let config = Config {
+            style,
+            ..Config::default()
+        };
+        let simulator = start(config).await.unwrap();
+        let client = client_with(&simulator, |settings| {
+            if style == Style::Azure {
+                azure(settings);
+            }
+        });
+        let answer = embed(&client, &TEXTS).await.unwrap();
+        assert_eq!(
+            answer.rate,
+            sluice_provider::RateHeaders::default(),
+            "{style:?}"
+        );
+        assert_eq!(answer.usage.is_none(), style == Style::Local);
+        let scores = chat(&client, &schema()).await.unwrap();
+        assert_eq!(scores.usage.is_none(), style == Style::Local);
+    }
+}
+
+/// The settings that Azure wants.
+fn azure(settings: &mut Settings) {
+    settings.key_header = KeyHeader::ApiKey;
+    settings.api_version = Some("2024-10-21".to_owned());
+    let deployment = "/openai/deployments/small";
+    settings.base_url = settings.base_url.replace("/v1", deployment);
+}
+
+#[tokio::test]
+async fn azure_wants_its_own_header_and_a_version() {
+    let config = Config {
+        style: Style::Azure,
+        key: Some(KEY.into()),
+        ..Config::default()
+    };
+    let simulator = start(config).await.unwrap();
+    let refusal = async |change: fn(&mut Settings)| {
+        let client = client_with(&simulator, |settings| {
+            azure(settings);
+            change(settings);
+        });
+        let error = embed(&client, &TEXTS).await.unwrap_err();
+        error.kind().clone()
+    };
+    let bearer = refusal(|settings| settings.key_header = KeyHeader::Authorization);
+    assert_eq!(bearer.await, ErrorKind::Refused(Refusal::Key));
+    let no_version = refusal(|settings| settings.api_version = None);
+    assert_eq!(no_version.await, ErrorKind::Refused(Refusal::Settings));
+    let client = client_with(&simulator, azure);
+    assert!(embed(&client, &TEXTS).await.is_ok());
+    let stats = simulator.stats();
+    assert_eq!((stats.requests, stats.refused, stats.answered), (3, 2, 1));
+}
