@@ -1,5 +1,5 @@
--- A few rows for `supabase db reset`, so that a first `sluice embed` and `sluice score` have something to do. The larger
--- sample is sample/posts.jsonl, for `sluice store`.
+-- A few posts for `supabase db reset`, for a first `sluice embed` and `sluice score`. `sluice store sample/posts.jsonl`
+-- stores more.
 insert into public.neighborhoods (name, slug) values
   ('Cañada del Oro', 'canada-del-oro'),
   ('St. Johns', 'st-johns')

@@ -1,4 +1,4 @@
-// What answers a request: @supabase/lite under /rest/v1, and SQL for tests and tools under POST /sql.
+// The request handler: @supabase/lite under /rest/v1, and SQL for tests and tools under POST /sql.
 
 import { timingSafeEqual } from "node:crypto";
 
@@ -6,7 +6,7 @@ import { App } from "@supabase/lite";
 
 import { withPostgresErrors } from "./errors.mjs";
 
-/** Statements after which the API must look at the schema again. Looking costs too much to do it after every one. */
+/** After these statements the API reads the schema again. Reading it after every statement would cost too much. */
 const CHANGES_SCHEMA = /\b(alter|comment|create|drop|grant|revoke)\b/i;
 
 export async function createApi(database, settings) {
@@ -19,16 +19,16 @@ export async function createApi(database, settings) {
   await database.connection.introspect({ useCache: true });
   const rest = withPostgresErrors(database.connection, (request) => app.fetch(request));
   return async (request) => {
-    // The body is read before the connection is taken, so that a slow sender keeps nobody waiting.
+    // The body is read before the connection is taken, so that a slow sender does not block other requests.
     const body = request.body === null ? undefined : await request.arrayBuffer();
     const { pathname } = new URL(request.url);
-    if (pathname === "/sql") return answerSql(request, body, database, settings);
+    if (pathname === "/sql") return runSql(request, body, database, settings);
     const whole = new Request(request.url, { method: request.method, headers: request.headers, body });
     return database.exclusive(() => rest(whole));
   };
 }
 
-async function answerSql(request, body, database, settings) {
+async function runSql(request, body, database, settings) {
   if (request.method !== "POST") return json(405, { code: "405", message: "send the statements with POST" });
   if (!sameKey(request.headers.get("apikey"), settings.secretKey)) {
     return json(401, { code: "401", message: "the apikey header must hold the secret key" });

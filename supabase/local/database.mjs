@@ -1,15 +1,12 @@
-// The Postgres behind the API: PGlite within this process, or a native one by URL.
+// The Postgres behind the API: PGlite in this process, or a Postgres server by its URL.
 //
-// Both come as one shape: `connection` for @supabase/lite; `run(sql)`, which runs a text of one or more statements as
-// one transaction and answers the rows of the last; `exclusive(task)`, which keeps other requests off the connection
-// while the task runs; and `close()`.
+// Both have the same members. `connection` is for @supabase/lite. `run(sql)` runs one or more statements as one
+// transaction and returns the rows of the last. `exclusive(task)` keeps other requests off the connection while the
+// task runs. `close()` ends the connection.
 
 import { keepTemplate, loadTemplate } from "./template.mjs";
 
-/**
- * @supabase/lite sends a JSON argument as text already, which the driver by default would write as JSON once more: an
- * object would arrive as a string.
- */
+/** @supabase/lite sends a JSON argument as text. By default the driver would encode it twice, as a JSON string. */
 const JSON_TYPES = Object.fromEntries(
   [["json", 114], ["jsonb", 3802]].map(([name, oid]) => [
     name,
@@ -22,7 +19,7 @@ const JSON_TYPES = Object.fromEntries(
   ]),
 );
 
-/** As hosted Supabase has it: extensions stand in a schema of their own, and every session finds them there. */
+/** The same as in hosted Supabase: extensions are in their own schema, and every session finds them there. */
 const SEARCH_PATH = '"$user", public, extensions';
 
 export async function openDatabase(settings) {
@@ -52,11 +49,11 @@ async function openPglite(dataDir) {
         const results = await pglite.exec(sql);
         return results.at(-1)?.rows ?? [];
       } catch (error) {
-        // A text with its own `begin` leaves its failed transaction open on the only connection there is.
+        // If the statements had their own `begin`, the failed transaction is still open on the only connection.
         await pglite.exec("rollback");
         throw error;
       } finally {
-        // A text may change or reset it, and this session serves every later request.
+        // The statements may change it, and this session serves every later request.
         await pglite.exec(`set search_path = ${SEARCH_PATH}`);
       }
     },
@@ -72,7 +69,7 @@ async function openPostgres(url) {
   });
   return {
     connection,
-    // A pool gives each request a connection of its own.
+    // The pool gives each request its own connection.
     exclusive: (task) => task(),
     async run(sql) {
       const results = await connection.driver.unsafe(sql).simple();
@@ -84,9 +81,8 @@ async function openPostgres(url) {
 }
 
 /**
- * Runs tasks one after the other. PGlite has one connection, on which @supabase/lite sends the BEGIN, the statements and
- * the COMMIT of a request one by one: two requests at once would run in each other's transactions, under each other's
- * roles.
+ * Runs tasks one after the other. PGlite has one connection, and @supabase/lite sends BEGIN, the statements and COMMIT
+ * of a request separately. Two requests at once would share a transaction and a role.
  */
 function oneAtATime() {
   let last = Promise.resolve();
@@ -97,7 +93,7 @@ function oneAtATime() {
   };
 }
 
-/** What hosted Supabase has before the first migration: its roles, the schema for extensions, its default grants. */
+/** What hosted Supabase has before the first migration: roles, the schema for extensions, default grants. */
 const SUPABASE_BASE = `
 do $$
 begin

@@ -1,5 +1,5 @@
-// Applies a folder of migrations in the order of their names, each once. What is applied is recorded where the Supabase
-// CLI records it, so that either tool goes on from where the other stopped.
+// Applies a folder of migrations once each, in the order of their names. They are recorded in the table of the Supabase
+// CLI, so that either tool continues after the other.
 
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ export async function migrate(database, folder) {
     if (applied.has(version)) continue;
     const sql = await readFile(join(folder, file), "utf8");
     try {
-      // One text is one transaction: a migration is applied and recorded, or neither.
+      // All statements of one `run` are one transaction. So a migration is never applied without being recorded.
       await database.run(`${sql};\n${record(version, name, sql)}`);
     } catch (error) {
       throw new StartError("migration", error.message, { file });

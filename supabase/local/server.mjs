@@ -1,7 +1,7 @@
 // The embedded Supabase: Postgres with pgvector and a PostgREST-compatible API on a loopback port.
 //
-// Its parent starts it with settings in the environment (settings.mjs), reads one line of JSON from its stdout, and
-// holds its stdin open for as long as it is needed. Nothing else is ever written to stdout.
+// The parent process starts it with settings in the environment (settings.mjs) and reads one line of JSON from its
+// stdout. Nothing else is written there. The parent keeps stdin open for as long as it needs the server.
 
 import { once } from "node:events";
 
@@ -14,21 +14,21 @@ import { readSettings, StartError } from "./settings.mjs";
 
 const HOST = "127.0.0.1";
 
-// The libraries report on the console; stdout belongs to the one line.
+// Libraries log to the console, but stdout is only for that line.
 console.log = console.info = console.debug = console.error;
 
 let database;
 
 try {
   const settings = readSettings(process.env);
-  let answer = () => new Response("starting", { status: 503 });
-  const server = createAdaptorServer({ fetch: (request) => answer(request) });
-  // The port is taken first: where it is another's, no database is made in vain.
+  let handle = () => new Response("starting", { status: 503 });
+  const server = createAdaptorServer({ fetch: (request) => handle(request) });
+  // The port comes first: if it is in use, no database is created.
   const port = await listen(server, settings.port);
   stopWithParent(server);
   database = await openDatabase(settings);
   if (settings.migrations) await migrate(database, settings.migrations);
-  answer = await createApi(database, settings);
+  handle = await createApi(database, settings);
   announce({ ready: true, url: `http://${HOST}:${port}`, pid: process.pid });
 } catch (error) {
   const { kind = "start", details = {} } = error instanceof StartError ? error : {};
@@ -47,7 +47,7 @@ async function listen(server, port) {
   return server.address().port;
 }
 
-/** Ends with the parent: it closes our stdin, or the system does where the parent was killed. */
+/** Stops when the parent ends. It closes our stdin, or the system does if the parent was killed. */
 function stopWithParent(server) {
   let stopping = false;
   const stop = async () => {

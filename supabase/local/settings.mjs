@@ -1,6 +1,6 @@
-// What the parent asks of the server, read from the environment once and checked.
+// The settings that the parent process passes in the environment, read once and checked.
 
-/** A failure to start that the parent can tell apart by its kind: `port_taken`, `migration` or `start`. */
+/** A failure to start. The parent reads its kind: `port_taken`, `migration` or `start`. */
 export class StartError extends Error {
   constructor(kind, message, details = {}) {
     super(message);
@@ -25,7 +25,7 @@ export function readSettings(env) {
     if (!env[name]) return fallback;
     const value = Number(env[name]);
     if (!Number.isInteger(value) || value < 0 || value > most) {
-      throw new StartError("start", `${name} must be a whole number up to ${most}, and is ${env[name]}`);
+      throw new StartError("start", `${name} must be a whole number up to ${most}, but it is ${env[name]}`);
     }
     return value;
   };

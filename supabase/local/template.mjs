@@ -1,14 +1,14 @@
-// The empty cluster that PGlite starts from, kept in a file.
+// Keeps the empty cluster that PGlite starts from in a file.
 //
-// Making one (initdb in WebAssembly) takes seconds, loading one a second, and every run of the tests starts a server. The
-// file stands with the installed packages, named for the version of PGlite that made it.
+// Creating a cluster (initdb in WebAssembly) takes seconds, loading one takes a second, and every test run starts a
+// server. The file is beside the installed packages and is named after the version of PGlite that made it.
 
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The kept cluster, or undefined where none has been kept yet. */
+/** The kept cluster, or undefined if there is none yet. */
 export async function loadTemplate() {
   try {
     return new Blob([await readFile(templatePath())]);
@@ -18,7 +18,7 @@ export async function loadTemplate() {
   }
 }
 
-/** Keeps a cluster to which nothing has been done yet. A folder that cannot be written only costs the time. */
+/** Keeps a new cluster. If the folder cannot be written, the next start only takes longer. */
 export async function keepTemplate(pglite) {
   const path = templatePath();
   const unfinished = `${path}.${process.pid}`;
@@ -26,10 +26,10 @@ export async function keepTemplate(pglite) {
     const dump = await pglite.dumpDataDir("none");
     await mkdir(dirname(path), { recursive: true });
     await writeFile(unfinished, Buffer.from(await dump.arrayBuffer()));
-    // Whole or not at all, also where two servers start at once.
+    // A rename, so that a second server that starts now never reads half a file.
     await rename(unfinished, path);
   } catch (error) {
-    console.error(`the empty cluster is not kept: ${error.message}`);
+    console.error(`failed to keep the empty cluster: ${error.message}`);
   }
 }
 

@@ -1,10 +1,10 @@
--- The tables that posts, embeddings, scores and jobs live in.
+-- The tables for posts, embeddings, scores and jobs.
 --
--- Applies to an empty project and to one that the earlier implementation created and filled: whatever is there is
--- left as it is, and what we need besides is added.
+-- This applies to an empty project and to one that the earlier implementation created and filled. It leaves what is
+-- there as it is, and adds what we need besides.
 
--- Hosted Supabase keeps extensions in a schema of their own. Where `vector` stands elsewhere already it stays there;
--- every function of ours that needs its type or operators looks in both places.
+-- Hosted Supabase keeps extensions in their own schema. If `vector` is installed in another schema already, it stays
+-- there. Each function of ours that needs its type or operators looks in both places.
 create schema if not exists extensions;
 grant usage on schema extensions to anon, authenticated, service_role;
 create extension if not exists vector with schema extensions;
@@ -126,14 +126,15 @@ create table if not exists public.post_scores_staging (
   unique (job_id, post_id)
 );
 
--- What a post was embedded from. Rows from before these columns count as current: their hash and size are unknown.
+-- What a post was embedded from. Rows from before these columns count as current, because their hash and size are
+-- unknown.
 alter table public.post_embeddings
   add column if not exists dimensions integer,
   add column if not exists text_hash text,
   add column if not exists stale boolean not null default false,
   add column if not exists updated_at timestamptz;
 
--- What a post was scored with and when. `created_at` stays the time of its first score.
+-- What a post was scored with, and when. `created_at` remains the time of its first score.
 alter table public.llm_scores
   add column if not exists fingerprint text,
   add column if not exists text_hash text,
@@ -141,7 +142,8 @@ alter table public.llm_scores
   add column if not exists scored_at timestamptz,
   add column if not exists updated_at timestamptz;
 
--- Who runs a job and until when; `basis` is what a running recompute computes with, frozen by its first chunk.
+-- Who runs a job, and until when. `basis` is what a running recompute computes with. The first chunk of the job
+-- freezes it.
 alter table public.background_jobs
   add column if not exists worker uuid,
   add column if not exists leased_until timestamptz,
@@ -149,9 +151,10 @@ alter table public.background_jobs
   add column if not exists activate_on_completion boolean,
   add column if not exists basis jsonb;
 
--- Recomputed scores until their cut-over, thousands of posts in a row: as rows of post_scores_staging, with its three
--- foreign keys and two indexes, writing them took longer than computing them. `after` is the cursor that the chunk began
--- at. Trying to compress the arrays takes longer than writing them as they are.
+-- Recomputed scores until their cut-over, thousands of posts in each row. `post_scores_staging` has a row for each
+-- post, three foreign keys and two indexes: writing to it took longer than computing the scores. `after` is the cursor
+-- at which the chunk begins. Storage is `external` because compressing the arrays takes longer than writing them as
+-- they are.
 create table if not exists public.post_score_chunks (
   job_id uuid not null references public.background_jobs (id) on delete cascade,
   after uuid not null,
@@ -163,15 +166,17 @@ create table if not exists public.post_score_chunks (
 alter table public.post_score_chunks
   alter column post_ids set storage external, alter column final_scores set storage external;
 
--- A recompute updates the score of every post; with room in its page the new version needs no new index entries.
+-- A recompute updates the score of every post. If its page has room, the new version needs no new index entries.
 alter table public.post_scores set (fillfactor = 50);
 
 create index if not exists background_jobs_open_idx on public.background_jobs (created_at)
   where status in ('pending', 'running');
 
--- The earlier implementation has this index under a name of its own; building a second one would double the cost
--- of every write. Ours has half the default links: most of the cost of storing an embedding is this index, it is a
--- quarter with these, and a wider search (search_posts_by_embedding) more than makes up for what they lose.
+-- The earlier implementation has this index under another name. Building a second one would double the cost of every
+-- write.
+--
+-- This index is most of the cost of storing an embedding. With half the default number of links it costs a quarter.
+-- The wider search in search_posts_by_embedding more than makes up for what is lost.
 do $$
 begin
   if not exists (

@@ -1,10 +1,10 @@
--- What the database knows of a post's text: whether it is blank, and its hash.
---
--- `is_blank` has no `set search_path`, because the planner inlines only functions without one, and it runs once for
--- each row of a scan. It names everything with its schema instead.
+-- What the database needs to know about a post's text: whether it is blank, and its hash.
 
--- Blank means only characters of Unicode's White_Space property, as `str::trim` in Rust: all 25 of them. `trim()` of
--- SQL knows the space alone, so a text of one newline passed for a text and failed the batch that it was in.
+-- contract: Whether a text is null or has only characters of Unicode's White_Space property, like `str::trim` in Rust.
+--
+-- SQL's `trim()` removes spaces alone, so it took a text of one newline for a text. There is no `set search_path`,
+-- because the planner inlines only functions without one, and this runs once for each row of a scan. So every name
+-- here carries its schema.
 create or replace function public.is_blank(p_text text)
 returns boolean
 language sql immutable parallel safe
@@ -17,7 +17,7 @@ as $$
   ) operator(pg_catalog.=) ''
 $$;
 
--- The SHA-256 of the UTF-8 text in hex: the `text_hash` that embeddings and scores carry.
+-- contract: The SHA-256 of the UTF-8 text in hex. Embeddings and scores carry it as `text_hash`.
 create or replace function public.text_sha256(p_text text)
 returns text
 language sql stable parallel safe

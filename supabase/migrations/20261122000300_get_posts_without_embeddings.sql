@@ -1,8 +1,8 @@
--- get_posts_without_embeddings(lim, after_id): the plain keyset read of the embedding backlog.
+-- get_posts_without_embeddings(lim, after_id): the plain keyset read of the posts to embed.
 --
--- The earlier function took only `lim` and so fetched the same head of the list for ever when a batch kept failing.
--- It is dropped rather than replaced: `create or replace` with a second parameter would make an overload, and
--- PostgREST answers PGRST203 to callers of either.
+-- The earlier function took only `lim`. If a batch kept failing, it returned the same posts each time. `create or
+-- replace` with a second parameter would make an overload, and PostgREST answers PGRST203 to calls of either. So the
+-- earlier function is dropped.
 do $$
 declare
   v_function regprocedure;
@@ -16,11 +16,11 @@ begin
 end
 $$;
 
--- Returns at most `lim` posts whose text is not blank and that have no embedding, or one of an older text, in the
--- order of their ids and after `after_id`. Ask again with the last id until the answer is empty.
+-- contract: At most `lim` posts with a text that is not blank and without a current embedding, after `after_id` in the
+-- order of their ids. Call again with the last id until the result is empty.
 --
--- The lower bound is one that an index can start from, whether `after_id` is given or not; the second condition takes
--- the cursor itself out. The look-up of the embedding cannot be planned as a scan of its table.
+-- The lower bound is one that an index can start from, whether `after_id` is given or not. The second condition
+-- excludes the cursor itself. The planner can run the lateral sub-select as an index look-up only.
 create function public.get_posts_without_embeddings(lim integer, after_id uuid default null)
 returns table (id uuid, text text)
 language sql stable

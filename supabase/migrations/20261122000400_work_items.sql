@@ -1,7 +1,7 @@
 -- Leases on posts: who works on which post until when, and which posts keep failing.
 --
--- A row exists only while a post is leased or failing, so the table stays small however many posts are done.
--- Kinds are `embed`, `score` and `backfill:DIMENSION`.
+-- A row exists only while a post is leased or failing. So the table stays small, however many posts are done. Kinds
+-- are `embed`, `score` and `backfill:DIMENSION`.
 create table if not exists public.work_items (
   kind text not null,
   post_id uuid not null references public.posts (id) on delete cascade,
@@ -16,5 +16,5 @@ create table if not exists public.work_items (
   primary key (kind, post_id)
 );
 
--- Deleting a post looks its work items up by post alone.
+-- For the deletion of a post, which finds its work items by post alone.
 create index if not exists work_items_post_id_idx on public.work_items (post_id);

@@ -1,10 +1,11 @@
--- A changed text makes its embedding and its score stale, at once and without hashing the table at each claim.
+-- When a text changes, its embedding and its score are stale at once. No claim has to hash the table for that.
 --
--- Two triggers meet here. One runs when a text changes and marks what was made from the old one. The other runs when an
--- embedding or a score is written and compares the hash of the text that it was made from with the post: a text that
--- changed while it was at the provider is stale from the start. The second one locks the post for share before it
--- reads, so that of two such transactions one always sees the other.
+-- Two triggers do this. The first runs when a text changes, and marks what was made from the old text. The second runs
+-- when an embedding or a score is written. It compares the hash of the text that it was made from with the post, so a
+-- text that changed during the request is stale from the start. The second trigger locks the post for share before it
+-- reads. So if both run at once, one of them sees the other's change.
 
+-- internal: Trigger on posts: marks the embedding and the score of a changed text as stale.
 create or replace function public.mark_stale_on_text_change()
 returns trigger
 language plpgsql
@@ -23,7 +24,8 @@ begin
 end
 $$;
 
--- A row without a hash comes from a writer that knows none, and counts as current.
+-- internal: Trigger on embeddings and scores: marks a row as stale if its `text_hash` is not the post's. A row without
+-- a hash counts as current.
 create or replace function public.compare_text_hash()
 returns trigger
 language plpgsql
@@ -41,8 +43,9 @@ begin
 end
 $$;
 
--- The earlier implementation's trigger function, kept under its name. The time is the clock's and not the
--- transaction's, so that of rows written together the later one is later.
+-- internal: Trigger: sets `updated_at`. The earlier implementation has a function of this name.
+--
+-- The time is clock_timestamp(), so rows of one transaction get different times.
 create or replace function public.update_updated_at_column()
 returns trigger
 language plpgsql

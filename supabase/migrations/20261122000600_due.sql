@@ -1,17 +1,17 @@
--- What is due: one function for each kind of work, each the only place where its rule stands.
+-- What is due: one function for each kind of work. The rule of a kind is written here and nowhere else.
 --
--- Each looks at the posts it is given and at no other, so its cost is that of as many index look-ups however large the
--- tables are. The lateral sub-selects with `limit 1` are what makes sure of it: the planner can run them as look-ups
--- only, where a plain left join could become a scan of a whole table. The answer keeps the order of the given ids. They
--- have no `set search_path`, because the planner inlines only functions without one and a caller's `limit` reaches only
--- into an inlined one. They name everything with its schema instead.
+-- Each function looks only at the posts that it is given, so its cost does not depend on the size of the tables. The
+-- lateral sub-selects with `limit 1` ensure this. The planner can run them as index look-ups only, but it could turn a
+-- plain left join into a scan of the table. The result keeps the order of the given ids.
 --
--- `outdated` is null where there is no row, and false where what a row does not know leaves the rule undecided: an unknown
--- size counts as the right one. The text is tested last and only where the rest holds: for the rows that are done it is
--- never read.
+-- There is no `set search_path`, because the planner inlines only functions without one. Only an inlined function
+-- stops early at the caller's `limit`. So every name here carries its schema.
+--
+-- `outdated` is null if there is no row. It is false if a column of the row is unknown: an unknown size counts as the
+-- right one. The text is tested last, so the text of a post that is done is never read.
 
--- No embedding, or one of an older text, of another model, of another known size; with `p_refresh` also one whose text
--- is unknown.
+-- internal: Posts without an embedding, or with one of an older text, another model or another known size. `p_refresh`
+-- adds embeddings without a text hash.
 create or replace function public.embed_due(
   p_posts uuid[], p_model text, p_dimensions integer, p_refresh boolean
 )
@@ -35,8 +35,8 @@ as $$
   where case when coalesce(e.outdated, true) then not public.is_blank(p.text) else false end
 $$;
 
--- By mode: `missing` = no score, or one of an older text; `stale` = also one with another fingerprint; `all` = also one
--- from before `p_before`.
+-- internal: Posts that are due to be scored. `missing`: no score, or one of an older text. `stale`: also scores with
+-- another fingerprint. `all`: also scores from before `p_before`.
 create or replace function public.score_due(
   p_posts uuid[], p_mode text, p_fingerprint text, p_before timestamptz
 )
@@ -58,7 +58,7 @@ as $$
   where case when coalesce(s.outdated, true) then not public.is_blank(p.text) else false end
 $$;
 
--- Scored, but with no number under the dimension.
+-- internal: Scored posts without a number for the dimension.
 create or replace function public.backfill_due(p_posts uuid[], p_dimension text)
 returns setof uuid
 language sql stable

@@ -1,15 +1,15 @@
 -- Claims: how several runners on several machines share the posts that are due.
 --
--- A claim walks on from a cursor over the ids of the posts and looks at no more than `p_scan` of them, so its cost grows
--- neither with the table nor with what is done. What it does is the same for every kind, only the rule in 000600_due
--- differs: find, lock, lease, look again, answer. The steps stand here, the claims themselves in 000800_claims.
+-- A claim starts at a cursor over the ids of the posts and looks at no more than `p_scan` of them. So its cost does
+-- not grow with the table or with what is done. The steps are the same for every kind: find, lock, lease, check again,
+-- return. They are defined here.
 --
--- Locks are taken in the order of the ids, on posts first and on work_items after, here and in every function that
--- writes, so that none waits for another in a circle. Expiry goes by clock_timestamp(): now() stands still at the start
--- of the transaction, and a claim that waited would judge other leases by a time that is over.
+-- Every function that writes takes its locks in the order of the ids, on posts first and then on work_items. So no two
+-- of them wait for each other. Leases expire by clock_timestamp(), because now() is the start of the transaction. A
+-- claim that waited for a lock would compare leases with a time in the past.
 
--- The next `p_scan` posts after the cursor: the ids that no one holds (`free`), and the last id looked at (`last`), null
--- where the table ended first.
+-- internal: Looks at the next `p_scan` posts after the cursor. `free` are the ids that nobody holds. `last` is the
+-- last id, or null at the end of the table.
 create or replace function public.claim_window(
   p_kind text, p_after uuid, p_scan integer, out free uuid[], out last uuid
 )
@@ -17,7 +17,7 @@ language sql volatile
 set search_path = public, extensions, pg_temp
 as $$
   with seen as materialized (
-    -- A bound that an index can start from, whether there is a cursor or not, and then not the cursor itself.
+    -- The lower bound is one that an index can start from, whether there is a cursor or not.
     select id from posts
     where id >= coalesce(p_after, '00000000-0000-0000-0000-000000000000') and id is distinct from p_after
     order by id
@@ -35,9 +35,9 @@ as $$
     ) held on true
 $$;
 
--- Locks at most `p_limit` of the posts found and passes over those that another transaction has, so that claimers side
--- by side do not wait for each other. Only where that leaves nothing at all it waits: else a pass could end as empty
--- because the last posts were just being written by another flow.
+-- internal: Locks at most `p_limit` of the posts found and returns them. It skips posts that another transaction has
+-- locked, so claims do not wait for each other. If every post is locked, it waits: the posts may only be locked by a
+-- write, and then the pass must not end as empty.
 create or replace function public.lock_found(p_found uuid[], p_limit integer)
 returns uuid[]
 language plpgsql
@@ -57,7 +57,8 @@ begin
 end
 $$;
 
--- Leases the locked posts and returns those that it got: not one that another worker leased or that failed in between.
+-- internal: Leases the locked posts and returns those it got. A post that another worker leased or failed in the
+-- meantime is left out.
 create or replace function public.lease_locked(
   p_kind text, p_worker uuid, p_locked uuid[], p_lease_seconds integer
 )
@@ -80,8 +81,8 @@ as $$
   select coalesce(array_agg(post_id order by post_id), '{}') from leased
 $$;
 
--- Where the next claim goes on: null at the end of the table. A claim that found more than it locked has not looked
--- at the rest of its window.
+-- internal: The cursor of the next claim, null at the end of the table. A claim that found more posts than it locked
+-- continues after the last one it locked.
 create or replace function public.claim_cursor(
   p_last uuid, p_found uuid[], p_found_limit integer, p_locked uuid[], p_limit integer
 )
@@ -96,8 +97,8 @@ as $$
   end
 $$;
 
--- A lapsed lease without a failure is the trace of a crash, and where its post is no longer due nothing else would delete
--- it. A claim sweeps last: two that swept before they leased waited for each other's deleted rows.
+-- internal: Deletes lapsed leases without a failure, which a crash leaves behind. If such a post is no longer due,
+-- nothing else would delete its lease.
 create or replace function public.sweep_lapsed(p_kind text)
 returns void
 language sql
@@ -113,8 +114,8 @@ as $$
     where w.kind = p_kind and w.post_id = lapsed.post_id
 $$;
 
--- The failing posts of a kind that nobody has leased, whether their backoff is over or not: a pass that went by such a
--- post before its backoff was over has not handled it.
+-- internal: The failing posts of a kind that nobody has leased. A post whose backoff is over counts too: this pass may
+-- have gone by it during the backoff.
 create or replace function public.waiting_posts(p_kind text)
 returns uuid[]
 language sql stable
@@ -127,9 +128,7 @@ as $$
   )
 $$;
 
--- The answer of a claim. `p_due` are the leased posts that are still due; what is leased beyond them was finished by
--- another worker while this claim ran, and its lease goes at once. `p_waiting`, the waiting posts that are still due,
--- is given at the end of a pass alone.
+-- Replaced by claim_result in 20261125000100_work.
 create or replace function public.claim_answer(
   p_kind text, p_worker uuid, p_leased uuid[], p_due uuid[], p_next uuid, p_waiting uuid[]
 )

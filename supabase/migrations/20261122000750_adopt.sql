@@ -1,9 +1,9 @@
--- A text is paid for once: a post whose text is embedded already, under another post, gets a copy.
+-- A text is paid for once. If another post has the same text and is embedded already, the post gets a copy.
 
 create index if not exists post_embeddings_text_hash_idx on public.post_embeddings (text_hash, model)
   where not stale and text_hash is not null;
 
--- Copies what can be copied for these posts; answers those that are left to be embedded, in the order of their ids.
+-- Replaced by copy_embeddings in 20261125000100_work.
 create or replace function public.adopt_embeddings(p_posts uuid[], p_model text, p_dimensions integer)
 returns uuid[]
 language sql

@@ -1,16 +1,7 @@
--- The three claims. They answer one jsonb value, which the server's row cap cannot cut:
---
---   {"rows": [{"id", "text", "attempts"}], "next_after": uuid | null, "waiting": n, "next_attempt_ms": n | null,
---    "leased_elsewhere": n}
---
--- Ask again with `next_after` as `p_after`. Null means that the pass reached the end; a flow is empty when a whole pass
--- from null to null leased nothing. The last three are counted at the end of a pass only.
---
--- `enable_seqscan` is off in them because a plan is kept: one that was made while the tables were empty would go on
--- reading them whole when they are full.
+-- The claims of each kind, and what they share. 20261125000100_work replaces the claims by one.
 
--- How many posts a claim finds for each one that it leases: with this many claimers at the same place of the table each
--- still finds enough that the others have not locked.
+-- internal: How many posts a claim finds for each one that it leases. With this many claims at the same place of the
+-- table, each still finds enough posts that the others have not locked.
 create or replace function public.found_limit(p_limit integer)
 returns integer
 language sql immutable
@@ -19,6 +10,7 @@ as $$
   select 4 * p_limit
 $$;
 
+-- internal: Raises an error if an argument of a claim is missing or is not positive.
 create or replace function public.check_claim(p_worker uuid, p_limit integer, p_lease_seconds integer, p_scan integer)
 returns void
 language plpgsql
@@ -34,8 +26,7 @@ begin
 end
 $$;
 
--- Posts that lack a current embedding. `adopted` is how many more of them got a copy of the same text's (000750_adopt):
--- done, and not among the rows.
+-- Redefined in 20261125000100_work.
 create or replace function public.claim_embed_work(
   p_worker uuid, p_limit integer, p_lease_seconds integer, p_after uuid, p_scan integer,
   p_model text, p_dimensions integer, p_refresh boolean
@@ -64,7 +55,7 @@ begin
   );
   v_locked := lock_found(v_found, p_limit);
   v_leased := lease_locked(v_kind, p_worker, v_locked, p_lease_seconds);
-  -- A statement of its own sees what was committed since: a post that another worker finished after it was found here.
+  -- A new statement sees what was committed since. Another worker may have finished a post after it was found here.
   v_due := array(select id from embed_due(v_leased, p_model, p_dimensions, p_refresh) as due (id));
   v_left := adopt_embeddings(v_due, p_model, p_dimensions);
   v_next := claim_cursor(v_last, v_found, found_limit(p_limit), v_locked, p_limit);
@@ -81,7 +72,7 @@ begin
 end
 $$;
 
--- Posts that lack a current score, by mode.
+-- Redefined in 20261125000100_work.
 create or replace function public.claim_score_work(
   p_worker uuid, p_limit integer, p_lease_seconds integer, p_after uuid, p_scan integer,
   p_mode text, p_fingerprint text, p_before timestamptz
@@ -113,7 +104,7 @@ begin
   );
   v_locked := lock_found(v_found, p_limit);
   v_leased := lease_locked(v_kind, p_worker, v_locked, p_lease_seconds);
-  -- A statement of its own sees what was committed since: a post that another worker finished after it was found here.
+  -- A new statement sees what was committed since. Another worker may have finished a post after it was found here.
   v_due := array(select id from score_due(v_leased, p_mode, p_fingerprint, p_before) as due (id));
   v_next := claim_cursor(v_last, v_found, found_limit(p_limit), v_locked, p_limit);
   if v_next is null then
@@ -128,7 +119,7 @@ begin
 end
 $$;
 
--- Scored posts that lack a dimension.
+-- Redefined in 20261125000100_work.
 create or replace function public.claim_backfill_work(
   p_worker uuid, p_limit integer, p_lease_seconds integer, p_after uuid, p_scan integer,
   p_dimension text
@@ -159,7 +150,7 @@ begin
   );
   v_locked := lock_found(v_found, p_limit);
   v_leased := lease_locked(v_kind, p_worker, v_locked, p_lease_seconds);
-  -- A statement of its own sees what was committed since: a post that another worker finished after it was found here.
+  -- A new statement sees what was committed since. Another worker may have finished a post after it was found here.
   v_due := array(select id from backfill_due(v_leased, p_dimension) as due (id));
   v_next := claim_cursor(v_last, v_found, found_limit(p_limit), v_locked, p_limit);
   if v_next is null then

@@ -1,7 +1,5 @@
--- What a claim would find, without leasing anything: for plans, dry runs, and to tell whether anything is left.
---
--- Each answers one jsonb value, {"rows": [{"id", "text"}], "next_after": uuid | null}: the due posts among the next
--- `p_scan` after the cursor that nobody holds. Ask again with `next_after` as `p_after`; null is the end of the table.
+-- What a claim would find, without leasing anything. 20261125000100_work replaces these functions by one for each
+-- question.
 
 create or replace function public.peek_answer(p_due uuid[], p_next uuid)
 returns jsonb
@@ -46,9 +44,7 @@ as $$
   from claim_window('backfill:' || p_dimension, p_after, p_scan) as seen
 $$;
 
--- How many posts a claim would find among the next `p_scan` after the cursor, as {"due": n, "next_after": uuid | null}:
--- for a progress that knows its end. `p_rule` holds the rule's arguments by name: {"model", "dimensions", "refresh"} of
--- `embed`, {"mode", "fingerprint", "before"} of `score`, {"dimension"} of a backfill.
+-- Redefined in 20261125000100_work.
 create or replace function public.count_work(p_kind text, p_after uuid, p_scan integer, p_rule jsonb)
 returns jsonb
 language plpgsql

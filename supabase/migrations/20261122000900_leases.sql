@@ -1,9 +1,9 @@
--- The life of a lease after its claim: extended, finished, given back, failed, replayed.
+-- What happens to a lease after its claim: it is extended, finished, released or failed, and failures are replayed.
 --
 -- Only the worker that holds a lease changes it. Rows are locked in the order of the posts, as claims insert them.
 
--- Which of these posts the worker still holds, now for `p_lease_seconds` from now. A lease that lapsed and that nobody
--- took in between is still its worker's.
+-- contract: Extends the worker's leases on these posts to `p_lease_seconds` from now. Returns the posts that it still
+-- holds. A lapsed lease that nobody took is still its worker's.
 create or replace function public.extend_work(
   p_kind text, p_worker uuid, p_post_ids uuid[], p_lease_seconds integer
 )
@@ -24,7 +24,7 @@ as $$
     returning w.post_id
 $$;
 
--- Deletes the worker's leases on posts that are done.
+-- contract: Deletes the worker's leases on posts that are done. Returns how many.
 create or replace function public.finish_work(p_kind text, p_worker uuid, p_post_ids uuid[])
 returns integer
 language sql
@@ -43,7 +43,8 @@ as $$
   select count(*)::integer from finished
 $$;
 
--- Gives leases back and charges no attempt. Null ids are all that this worker holds of the kind.
+-- contract: Releases the worker's leases without charging an attempt. Returns how many. Null ids mean every lease of
+-- this worker and kind.
 create or replace function public.release_work(p_kind text, p_worker uuid, p_post_ids uuid[])
 returns integer
 language sql
@@ -68,9 +69,12 @@ as $$
   select ((select count(*) from deleted) + (select count(*) from kept))::integer
 $$;
 
--- Charges an attempt to each failed post: due again after backoff · 2^(attempts − 1), or dead where the failure is
--- permanent or was the last attempt; `dead_ids` names those. `p_failures` is [{"post_id", "error", "permanent"}]. A failure whose lease was swept
--- in the meantime still counts; one whose post another worker leases by now does not.
+-- contract: `{"retrying": n, "dead": n, "dead_ids": [uuid]}`. Charges an attempt to each failed post. `p_failures` is
+-- `[{"post_id", "error", "permanent"}]`. A post is due again after backoff · 2^(attempts − 1). It is dead if the
+-- failure is permanent or was the last attempt. Errors are truncated to 1000 characters.
+--
+-- A failure counts even if its lease was swept in the meantime. It does not count if another worker leases the post by
+-- now.
 create or replace function public.fail_work(
   p_kind text, p_worker uuid, p_failures jsonb, p_max_attempts integer, p_backoff_seconds integer
 )
@@ -111,7 +115,8 @@ as $$
   from failed
 $$;
 
--- Makes dead and failing posts due again at once, as if they had never failed. Null is every kind, every post.
+-- contract: Makes dead and failing posts due again at once, as if they had never failed. Returns how many. Null means
+-- every kind or every post.
 create or replace function public.replay_work(p_kind text, p_post_ids uuid[])
 returns integer
 language sql

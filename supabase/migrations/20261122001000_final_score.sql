@@ -1,10 +1,10 @@
--- The final score: one formula, here and nowhere else in the database. docs/scoring.md explains it with examples.
+-- The final score. This is its only formula in the database. docs/scoring.md explains it with examples.
 --
 --   final = Σ score·weight / Σ 10·weight · 10 · novelty, between 0 and 10
 --
--- Its parts are functions that the planner inlines into a query over 200,000 rows: they have no `set search_path`, and
--- those that look at several values return a table. They take the weights and the bounds already unpacked, so that these
--- are unpacked once and not for each row.
+-- The planner inlines the parts of the formula into a query over 200,000 rows. For that they have no `set
+-- search_path`, and those that look at several values return a table. They take the weights and the bounds as arrays,
+-- so that these are unpacked once and not for each row.
 do $$
 declare
   v_function regprocedure;
@@ -18,8 +18,8 @@ begin
 end
 $$;
 
--- The weights as two arrays, by name. Refused where they cannot weigh: not an object of numbers, a negative one, or a
--- sum of zero.
+-- internal: The weights as two arrays, by name. Raises an error if they are not an object of numbers, if one is
+-- negative, or if they add up to zero.
 create or replace function public.unpack_weights(p_weights jsonb, out names text[], out weights double precision[])
 language plpgsql immutable
 set search_path = public, extensions, pg_temp
@@ -47,8 +47,8 @@ begin
 end
 $$;
 
--- The bounds of the novelty multiplier: {lowest, highest, rare, common, very common}. What a config does not say is as
--- in the default.
+-- internal: The bounds of the novelty multiplier: {lowest, highest, rare, common, very common}. A bound that the
+-- config lacks has its default.
 create or replace function public.unpack_novelty(p_config jsonb)
 returns double precision[]
 language sql immutable
@@ -63,8 +63,8 @@ as $$
   ]
 $$;
 
--- A stored score as it counts. A dimension that the post lacks counts as 5.0 until it is scored again or backfilled: see
--- docs/scoring.md, "A missing dimension". So does a stored score that is no number.
+-- internal: A stored score as the formula counts it. A dimension that is missing or is not a number counts as 5.0,
+-- until the post is scored again or backfilled. See docs/scoring.md, "A missing dimension".
 create or replace function public.score_or_missing(p_score jsonb)
 returns double precision
 language sql immutable parallel safe
@@ -72,7 +72,7 @@ as $$
   select case when jsonb_typeof(p_score) = 'number' then p_score::double precision else 5.0 end
 $$;
 
--- Σ score·weight / Σ 10·weight of these scores.
+-- internal: Σ score·weight / Σ 10·weight of these scores.
 create or replace function public.weighted_share(p_scores jsonb, p_names text[], p_weights double precision[])
 returns table (share double precision)
 language sql immutable parallel safe
@@ -81,9 +81,8 @@ as $$
   from unnest(p_names, p_weights) as dimension (name, weight)
 $$;
 
--- The same sum spelled out for these weights, over columns d1, d2, … that hold the scores of the names in their order.
--- Looping over the weights for each row takes twice as long as this, which only a query that is made for the weights
--- can do.
+-- internal: The same sum as a text of SQL for these weights, over columns d1, d2, … with the scores in the order of
+-- the names. A loop over the weights for each row takes twice as long.
 create or replace function public.weighted_share_sql(p_weights double precision[])
 returns text
 language sql immutable
@@ -96,7 +95,7 @@ as $$
   from unnest(p_weights) with ordinality as given (weight, place)
 $$;
 
--- The multiplier for what is rare, by the mean of the frequencies of the categories.
+-- internal: The novelty multiplier, by the mean frequency of the post's categories.
 create or replace function public.novelty_of(
   p_categories text[], p_novelty double precision[], p_frequencies jsonb, p_total_scored integer
 )
@@ -104,7 +103,7 @@ returns table (multiplier double precision)
 language sql immutable parallel safe
 as $$
   select case
-    -- With few scored posts a frequency says nothing, and so it does for a post without categories.
+    -- A frequency says nothing if few posts are scored, or if a post has no categories.
     when coalesce(p_total_scored, 0) < 30 or coalesce(p_frequencies, '{}') = '{}' or topic.frequency is null then 1
     when topic.frequency <= p_novelty[3] then p_novelty[2]
     when topic.frequency <= p_novelty[4] then
@@ -119,6 +118,7 @@ as $$
   ) topic
 $$;
 
+-- internal: The final score of a share and a multiplier, between 0 and 10.
 create or replace function public.novel_score(p_share double precision, p_multiplier double precision)
 returns double precision
 language sql immutable parallel safe
@@ -126,6 +126,7 @@ as $$
   select greatest(0, least(10, p_share * 10 * p_multiplier))
 $$;
 
+-- internal: The final score of one post, for the planner to inline.
 create or replace function public.final_score_of(
   p_scores jsonb,
   p_categories text[],
@@ -143,7 +144,8 @@ as $$
     cross join public.novelty_of(p_categories, p_novelty, p_frequencies, p_total_scored) novelty
 $$;
 
--- The formula for one row, under the name and with the arguments that the earlier implementation gave it.
+-- contract: The final score of one row. The earlier implementation has a function of this name and with these
+-- arguments.
 create function public.compute_final_score_runtime(
   p_scores jsonb,
   p_categories text[],
@@ -163,7 +165,8 @@ as $$
     ) f
 $$;
 
--- The weight config that is in force: the one that the settings name, else the newest that is marked active.
+-- contract: The active weight config, or null. It is the one that the settings name, or else the newest one with
+-- `is_active`.
 create or replace function public.active_weight_config()
 returns uuid
 language sql stable
@@ -177,9 +180,8 @@ as $$
   limit 1
 $$;
 
--- All that a final score under these weights depends on besides the post's own scores, as one value that can be kept:
--- {"weights", "novelty", "frequencies", "total_scored"}. More than 30 scored posts make no difference, so no more are
--- counted.
+-- internal: Everything that a final score depends on besides the post's own scores, as one value to keep: {"weights",
+-- "novelty", "frequencies", "total_scored"}. More than 30 scored posts make no difference, so counting stops there.
 create or replace function public.score_basis(p_weights jsonb)
 returns jsonb
 language sql stable

@@ -1,4 +1,4 @@
--- How often each category occurred lately: what the novelty of a topic is measured by.
+-- How often each category occurred lately. The novelty of a topic is computed from this.
 do $$
 declare
   v_function regprocedure;
@@ -13,11 +13,13 @@ begin
 end
 $$;
 
--- The posts first scored within the window are counted by this index.
+-- For counting the posts that were first scored within the window.
 create index if not exists llm_scores_created_at_idx on public.llm_scores (created_at);
 
--- Counts the categories of all posts first scored within the window and returns how many categories occurred. Counted
--- from what is stored and never incremented: scoring a post again, or failing to store its score, cannot count it twice.
+-- contract: Counts the categories of all posts first scored within the window. Returns how many categories occurred.
+--
+-- It counts what is stored and never increments. So scoring a post again, or failing to store its score, cannot count
+-- it twice.
 create or replace function public.refresh_topic_frequencies()
 returns integer
 language sql
@@ -42,7 +44,7 @@ as $$
   select count(*) filter (where count_30d > 0)::integer from counted
 $$;
 
--- Kept for callers of the earlier implementation. What they add lasts until the next refresh counts afresh.
+-- contract: Adds to the count of a category until the next refresh. Kept for callers of the earlier implementation.
 create function public.increment_topic_frequency(p_category text, p_increment integer default 1)
 returns void
 language sql
@@ -54,7 +56,8 @@ as $$
     set count_30d = greatest(coalesce(t.count_30d, 0) + p_increment, 0), last_updated = excluded.last_updated
 $$;
 
--- `p_updates` is {"category": increment, …} or [{"category", "increment"}, …].
+-- contract: Adds to the counts of several categories. `p_updates` is `{"category": increment}` or `[{"category",
+-- "increment"}]`. Kept for callers of the earlier implementation.
 create function public.increment_topic_frequencies_batch(p_updates jsonb)
 returns void
 language plpgsql

@@ -1,8 +1,8 @@
--- Storing what the provider answered, and ending the leases on it, in one transaction.
+-- Stores what the provider returned and ends the leases on it, in one transaction.
 --
--- Rows are written in the order of their posts, as everywhere. A post that was deleted meanwhile is left out instead of
--- failing the others; of two rows for one post the last one counts. A worker whose lease lapsed still stores: the answer
--- is paid for, and an upsert does no harm.
+-- Rows are written in the order of their posts, as everywhere. A post that was deleted in the meantime is left out,
+-- and the others are stored. If two rows are for one post, the last one counts. A worker whose lease lapsed still
+-- stores its result: it is paid for, and an upsert does no harm.
 do $$
 declare
   v_function regprocedure;
@@ -16,7 +16,8 @@ begin
 end
 $$;
 
--- `p_rows` is [{"post_id", "embedding": "[…]", "model", "dimensions", "text_hash"}].
+-- contract: Upserts embeddings and finishes their leases. Returns how many. `p_rows` is `[{"post_id", "embedding":
+-- "[…]", "model", "dimensions", "text_hash"}]`.
 create or replace function public.store_embeddings(p_worker uuid, p_rows jsonb)
 returns integer
 language plpgsql
@@ -48,8 +49,9 @@ begin
 end
 $$;
 
--- `p_rows` is [{"post_id", "scores": {}, "categories": [], "summary", "why_podcast_worthy", "model_version",
--- "prompt_version", "fingerprint", "text_hash"}]. Writes the final scores under the active weights as well.
+-- contract: Upserts scores, writes their final scores under the active weights, and finishes their leases. Returns how
+-- many. `p_rows` is `[{"post_id", "scores": {}, "categories": [], "summary", "why_podcast_worthy", "model_version",
+-- "prompt_version", "fingerprint", "text_hash"}]`.
 create or replace function public.store_scores(p_worker uuid, p_rows jsonb)
 returns integer
 language plpgsql
@@ -95,8 +97,10 @@ begin
 end
 $$;
 
--- Writes the final scores of these posts under the active weights: nothing where no weights are active. The config is
--- read in a statement of its own, after the scores are written: a cut-over that this transaction waited for is seen.
+-- internal: Writes the final scores of these posts under the active weights, if there are any.
+--
+-- The config is read by its own statement, after the scores are written. So this sees a cut-over that the transaction
+-- waited for.
 create or replace function public.write_final_scores(p_posts uuid[])
 returns void
 language plpgsql
@@ -121,7 +125,7 @@ begin
 end
 $$;
 
--- The final scores of these scored posts on this basis. The basis is unpacked once, before the query.
+-- internal: The final scores of these posts on this basis. The basis is unpacked once, before the query.
 create or replace function public.final_scores(p_posts uuid[], p_basis jsonb)
 returns table (post_id uuid, final_score double precision)
 language plpgsql stable
@@ -146,8 +150,8 @@ begin
 end
 $$;
 
--- Merges one dimension into stored scores and no other key; what is no number is refused. `p_rows` is
--- [{"post_id", "score"}].
+-- internal: Merges one dimension into stored scores and keeps the other keys. Returns the posts. `p_rows` is
+-- [{"post_id", "score"}]. Raises an error if a score is not a number.
 create or replace function public.merge_dimension(p_dimension text, p_rows jsonb)
 returns uuid[]
 language plpgsql
@@ -183,6 +187,8 @@ begin
 end
 $$;
 
+-- contract: Merges one dimension into stored scores and finishes the leases of `backfill:DIMENSION`. Returns how many.
+-- `p_rows` is `[{"post_id", "score"}]`.
 create or replace function public.store_dimension(p_worker uuid, p_dimension text, p_rows jsonb)
 returns integer
 language plpgsql
@@ -196,7 +202,8 @@ begin
 end
 $$;
 
--- Kept for callers of the earlier implementation.
+-- contract: Merges one dimension into stored scores. `p_updates` is `[{"post_id", "score"}]`. Kept for callers of the
+-- earlier implementation.
 create function public.merge_dimension_into_llm_scores(p_dimension text, p_updates jsonb)
 returns void
 language sql

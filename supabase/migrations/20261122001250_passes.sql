@@ -1,14 +1,14 @@
--- A forced re-score asks about every post, whatever its score is. What tells which posts it has done is when it began:
--- those that were scored since. So that is kept here until it has ended, and the same command goes on where it was
--- interrupted instead of asking about, and paying for, those posts once more. Runners side by side share one pass.
+-- A forced re-score goes over every post, whatever its score is. It tells what it has done by when it began: posts
+-- scored since then are done. So the beginning is kept here until the pass ends. If the pass is interrupted, the same
+-- command continues it and does not pay for those posts again. Runners side by side share one pass.
 create table if not exists public.score_passes (
   fingerprint text primary key,
   started_at timestamptz not null,
   ended_at timestamptz
 );
 
--- Begins a pass over every post with this rubric, or goes on with the one that has not ended, unless it is to begin
--- `p_anew`: {"started_at", "resumed"}. The time is the database's, as that of each score is.
+-- contract: `{"started_at": timestamptz, "resumed": boolean}`. Begins a pass over every post with this rubric. An
+-- unfinished pass is resumed, unless `p_anew` is true. The time is the database's, like the time of each score.
 create or replace function public.begin_score_pass(p_fingerprint text, p_anew boolean)
 returns jsonb
 language plpgsql
@@ -34,7 +34,7 @@ begin
 end
 $$;
 
--- When the pass with this rubric began that has not ended; null where there is none.
+-- contract: When the unfinished pass with this rubric began, or null.
 create or replace function public.open_score_pass(p_fingerprint text)
 returns timestamptz
 language sql stable
@@ -43,7 +43,8 @@ as $$
   select started_at from score_passes where fingerprint = p_fingerprint and ended_at is null
 $$;
 
--- Ends the pass that began then, and returns whether it did: not one that has begun anew since.
+-- contract: Ends the pass that began at `p_started_at`. Returns whether it did: a pass that was begun again since is
+-- not ended.
 create or replace function public.end_score_pass(p_fingerprint text, p_started_at timestamptz)
 returns boolean
 language sql

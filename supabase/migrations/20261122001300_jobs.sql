@@ -1,9 +1,10 @@
--- Background jobs: claimed by lease, so that two workers never run one and a crash leaves none running for ever.
+-- Background jobs. Workers claim them by lease: two workers never run one job, and a crash leaves no job running for
+-- good.
 --
--- Every change of a job's status goes by what the status is: a cancelled job is not started, finished or failed by
--- anyone, and a worker that lost its lease to another changes nothing.
+-- Every change depends on the job's status. A cancelled job cannot be started, finished or failed. A worker that lost
+-- its lease to another changes nothing.
 
--- Whether a job of this type can be run with these parameters; else the reason is raised.
+-- internal: Raises an error if a job of this type cannot run with these parameters.
 create or replace function public.check_job(p_type text, p_params jsonb)
 returns void
 language plpgsql stable
@@ -33,6 +34,7 @@ begin
 end
 $$;
 
+-- contract: Enqueues a job and returns its id.
 create or replace function public.enqueue_job(
   p_type text, p_params jsonb default null, p_max_retries integer default null, p_created_by text default null
 )
@@ -54,8 +56,8 @@ begin
 end
 $$;
 
--- Enqueues a job and hands it to this worker in one step, so that no other can claim it in between. It is not tried
--- again: who begins a job is there to see how it ends.
+-- contract: Enqueues a job and leases it to this worker in one step, so that no other worker can claim it in between.
+-- Returns its id. It is never retried, because its caller sees how it ends.
 create or replace function public.begin_job(
   p_type text, p_params jsonb, p_worker uuid, p_lease_seconds integer, p_created_by text default null
 )
@@ -71,7 +73,8 @@ begin
 end
 $$;
 
--- "Save & Recompute Scores" in one step: the new weights, and the job that computes every post's score under them.
+-- contract: `{"weight_config_id": uuid, "job_id": uuid}`. Saves new weights and enqueues the job that computes every
+-- post's score under them.
 create or replace function public.save_and_recompute(
   p_weights jsonb, p_name text default null, p_activate boolean default true, p_created_by text default null
 )
@@ -98,7 +101,8 @@ begin
 end
 $$;
 
--- Until when a running job is someone's. The earlier workers held no lease; they touched `updated_at` as they went.
+-- internal: Until when a running job belongs to its worker. Workers of the earlier implementation have no lease. They
+-- update `updated_at` as they go.
 create or replace function public.job_held_until(p_job public.background_jobs)
 returns timestamptz
 language sql immutable
@@ -111,8 +115,8 @@ as $$
   )
 $$;
 
--- Hands out a job: `p_job_id`, else the oldest due one of these types, else null. Other types are left alone. A running
--- job whose lease lapsed is taken over, which counts as a retry; where it has none left it ends as an error.
+-- contract: The leased job or null. It is `p_job_id`, or else the oldest due job of these types. A running job whose
+-- lease lapsed is taken over, which counts as a retry. If it has no retry left, it ends as an error.
 create or replace function public.claim_job(
   p_worker uuid, p_types text[], p_lease_seconds integer, p_job_id uuid default null
 )
@@ -139,7 +143,7 @@ begin
       return null;
     end if;
     exit when v_job.status = 'pending' or coalesce(v_job.retry_count, 0) < coalesce(v_job.max_retries, 0);
-    -- Each round ends one job, so the loop ends with the lapsed ones.
+    -- Each round ends one job, so the loop ends when no lapsed job is left.
     update background_jobs set
       status = 'error',
       error_message = 'the worker stopped before it was done, and no retry is left',
@@ -164,8 +168,8 @@ begin
 end
 $$;
 
--- What a worker learns of a job that it does not run any more: `cancelled`, `completed` where it was this worker that
--- completed it, or `lost`.
+-- internal: What a worker is told about a job that it does not run any more: `cancelled`, `completed` if this worker
+-- completed it, or else `lost`.
 create or replace function public.job_ending(p_job_id uuid, p_worker uuid)
 returns text
 language sql stable
@@ -180,7 +184,7 @@ as $$
   )
 $$;
 
--- Extends the lease and writes the progress, where the job is still this worker's: `running`, else how it ended.
+-- Redefined in 20261125000200_heartbeat_job.
 create or replace function public.beat_job(
   p_job_id uuid, p_worker uuid, p_lease_seconds integer, p_progress integer default null, p_total integer default null
 )
@@ -199,6 +203,7 @@ begin
 end
 $$;
 
+-- contract: Completes the worker's job. Returns the new status.
 create or replace function public.finish_job(p_job_id uuid, p_worker uuid)
 returns text
 language plpgsql
@@ -216,8 +221,8 @@ begin
 end
 $$;
 
--- Ends the worker's attempt: `pending` again after a backoff of 5 s · 2^retries, at most ten minutes, or `error` where
--- the failure is permanent or no retry is left.
+-- contract: Ends the worker's attempt and returns the new status. The job is `pending` again after a backoff of 5 s ·
+-- 2^retries, at most ten minutes. It is `error` if the failure is permanent or no retry is left.
 create or replace function public.fail_job(p_job_id uuid, p_worker uuid, p_error text, p_permanent boolean default false)
 returns text
 language plpgsql
@@ -254,7 +259,8 @@ begin
 end
 $$;
 
--- Gives the job back for another worker, with no retry charged: what a worker does that is told to stop.
+-- contract: Releases the job for another worker without charging a retry, and returns the new status. A worker that is
+-- stopped does this.
 create or replace function public.release_job(p_job_id uuid, p_worker uuid)
 returns text
 language plpgsql
@@ -268,7 +274,7 @@ begin
 end
 $$;
 
--- Cancels a job that has not ended. Returns its status, null where there is no such job.
+-- contract: Cancels a job that has not ended. Returns its status, or null if there is no such job.
 create or replace function public.cancel_job(p_job_id uuid, p_by text default null)
 returns text
 language plpgsql
@@ -289,8 +295,8 @@ begin
 end
 $$;
 
--- Makes a failed or cancelled job pending again, with all its retries. Returns its status, null where there is no such
--- job.
+-- contract: Makes a failed or cancelled job pending again, with all its retries. Returns its status, or null if there
+-- is no such job.
 create or replace function public.retry_job(p_job_id uuid)
 returns text
 language plpgsql

@@ -1,7 +1,7 @@
--- Recompute: every post's final score under a weight config, staged in chunks and then cut over at once.
+-- Recompute: the final score of every post under a weight config, staged in chunks and then cut over at once.
 --
--- A chunk stays far below the statement timeout. All chunks compute on one basis (weights, frequencies), frozen by the
--- first of them, and readers see the old scores until the cut-over commits.
+-- A chunk stays far below the statement timeout. All chunks use one basis (weights, frequencies), which the first
+-- chunk freezes. Readers see the old scores until the cut-over commits.
 do $$
 declare
   v_function regprocedure;
@@ -15,7 +15,7 @@ begin
 end
 $$;
 
--- The job, locked, where this worker runs it; else the reason is raised.
+-- internal: The job, locked, if this worker runs it. Raises an error if it does not.
 create or replace function public.own_recompute_job(p_job_id uuid, p_worker uuid)
 returns public.background_jobs
 language plpgsql
@@ -34,11 +34,12 @@ begin
 end
 $$;
 
--- Computes the final scores of the scored posts after `p_after` and up to `p_until`, at most `p_limit` of them, and keeps
--- them as one chunk, in place of the one that began there. Null is no bound. Returns the chunk's posts in their order.
+-- internal: Computes the final scores of the scored posts after `p_after` and up to `p_until`, at most `p_limit` of
+-- them. Null is no bound. Stores them as one chunk, in place of an earlier one that began at the same cursor. Returns
+-- the posts in their order.
 --
--- The query is made for the weights of the basis: see weighted_share_sql. Its bounds and its limit are known when it is
--- planned, but not how many posts are scored: without statistics the planner would rather sort them all.
+-- The query is written for the weights of the basis: see weighted_share_sql. The settings keep the planner on the
+-- index, because without statistics it would sort all scores.
 create or replace function public.stage_chunk(p_job_id uuid, p_basis jsonb, p_after uuid, p_until uuid, p_limit integer)
 returns uuid[]
 language plpgsql
@@ -64,7 +65,7 @@ begin
         where ($1 is null or post_id > $1) and ($2 is null or post_id <= $2)
         order by post_id
         limit $3
-        -- Without it each score would be looked up twice, where it is tested and where it is used.
+        -- Without this, each score would be looked up twice: once to test it and once to use it.
         offset 0
       ) scored
         cross join lateral novelty_of(scored.categories, $4, $5, $6) novelty
@@ -86,9 +87,12 @@ begin
 end
 $$;
 
--- Stages the next `p_limit` scored posts after `p_after`. The first chunk (`p_after` null) begins the job afresh: it
--- freezes the basis, drops what an earlier attempt staged, and counts how many posts there are (`total`). A chunk that is
--- sent again replaces itself. `since` of the basis is where later transactions begin: see refresh_chunks.
+-- contract: `{"staged": n, "next_after": uuid | null, "total": n | null}`. Stages the final scores of the next
+-- `p_limit` scored posts after `p_after`. The first chunk (`p_after` null) restarts the job: it freezes the basis,
+-- deletes what an earlier attempt staged, and counts the posts (`total`).
+--
+-- A chunk that is sent again replaces itself. `since` in the basis is where later transactions begin: see
+-- refresh_chunks.
 create or replace function public.stage_post_scores(
   p_job_id uuid, p_worker uuid, p_weight_config_id uuid, p_after uuid, p_limit integer
 )
@@ -132,12 +136,12 @@ begin
 end
 $$;
 
--- Computes those chunks again whose posts may have changed since they were staged. Returns how many posts are staged then,
--- which is every scored post, provided that nobody writes scores meanwhile.
+-- internal: Computes the chunks again whose posts may have changed since they were staged. Returns how many posts are
+-- staged. That is every scored post, if nobody writes scores in the meantime.
 --
--- What a transaction wrote that began before the job did, and had ended, was staged as it is. So a chunk has changed where
--- it holds a row of a later transaction (`xmin`) or where a row is gone. Asked of all rows in one scan, that takes a
--- quarter of the time of comparing each of them with what was staged.
+-- A row that was written by a transaction that ended before the job began is staged as it is. So a chunk has changed
+-- if it has a row of a later transaction (`xmin`), or if a row is gone. One scan that looks at `xmin` takes a quarter
+-- of the time of comparing each row with its staged score.
 create or replace function public.refresh_chunks(p_job_id uuid, p_basis jsonb)
 returns integer
 language plpgsql
@@ -149,13 +153,13 @@ declare
   v_chunk record;
   v_staged integer := 0;
 begin
-  -- A database that was restored meanwhile counts transactions afresh: then every row is a later one.
+  -- A restored database may count its transactions from the start again. Then every row counts as later.
   if v_since < 0 then
     v_since := 2147483647;
   end if;
   for v_chunk in
     with stored as (
-      -- A post that a chunk begins after is the last of the chunk before it.
+      -- A post that a chunk begins after is the last post of the chunk before it.
       select greatest(width_bucket(post_id, v_afters) - (post_id = any (v_afters))::integer, 1) as place,
         count(*) as posts, bool_or(age(xmin) <= v_since) as touched
       from llm_scores group by place
@@ -177,7 +181,7 @@ begin
 end
 $$;
 
--- Makes a weight config the one in force, for readers of the settings and of the flag alike.
+-- internal: Makes a weight config the active one, in the settings and in its flag.
 create or replace function public.activate_weight_config(p_weight_config_id uuid)
 returns void
 language sql
@@ -190,9 +194,10 @@ as $$
   on conflict (key) do update set value = excluded.value, updated_at = excluded.updated_at;
 $$;
 
--- What a job has staged, chunk by chunk, with an id for each row. Ids are in sequence within a chunk: 200,000 random ones
--- take as long to make as the rows to write. It has no `set search_path`, because the planner inlines only functions
--- without one.
+-- internal: What a job has staged, chunk by chunk, with an id for each row.
+--
+-- Ids are in sequence within a chunk, because 200,000 random ids take as long to make as the rows take to write. There
+-- is no `set search_path`, because the planner inlines only functions without one.
 create or replace function public.staged_scores(p_job_id uuid)
 returns table (id uuid, post_id uuid, final_score double precision, computed_at timestamptz)
 language sql stable
@@ -211,13 +216,13 @@ as $$
   ) staged
 $$;
 
--- Updates the scores under this weight config with the staged ones; one that something else computed after the staged one
--- is kept. Returns how many it changed.
+-- internal: Updates the scores under this weight config with the staged ones. A score that was computed after the
+-- staged one is kept. Returns how many it changed.
 create or replace function public.update_staged_scores(p_job_id uuid, p_weight_config_id uuid)
 returns integer
 language plpgsql
 set search_path = public, extensions, pg_temp
--- All rows are met once: that is a hash join, whatever the planner takes the size of the arrays for.
+-- Each row is needed once. A hash join does that best, whatever the planner guesses about the size of the arrays.
 set enable_nestloop = off
 set work_mem = '64MB'
 as $$
@@ -234,7 +239,7 @@ begin
 end
 $$;
 
--- Inserts the staged scores of posts that have none under this weight config, in the order of their ids.
+-- internal: Inserts the staged scores of posts that have none under this weight config, in the order of their ids.
 create or replace function public.insert_staged_scores(p_job_id uuid, p_weight_config_id uuid)
 returns void
 language plpgsql
@@ -258,8 +263,8 @@ begin
 end
 $$;
 
--- Passes over the row-by-row checks of foreign keys for the rest of the transaction, where that is allowed: to superusers,
--- to whom it was granted, and where no trigger of somebody else's would be passed over with them.
+-- internal: Skips the row-by-row checks of foreign keys for the rest of the transaction, if the role is allowed to. If
+-- the table has triggers from elsewhere, it does nothing, because those would be skipped too.
 create or replace function public.skip_row_checks(p_table regclass)
 returns void
 language plpgsql
@@ -274,13 +279,13 @@ exception when insufficient_privilege then
 end
 $$;
 
--- Writes the staged scores of a job, after computing those chunks afresh whose posts have changed. Returns how many posts
--- have a score then, which is every scored post.
+-- internal: Writes the staged scores of a job, after computing the changed chunks again. Returns how many posts have a
+-- score then, which is every scored post.
 --
--- A new row of post_scores is checked against posts and weight_configs by a look-up for each, which takes longer for
--- 200,000 rows than all the rest of a recompute. So where many rows are new they are checked at once: every staged post is
--- in llm_scores, which refers to posts, and locks keep it and the weight config there until the commit. To pass over the
--- row-by-row checks takes more than the rights of the caller: this is the one function that runs with its owner's.
+-- Each new row of post_scores is checked against posts and weight_configs. For 200,000 rows these checks take longer
+-- than the rest of a recompute. So if many rows are new, they are checked all at once. Every staged post is in
+-- llm_scores, which refers to posts, and locks keep both and the weight config in place until the commit. Skipping the
+-- row-by-row checks needs more rights than the caller has. That is why this one function runs with its owner's rights.
 create or replace function public.apply_chunks(p_job_id uuid, p_basis jsonb)
 returns integer
 language plpgsql
@@ -296,7 +301,7 @@ begin
   perform from weight_configs where id = v_config for key share;
   v_new := (select sum(cardinality(post_ids)) from post_score_chunks where job_id = p_job_id)
     - (select count(*) from post_scores where weight_config_id = v_config);
-  -- Posts before scores, as everywhere. Of few new rows the checks cost less than this lock.
+  -- Posts before scores, as everywhere. If few rows are new, their checks cost less than this lock.
   if v_new > 1000 then
     lock table posts in share mode;
   end if;
@@ -315,12 +320,12 @@ begin
 end
 $$;
 
--- The cut-over: verifies that the job is still this worker's and that its last chunk is staged, applies it, activates
--- where asked, and completes the job. All or nothing.
+-- contract: `{"applied": n}`. The cut-over: verifies that this worker runs the job and that every chunk is staged,
+-- applies the scores, activates the weights if asked, and completes the job. All or nothing.
 --
--- Writers of scores wait while it runs: one that stored a score between the last look and the commit would be missing
--- from the ranking. Where many rows are new, writers of posts wait too. Readers do not wait. It may take longer than the
--- API's timeout for one statement, so it brings its own, which PostgREST sets before it calls.
+-- Writers of scores wait while it runs. Otherwise a score that was stored just before the commit would be missing from
+-- the ranking. If many rows are new, writers of posts wait too. Readers do not wait. It may take longer than the API's
+-- timeout for one statement, so it has its own. PostgREST sets that before the call.
 create or replace function public.complete_recompute_job(p_job_id uuid, p_worker uuid, p_activate boolean)
 returns jsonb
 language plpgsql
@@ -338,7 +343,7 @@ begin
   end if;
   v_applied := apply_chunks(p_job_id, v_job.basis);
   delete from post_score_chunks where job_id = p_job_id;
-  -- What a worker of the earlier kind had staged for the job before it died.
+  -- What a worker of the earlier implementation staged for the job before it died.
   delete from post_scores_staging where job_id = p_job_id;
   update weight_configs set has_scores = true where id = v_config;
   if coalesce(p_activate, false) or coalesce(v_job.activate_on_completion, false)
@@ -352,8 +357,8 @@ begin
 end
 $$;
 
--- Kept for callers of the earlier implementation, which stage in post_scores_staging. It deletes no score of the config:
--- one that was computed after the staged one is kept.
+-- contract: Applies the scores in `post_scores_staging`. A score that was computed after the staged one is kept. Kept
+-- for callers of the earlier implementation.
 create function public.apply_post_scores_from_staging(p_job_id uuid, p_weight_config_id uuid)
 returns void
 language sql

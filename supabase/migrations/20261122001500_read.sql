@@ -1,5 +1,6 @@
--- What people and scripts read: the backlog, the ranking, the search, the state of the pipeline.
--- The argument of the search names the type of pgvector, wherever it stands.
+-- What people and scripts read: the posts that are due, the ranking, the search, the state of the pipeline.
+--
+-- The search takes an argument of pgvector's type, which may be in either schema.
 set search_path = public, extensions;
 
 do $$
@@ -19,6 +20,8 @@ begin
 end
 $$;
 
+-- contract: How many posts have a text that is not blank and no current embedding. Kept for callers of the earlier
+-- implementation.
 create function public.get_embedding_backlog_count()
 returns integer
 language sql stable
@@ -32,6 +35,7 @@ as $$
     and not is_blank(p.text)
 $$;
 
+-- contract: Posts without a score. Kept for callers of the earlier implementation.
 create function public.get_unscored_posts(p_limit integer)
 returns table (id uuid, text text)
 language sql stable
@@ -44,6 +48,7 @@ as $$
   limit greatest(p_limit, 0)
 $$;
 
+-- contract: Scored posts without a number for the dimension. Kept for callers of the earlier implementation.
 create function public.get_posts_missing_dimension(p_dimension text, p_limit integer)
 returns table (id uuid, text text)
 language sql stable
@@ -57,7 +62,8 @@ as $$
   limit greatest(p_limit, 0)
 $$;
 
--- The scores under the active weights: how many, their bounds and mean, and how many lie in each of ten buckets.
+-- contract: `{"count", "min", "max", "avg", "buckets": [{"from", "to", "count"}]}`. The scores under the active
+-- weights, with ten buckets. Kept for callers of the earlier implementation.
 create function public.get_score_distribution()
 returns jsonb
 language sql stable
@@ -80,9 +86,11 @@ as $$
   )
 $$;
 
--- The posts nearest to a vector, by the cosine index. The index looks at `hnsw.ef_search` rows and returns no more than
--- that. 400 finds what an exact search finds but for a few in a hundred; pgvector allows 1000. Without statistics the
--- planner takes the table for small, because its vectors are stored beside it, and would read all of them.
+-- contract: The posts nearest to a vector, by cosine similarity.
+--
+-- The index looks at `hnsw.ef_search` rows and returns no more than that. With 400, it finds all but a few in a
+-- hundred of what an exact search finds. pgvector allows 1000. `enable_seqscan` is off, because without statistics the
+-- planner takes the table for small and would read all of it.
 create function public.search_posts_by_embedding(
   query_embedding vector(1536),
   similarity_threshold double precision default 0.5,
@@ -114,8 +122,8 @@ begin
 end
 $$;
 
--- The best posts under the active weights or, with `p_weights`, under others that nothing is written for. A neighborhood
--- is given by its slug or its name.
+-- contract: The best posts under the active weights, or under `p_weights` as a preview that writes nothing. A
+-- neighborhood is given by its slug or its name.
 create or replace function public.rank_posts(
   p_limit integer default 20,
   p_neighborhood text default null,
@@ -166,11 +174,9 @@ begin
 end
 $$;
 
--- The state of the pipeline in one value:
---
---   {"posts", "embedded", "embeddings_stale", "scored", "scores_stale", "by_fingerprint": {fingerprint | "none": n},
---    "embedding_dimensions": n | null, "leased", "failing", "dead", "work": {kind: {"leased", "failing", "dead"}}, "jobs": {status: n},
---    "active_weights": {"id", "name", "weights"} | null}
+-- contract: `{"posts", "embedded", "embeddings_stale", "scored", "scores_stale", "by_fingerprint": {fingerprint |
+-- "none": n}, "embedding_dimensions": n | null, "leased", "failing", "dead", "work": {kind: {"leased", "failing",
+-- "dead"}}, "jobs": {status: n}, "active_weights": {"id", "name", "weights"} | null}`. The state of the pipeline.
 create or replace function public.pipeline_status()
 returns jsonb
 language sql stable
@@ -186,7 +192,7 @@ as $$
   select jsonb_build_object(
     'posts', (select count(*) from posts),
     'embedded', (select count(*) from post_embeddings where embedding is not null),
-    -- What the column holds, so that vectors of another size are refused before they are paid for.
+    -- The size of the column, so that the program can refuse vectors of another size before they are paid for.
     'embedding_dimensions', (
       select nullif(atttypmod, -1) from pg_attribute
       where attrelid = 'public.post_embeddings'::regclass and attname = 'embedding'

@@ -1,4 +1,4 @@
--- Settings and weights for a database that has none. What is there is left as it is.
+-- Settings and weights for a database that has none. Existing ones are left as they are.
 insert into public.settings (key, value) values
   ('novelty_config', '{
     "min_multiplier": 0.2,

@@ -1,8 +1,8 @@
--- Who may do what: anyone may read what the site shows, and only service_role may write or call a function.
+-- Who may do what. Anyone may read what the site shows. Only service_role may write or call a function.
 --
 -- Row-level security is on for every table. Work items, jobs, passes and staging have no policy for anon or
--- authenticated, so these read no row of them, whatever the grants say. Hosted Supabase grants execute on new functions to anon and
--- authenticated by name, so revoking it from public alone would leave them callable.
+-- authenticated, so these roles read no row of them, whatever the grants say. Hosted Supabase grants execute on new
+-- functions to anon and authenticated by name. Revoking it from public alone would leave the functions callable.
 
 do $$
 declare
@@ -29,7 +29,7 @@ begin
     execute format('grant select on public.%I to anon, authenticated', v_table);
   end loop;
 
-  -- Jobs carry the errors of the server and staging carries scores that are not in force.
+  -- Jobs carry the server's errors, and staging carries scores that are not active yet.
   for v_policy in
     select tablename, policyname from pg_policies
     where schemaname = 'public'

@@ -57,6 +57,11 @@ impl Stack {
         self.shared.sql.run(statements).await.unwrap();
     }
 
+    /// The error of statements that the database refuses.
+    pub async fn refusal(&self, statements: &str) -> String {
+        self.shared.sql.run(statements).await.unwrap_err()
+    }
+
     /// The rows of a query.
     pub async fn rows(&self, query: &str) -> Vec<Value> {
         self.shared.sql.rows(query).await.unwrap()

@@ -14,6 +14,11 @@ const POSTS: u32 = 20_000;
 /// Posts that one claim looks at.
 const SCAN: i64 = 5_000;
 
+/// A worker that claims.
+const WORKER: &str = "'00000000-0000-4000-c000-000000000001'";
+/// The rule for posts without an embedding of the default model.
+const EMBED_RULE: &str = r#"{"model": "text-embedding-3-small", "dimensions": 1536}"#;
+
 /// Posts of which one in a hundred has neither an embedding nor a score.
 async fn nearly_done(stack: &Stack) {
     add_posts(stack, POSTS).await;
@@ -60,36 +65,26 @@ async fn measure(stack: &Stack, call: &str) -> (i64, Vec<Value>) {
 async fn a_claim_reads_a_window_by_its_indices_and_no_table_whole() {
     let stack = Stack::fresh().await;
     nearly_done(&stack).await;
-    let worker = "'00000000-0000-4000-c000-000000000001'";
-    for (call, due) in [
+    let head = "null, 5000";
+    for (kind, window, rule, due) in [
+        ("embed", head, EMBED_RULE, 50),
+        ("score", head, r#"{"mode": "missing"}"#, 50),
         (
-            format!(
-                "claim_embed_work({worker}, 500, 60, null, 5000, 'text-embedding-3-small', 1536, false)"
-            ),
+            "score",
+            "'00000000-0000-4000-9000-000000005000', 5000",
+            r#"{"mode": "stale", "fingerprint": "made"}"#,
             50,
         ),
-        (
-            format!("claim_score_work({worker}, 500, 60, null, 5000, 'missing', 'made', null)"),
-            50,
-        ),
-        (
-            format!(
-                "claim_score_work({worker}, 500, 60, '00000000-0000-4000-9000-000000005000', 5000, 'stale', 'made', null)"
-            ),
-            50,
-        ),
-        (
-            format!("claim_backfill_work({worker}, 500, 60, null, 5000, 'drama')"),
-            49,
-        ),
+        ("backfill:drama", head, "{}", 49),
         // A window in which all is done.
         (
-            format!(
-                "claim_backfill_work({worker}, 500, 60, '00000000-0000-4000-9000-000000010001', 50, 'drama')"
-            ),
+            "backfill:drama",
+            "'00000000-0000-4000-9000-000000010001', 50",
+            "{}",
             0,
         ),
     ] {
+        let call = format!("claim_work('{kind}', {WORKER}, 500, 60, {window}, '{rule}')");
         for statistics in [false, true] {
             stack.sql("delete from work_items").await;
             if statistics {
@@ -112,6 +107,65 @@ async fn a_claim_reads_a_window_by_its_indices_and_no_table_whole() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn functions_of_the_release_before_lease_the_same_posts() {
+    let stack = Stack::fresh().await;
+    nearly_done(&stack).await;
+    let answer = async |call: &str| {
+        stack.sql("delete from work_items").await;
+        let rows = stack.rows(&format!("select {call} as answer")).await;
+        rows.first().unwrap()["answer"].clone()
+    };
+    let score = r#"{"mode": "stale", "fingerprint": "other"}"#;
+    for (kind, rule, before, arguments) in [
+        (
+            "embed",
+            EMBED_RULE,
+            "embed",
+            "'text-embedding-3-small', 1536, false",
+        ),
+        ("score", score, "score", "'stale', 'other', null"),
+        ("backfill:drama", "{}", "backfill", "'drama'"),
+    ] {
+        let claim = format!("claim_work('{kind}', {WORKER}, 40, 60, null, 5000, '{rule}')");
+        let mut claimed = answer(&claim).await;
+        assert_eq!(claimed["rows"].as_array().unwrap().len(), 40, "{kind}");
+        let copied = claimed.as_object_mut().unwrap().remove("copied").unwrap();
+        if kind == "embed" {
+            claimed["adopted"] = copied;
+        }
+        let call = format!("claim_{before}_work({WORKER}, 40, 60, null, 5000, {arguments})");
+        assert_eq!(answer(&call).await, claimed, "{call}");
+        let peeked = answer(&format!("peek_work('{kind}', null, 5000, '{rule}')")).await;
+        let call = format!("peek_{before}_work(null, 5000, {arguments})");
+        assert_eq!(answer(&call).await, peeked, "{call}");
+        let counted = answer(&format!("count_work('{kind}', null, 5000, '{rule}')")).await;
+        assert_eq!(counted["due"], peeked["rows"].as_array().unwrap().len());
+    }
+}
+
+#[tokio::test]
+async fn claim_without_a_rule_leases_nothing() {
+    let stack = Stack::fresh().await;
+    add_posts(&stack, 3).await;
+    for (kind, rule) in [
+        ("embed", "{}"),
+        (
+            "embed",
+            r#"{"modle": "text-embedding-3-small", "dimensions": 1536}"#,
+        ),
+        ("score", r#"{"mode": "some"}"#),
+        ("score", r#"{"mode": "stale"}"#),
+        ("backfill:", "{}"),
+        ("backfil:drama", "{}"),
+    ] {
+        let claim = format!("select claim_work('{kind}', {WORKER}, 9, 60, null, 9, '{rule}')");
+        let refused = stack.refusal(&claim).await;
+        assert!(refused.contains("22023"), "{kind} {rule}: {refused}");
+    }
+    assert_eq!(stack.count("select count(*) from work_items").await, 0);
 }
 
 #[tokio::test]

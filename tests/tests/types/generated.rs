@@ -1544,19 +1544,6 @@ pub struct ActivateWeightConfig {
 #[function(read_only)]
 pub struct ActiveWeightConfig {}
 
-/// A call of `adopt_embeddings`.
-#[derive(Debug, Clone, PartialEq, Serialize, Function)]
-#[function(name = "adopt_embeddings")]
-#[function(returns = Option<Vec<uuid::Uuid>>)]
-pub struct AdoptEmbeddings {
-    /// The argument `p_posts`.
-    pub p_posts: Vec<uuid::Uuid>,
-    /// The argument `p_model`.
-    pub p_model: String,
-    /// The argument `p_dimensions`.
-    pub p_dimensions: i32,
-}
-
 /// A call of `apply_chunks`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "apply_chunks")]
@@ -1675,23 +1662,15 @@ pub struct CheckJob {
     pub p_params: serde_json::Value,
 }
 
-/// A call of `claim_answer`.
+/// A call of `check_rule`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
-#[function(name = "claim_answer")]
-#[function(returns = serde_json::Value)]
-pub struct ClaimAnswer {
+#[function(name = "check_rule")]
+#[function(read_only)]
+pub struct CheckRule {
     /// The argument `p_kind`.
     pub p_kind: String,
-    /// The argument `p_worker`.
-    pub p_worker: uuid::Uuid,
-    /// The argument `p_leased`.
-    pub p_leased: Vec<uuid::Uuid>,
-    /// The argument `p_due`.
-    pub p_due: Vec<uuid::Uuid>,
-    /// The argument `p_next`.
-    pub p_next: uuid::Uuid,
-    /// The argument `p_waiting`.
-    pub p_waiting: Vec<uuid::Uuid>,
+    /// The argument `p_rule`.
+    pub p_rule: serde_json::Value,
 }
 
 /// A call of `claim_backfill_work`.
@@ -1770,6 +1749,25 @@ pub struct ClaimJob {
     pub p_job_id: Option<uuid::Uuid>,
 }
 
+/// A call of `claim_result`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "claim_result")]
+#[function(returns = serde_json::Value)]
+pub struct ClaimResult {
+    /// The argument `p_kind`.
+    pub p_kind: String,
+    /// The argument `p_worker`.
+    pub p_worker: uuid::Uuid,
+    /// The argument `p_posts`.
+    pub p_posts: Vec<uuid::Uuid>,
+    /// The argument `p_copied`.
+    pub p_copied: i32,
+    /// The argument `p_next`.
+    pub p_next: uuid::Uuid,
+    /// The argument `p_waiting`.
+    pub p_waiting: Vec<uuid::Uuid>,
+}
+
 /// A call of `claim_score_work`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "claim_score_work")]
@@ -1815,6 +1813,27 @@ pub struct ClaimWindowRow {
     pub last: Option<uuid::Uuid>,
 }
 
+/// A call of `claim_work`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "claim_work")]
+#[function(returns = serde_json::Value)]
+pub struct ClaimWork {
+    /// The argument `p_kind`.
+    pub p_kind: String,
+    /// The argument `p_worker`.
+    pub p_worker: uuid::Uuid,
+    /// The argument `p_limit`.
+    pub p_limit: i32,
+    /// The argument `p_lease_seconds`.
+    pub p_lease_seconds: i32,
+    /// The argument `p_after`.
+    pub p_after: uuid::Uuid,
+    /// The argument `p_scan`.
+    pub p_scan: i32,
+    /// The argument `p_rule`.
+    pub p_rule: serde_json::Value,
+}
+
 /// A call of `complete_recompute_job`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "complete_recompute_job")]
@@ -1848,6 +1867,19 @@ pub struct ComputeFinalScoreRuntime {
     pub p_total_scored: i32,
 }
 
+/// A call of `copy_embeddings`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "copy_embeddings")]
+#[function(returns = Option<Vec<uuid::Uuid>>)]
+pub struct CopyEmbeddings {
+    /// The argument `p_posts`.
+    pub p_posts: Vec<uuid::Uuid>,
+    /// The argument `p_model`.
+    pub p_model: String,
+    /// The argument `p_dimensions`.
+    pub p_dimensions: i32,
+}
+
 /// A call of `count_work`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "count_work")]
@@ -1861,6 +1893,22 @@ pub struct CountWork {
     pub p_scan: i32,
     /// The argument `p_rule`.
     pub p_rule: serde_json::Value,
+}
+
+/// A call of `due_posts`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "due_posts")]
+#[function(returns = Option<Vec<uuid::Uuid>>)]
+#[function(read_only)]
+pub struct DuePosts {
+    /// The argument `p_kind`.
+    pub p_kind: String,
+    /// The argument `p_posts`.
+    pub p_posts: Vec<uuid::Uuid>,
+    /// The argument `p_rule`.
+    pub p_rule: serde_json::Value,
+    /// The argument `p_limit`.
+    pub p_limit: i32,
 }
 
 /// A call of `embed_due`.
@@ -2121,6 +2169,25 @@ pub struct GetUnscoredPostsRow {
     pub text: Option<String>,
 }
 
+/// A call of `heartbeat_job`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "heartbeat_job")]
+#[function(returns = Option<String>)]
+pub struct HeartbeatJob {
+    /// The argument `p_job_id`.
+    pub p_job_id: uuid::Uuid,
+    /// The argument `p_worker`.
+    pub p_worker: uuid::Uuid,
+    /// The argument `p_lease_seconds`.
+    pub p_lease_seconds: i32,
+    /// The argument `p_progress`; its default where it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_progress: Option<i32>,
+    /// The argument `p_total`; its default where it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_total: Option<i32>,
+}
+
 /// A call of `increment_topic_frequencies_batch`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "increment_topic_frequencies_batch")]
@@ -2286,18 +2353,6 @@ pub struct OwnRecomputeJob {
     pub p_worker: uuid::Uuid,
 }
 
-/// A call of `peek_answer`.
-#[derive(Debug, Clone, PartialEq, Serialize, Function)]
-#[function(name = "peek_answer")]
-#[function(returns = serde_json::Value)]
-#[function(read_only)]
-pub struct PeekAnswer {
-    /// The argument `p_due`.
-    pub p_due: Vec<uuid::Uuid>,
-    /// The argument `p_next`.
-    pub p_next: uuid::Uuid,
-}
-
 /// A call of `peek_backfill_work`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "peek_backfill_work")]
@@ -2343,6 +2398,21 @@ pub struct PeekScoreWork {
     pub p_fingerprint: String,
     /// The argument `p_before`.
     pub p_before: jiff::Timestamp,
+}
+
+/// A call of `peek_work`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "peek_work")]
+#[function(returns = serde_json::Value)]
+pub struct PeekWork {
+    /// The argument `p_kind`.
+    pub p_kind: String,
+    /// The argument `p_after`.
+    pub p_after: uuid::Uuid,
+    /// The argument `p_scan`.
+    pub p_scan: i32,
+    /// The argument `p_rule`.
+    pub p_rule: serde_json::Value,
 }
 
 /// A call of `pipeline_status`.

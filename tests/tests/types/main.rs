@@ -2,7 +2,7 @@
 //! rustfmt formats them, compile, and read and write what the database holds.
 //!
 //! `generated.rs` is our own schema; `odd/generated.rs` is one of everything that is hard. With
-//! `SLUICE_WRITE_TYPES=1` the tests write both anew.
+//! `SLUICE_UPDATE=1` the tests update both.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
@@ -32,16 +32,16 @@ fn assert_current(file: &str, text: &str) {
     assert_formatted(text);
     #[expect(
         clippy::disallowed_methods,
-        reason = "whoever runs the test says so in the environment"
+        reason = "an environment variable asks for the update"
     )]
-    if std::env::var("SLUICE_WRITE_TYPES").is_ok() {
+    if std::env::var("SLUICE_UPDATE").is_ok() {
         std::fs::write(&path, text).unwrap();
     }
     let drifts = compare(&std::fs::read_to_string(&path).unwrap(), text);
     let shown: Vec<String> = drifts.iter().map(ToString::to_string).collect();
     assert!(
         drifts.is_empty(),
-        "{file} is not what the database gives; SLUICE_WRITE_TYPES=1 writes it anew:\n{}",
+        "{file} is not what the database gives; SLUICE_UPDATE=1 updates it:\n{}",
         shown.join("\n")
     );
 }

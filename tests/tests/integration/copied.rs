@@ -1,4 +1,4 @@
-//! A text is paid for once, also where its posts come in different runs.
+//! A text is paid for once, even if its posts are embedded by different runs.
 
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::{self, FlowOptions};
