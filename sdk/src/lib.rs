@@ -138,7 +138,7 @@ pub use select::{Embed, Embedding, Expression, Reads, Select, Selection, ShapeOf
 pub use sluice_sdk_derive::{Function, Select, Table};
 pub use table::TableRef;
 #[cfg(feature = "client")]
-pub use transport::{Chunks, Encoding, Http, Transport, TransportError};
+pub use transport::{Chunks, Http, Transport, TransportError};
 pub use value::{Element, Operand, Operands, Quantified, Range, Secret, Value, all, any};
 pub use write::{Inserting, IntoColumns, Ledger, Upserting, Write, WriteReturning};
 

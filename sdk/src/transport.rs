@@ -1,7 +1,5 @@
 //! The one place that touches the network.
 
-mod direct;
-mod encoder;
 mod network;
 
 use std::error::Error as StdError;
@@ -14,7 +12,6 @@ use futures_util::{StreamExt, stream};
 
 use crate::error::{Error, ErrorKind};
 
-pub use encoder::Encoding;
 pub use network::Http;
 
 /// Sends one request and reads the whole answer, whatever its status.

@@ -16,5 +16,6 @@ mod list;
 mod memory;
 mod secret;
 mod server;
+mod tls;
 mod wire;
 mod write;

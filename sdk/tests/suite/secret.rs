@@ -195,15 +195,15 @@ async fn a_secret_is_sent_as_it_is() {
         panic!("four requests");
     };
     let row = r#"{"id":1,"token":"hunter2\"é","pin":271828}"#;
-    assert_eq!(insert.decoded(), format!("[{row}]"));
-    assert_eq!(post.decoded(), r#"{"pin":271828,"name":"hunter2\"é"}"#);
+    assert_eq!(insert.text(), format!("[{row}]"));
+    assert_eq!(post.text(), r#"{"pin":271828,"name":"hunter2\"é"}"#);
     assert!(
         get.head
             .starts_with("GET /rpc/sign_in?pin=271828&name=hunter2%22%C3%A9 "),
         "{}",
         get.head
     );
-    assert_eq!(update.decoded(), row);
+    assert_eq!(update.text(), row);
 }
 
 /// What a subscriber writes.
