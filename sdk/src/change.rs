@@ -227,7 +227,9 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
         draft.prefer.count = Some(Count::Exact);
         if let Some(patch) = self.patch.clone().transpose()? {
             if !patch.columns.is_empty() {
-                draft.push_param("columns", &quote::identifiers(&patch.columns));
+                draft
+                    .params
+                    .push("columns", &quote::identifiers(&patch.columns));
             }
             draft.body = Some(patch.body());
         }

@@ -16,7 +16,6 @@ use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind, api_error};
 use crate::execute::{Context, Execute, Settings};
-use crate::mask::mask_json;
 use crate::observe::{Attempt, Observer};
 use crate::query::Place;
 use crate::request::Call;
@@ -245,41 +244,18 @@ impl Client {
         *request.method_mut() = call.request.method().clone();
         *request.uri_mut() = self.shared.address.join(call.request.uri())?;
         *request.headers_mut() = headers;
-        request.extensions_mut().insert(Masked {
-            uri: call.masked_uri().clone(),
-            body: call.masked_body.clone(),
-            secrets: call.secrets.clone(),
-        });
+        #[cfg(feature = "testing")]
+        request
+            .extensions_mut()
+            .insert(RelativeUri(call.request.uri().clone()));
         Ok(request)
     }
 }
 
-/// What of a request may be shown, the values marked [`Secret`](crate::Secret) left out. Every
-/// request of a client has it among its extensions, for transports that record.
+/// The URI of a request without the server's address. Recorders keep this one.
+#[cfg(feature = "testing")]
 #[derive(Clone)]
-#[non_exhaustive]
-pub struct Masked {
-    /// The URI, relative to the server's address.
-    pub uri: http::Uri,
-    /// The body, where the one that is sent holds such values.
-    pub body: Option<Bytes>,
-    secrets: Vec<String>,
-}
-
-impl Masked {
-    /// A header or the body of the answer without the values marked secret, which servers echo.
-    pub fn mask(&self, text: &str) -> String {
-        mask_json(text, &self.secrets)
-    }
-}
-
-impl std::fmt::Debug for Masked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Masked")
-            .field("uri", &self.uri)
-            .finish_non_exhaustive()
-    }
-}
+pub(crate) struct RelativeUri(pub(crate) http::Uri);
 
 impl Context for Client {
     fn settings(&self) -> &Settings {

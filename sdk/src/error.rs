@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-pub(crate) use parse::{api_error, scrub};
+pub(crate) use parse::api_error;
 pub use report::{Chunk, RowFailure, WriteReport, Written};
 
 /// Why a call did not do what was asked.
@@ -164,6 +164,20 @@ impl Error {
         Self::new(ErrorKind::Invalid, message)
     }
 
+    /// A response that is not what the caller's type expects. serde quotes the value that it found
+    /// (``invalid type: string "Jane", expected i64``), which is left out here.
+    pub(crate) fn decode(what: &str, error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let shown = text
+            .rsplit_once(", expected ")
+            .and_then(|(found, expected)| {
+                let (kind, _) = found.split_once(['"', '`'])?;
+                Some(format!("{kind}…, expected {expected}"))
+            });
+        let text = shown.unwrap_or(text);
+        Self::new(ErrorKind::Decode, format!("{what}: {text}"))
+    }
+
     pub(crate) fn too_many_rows() -> Self {
         Self::new(
             ErrorKind::RowCount,
@@ -212,6 +226,26 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The details without the values that Postgres quotes: `Key (name)=(…) already exists.`,
+    /// `Failing row contains (…).`
+    fn shown_details(&self) -> Option<String> {
+        let details = self.details()?;
+        let is_violation = self.sqlstate().is_some_and(|code| code.starts_with("23"));
+        let values = ["=(", "contains ("]
+            .into_iter()
+            .filter(|_| is_violation)
+            .find_map(|opening| Some((opening, details.split_once(opening)?)));
+        Some(match values {
+            Some((opening, (before, rest))) => {
+                let after = rest.rsplit_once(')').map_or("", |(_, after)| after);
+                format!("{before}{opening}…){after}")
+            }
+            None => details.to_owned(),
+        })
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(request) = self.request() {
@@ -223,7 +257,7 @@ impl fmt::Display for Error {
             write!(f, "status {}: ", status.as_u16())?;
         }
         f.write_str(self.message())?;
-        if let Some(details) = self.details() {
+        if let Some(details) = self.shown_details() {
             write!(f, " ({details})")?;
         }
         if let Some(hint) = self.hint() {
@@ -240,7 +274,7 @@ impl fmt::Debug for Error {
             .field("status", &self.inner.status)
             .field("code", &self.inner.code)
             .field("message", &self.inner.message)
-            .field("details", &self.inner.details)
+            .field("details", &self.shown_details())
             .field("hint", &self.inner.hint)
             .field("request", &self.inner.request)
             .field("retries", &self.inner.retries)

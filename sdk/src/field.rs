@@ -3,7 +3,6 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use crate::schema::{Any, Nullable};
-use crate::secret::Payload;
 
 /// A field of a written row whose column can be null: left out, null, or a value.
 ///
@@ -104,37 +103,37 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Field<V> {
 pub trait Assignable<T, V, N> {
     /// The value as JSON.
     #[doc(hidden)]
-    fn into_json(self) -> serde_json::Result<Payload>;
+    fn into_json(self) -> serde_json::Result<Vec<u8>>;
 }
 
 impl<T, V: Serialize, N> Assignable<T, V, N> for V {
-    fn into_json(self) -> serde_json::Result<Payload> {
-        Payload::of(&self)
+    fn into_json(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&self)
     }
 }
 
 impl<T, V: Serialize, N> Assignable<T, V, N> for &V {
-    fn into_json(self) -> serde_json::Result<Payload> {
-        Payload::of(self)
+    fn into_json(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
     }
 }
 
 impl<T, N> Assignable<T, String, N> for &str {
-    fn into_json(self) -> serde_json::Result<Payload> {
-        Payload::of(self)
+    fn into_json(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
     }
 }
 
 impl<T, W: Serialize, N> Assignable<T, Any, N> for W {
-    fn into_json(self) -> serde_json::Result<Payload> {
-        Payload::of(&self)
+    fn into_json(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&self)
     }
 }
 
 /// There is no `Option<&V>` beside it, so that a bare `None` has one meaning.
 impl<T, V: Serialize> Assignable<T, V, Nullable> for Option<V> {
-    fn into_json(self) -> serde_json::Result<Payload> {
-        Payload::of(&self)
+    fn into_json(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&self)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::schema::{Any, Target};
 use crate::value::Scalar;
 
 pub(crate) use operator::{Modifier, Operator};
-pub(crate) use render::{Params, Showing};
+pub(crate) use render::Params;
 pub use search::Search;
 pub use text::Patterns;
 
@@ -218,23 +218,13 @@ impl Tree {
             Self::Joined { children, .. } => children.iter().try_for_each(Self::validate_inner),
         }
     }
+}
 
-    /// Collects the values that must not be seen.
-    pub(crate) fn secrets(&self, out: &mut Vec<String>) {
-        match self {
-            Self::Joined { children, .. } => {
-                for child in children {
-                    child.secrets(out);
-                }
-            }
-            Self::Is(condition) => out.extend(
-                condition
-                    .scalars()
-                    .iter()
-                    .filter(|scalar| scalar.secret)
-                    .map(|scalar| scalar.text.clone()),
-            ),
-        }
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut params = Params::default();
+        params.filter("", self);
+        write!(f, "{params}")
     }
 }
 
@@ -251,14 +241,6 @@ impl Condition {
 
     pub(crate) fn is_null(target: Target) -> Self {
         Self::new(target, Operator::Is, Rhs::Word("null"))
-    }
-
-    fn scalars(&self) -> &[Scalar] {
-        match &self.rhs {
-            Rhs::Word(_) => &[],
-            Rhs::Scalar(scalar) => std::slice::from_ref(scalar),
-            Rhs::List(scalars) => scalars,
-        }
     }
 
     fn validate(&self) -> Result<(), Error> {
@@ -281,12 +263,10 @@ impl<T> PartialEq for Filter<T> {
     }
 }
 
-/// The query as PostgREST will read it, with every value in it, except the secret ones.
+/// The query as PostgREST will read it, with every value in it.
 impl<T> fmt::Display for Filter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut params = Params::default();
-        params.filter("", &self.tree, Showing::Masked);
-        f.write_str(&params.to_string())
+        fmt::Debug::fmt(&self.tree, f)
     }
 }
 
@@ -300,7 +280,6 @@ impl<T> fmt::Debug for Filter<T> {
 mod tests {
     use super::*;
     use crate::schema::col;
-    use crate::value::Secret;
 
     #[test]
     fn joins_of_one_kind_stay_one_list() {
@@ -325,17 +304,5 @@ mod tests {
         assert!(Filter::<Any>::any([]).tree.validate().is_err());
         assert!((!Filter::<Any>::all([])).tree.validate().is_err());
         assert!(Filter::<Any>::all([]).tree.validate().is_ok());
-    }
-
-    #[test]
-    fn a_secret_is_masked_where_it_is_shown_and_kept_where_it_is_sent() {
-        let filter = col("token").eq(Secret("s3cret")).or(col("id").eq(1));
-        assert_eq!(filter.to_string(), r#"or=(token.eq."[secret]",id.eq.1)"#);
-        let mut params = Params::default();
-        params.filter("", &filter.tree, Showing::Whole);
-        assert!(params.to_string().contains("s3cret"));
-        let mut secrets = Vec::new();
-        filter.tree.secrets(&mut secrets);
-        assert_eq!(secrets, ["s3cret"]);
     }
 }

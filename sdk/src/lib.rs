@@ -82,7 +82,6 @@ mod field;
 mod filter;
 mod keyset;
 mod list;
-mod mask;
 #[cfg(feature = "client")]
 mod observe;
 mod offline;
@@ -98,7 +97,6 @@ mod response;
 mod retry;
 mod rpc;
 mod schema;
-mod secret;
 mod select;
 mod table;
 #[cfg(feature = "testing")]
@@ -110,7 +108,7 @@ mod write;
 
 pub use change::{Change, ChangeReturning, Deleting, HasFilter, NeedsFilter, Updating};
 #[cfg(feature = "client")]
-pub use client::{Client, ClientBuilder, Masked};
+pub use client::{Client, ClientBuilder};
 pub use error::{Chunk, Error, ErrorKind, RowFailure, WriteReport, Written};
 pub use execute::{Context, Execute, Settings};
 pub use field::{Assignable, Field};
@@ -139,7 +137,7 @@ pub use sluice_sdk_derive::{Function, Select, Table};
 pub use table::TableRef;
 #[cfg(feature = "client")]
 pub use transport::{Chunks, Http, Transport, TransportError};
-pub use value::{Element, Operand, Operands, Quantified, Range, Secret, Value, all, any};
+pub use value::{Element, Operand, Operands, Quantified, Range, Value, all, any};
 pub use write::{Inserting, IntoColumns, Ledger, Upserting, Write, WriteReturning};
 
 #[doc(hidden)]

@@ -144,13 +144,7 @@ fn call(query: postgrest::Builder, default_schema: Option<&str>) -> Result<Call,
         _ => Safety::Write,
     };
     *request.method_mut() = method;
-    Ok(Call {
-        request,
-        safety,
-        masked: None,
-        masked_body: None,
-        secrets: Vec::new(),
-    })
+    Ok(Call { request, safety })
 }
 
 /// What of an address names the table or the function.

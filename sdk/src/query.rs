@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use crate::error::Error;
-use crate::filter::{Params, Showing, Tree};
+use crate::filter::{Params, Tree};
 use crate::order::{self, Key};
 use crate::relation::Nested;
 use crate::request::{Draft, Format, Path, Prefer, Safety};
@@ -54,24 +54,12 @@ impl Place {
 pub(crate) struct Query {
     pub(crate) place: Place,
     pub(crate) selection: Option<Selection>,
-    pub(crate) filters: Vec<TreeShown>,
+    pub(crate) filters: Vec<Tree>,
     pub(crate) nested: Vec<Nested<Any, Any>>,
     pub(crate) keys: Vec<Key>,
     pub(crate) limit: Option<u64>,
     pub(crate) offset: Option<u64>,
     pub(crate) prefer: Prefer,
-}
-
-/// A filter whose `Debug` form hides what is secret.
-#[derive(Clone)]
-pub(crate) struct TreeShown(pub(crate) Tree);
-
-impl std::fmt::Debug for TreeShown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut params = Params::default();
-        params.filter("", &self.0, Showing::Masked);
-        write!(f, "{params}")
-    }
 }
 
 impl Query {
@@ -89,7 +77,7 @@ impl Query {
     }
 
     pub(crate) fn filter(&mut self, tree: Tree) {
-        self.filters.push(TreeShown(tree));
+        self.filters.push(tree);
     }
 
     /// Begins a request for this query, refusing what cannot be said.
@@ -102,11 +90,7 @@ impl Query {
     ) -> Result<Draft, Error> {
         self.validate()?;
         let mut draft = Draft::new(method, self.place.path.clone(), safety);
-        draft.params = self.params(Showing::Whole);
-        draft.secrets = self.secrets();
-        if !draft.secrets.is_empty() {
-            draft.masked = Some(self.params(Showing::Masked));
-        }
+        draft.params = self.params();
         draft.schema = self
             .place
             .schema
@@ -118,34 +102,21 @@ impl Query {
     }
 
     fn validate(&self) -> Result<(), Error> {
-        self.filters
-            .iter()
-            .try_for_each(|filter| filter.0.validate())?;
+        self.filters.iter().try_for_each(Tree::validate)?;
         self.nested.iter().try_for_each(Nested::validate)?;
         self.selection.iter().try_for_each(Selection::validate)
     }
 
-    fn secrets(&self) -> Vec<String> {
-        let mut out = Vec::new();
-        self.filters
-            .iter()
-            .for_each(|filter| filter.0.secrets(&mut out));
-        self.nested
-            .iter()
-            .for_each(|nested| nested.secrets(&mut out));
-        out
-    }
-
-    fn params(&self, showing: Showing) -> Params {
+    fn params(&self) -> Params {
         let mut params = Params::default();
         if let Some(selection) = &self.selection {
             params.push("select", selection.to_string());
         }
         for filter in &self.filters {
-            params.filter("", &filter.0, showing);
+            params.filter("", filter);
         }
         for nested in &self.nested {
-            nested.write(&mut params, showing);
+            nested.write(&mut params);
         }
         if !self.keys.is_empty() {
             params.push("order", order::list(&self.keys));

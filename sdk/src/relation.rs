@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::error::Error;
-use crate::filter::{Condition, Filter, IntoFilter, Params, Showing, Tree};
+use crate::filter::{Condition, Filter, IntoFilter, Params, Tree};
 use crate::order::{self, IntoOrder, Key, Order};
 use crate::quote;
 use crate::schema::{Any, Target};
@@ -173,14 +173,10 @@ impl<T, U> Nested<T, U> {
         self.filters.iter().try_for_each(Tree::validate)
     }
 
-    pub(crate) fn secrets(&self, out: &mut Vec<String>) {
-        self.filters.iter().for_each(|tree| tree.secrets(out));
-    }
-
-    pub(crate) fn write(&self, params: &mut Params, showing: Showing) {
+    pub(crate) fn write(&self, params: &mut Params) {
         let prefix = format!("{}.", self.path);
         for tree in &self.filters {
-            params.filter(&prefix, tree, showing);
+            params.filter(&prefix, tree);
         }
         if !self.keys.is_empty() {
             params.push(format!("{prefix}order"), order::list(&self.keys));
@@ -194,11 +190,11 @@ impl<T, U> Nested<T, U> {
     }
 }
 
-/// The parameters before percent-encoding, without the values that are marked secret.
+/// The parameters before percent-encoding.
 impl<T, U> fmt::Display for Nested<T, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut params = Params::default();
-        self.write(&mut params, Showing::Masked);
+        self.write(&mut params);
         params.fmt(f)
     }
 }

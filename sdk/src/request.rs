@@ -10,10 +10,9 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::error::{Error, scrub};
+use crate::error::Error;
 use crate::filter::Params;
 use crate::quote;
-use crate::secret::Payload;
 
 pub use explain::Explain;
 pub use prefer::{Count, Handling};
@@ -29,12 +28,6 @@ pub struct Call {
     pub request: http::Request<Bytes>,
     /// Whether it may be sent again when the outcome of the first time is unknown.
     pub safety: Safety,
-    /// The same URI without the values marked secret, where it holds any.
-    pub(crate) masked: Option<http::Uri>,
-    /// The same body without them, where it holds any.
-    pub(crate) masked_body: Option<Bytes>,
-    /// The values marked secret, to be kept out of errors.
-    pub(crate) secrets: Vec<String>,
 }
 
 impl Call {
@@ -43,26 +36,10 @@ impl Call {
         shape::shape(self.request.method(), self.request.uri())
     }
 
-    /// The request's URI without the values marked [`Secret`](crate::Secret).
-    pub fn masked_uri(&self) -> &http::Uri {
-        self.masked.as_ref().unwrap_or_else(|| self.request.uri())
-    }
-
-    /// The request's body without the values marked [`Secret`](crate::Secret).
-    pub fn masked_body(&self) -> &Bytes {
-        self.masked_body
-            .as_ref()
-            .unwrap_or_else(|| self.request.body())
-    }
-
-    /// Says in an error which call failed after how many repetitions, and takes the values marked
-    /// [`Secret`](crate::Secret) out of it.
+    /// Notes in an error which call failed, and after how many retries.
     #[must_use]
     pub fn failed(&self, error: Error, retries: u32) -> Error {
-        scrub(
-            error.with_request(self.shape()).with_retries(retries),
-            &self.secrets,
-        )
+        error.with_request(self.shape()).with_retries(retries)
     }
 }
 
@@ -138,13 +115,10 @@ pub(crate) struct Draft {
     pub(crate) method: Method,
     pub(crate) path: Path,
     pub(crate) params: Params,
-    /// The parameters with secrets masked, where there are any.
-    pub(crate) masked: Option<Params>,
-    pub(crate) secrets: Vec<String>,
     pub(crate) schema: Option<String>,
     pub(crate) format: Format,
     pub(crate) prefer: Prefer,
-    pub(crate) body: Option<Payload>,
+    pub(crate) body: Option<Bytes>,
     pub(crate) safety: Safety,
 }
 
@@ -154,8 +128,6 @@ impl Draft {
             method,
             path,
             params: Params::default(),
-            masked: None,
-            secrets: Vec::new(),
             schema: None,
             format: Format::Json,
             prefer: Prefer::default(),
@@ -164,43 +136,18 @@ impl Draft {
         }
     }
 
-    /// Adds a parameter that holds no secret.
-    pub(crate) fn push_param(&mut self, name: &str, value: &str) {
-        if let Some(masked) = &mut self.masked {
-            masked.push(name, value);
-        }
-        self.params.push(name, value);
-    }
-
-    /// Adds a parameter that is shown as `shown`.
-    pub(crate) fn push_masked_param(&mut self, name: &str, value: &str, shown: &str) {
-        let masked = self.masked.get_or_insert_with(|| self.params.clone());
-        masked.push(name, shown);
-        self.params.push(name, value);
-    }
-
     /// Makes the request.
     pub(crate) fn build(self) -> Result<Call, Error> {
         self.params.validate()?;
-        let path = self.path.encode()?;
-        let uri = uri(&path, &self.params)?;
-        let masked = self
-            .masked
-            .as_ref()
-            .map(|params| self::uri(&path, params))
-            .transpose()?;
+        let uri = uri(&self.path.encode()?, &self.params)?;
         let headers = self.headers()?;
-        let body = self.body.unwrap_or_default();
-        let mut request = http::Request::new(body.bytes);
+        let mut request = http::Request::new(self.body.unwrap_or_default());
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         Ok(Call {
             request,
             safety: self.safety,
-            masked,
-            masked_body: body.masked,
-            secrets: [self.secrets, body.secrets].concat(),
         })
     }
 

@@ -80,7 +80,6 @@ impl Answer {
     pub(crate) fn to(self, mut call: Call) -> Self {
         // Many answers may be kept at once, and no error tells the body.
         *call.request.body_mut() = Bytes::new();
-        call.masked_body = None;
         Self {
             call: Some(Arc::new(call)),
             ..self
@@ -149,8 +148,12 @@ impl Answer {
     ///
     /// [`ErrorKind::Decode`] where it is not UTF-8.
     pub fn text(&self) -> Result<String, Error> {
-        String::from_utf8(self.body.to_vec())
-            .map_err(|error| self.undecodable("the answer is not UTF-8 text".to_owned(), error))
+        String::from_utf8(self.body.to_vec()).map_err(|_| {
+            self.undecodable(Error::new(
+                ErrorKind::Decode,
+                "the response is not UTF-8 text",
+            ))
+        })
     }
 
     /// Reads rows, with what the headers tell about them.
@@ -171,19 +174,12 @@ impl Answer {
     }
 
     fn unexpected(&self, error: serde_json::Error) -> Error {
-        let message = format!("the answer is not what the caller's type expects: {error}");
-        self.undecodable(message, error)
+        let what = "the response is not what the caller's type expects";
+        self.undecodable(Error::decode(what, &error))
     }
 
-    fn undecodable(
-        &self,
-        message: String,
-        source: impl std::error::Error + Send + Sync + 'static,
-    ) -> Error {
-        let error = Error::new(ErrorKind::Decode, message)
-            .with_status(self.status)
-            .with_body(&self.body)
-            .with_source(source);
+    fn undecodable(&self, error: Error) -> Error {
+        let error = error.with_status(self.status).with_body(&self.body);
         match &self.call {
             Some(call) => call.failed(error, 0),
             None => error,

@@ -5,6 +5,7 @@ mod arguments;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::Method;
 use serde::Serialize;
@@ -19,7 +20,6 @@ use crate::relation::Nested;
 use crate::request::{Call, Count, Format, Safety};
 use crate::response::Page;
 use crate::schema::{Function, ReadOnly, Rows};
-use crate::secret::Payload;
 use crate::select::{Selection, ShapeOf};
 
 /// A call of a function: awaiting it gives what the function returns.
@@ -63,7 +63,7 @@ use crate::select::{Selection, ShapeOf};
 pub struct Rpc<F, O, C> {
     context: C,
     query: Query,
-    arguments: Result<Payload, Error>,
+    arguments: Result<Bytes, Error>,
     by_get: bool,
     safety: Safety,
     marker: PhantomData<fn() -> (F, O)>,
@@ -185,10 +185,9 @@ impl<F, O, C: Context> Rpc<F, O, C> {
             .draft(method, self.safety, Format::Json, schema)?;
         match in_url {
             Some(parameters) => {
-                for parameter in &parameters {
-                    parameter.push(&mut draft);
+                for (name, value) in parameters {
+                    draft.params.push(name, value);
                 }
-                draft.secrets.extend(body.secrets);
             }
             None => draft.body = Some(body),
         }

@@ -2,8 +2,7 @@
 //!
 //! Needs the feature `testing`. A [`Recorder`] around a real transport keeps every [`Exchange`]; a
 //! [`Player`] answers from kept exchanges; a [`Fake`] answers by a function. All three give
-//! [`Snapshot`]s of the requests, shaped for [insta](https://insta.rs): keys are left out, and so
-//! are values marked [`Secret`](crate::Secret).
+//! [`Snapshot`]s of the requests, shaped for [insta](https://insta.rs): keys are left out.
 //!
 //! ```
 //! use sluice_sdk::testing::{Fake, Reply};

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use crate::quote;
 
-pub use operand::{Operand, Operands, Quantified, Secret, all, any};
-pub(crate) use operand::{Quantifier, Scalar};
+pub use operand::{Operand, Operands, Quantified, all, any};
+pub(crate) use operand::{Quantifier, Scalar, array_of};
 pub use range::Range;
 
 /// A Rust value that can stand in a filter, written as the text that Postgres reads for its type.

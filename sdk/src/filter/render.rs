@@ -4,7 +4,6 @@ use std::fmt::{self, Write};
 
 use super::{Condition, Join, Rhs, Tree};
 use crate::error::Error;
-use crate::mask::MASK;
 use crate::quote;
 use crate::value::Scalar;
 
@@ -14,20 +13,13 @@ pub(crate) struct Params {
     pairs: Vec<(String, String)>,
 }
 
-/// Whether the values marked secret are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Showing {
-    Whole,
-    Masked,
-}
-
 impl Params {
     pub(crate) fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.pairs.push((name.into(), value.into()));
     }
 
     /// Adds a filter on the table, or on the embedded relation that `prefix` (`"author."`) names.
-    pub(crate) fn filter(&mut self, prefix: &str, tree: &Tree, showing: Showing) {
+    pub(crate) fn filter(&mut self, prefix: &str, tree: &Tree) {
         match tree {
             // Parameters are joined by "and", and values need no quotes at the top level.
             Tree::Joined {
@@ -36,7 +28,7 @@ impl Params {
                 children,
             } => {
                 for child in children {
-                    self.filter(prefix, child, showing);
+                    self.filter(prefix, child);
                 }
             }
             Tree::Joined {
@@ -45,13 +37,13 @@ impl Params {
                 children,
             } => {
                 let name = format!("{prefix}{}{}", not(*negated), word(*join));
-                self.push(name, group(children, showing));
+                self.push(name, group(children));
             }
-            Tree::Is(condition) => self.condition(prefix, condition, showing),
+            Tree::Is(condition) => self.condition(prefix, condition),
         }
     }
 
-    fn condition(&mut self, prefix: &str, condition: &Condition, showing: Showing) {
+    fn condition(&mut self, prefix: &str, condition: &Condition) {
         let mut name = prefix.to_owned();
         if prefix.is_empty() {
             condition.target.write_leading(&mut name);
@@ -63,8 +55,8 @@ impl Params {
         match &condition.rhs {
             Rhs::Word(word) => value.push_str(word),
             // The value reaches to the end of the parameter: it is literal, and never quoted.
-            Rhs::Scalar(scalar) => value.push_str(shown(scalar, showing)),
-            Rhs::List(list) => write_list(list, showing, &mut value),
+            Rhs::Scalar(scalar) => value.push_str(&scalar.text),
+            Rhs::List(list) => write_list(list, &mut value),
         }
         self.push(name, value);
     }
@@ -106,20 +98,20 @@ impl fmt::Display for Params {
     }
 }
 
-fn group(children: &[Tree], showing: Showing) -> String {
+fn group(children: &[Tree]) -> String {
     let mut out = String::from("(");
     for (position, child) in children.iter().enumerate() {
         if position > 0 {
             out.push(',');
         }
-        write_tree(child, showing, &mut out);
+        write_tree(child, &mut out);
     }
     out.push(')');
     out
 }
 
 /// Writes a tree inside another: here every value is quoted, since commas and parentheses end it.
-fn write_tree(tree: &Tree, showing: Showing, out: &mut String) {
+fn write_tree(tree: &Tree, out: &mut String) {
     match tree {
         Tree::Joined {
             join,
@@ -128,7 +120,7 @@ fn write_tree(tree: &Tree, showing: Showing, out: &mut String) {
         } => {
             out.push_str(not(*negated));
             out.push_str(word(*join));
-            out.push_str(&group(children, showing));
+            out.push_str(&group(children));
         }
         Tree::Is(condition) => {
             condition.target.write_leading(out);
@@ -136,8 +128,8 @@ fn write_tree(tree: &Tree, showing: Showing, out: &mut String) {
             write_operator(condition, out);
             match &condition.rhs {
                 Rhs::Word(word) => out.push_str(word),
-                Rhs::Scalar(scalar) => write_scalar(scalar, showing, out),
-                Rhs::List(list) => write_list(list, showing, out),
+                Rhs::Scalar(scalar) => write_scalar(scalar, out),
+                Rhs::List(list) => write_list(list, out),
             }
         }
     }
@@ -153,31 +145,23 @@ fn write_operator(condition: &Condition, out: &mut String) {
     out.push('.');
 }
 
-fn write_list(list: &[Scalar], showing: Showing, out: &mut String) {
+fn write_list(list: &[Scalar], out: &mut String) {
     out.push('(');
     for (position, scalar) in list.iter().enumerate() {
         if position > 0 {
             // No space: it would belong to the next value.
             out.push(',');
         }
-        write_scalar(scalar, showing, out);
+        write_scalar(scalar, out);
     }
     out.push(')');
 }
 
-fn write_scalar(scalar: &Scalar, showing: Showing, out: &mut String) {
-    if scalar.bare && !scalar.secret {
+fn write_scalar(scalar: &Scalar, out: &mut String) {
+    if scalar.bare {
         out.push_str(&scalar.text);
     } else {
-        quote::quoted(shown(scalar, showing), out);
-    }
-}
-
-fn shown(scalar: &Scalar, showing: Showing) -> &str {
-    if scalar.secret && showing == Showing::Masked {
-        MASK
-    } else {
-        &scalar.text
+        quote::quoted(&scalar.text, out);
     }
 }
 

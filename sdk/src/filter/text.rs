@@ -2,7 +2,7 @@
 
 use super::{Filter, Modifier, Operator, Rhs, pattern};
 use crate::schema::{Column, TextLike};
-use crate::value::{Quantified, Quantifier, Scalar};
+use crate::value::{Quantified, Quantifier, Scalar, array_of};
 
 /// A pattern, or [`any`](crate::any) or [`all`](crate::all) of several.
 #[diagnostic::on_unimplemented(
@@ -122,7 +122,7 @@ impl<T, V, N> Column<T, V, N> {
         let scalars: Vec<Scalar> = texts.iter().map(Scalar::of).collect();
         let scalar = match (quantifier, scalars.as_slice()) {
             (None, [only]) => only.clone(),
-            (_, several) => Scalar::array(several),
+            (_, several) => array_of(several),
         };
         let modifier = quantifier.map(Modifier::Quantifier);
         self.condition(operator, modifier, Rhs::Scalar(scalar))

@@ -42,9 +42,8 @@ impl KeyNames {
 impl Cursor {
     /// Reads the keys of the last row of a page.
     pub(crate) fn of_last_row(body: &Bytes, names: &KeyNames) -> Result<Self, Error> {
-        let unreadable = |error: serde_json::Error| {
-            Error::new(ErrorKind::Decode, "the last row's keys cannot be read").with_source(error)
-        };
+        let unreadable =
+            |error: serde_json::Error| Error::decode("the last row's keys cannot be read", &error);
         let rows: Vec<&RawValue> = serde_json::from_slice(body).map_err(unreadable)?;
         let last = rows.last().map_or("{}", |row| row.get());
         let members: std::collections::HashMap<String, &RawValue> =

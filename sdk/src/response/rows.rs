@@ -37,8 +37,7 @@ impl<V: DeserializeOwned> Reading<V> {
         loop {
             if let Some(element) = self.elements.next()? {
                 let row = serde_json::from_slice(element).map_err(|error| {
-                    let message = format!("a row is not what the caller's type expects: {error}");
-                    Error::new(ErrorKind::Decode, message).with_source(error)
+                    Error::decode("a row is not what the caller's type expects", &error)
                 })?;
                 return Ok(Some(row));
             }

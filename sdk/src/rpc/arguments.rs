@@ -6,66 +6,30 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::quote;
-use crate::request::Draft;
-use crate::secret::Payload;
 
 /// Writes arguments as the body of a POST.
-pub(super) fn body(arguments: &(impl Serialize + ?Sized)) -> Result<Payload, Error> {
-    let body = Payload::of(arguments).map_err(|error| {
+pub(super) fn body(arguments: &(impl Serialize + ?Sized)) -> Result<Bytes, Error> {
+    let body = serde_json::to_vec(arguments).map_err(|error| {
         Error::invalid("the arguments cannot be written as JSON").with_source(error)
     })?;
-    match body.bytes.first() {
-        Some(b'{') => Ok(body),
+    match body.first() {
+        Some(b'{') => Ok(body.into()),
         // A function without arguments is a unit struct, which serializes as null.
-        _ if body.bytes == "null" => Ok(Payload {
-            bytes: Bytes::from_static(b"{}"),
-            ..body
-        }),
+        _ if body == b"null" => Ok(Bytes::from_static(b"{}")),
         _ => Err(Error::invalid(
-            "the arguments must serialize as an object, by name",
+            "the arguments must serialize as an object with a key for each",
         )),
     }
 }
 
-/// An argument in a URL.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parameter {
-    name: String,
-    value: String,
-    /// What of its value may be shown.
-    shown: String,
-}
-
-impl Parameter {
-    pub(super) fn push(&self, draft: &mut Draft) {
-        if self.shown == self.value {
-            draft.push_param(&self.name, &self.value);
-        } else {
-            draft.push_masked_param(&self.name, &self.value, &self.shown);
-        }
-    }
-}
-
-/// The arguments as parameters of a URL; `None` where one of them would be read as something else.
-pub(super) fn in_url(body: &Payload) -> Option<Vec<Parameter>> {
-    let members = |bytes: &Bytes| -> Option<serde_json::Map<String, Value>> {
-        serde_json::from_slice(bytes).ok()
-    };
-    let shown = match &body.masked {
-        Some(masked) => members(masked)?,
-        None => serde_json::Map::new(),
-    };
-    members(&body.bytes)?
+/// The arguments as parameters of a URL, or `None` if PostgREST would misread one of them.
+pub(super) fn in_url(body: &Bytes) -> Option<Vec<(String, String)>> {
+    let members: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
+    members
         .into_iter()
         .map(|(name, value)| {
             let value = in_parameter(&name, value)?;
-            let shown = match shown.get(&name) {
-                Some(shown) => shown
-                    .as_str()
-                    .map_or_else(|| shown.to_string(), str::to_owned),
-                None => value.clone(),
-            };
-            Some(Parameter { name, value, shown })
+            Some((name, value))
         })
         .collect()
 }
@@ -102,19 +66,13 @@ mod tests {
     use super::*;
 
     fn url(arguments: &Value) -> Option<Vec<(String, String)>> {
-        let parameters = in_url(&body(arguments).unwrap())?;
-        Some(
-            parameters
-                .into_iter()
-                .map(|it| (it.name, it.value))
-                .collect(),
-        )
+        in_url(&body(arguments).unwrap())
     }
 
     #[test]
     fn arguments_must_have_names() {
-        assert_eq!(body(&()).unwrap().bytes, "{}");
-        assert_eq!(body(&json!({"a": null})).unwrap().bytes, r#"{"a":null}"#);
+        assert_eq!(body(&()).unwrap(), "{}");
+        assert_eq!(body(&json!({"a": null})).unwrap(), r#"{"a":null}"#);
         assert!(body(&[1]).is_err());
     }
 

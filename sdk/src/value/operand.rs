@@ -1,7 +1,6 @@
 //! What a column may be compared with.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use super::{Element, Range, Value, write_array};
 use crate::schema::Any;
@@ -15,7 +14,7 @@ use crate::schema::Any;
             say that a column holds another type"
 )]
 pub trait Operand<V, T>: Sized {
-    /// The text of this value, and how it may be shown.
+    /// The text of this value.
     #[doc(hidden)]
     fn into_scalar(self) -> Scalar;
 }
@@ -39,7 +38,6 @@ pub trait Operands<V, T> {
 pub trait One {}
 
 impl<V: Value> One for V {}
-impl<W> One for Secret<W> {}
 impl<W, const N: usize> One for [W; N] {}
 impl<W> One for &[W] {}
 
@@ -55,7 +53,7 @@ impl<V, T, O: Operand<V, T>> Operands<V, T> for Quantified<O> {
     fn into_quantified(self) -> (Option<Quantifier>, Scalar) {
         let scalars = self.values.into_iter().map(Operand::into_scalar);
         let scalars: Vec<Scalar> = scalars.collect();
-        (Some(self.quantifier), Scalar::array(&scalars))
+        (Some(self.quantifier), array_of(&scalars))
     }
 }
 
@@ -107,37 +105,12 @@ pub fn all<W>(values: impl IntoIterator<Item = W>) -> Quantified<W> {
     }
 }
 
-/// A value that must not be seen: it is sent, and is left out of errors, spans and snapshots. It
-/// goes into a filter, or into a field of a row, of a change or of a function's arguments.
-///
-/// ```
-/// # use sluice_sdk::{Secret, col, serde::Serialize};
-/// let filter = col("token").eq(Secret("s3cret"));
-/// assert!(!format!("{filter:?}").contains("s3cret"));
-///
-/// #[derive(Serialize)]
-/// # #[serde(crate = "sluice_sdk::serde")]
-/// struct NewSession {
-///     user: i64,
-///     token: Secret<String>,
-/// }
-/// ```
-#[derive(Clone, Copy)]
-pub struct Secret<W>(pub W);
-
-impl<W> fmt::Debug for Secret<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
 /// A value's text, ready for whichever place it is put in.
 #[doc(hidden)]
 #[derive(Clone, PartialEq, Eq)]
 pub struct Scalar {
     pub(crate) text: String,
     pub(crate) bare: bool,
-    pub(crate) secret: bool,
 }
 
 impl Scalar {
@@ -147,20 +120,11 @@ impl Scalar {
         Self {
             text,
             bare: V::BARE,
-            secret: false,
-        }
-    }
-
-    /// The array literal of several, as the operators with `(any)` and `(all)` take it.
-    pub(crate) fn array(scalars: &[Self]) -> Self {
-        Self {
-            secret: scalars.iter().any(|scalar| scalar.secret),
-            ..array_of(scalars)
         }
     }
 }
 
-/// As an element of the array literal of [`Scalar::array`].
+/// An element of the array literal that the operators with `(any)` and `(all)` take.
 impl Element for Scalar {
     fn write_in_array(&self, out: &mut String) {
         if self.bare {
@@ -207,15 +171,6 @@ impl<T> Operand<String, T> for Cow<'_, str> {
     }
 }
 
-impl<V, T, W: Operand<V, T>> Operand<V, T> for Secret<W> {
-    fn into_scalar(self) -> Scalar {
-        Scalar {
-            secret: true,
-            ..self.0.into_scalar()
-        }
-    }
-}
-
 impl<E, T, W: Operand<E, T> + Value, const N: usize> Operand<Vec<E>, T> for [W; N] {
     fn into_scalar(self) -> Scalar {
         array_of(&self)
@@ -237,14 +192,10 @@ impl<T, W: Value, const N: usize> Operand<Any, T> for [W; N] {
     }
 }
 
-fn array_of<W: Element>(values: &[W]) -> Scalar {
+pub(crate) fn array_of<W: Element>(values: &[W]) -> Scalar {
     let mut text = String::new();
     write_array(values, &mut text);
-    Scalar {
-        text,
-        bare: false,
-        secret: false,
-    }
+    Scalar { text, bare: false }
 }
 
 macro_rules! range_operands {

@@ -16,7 +16,6 @@ use super::{Back, Job};
 use crate::error::{Error, RowFailure};
 use crate::quote;
 use crate::request::{Call, Count, Missing, Resolution, Returning, Safety};
-use crate::secret::{self, Payload};
 
 /// The rows of a write that are still to be sent, by the keys they have.
 pub(super) struct Plan<'a, R> {
@@ -43,8 +42,6 @@ pub(super) struct Piece {
     shape: usize,
     part: Range<usize>,
     body: Bytes,
-    /// The values marked secret among its rows, and perhaps among others.
-    secrets: Vec<String>,
 }
 
 impl<'a, R: Serialize> Plan<'a, R> {
@@ -83,14 +80,6 @@ impl<'a, R: Serialize> Plan<'a, R> {
 
     /// The next request, of at most `max_rows` rows; `None` when all rows have been cut.
     pub(super) fn next(&mut self, max_rows: usize) -> Option<Piece> {
-        let (piece, secrets) = secret::noting(|| self.cut(max_rows));
-        piece.map(|mut piece| {
-            piece.secrets.extend(secrets);
-            piece
-        })
-    }
-
-    fn cut(&mut self, max_rows: usize) -> Option<Piece> {
         if let Some(mut piece) = self.split.pop_front() {
             if piece.body.is_empty() {
                 piece = self.encode(piece.shape, piece.part, usize::MAX)?;
@@ -125,7 +114,6 @@ impl<'a, R: Serialize> Plan<'a, R> {
             shape: piece.shape,
             part,
             body: Bytes::new(),
-            secrets: Vec::new(),
         };
         self.split.push_front(half(middle..piece.part.end));
         self.split.push_front(half(piece.part.start..middle));
@@ -139,14 +127,6 @@ impl<'a, R: Serialize> Plan<'a, R> {
             .map(|shape| shape.rows.as_slice());
         rows.and_then(|rows| rows.get(piece.part.clone()))
             .unwrap_or_default()
-    }
-
-    fn payload(&self, piece: &Piece) -> Payload {
-        let rows = self.indexes(piece).iter();
-        Payload::new(piece.body.clone(), piece.secrets.clone(), || {
-            let rows: Vec<_> = rows.filter_map(|&index| self.rows.get(index)).collect();
-            serde_json::to_vec(&rows)
-        })
     }
 
     fn names(&self, piece: &Piece) -> &[Cow<'static, str>] {
@@ -190,7 +170,6 @@ impl<'a, R: Serialize> Plan<'a, R> {
             shape: 0,
             part,
             body: body.finish(),
-            secrets: Vec::new(),
         })
     }
 
@@ -261,7 +240,6 @@ impl<'a, R: Serialize> Plan<'a, R> {
             shape,
             part: part.start..part.start + body.rows(),
             body: body.finish(),
-            secrets: Vec::new(),
         })
     }
 
@@ -298,11 +276,13 @@ impl<R: Serialize> Job<'_, R> {
         let safety = self.safety(plan, piece);
         let mut draft = query.draft(Method::POST, safety, self.format, schema)?;
         if !self.conflict.is_empty() {
-            draft.push_param("on_conflict", &quote::identifiers(&self.conflict));
+            draft
+                .params
+                .push("on_conflict", &quote::identifiers(&self.conflict));
         }
         let names = plan.names(piece);
         if !names.is_empty() {
-            draft.push_param("columns", &quote::identifiers(names));
+            draft.params.push("columns", &quote::identifiers(names));
         }
         draft.prefer.returning = Some(match self.returning {
             Back::Nothing => Returning::Minimal,
@@ -311,7 +291,7 @@ impl<R: Serialize> Job<'_, R> {
         draft.prefer.resolution = self.upsert.then_some(self.resolution);
         draft.prefer.missing = self.one_request.then_some(Missing::Default);
         draft.prefer.count = Some(Count::Exact);
-        draft.body = Some(plan.payload(piece));
+        draft.body = Some(piece.body.clone());
         draft.build()
     }
 
