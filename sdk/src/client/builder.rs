@@ -8,11 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::address::Address;
 use super::{Client, Shared, bearer, sensitive};
+use super::{Http, Observer, Transport};
 use crate::error::Error;
-use crate::execute::Settings;
-use crate::observe::Observer;
-use crate::retry::RetryPolicy;
-use crate::transport::{Http, Transport};
+use crate::query::Settings;
+use crate::request::RetryPolicy;
 
 /// Describes a [`Client`].
 #[derive(Default)]

@@ -7,8 +7,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Error, ErrorKind};
-use crate::content_range::ContentRange;
+use super::{ContentRange, Error, ErrorKind};
 
 /// The error body of PostgREST; every member may be null or absent, and `details` may be an array
 /// (PGRST201).
