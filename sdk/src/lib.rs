@@ -72,75 +72,41 @@
 // The derives name this crate, also within it.
 extern crate self as sluice_sdk;
 
-mod change;
 #[cfg(feature = "client")]
 mod client;
-mod content_range;
 mod error;
-mod execute;
-mod field;
-mod filter;
-mod keyset;
-mod list;
-mod mask;
-#[cfg(feature = "client")]
-mod observe;
-mod offline;
-mod order;
-#[cfg(feature = "postgrest")]
-mod ported;
+mod grammar;
 mod query;
 mod quote;
-mod read;
-mod relation;
 mod request;
-mod response;
-mod retry;
-mod rpc;
 mod schema;
-mod secret;
-mod select;
-mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(feature = "client")]
-mod transport;
-mod value;
-mod write;
 
-pub use change::{Change, ChangeReturning, Deleting, HasFilter, NeedsFilter, Updating};
-#[cfg(feature = "client")]
-pub use client::{Client, ClientBuilder, Masked};
-pub use error::{Chunk, Error, ErrorKind, RowFailure, WriteReport, Written};
-pub use execute::{Context, Execute, Settings};
-pub use field::{Assignable, Field};
-pub use filter::{Filter, IntoFilter, Patterns, Search};
-pub use keyset::Keyset;
-pub use list::List;
-#[cfg(feature = "client")]
-pub use observe::{Attempt, Observer};
-pub use offline::Offline;
-pub use order::{IntoOrder, Nullability, Order};
 #[cfg(feature = "postgrest")]
-pub use ported::Ported;
-pub use read::Read;
-pub use relation::{Nested, Relation, relation};
-pub use request::{Call, Count, Explain, Handling, Safety};
-pub use response::{Answer, Body, Page};
-pub use retry::RetryPolicy;
-pub use rpc::Rpc;
+pub use client::Ported;
+#[cfg(feature = "client")]
+pub use client::{
+    Attempt, Chunks, Client, ClientBuilder, Http, Observer, Transport, TransportError,
+};
+pub use error::{Chunk, Error, ErrorKind, RowFailure, WriteReport, Written};
+pub use grammar::{
+    Embed, Embedding, Expression, Filter, IntoFilter, IntoOrder, Nested, Nullability, Order,
+    Patterns, Reads, Relation, Search, Select, Selection, ShapeOf, relation,
+};
+pub use query::{
+    Change, ChangeReturning, Context, Deleting, Execute, HasFilter, Inserting, IntoColumns, Keyset,
+    Ledger, List, NeedsFilter, Offline, Read, Rpc, Settings, TableRef, Updating, Upserting, Write,
+    WriteReturning,
+};
+pub use request::{Answer, Body, Call, Count, Explain, Handling, Page, RetryPolicy, Safety};
 pub use schema::{
-    Any, ArrayLike, CanBeNull, Column, ColumnInfo, Function, JsonLike, NotNull, Nullable,
-    RangeLike, ReadOnly, Rows, Searchable, Table, TextLike, col,
+    Any, ArrayLike, Assignable, CanBeNull, Column, ColumnInfo, Element, Field, Function, JsonLike,
+    NotNull, Nullable, Operand, Operands, Quantified, Range, RangeLike, ReadOnly, Rows, Searchable,
+    Table, TextLike, Value, all, any, col,
 };
 pub use secrecy::SecretString;
-pub use select::{Embed, Embedding, Expression, Reads, Select, Selection, ShapeOf};
 pub use sluice_sdk_derive::{Function, Select, Table};
-pub use table::TableRef;
-#[cfg(feature = "client")]
-pub use transport::{Chunks, Encoding, Http, Transport, TransportError};
-pub use value::{Element, Operand, Operands, Quantified, Range, Secret, Value, all, any};
-pub use write::{Inserting, IntoColumns, Ledger, Upserting, Write, WriteReturning};
 
 #[doc(hidden)]
 pub use {futures_util, serde, serde_json};

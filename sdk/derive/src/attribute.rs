@@ -5,8 +5,6 @@ use quote::quote;
 use syn::meta::ParseNestedMeta;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, LitStr, Result, Type};
 
-use crate::name::Rule;
-
 /// The named fields of a struct without type parameters.
 pub(crate) fn fields(input: &DeriveInput) -> Result<Vec<&Field>> {
     if !input.generics.params.is_empty() {
@@ -71,14 +69,6 @@ pub(crate) fn has_serde_word(attributes: &[Attribute], key: &str) -> Result<bool
         skip(&part)
     })?;
     Ok(found)
-}
-
-/// The rule of `#[serde(rename_all = "…")]`.
-pub(crate) fn rename_all(input: &DeriveInput) -> Result<Option<Rule>> {
-    serde_value(&input.attrs, "rename_all")?
-        .as_ref()
-        .map(Rule::parse)
-        .transpose()
 }
 
 /// `V` of `Option<V>`.

@@ -1,6 +1,6 @@
 //! The names that serde gives to fields.
 
-use syn::{Field, Ident, LitStr, Result};
+use syn::{DeriveInput, Field, Ident, LitStr, Result};
 
 use crate::attribute::serde_value;
 
@@ -57,6 +57,14 @@ impl Rule {
             }
         }
     }
+}
+
+/// The rule of `#[serde(rename_all = "…")]`.
+pub(crate) fn rename_all(input: &DeriveInput) -> Result<Option<Rule>> {
+    serde_value(&input.attrs, "rename_all")?
+        .as_ref()
+        .map(Rule::parse)
+        .transpose()
 }
 
 /// The name of a field in JSON, and so of its column.

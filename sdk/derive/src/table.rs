@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{DeriveInput, Field, Ident, LitStr, Result, Type};
 
-use crate::attribute::{self, fields, has_serde_word, option_inner, parts, rename_all};
+use crate::attribute::{self, fields, has_serde_word, option_inner, parts};
 use crate::name;
 
 struct Column<'a> {
@@ -100,7 +100,7 @@ fn table_name(input: &DeriveInput) -> Result<(LitStr, Option<LitStr>)> {
 }
 
 fn columns(input: &DeriveInput) -> Result<Vec<Column<'_>>> {
-    let rule = rename_all(input)?;
+    let rule = name::rename_all(input)?;
     let mut columns = Vec::new();
     for field in fields(input)? {
         if has_serde_word(&field.attrs, "skip")?

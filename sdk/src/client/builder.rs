@@ -8,11 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::address::Address;
 use super::{Client, Shared, bearer, sensitive};
+use super::{Http, Observer, Transport};
 use crate::error::Error;
-use crate::execute::Settings;
-use crate::observe::Observer;
-use crate::retry::RetryPolicy;
-use crate::transport::{Encoding, Http, Transport};
+use crate::query::Settings;
+use crate::request::RetryPolicy;
 
 /// Describes a [`Client`].
 #[derive(Default)]
@@ -26,7 +25,6 @@ pub struct ClientBuilder {
     attempt_timeout: Option<Duration>,
     total_timeout: Option<Duration>,
     transport: Option<Arc<dyn Transport>>,
-    encoding: Option<Encoding>,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -113,20 +111,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Compresses the bodies of requests, where the server takes that: see
-    /// [`Http::compressing`].
-    pub fn compress_bodies(mut self, encoding: Encoding) -> Self {
-        self.encoding = Some(encoding);
-        self
-    }
-
     /// Checks everything and makes the client.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where there is no URL or more than one,
-    /// the URL is not an address of a server, the key cannot stand in a header, or bodies are to be
-    /// compressed before a transport of your own.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if there is no URL or more than one, if
+    /// the URL is not the address of a server, or if the key cannot stand in a header.
     pub fn build(self) -> Result<Client, Error> {
         if self.several_urls {
             return Err(Error::invalid(
@@ -142,15 +132,9 @@ impl ClientBuilder {
                 ));
             }
         };
-        let transport = match (self.transport, self.encoding) {
-            (Some(transport), None) => transport,
-            (None, None) => Arc::new(Http::new()?),
-            (None, Some(encoding)) => Arc::new(Http::new()?.compressing(encoding)),
-            (Some(_), Some(_)) => {
-                return Err(Error::invalid(
-                    "a transport of your own compresses bodies itself: give it `Http::new()?.compressing(…)`",
-                ));
-            }
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => Arc::new(Http::new()?),
         };
         let mut settings = self.settings;
         settings.url_bytes = settings.url_bytes.saturating_sub(address.path().len());

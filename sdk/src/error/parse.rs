@@ -1,7 +1,5 @@
 //! Reading an error answer: whatever comes, in whatever shape, an [`Error`] comes out.
 
-use std::error::Error as StdError;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +7,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Error, ErrorKind};
-use crate::content_range::ContentRange;
-use crate::mask::mask;
+use super::{ContentRange, Error, ErrorKind};
 
 /// The error body of PostgREST; every member may be null or absent, and `details` may be an array
 /// (PGRST201).
@@ -32,27 +28,6 @@ pub(crate) fn api_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) -
     error.inner.status = Some(status);
     error.inner.retry_after = retry_after(headers);
     error.inner.total = ContentRange::of(headers).and_then(|range| range.total);
-    error
-}
-
-/// Takes the secrets out of an error: servers echo values of the request, and a value that is not
-/// what a type expects is named where it is read.
-pub(crate) fn scrub(mut error: Error, secrets: &[String]) -> Error {
-    if secrets.is_empty() {
-        return error;
-    }
-    let inner = &mut *error.inner;
-    inner.message = mask(&inner.message, secrets);
-    for text in [&mut inner.details, &mut inner.hint].into_iter().flatten() {
-        *text = mask(text, secrets);
-    }
-    // A raw body could hold a secret in an encoding that a search does not find.
-    inner.body = None;
-    let tells = |source: &Arc<dyn StdError + Send + Sync>| {
-        let told = format!("{source} {source:?}");
-        mask(&told, secrets) != told
-    };
-    inner.source = inner.source.take().filter(|source| !tells(source));
     error
 }
 

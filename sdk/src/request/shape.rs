@@ -2,7 +2,7 @@
 
 use http::{Method, Uri};
 
-use crate::filter::Operator;
+use crate::grammar::Operator;
 
 /// Describes a request for errors and spans: `GET /posts?select=id&url=eq.…`.
 ///

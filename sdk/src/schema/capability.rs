@@ -2,8 +2,8 @@
 //! column of another type gets, and bounds the method and not the `impl` around it: there, the
 //! compiler would say that there is no such method, and not why.
 
-use super::column::{Any, Nullable};
-use crate::value::{Range, Value};
+use super::marker::{Any, Nullable};
+use super::value::{Range, Value};
 
 /// A column's marker that allows `is_null`.
 #[diagnostic::on_unimplemented(

@@ -5,19 +5,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::capability::JsonLike;
+use super::marker::{Any, NotNull, Nullable};
 use crate::quote;
-
-/// The table and the value of a column that has no type: see [`col`].
-#[derive(Clone, Copy, Debug)]
-pub enum Any {}
-
-/// Marks a column that is never null.
-#[derive(Clone, Copy, Debug)]
-pub enum NotNull {}
-
-/// Marks a column that can be null.
-#[derive(Clone, Copy, Debug)]
-pub enum Nullable {}
 
 /// A column of the table `T` that holds `V`; `N` says whether it can be null.
 ///

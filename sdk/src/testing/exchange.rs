@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::client::Masked;
+use crate::client::RelativeUri;
 use crate::error::Error;
 
 /// A request and the answer to it.
@@ -79,16 +79,12 @@ impl Exchange {
 impl KeptRequest {
     /// Keeps a request of a client. The address and the credentials are left out.
     pub(super) fn of(request: &http::Request<Bytes>) -> Self {
-        let masked = request.extensions().get::<Masked>();
-        let path = masked
-            .map_or_else(|| request.uri(), |masked| &masked.uri)
-            .to_string();
-        let body = masked
-            .and_then(|masked| masked.body.as_ref())
-            .unwrap_or(request.body());
+        let relative = request.extensions().get::<RelativeUri>();
+        let uri = relative.map_or_else(|| request.uri(), |relative| &relative.0);
+        let body = request.body();
         Self {
             method: request.method().to_string(),
-            path,
+            path: uri.to_string(),
             headers: headers(request.headers()),
             body: (!body.is_empty()).then(|| String::from_utf8_lossy(body).into_owned()),
         }
@@ -96,14 +92,12 @@ impl KeptRequest {
 }
 
 impl KeptResponse {
-    /// Keeps an answer, without the secrets of the request that it may echo.
-    pub(super) fn of(response: &http::Response<Bytes>, masked: Option<&Masked>) -> Self {
-        let mask = |text: &str| masked.map_or_else(|| text.to_owned(), |masked| masked.mask(text));
-        let headers = headers(response.headers()).into_iter();
+    /// Keeps a response.
+    pub(super) fn of(response: &http::Response<Bytes>) -> Self {
         Self {
             status: response.status().as_u16(),
-            headers: headers.map(|(name, value)| (name, mask(&value))).collect(),
-            body: mask(&String::from_utf8_lossy(response.body())),
+            headers: headers(response.headers()),
+            body: String::from_utf8_lossy(response.body()).into_owned(),
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::exchange::KeptRequest;
 use super::snapshot::Snapshot;
-use crate::transport::{Transport, TransportError};
+use crate::client::{Transport, TransportError};
 
 /// A transport whose answers are made by a function, and that keeps the requests.
 ///

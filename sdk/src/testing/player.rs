@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::exchange::{Exchange, KeptRequest};
 use super::snapshot::Snapshot;
-use crate::transport::{Transport, TransportError};
+use crate::client::{Transport, TransportError};
 
 /// A transport that answers from kept exchanges, each once, in any order.
 ///

@@ -7,8 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::exchange::{Exchange, KeptRequest, KeptResponse};
 use super::snapshot::Snapshot;
-use crate::client::Masked;
-use crate::transport::{Transport, TransportError};
+use crate::client::{Transport, TransportError};
 
 /// A transport that keeps every exchange that goes through another.
 ///
@@ -60,12 +59,11 @@ impl<T: Transport> Transport for Recorder<T> {
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
             let kept = KeptRequest::of(&request);
-            let masked = request.extensions().get::<Masked>().cloned();
             let response = self.inner.send(request).await?;
             let exchange = Exchange {
                 name: String::new(),
                 request: kept,
-                response: KeptResponse::of(&response, masked.as_ref()),
+                response: KeptResponse::of(&response),
             };
             self.kept.lock().push(exchange);
             Ok(response)

@@ -14,7 +14,9 @@ mod keyset;
 mod ledger;
 mod list;
 mod memory;
-mod secret;
+mod privacy;
+
 mod server;
+mod tls;
 mod wire;
 mod write;

@@ -1,7 +1,7 @@
-//! A server that speaks HTTP/1.1 over real sockets and does just what a test says: also what no
-//! proper server does.
+//! An HTTP/1.1 server on a real socket that does exactly what a test says, including what a correct
+//! server would not do.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -70,20 +70,6 @@ impl Seen {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1);
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
-
-    /// The body as it was before it was compressed.
-    pub(crate) fn decoded(&self) -> String {
-        let mut text = String::new();
-        let body = self.body.as_slice();
-        match self.header("content-encoding") {
-            Some("gzip") => flate2::read::GzDecoder::new(body).read_to_string(&mut text),
-            Some("br") => brotli::Decompressor::new(body, 4096).read_to_string(&mut text),
-            Some(other) => panic!("{other}"),
-            None => Read::read_to_string(&mut { body }, &mut text),
-        }
-        .unwrap();
-        text
     }
 }
 

@@ -1,13 +1,11 @@
-//! The transport against real sockets: connections, redirects, compression, broken answers. Each
-//! through hyper, and through reqwest as where a proxy is in between.
+//! The transport against real sockets: connections, redirects, compressed responses, broken ones, proxies.
 
-use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use serde_json::{Value, json};
-use sluice_sdk::{Client, Encoding, ErrorKind, Http, RetryPolicy};
+use serde_json::json;
+use sluice_sdk::{Client, ErrorKind, RetryPolicy};
 
 use crate::server::{Reaction, Server, answer};
 
@@ -17,257 +15,130 @@ fn row() -> Reaction {
     Reaction::Answer(answer(200, "", ROW))
 }
 
-fn engines() -> [Http; 2] {
-    let reqwest = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .build();
-    [Http::new().unwrap(), Http::with_client(reqwest.unwrap())]
-}
-
-fn client(server: &Server, http: Http) -> Client {
+fn client(server: &Server) -> Client {
     Client::builder()
         .postgrest_url(server.url())
         .retry(RetryPolicy::default().base(Duration::ZERO))
-        .transport(http)
         .build()
         .unwrap()
 }
 
 #[tokio::test]
 async fn requests_share_a_connection() {
-    for http in engines() {
-        let server = Server::start(|_| row()).await;
-        let db = client(&server, http);
-        for _ in 0..3 {
-            db.table("t").await.unwrap();
-        }
-        let connections: Vec<usize> = server.seen().iter().map(|seen| seen.connection).collect();
-        assert_eq!(connections, [0, 0, 0]);
+    let server = Server::start(|_| row()).await;
+    let db = client(&server);
+    for _ in 0..3 {
+        db.table("t").await.unwrap();
     }
+    let connections: Vec<usize> = server.seen().iter().map(|seen| seen.connection).collect();
+    assert_eq!(connections, [0, 0, 0]);
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_has_closed_is_replaced_even_for_a_write() {
-    for http in engines() {
-        let server = Server::start(|seen| match seen.connection {
-            0 => Reaction::Last(answer(200, "", ROW)),
-            _ => row(),
-        })
-        .await;
-        let db = client(&server, http);
-        db.call("f", &json!({})).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        db.call("f", &json!({})).await.unwrap();
-        assert_eq!(server.seen().len(), 2);
-    }
+async fn a_connection_that_the_server_closed_is_replaced_even_for_a_write() {
+    let server = Server::start(|seen| match seen.connection {
+        0 => Reaction::Last(answer(200, "", ROW)),
+        _ => row(),
+    })
+    .await;
+    let db = client(&server);
+    db.call("f", &json!({})).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    db.call("f", &json!({})).await.unwrap();
+    assert_eq!(server.seen().len(), 2);
 }
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_made_again_for_a_read_and_not_for_a_write() {
-    for http in engines() {
-        let server = Server::start(|seen| {
-            if seen.connection == 0 || seen.head.starts_with("POST") {
-                Reaction::HangUp
-            } else {
-                row()
-            }
-        })
-        .await;
-        let db = client(&server, http);
-        assert_eq!(db.table("t").await.unwrap(), [json!({"id": 1})]);
-        assert_eq!(server.seen().len(), 2);
-        let error = db.call("f", &json!({})).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Interrupted);
-        assert_eq!(server.seen().len(), 3);
-    }
+    let server = Server::start(|seen| {
+        if seen.connection == 0 || seen.head.starts_with("POST") {
+            Reaction::HangUp
+        } else {
+            row()
+        }
+    })
+    .await;
+    let db = client(&server);
+    assert_eq!(db.table("t").await.unwrap(), [json!({"id": 1})]);
+    assert_eq!(server.seen().len(), 2);
+    let error = db.call("f", &json!({})).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    assert_eq!(server.seen().len(), 3);
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_an_interruption() {
-    for http in engines() {
-        let server = Server::start(|_| {
-            let whole = answer(200, "", ROW);
-            Reaction::Last(whole[..whole.len() - 3].to_vec())
-        })
-        .await;
-        let error = client(&server, http)
-            .call("f", &json!({}))
-            .await
-            .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Interrupted);
-    }
+async fn a_response_that_breaks_off_is_an_interruption() {
+    let server = Server::start(|_| {
+        let whole = answer(200, "", ROW);
+        Reaction::Last(whole[..whole.len() - 3].to_vec())
+    })
+    .await;
+    let error = client(&server).call("f", &json!({})).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
 }
 
 #[tokio::test]
-async fn a_port_where_no_one_listens_is_no_connection() {
-    for http in engines() {
-        let server = Server::start(|_| row()).await;
-        let db = client(&server, http);
-        drop(server);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let error = db.call("f", &json!({})).await.unwrap_err();
-        assert_eq!((error.kind(), error.retries()), (ErrorKind::Connect, 4));
-    }
+async fn a_port_where_nobody_listens_is_a_connect_error() {
+    let server = Server::start(|_| row()).await;
+    let db = client(&server);
+    drop(server);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let error = db.call("f", &json!({})).await.unwrap_err();
+    assert_eq!((error.kind(), error.retries()), (ErrorKind::Connect, 4));
 }
 
 #[tokio::test]
 async fn a_redirect_is_an_error_and_takes_the_key_nowhere() {
-    for http in engines() {
-        let elsewhere = Server::start(|_| row()).await;
-        let headers = format!("location: {}/t\r\n", elsewhere.url());
-        let server = Server::start(move |_| Reaction::Answer(answer(307, &headers, b""))).await;
-        let error = client(&server, http).table("t").await.unwrap_err();
-        assert_eq!(error.status().unwrap(), 307);
-        assert!(elsewhere.seen().is_empty());
+    let elsewhere = Server::start(|_| row()).await;
+    let headers = format!("location: {}/t\r\n", elsewhere.url());
+    let server = Server::start(move |_| Reaction::Answer(answer(307, &headers, b""))).await;
+    let error = client(&server).table("t").await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 307);
+    assert!(elsewhere.seen().is_empty());
+}
+
+#[tokio::test]
+async fn compressed_responses_are_requested_and_read() {
+    // ROW in each format. The Brotli one is a stored block between its header and its end.
+    let gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03\x8b\xae\x56\xca\x4c\x51\xb2\x32\xac\x8d\x05\0\x64\xa8\xe5\x68\x0a\0\0\0";
+    let brotli = b"\x90\0\x10[{\"id\":1}]\x03";
+    for (name, body) in [("gzip", gzip.to_vec()), ("br", brotli.to_vec())] {
+        let headers = format!("content-encoding: {name}\r\n");
+        let server = Server::start(move |_| Reaction::Answer(answer(200, &headers, &body))).await;
+        let db = client(&server);
+        assert_eq!(db.table("t").await.unwrap(), [json!({"id": 1})]);
+        let streamed: Vec<_> = db.table("t").read().stream().collect().await;
+        assert_eq!(streamed[0].as_ref().unwrap(), &json!({"id": 1}));
+        let accepted = server.seen()[0]
+            .header("accept-encoding")
+            .unwrap()
+            .to_owned();
+        assert!(
+            accepted.contains("gzip") && accepted.contains("br"),
+            "{accepted}"
+        );
     }
 }
 
 #[tokio::test]
-async fn compressed_answers_are_asked_for_and_read() {
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    gzip.write_all(ROW).unwrap();
-    let mut brotli = Vec::new();
-    brotli::BrotliCompress(
-        &mut &*ROW,
-        &mut brotli,
-        &brotli::enc::BrotliEncoderParams::default(),
-    )
-    .unwrap();
-    for (name, body) in [("gzip", gzip.finish().unwrap()), ("br", brotli)] {
-        for http in engines() {
-            let (headers, body) = (format!("content-encoding: {name}\r\n"), body.clone());
-            let server =
-                Server::start(move |_| Reaction::Answer(answer(200, &headers, &body))).await;
-            let db = client(&server, http);
-            assert_eq!(db.table("t").await.unwrap(), [json!({"id": 1})]);
-            let streamed: Vec<_> = db.table("t").read().stream().collect().await;
-            assert_eq!(streamed[0].as_ref().unwrap(), &json!({"id": 1}));
-            let accepted = server.seen()[0]
-                .header("accept-encoding")
-                .unwrap()
-                .to_owned();
-            assert!(
-                accepted.contains("gzip") && accepted.contains("br"),
-                "{accepted}"
-            );
-        }
-    }
+async fn rows_arrive_before_the_response_ends() {
+    // The server promises ten more bytes and never sends them.
+    let server = Server::start(|_| {
+        let head = b"HTTP/1.1 200 x\r\ncontent-length: 20\r\n\r\n";
+        Reaction::Answer([&head[..], b"[{\"id\":1},"].concat())
+    })
+    .await;
+    let mut rows = client(&server).table("t").read().stream();
+    assert_eq!(rows.next().await.unwrap().unwrap(), json!({"id": 1}));
 }
 
-#[tokio::test]
-async fn rows_come_before_the_answer_ends() {
-    for http in engines() {
-        // Ten bytes are promised and never come.
-        let server = Server::start(|_| {
-            let head = b"HTTP/1.1 200 x\r\ncontent-length: 20\r\n\r\n";
-            Reaction::Answer([&head[..], b"[{\"id\":1},"].concat())
-        })
-        .await;
-        let mut rows = client(&server, http).table("t").read().stream();
-        assert_eq!(rows.next().await.unwrap().unwrap(), json!({"id": 1}));
-    }
-}
-
-/// A body that is worth compressing.
-fn large() -> Value {
-    json!({"text": "rain, ".repeat(2_000)})
-}
-
-#[tokio::test]
-async fn a_large_body_is_compressed_where_that_is_asked_for() {
-    for encoding in [Encoding::Gzip, Encoding::Brotli] {
-        for http in engines() {
-            let server = Server::start(|_| row()).await;
-            client(&server, http.clone())
-                .call("f", &large())
-                .await
-                .unwrap();
-            let db = client(&server, http.compressing(encoding));
-            db.call("f", &large()).await.unwrap();
-            db.call("f", &json!({"text": "short".repeat(200)}))
-                .await
-                .unwrap();
-            let [plain, large_one, short] = &server.seen()[..] else {
-                panic!("three requests");
-            };
-            assert!(plain.header("content-encoding").is_none());
-            assert!(large_one.header("content-encoding").is_some());
-            assert!(large_one.body.len() < 1_000, "{}", large_one.body.len());
-            assert_eq!(large_one.decoded(), large().to_string());
-            assert!(short.header("content-encoding").is_none());
-        }
-    }
-}
-
-/// Which of the requests that `calls` large calls make are compressed.
-async fn compressed(
-    calls: usize,
-    react: impl Fn(bool) -> Reaction + Send + Sync + 'static,
-) -> Vec<bool> {
-    let server = Server::start(move |seen| react(seen.header("content-encoding").is_some())).await;
-    let db = Client::builder()
-        .postgrest_url(server.url())
-        .compress_bodies(Encoding::Gzip)
-        .build()
-        .unwrap();
-    for _ in 0..calls {
-        // Whether it succeeds is the server's choice.
-        let _answer = db.call("f", &large()).await;
-    }
-    let seen = server.seen();
-    seen.iter()
-        .map(|seen| seen.header("content-encoding").is_some())
-        .collect()
-}
-
-#[tokio::test]
-async fn a_server_that_takes_no_compressed_bodies_gets_plain_ones_from_then_on() {
-    let no_json =
-        br#"{"code":"PGRST102","message":"Empty or invalid json","details":null,"hint":null}"#;
-    for refusal in [answer(415, "", b""), answer(400, "", no_json)] {
-        let made = compressed(2, move |is_compressed| {
-            if is_compressed {
-                Reaction::Answer(refusal.clone())
-            } else {
-                row()
-            }
-        });
-        assert_eq!(made.await, [true, false, false]);
-    }
-}
-
-#[tokio::test]
-async fn a_refusal_for_another_reason_says_nothing_about_compression() {
-    let always = |_| Reaction::Answer(answer(415, "", b""));
-    assert_eq!(compressed(2, always).await, [true, false, true, false]);
-    let bad_value =
-        br#"{"code":"22P02","message":"invalid input syntax","details":null,"hint":null}"#;
-    let made = compressed(2, |_| Reaction::Answer(answer(400, "", bad_value)));
-    assert_eq!(made.await, [true, true]);
-}
-
-#[test]
-fn a_transport_of_ones_own_is_not_compressed_from_outside() {
-    let build = || {
-        Client::builder()
-            .postgrest_url("http://x")
-            .transport(Http::new()?)
-            .compress_bodies(Encoding::Gzip)
-            .build()
-    };
-    assert_eq!(build().unwrap_err().kind(), ErrorKind::Invalid);
-}
-
-/// The variable by which the test below tells its child where to send.
+/// The variable that tells the child process of the test below where to send.
 const TARGET: &str = "SLUICE_TEST_TARGET";
 
 #[tokio::test]
-#[ignore = "the child of the next test"]
+#[ignore = "the next test runs it in a child process"]
 async fn send_one_request() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it is this process that is configured"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the parent process sets it")]
     let url = std::env::var(TARGET).unwrap();
     let db = Client::builder()
         .postgrest_url(url)
@@ -277,9 +148,9 @@ async fn send_one_request() {
     db.table("t").await.unwrap();
 }
 
-/// A process reads where its proxies are once, so the request is made by a process of its own.
+/// reqwest reads the proxy variables of its process, so a child process makes the request.
 #[tokio::test]
-async fn a_proxy_that_the_system_names_is_used() {
+async fn a_proxy_from_the_environment_is_used() {
     let proxy = Server::start(|_| row()).await;
     let ask = |variables: [(&'static str, String); 2]| {
         let test = std::env::current_exe().unwrap();
@@ -299,7 +170,7 @@ async fn a_proxy_that_the_system_names_is_used() {
     };
     assert!(through("localhost").await.unwrap());
     assert!(proxy.seen()[0].head.starts_with("GET http://db.invalid/t "));
-    // There is no such host, so without the proxy nothing is reached.
+    // No such host exists, so the request fails without the proxy.
     assert!(!through("db.invalid").await.unwrap());
     assert_eq!(proxy.seen().len(), 1);
 }

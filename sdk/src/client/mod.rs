@@ -1,0 +1,341 @@
+//! The client: an address, a key, and the loop that sends.
+
+mod address;
+mod builder;
+mod network;
+mod observe;
+#[cfg(feature = "postgrest")]
+mod postgrest_compat;
+mod transport;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::Instrument;
+
+use crate::error::{Error, ErrorKind, api_error};
+use crate::grammar::Select;
+use crate::query::{Context, Execute, Place, Rpc, Settings, TableRef, rpc};
+use crate::request::{Answer, Body, Call, RetryPolicy};
+use crate::schema::{Any, Function, Table};
+
+use address::Address;
+
+pub use builder::ClientBuilder;
+pub use network::Http;
+pub use observe::{Attempt, Observer};
+#[cfg(feature = "postgrest")]
+pub use postgrest_compat::Ported;
+pub use transport::{Chunks, Transport, TransportError};
+
+/// A PostgREST server with a key to it. Clones are cheap and share the connections.
+///
+/// ```no_run
+/// use sluice_sdk::{Client, SecretString};
+///
+/// # fn run(key: SecretString) -> Result<(), sluice_sdk::Error> {
+/// let db = Client::builder().supabase_url("https://x.supabase.co").key(key).build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    /// What identifies the caller: the key, and a user's token.
+    credentials: Arc<HeaderMap>,
+}
+
+/// What all clones of a client have in common.
+struct Shared {
+    address: Address,
+    settings: Settings,
+    retry: RetryPolicy,
+    attempt_timeout: Duration,
+    total_timeout: Duration,
+    transport: Arc<dyn Transport>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl Client {
+    /// Begins to describe a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// The table of the type `T`.
+    pub fn from<T: Table + Select<From = T>>(&self) -> TableRef<T, T, Self> {
+        TableRef::typed(self.clone())
+    }
+
+    /// A table by its name: columns are named with [`col`](crate::col), rows come as JSON or, with
+    /// [`rows`](TableRef::rows), as any type that deserializes.
+    pub fn table(&self, name: &str) -> TableRef<Any, serde_json::Value, Self> {
+        TableRef::untyped(self.clone(), name)
+    }
+
+    /// A call of a function.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a call is its arguments: `rpc(Add { a, b })`"
+    )]
+    pub fn rpc<F: Function>(&self, function: F) -> Rpc<F, F::Output, Self> {
+        rpc::typed(self.clone(), &function)
+    }
+
+    /// A call of a function by its name, with arguments that serialize as an object.
+    pub fn call(
+        &self,
+        name: &str,
+        arguments: &(impl Serialize + ?Sized),
+    ) -> Rpc<Any, serde_json::Value, Self> {
+        Rpc::new(
+            self.clone(),
+            Place::function(name.to_owned(), None),
+            arguments,
+            false,
+        )
+    }
+
+    /// The same client as a signed-in user: row-level security sees the user of this JWT.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] where the token cannot stand in a header.
+    pub fn as_user(&self, token: &SecretString) -> Result<Self, Error> {
+        let mut client = self.clone();
+        Arc::make_mut(&mut client.credentials).insert(header::AUTHORIZATION, bearer(token)?);
+        Ok(client)
+    }
+
+    async fn send(&self, call: &Call) -> Result<Answer, Error> {
+        let deadline = Instant::now() + self.shared.total_timeout;
+        let mut retries = 0;
+        loop {
+            match self.attempt(call, retries, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
+            }
+            retries += 1;
+        }
+    }
+
+    /// As [`send`](Self::send), up to the beginning of the answer's body: once rows have been
+    /// handed on, nothing can be repeated.
+    async fn begin(&self, call: &Call) -> Result<Body, Error> {
+        let deadline = Instant::now() + self.shared.total_timeout;
+        let mut retries = 0;
+        loop {
+            match self.attempt_to_begin(call, retries, deadline).await {
+                Ok(body) => return Ok(body),
+                Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
+            }
+            retries += 1;
+        }
+    }
+
+    /// How long to wait before a call that failed is sent again.
+    fn pause(
+        &self,
+        call: &Call,
+        error: Error,
+        retries: u32,
+        deadline: Instant,
+    ) -> Result<Duration, Error> {
+        let random = fastrand::f64();
+        let wait = self.shared.retry.wait(&error, call.safety, retries, random);
+        let error = call.failed(error, retries);
+        match wait {
+            Some(wait) if Instant::now() + wait < deadline => {
+                tracing::debug!(%error, ?wait, retry = retries + 1, "sending the request again");
+                Ok(wait)
+            }
+            _ => Err(error),
+        }
+    }
+
+    async fn attempt(&self, call: &Call, retry: u32, deadline: Instant) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let sending = self.shared.transport.send(self.addressed(call)?);
+        let response = self.in_time(sending, started, deadline).await;
+        let bytes = response
+            .as_ref()
+            .map_or(0, |response| response.body().len());
+        let status = response.as_ref().ok().map(http::Response::status);
+        let result = response.and_then(Answer::read);
+        let failure = result.as_ref().err().map(Error::kind);
+        self.observed(call, (status, failure), retry, started.elapsed(), bytes);
+        result
+    }
+
+    async fn attempt_to_begin(
+        &self,
+        call: &Call,
+        retry: u32,
+        deadline: Instant,
+    ) -> Result<Body, Error> {
+        let started = Instant::now();
+        let opening = self.shared.transport.open(self.addressed(call)?);
+        let response = self.in_time(opening, started, deadline).await;
+        let status = response.as_ref().ok().map(http::Response::status);
+        let result = match response {
+            Ok(response) if response.status().is_success() => {
+                Ok(unhurried(response.into_body(), self.shared.attempt_timeout))
+            }
+            Ok(response) => self
+                .in_time(refusal(response), started, deadline)
+                .await
+                .and_then(Err),
+            Err(error) => Err(error),
+        };
+        let failure = result.as_ref().err().map(Error::kind);
+        self.observed(call, (status, failure), retry, started.elapsed(), 0);
+        result
+    }
+
+    async fn in_time<O>(
+        &self,
+        work: impl Future<Output = Result<O, TransportError>>,
+        started: Instant,
+        deadline: Instant,
+    ) -> Result<O, Error> {
+        let deadline = deadline.min(started + self.shared.attempt_timeout);
+        match timeout_at(deadline, work).await {
+            Ok(result) => result.map_err(Error::from),
+            Err(_) => Err(timed_out(started.elapsed())),
+        }
+    }
+
+    fn observed(
+        &self,
+        call: &Call,
+        (status, failure): (Option<StatusCode>, Option<ErrorKind>),
+        retry: u32,
+        elapsed: Duration,
+        response_bytes: usize,
+    ) {
+        if let Some(observer) = &self.shared.observer {
+            observer.attempt(&Attempt {
+                method: call.request.method(),
+                path: call.request.uri().path().trim_start_matches('/'),
+                status,
+                failure,
+                retry,
+                elapsed,
+                request_bytes: call.request.body().len() as u64,
+                response_bytes: response_bytes as u64,
+            });
+        }
+    }
+
+    /// The request with the address and the credentials.
+    fn addressed(&self, call: &Call) -> Result<http::Request<Bytes>, Error> {
+        /// Room for ours and for those that a transport adds.
+        const MOST_HEADERS: usize = 12;
+        let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
+        for (name, value) in call.request.headers() {
+            headers.append(name, value.clone());
+        }
+        for (name, value) in &*self.credentials {
+            headers.insert(name, value.clone());
+        }
+        let mut request = http::Request::new(call.request.body().clone());
+        *request.method_mut() = call.request.method().clone();
+        *request.uri_mut() = self.shared.address.join(call.request.uri())?;
+        *request.headers_mut() = headers;
+        #[cfg(feature = "testing")]
+        request
+            .extensions_mut()
+            .insert(RelativeUri(call.request.uri().clone()));
+        Ok(request)
+    }
+}
+
+/// The URI of a request without the server's address. Recorders keep this one.
+#[cfg(feature = "testing")]
+#[derive(Clone)]
+pub(crate) struct RelativeUri(pub(crate) http::Uri);
+
+impl Context for Client {
+    fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+}
+
+impl Execute for Client {
+    async fn execute(&self, call: Call) -> Result<Answer, Error> {
+        let span = tracing::debug_span!("postgrest", request = tracing::field::Empty);
+        if !span.is_disabled() {
+            span.record("request", call.shape());
+        }
+        let answer = self.send(&call).instrument(span).await?;
+        Ok(answer.to(call))
+    }
+
+    async fn open(&self, call: Call) -> Result<Body, Error> {
+        let span = tracing::debug_span!("postgrest", request = tracing::field::Empty);
+        if !span.is_disabled() {
+            span.record("request", call.shape());
+        }
+        let body = self.begin(&call).instrument(span).await?;
+        Ok(body.map_err(move |error| call.failed(error, 0)).boxed())
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &format_args!("{}", self.shared.address))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the whole of an answer that is not a success, as the error it is.
+async fn refusal(response: http::Response<Chunks>) -> Result<Error, TransportError> {
+    let (parts, body) = response.into_parts();
+    let body = body.try_fold(Vec::new(), |mut whole, piece| async move {
+        whole.extend_from_slice(&piece);
+        Ok(whole)
+    });
+    Ok(api_error(
+        parts.status,
+        &parts.headers,
+        &Bytes::from(body.await?),
+    ))
+}
+
+/// A body that may take as long as it likes, as long as each piece comes in time.
+fn unhurried(body: Chunks, limit: Duration) -> Body {
+    stream::try_unfold(body, move |mut body| async move {
+        match timeout(limit, body.try_next()).await {
+            Ok(Ok(piece)) => Ok(piece.map(|piece| (piece, body))),
+            Ok(Err(error)) => Err(Error::from(error)),
+            Err(_) => Err(timed_out(limit)),
+        }
+    })
+    .boxed()
+}
+
+fn timed_out(elapsed: Duration) -> Error {
+    let seconds = elapsed.as_secs_f64();
+    Error::new(
+        ErrorKind::Timeout,
+        format!("no answer came within {seconds:.1} seconds"),
+    )
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {
+    sensitive(&format!("Bearer {}", token.expose_secret()))
+}
+
+fn sensitive(text: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| {
+        Error::invalid("the key or token holds a character that cannot stand in a header; check it for line breaks")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,295 @@
+//! The one error of this crate, and what can be asked of it.
+
+mod classify;
+mod content_range;
+mod parse;
+mod report;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+pub(crate) use content_range::ContentRange;
+pub(crate) use parse::api_error;
+pub use report::{Chunk, RowFailure, WriteReport, Written};
+
+/// Why a call did not do what was asked.
+///
+/// One type for everything, because a caller's question is never "which type is it" but "may I try
+/// again", "is this row the problem", "is the schema there". The methods answer those questions.
+/// The [`Display`](fmt::Display) form is one line; it holds no key and no value of the query.
+///
+/// PostgREST reference: "Errors".
+///
+/// ```
+/// # fn handle(error: sluice_sdk::Error) {
+/// if error.is_unique_violation("posts_neighborhood_id_hash_key") {
+///     // Someone else stored the post first.
+/// } else if error.is_retryable() {
+///     // Worth another try later: nothing is wrong with the call itself.
+/// }
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+/// What went wrong, roughly; [`Error`] has methods for the finer questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The call cannot be said in PostgREST's grammar, or the client is misconfigured. Nothing was
+    /// sent.
+    Invalid,
+    /// No connection could be made. Nothing was sent.
+    Connect,
+    /// The connection broke after something had been sent: the outcome is unknown.
+    Interrupted,
+    /// A deadline passed: the outcome is unknown.
+    Timeout,
+    /// PostgREST or Postgres answered with an error.
+    Api,
+    /// Something in between answered (a gateway's HTML page, an empty 502).
+    Gateway,
+    /// The answer came, but is not what the caller's type expects.
+    Decode,
+    /// One row at most was asked for and several match.
+    RowCount,
+}
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    status: Option<StatusCode>,
+    code: Option<String>,
+    details: Option<String>,
+    hint: Option<String>,
+    request: Option<String>,
+    body: Option<Bytes>,
+    total: Option<u64>,
+    retry_after: Option<Duration>,
+    retries: u32,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+    report: Option<Box<WriteReport>>,
+}
+
+impl Error {
+    /// Returns what went wrong, roughly.
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// Returns the code of the error body: a SQLSTATE (`"23505"`) or a PostgREST code
+    /// (`"PGRST116"`).
+    pub fn code(&self) -> Option<&str> {
+        self.inner.code.as_deref()
+    }
+
+    /// Returns the message, of PostgREST or Postgres where one of them spoke.
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// Returns the `details` of the error body; an array of details is kept as its JSON.
+    pub fn details(&self) -> Option<&str> {
+        self.inner.details.as_deref()
+    }
+
+    /// Returns the `hint` of the error body.
+    pub fn hint(&self) -> Option<&str> {
+        self.inner.hint.as_deref()
+    }
+
+    /// Returns the status of the answer, where there was one.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.inner.status
+    }
+
+    /// Returns the request's method and shape, such as `GET /posts?url=eq.…`: values are left out.
+    pub fn request(&self) -> Option<&str> {
+        self.inner.request.as_deref()
+    }
+
+    /// Returns the body that could not be read, for [`ErrorKind::Decode`] and
+    /// [`ErrorKind::Gateway`]: at most its first 64 KiB.
+    pub fn body(&self) -> Option<&Bytes> {
+        self.inner.body.as_ref()
+    }
+
+    /// Returns how long the server asked to wait before the next try.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.inner.retry_after
+    }
+
+    /// Returns how many times the request had been sent again before this error was given back.
+    pub fn retries(&self) -> u32 {
+        self.inner.retries
+    }
+
+    /// Returns what a bulk write had done before it stopped, where a bulk write stopped.
+    pub fn write_report(&self) -> Option<&WriteReport> {
+        self.inner.report.as_deref()
+    }
+
+    /// The number of rows there are, which a 416 answer tells where a count was asked for.
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.inner.total
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            inner: Box::new(Inner {
+                kind,
+                message: message.into(),
+                status: None,
+                code: None,
+                details: None,
+                hint: None,
+                request: None,
+                body: None,
+                total: None,
+                retry_after: None,
+                retries: 0,
+                source: None,
+                report: None,
+            }),
+        }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    /// A response that is not what the caller's type expects. serde quotes the value that it found
+    /// (``invalid type: string "Jane", expected i64``), which is left out here.
+    pub(crate) fn decode(what: &str, error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let shown = text
+            .rsplit_once(", expected ")
+            .and_then(|(found, expected)| {
+                let (kind, _) = found.split_once(['"', '`'])?;
+                Some(format!("{kind}…, expected {expected}"))
+            });
+        let text = shown.unwrap_or(text);
+        Self::new(ErrorKind::Decode, format!("{what}: {text}"))
+    }
+
+    pub(crate) fn too_many_rows() -> Self {
+        Self::new(
+            ErrorKind::RowCount,
+            "one row was asked for and several match",
+        )
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        self.inner.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.inner.status = Some(status);
+        self
+    }
+
+    pub(crate) fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.inner.code = Some(code.into());
+        self
+    }
+
+    /// Keeps the start of a body, enough to see what answered.
+    pub(crate) fn with_body(mut self, body: &Bytes) -> Self {
+        const KEPT_BYTES: usize = 64 * 1024;
+        self.inner.body = Some(body.slice(..body.len().min(KEPT_BYTES)));
+        self
+    }
+
+    pub(crate) fn with_request(mut self, shape: String) -> Self {
+        self.inner.request = Some(shape);
+        self
+    }
+
+    pub(crate) fn with_retries(mut self, retries: u32) -> Self {
+        self.inner.retries = retries;
+        self
+    }
+
+    pub(crate) fn with_report(mut self, report: WriteReport) -> Self {
+        self.inner.report = Some(Box::new(report));
+        self
+    }
+}
+
+impl Error {
+    /// The details without the values that Postgres quotes: `Key (name)=(…) already exists.`,
+    /// `Failing row contains (…).`
+    fn shown_details(&self) -> Option<String> {
+        let details = self.details()?;
+        let is_violation = self.sqlstate().is_some_and(|code| code.starts_with("23"));
+        let values = ["=(", "contains ("]
+            .into_iter()
+            .filter(|_| is_violation)
+            .find_map(|opening| Some((opening, details.split_once(opening)?)));
+        Some(match values {
+            Some((opening, (before, rest))) => {
+                let after = rest.rsplit_once(')').map_or("", |(_, after)| after);
+                format!("{before}{opening}…){after}")
+            }
+            None => details.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(request) = self.request() {
+            write!(f, "{request}: ")?;
+        }
+        if let Some(code) = self.code() {
+            write!(f, "{code}: ")?;
+        } else if let Some(status) = self.status().filter(|status| !status.is_success()) {
+            write!(f, "status {}: ", status.as_u16())?;
+        }
+        f.write_str(self.message())?;
+        if let Some(details) = self.shown_details() {
+            write!(f, " ({details})")?;
+        }
+        if let Some(hint) = self.hint() {
+            write!(f, "; hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.inner.kind)
+            .field("status", &self.inner.status)
+            .field("code", &self.inner.code)
+            .field("message", &self.inner.message)
+            .field("details", &self.shown_details())
+            .field("hint", &self.inner.hint)
+            .field("request", &self.inner.request)
+            .field("retries", &self.inner.retries)
+            .field("source", &self.inner.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.inner
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}

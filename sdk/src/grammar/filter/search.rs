@@ -1,0 +1,99 @@
+//! Full-text search.
+
+use super::{Filter, Modifier, Operator, Rhs};
+use crate::schema::{Column, Scalar, Searchable};
+
+/// A full-text query: in which of Postgres's four forms it is written, and its configuration.
+///
+/// PostgREST reference: "Full-Text Search".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    operator: Operator,
+    query: String,
+    config: Option<String>,
+}
+
+impl Search {
+    /// `to_tsquery` (`fts`): words joined by `&`, `|` and `!`. A slip in it is an error.
+    pub fn query(query: impl Into<String>) -> Self {
+        Self::of(Operator::Fts, query)
+    }
+
+    /// `plainto_tsquery` (`plfts`): all the words, in any order.
+    pub fn plain(query: impl Into<String>) -> Self {
+        Self::of(Operator::Plfts, query)
+    }
+
+    /// `phraseto_tsquery` (`phfts`): the words, one after the other.
+    pub fn phrase(query: impl Into<String>) -> Self {
+        Self::of(Operator::Phfts, query)
+    }
+
+    /// `websearch_to_tsquery` (`wfts`): as people type into search boxes; never an error.
+    pub fn web(query: impl Into<String>) -> Self {
+        Self::of(Operator::Wfts, query)
+    }
+
+    /// The text search configuration, such as `english`: letters, digits and `_`, since PostgREST
+    /// can name no other. Anything else is refused when the request is built.
+    #[must_use]
+    pub fn config(mut self, config: impl Into<String>) -> Self {
+        self.config = Some(config.into());
+        self
+    }
+
+    fn of(operator: Operator, query: impl Into<String>) -> Self {
+        Self {
+            operator,
+            query: query.into(),
+            config: None,
+        }
+    }
+}
+
+/// Full-text search.
+///
+/// PostgREST reference: "Full-Text Search".
+impl<T, V, N> Column<T, V, N> {
+    /// Matches a full-text query.
+    ///
+    /// ```
+    /// use sluice_sdk::{Search, col};
+    ///
+    /// let filter = col("body").search(Search::web("\"heavy rain\" -flood").config("english"));
+    /// assert_eq!(filter.to_string(), r#"body=wfts(english)."heavy rain" -flood"#);
+    /// ```
+    pub fn search(self, search: Search) -> Filter<T>
+    where
+        V: Searchable<T>,
+    {
+        let modifier = search.config.map(Modifier::Config);
+        let query = Scalar::of(&search.query);
+        self.condition(search.operator, modifier, Rhs::Scalar(query))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::col;
+
+    #[test]
+    fn each_form_says_its_operator() {
+        let said = [
+            (Search::query("a & b"), "a=fts.a & b"),
+            (Search::plain("a b"), "a=plfts.a b"),
+            (Search::phrase("a b"), "a=phfts.a b"),
+            (Search::web("a or b"), "a=wfts.a or b"),
+        ];
+        for (search, text) in said {
+            assert_eq!(col("a").search(search).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_said_is_refused() {
+        let filter = col("a").search(Search::web("x").config("english).eq"));
+        assert!(filter.tree.validate().is_err());
+    }
+}

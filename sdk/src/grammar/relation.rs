@@ -1,0 +1,254 @@
+//! Embedded relations: filters, order and limits on the rows inside a row.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::{
+    Condition, Filter, IntoFilter, IntoOrder, Key, Order, Params, Tree, keys_of, order_value,
+};
+use crate::error::Error;
+use crate::quote;
+use crate::schema::{Any, Target};
+
+/// A relation that a read embeds: rows of `U` inside rows of `T`, under the name they come back by.
+///
+/// The derive of [`Select`](derive@crate::Select) makes a constant of this type for each embedded
+/// field; [`relation`] makes one without types.
+///
+/// ```
+/// use sluice_sdk::{col, relation};
+///
+/// // Posts without comments, if `comments()` is selected.
+/// assert_eq!(relation("comments").is_null().to_string(), "comments=is.null");
+/// // The three latest comments of each post.
+/// let latest = relation("comments").order(col("created_at").desc()).limit(3);
+/// assert_eq!(latest.to_string(), "comments.order=created_at.desc&comments.limit=3");
+/// ```
+///
+/// PostgREST reference: "Resource Embedding", "Embedded Filters".
+pub struct Relation<T, U> {
+    name: Cow<'static, str>,
+    marker: PhantomData<fn() -> (T, U)>,
+}
+
+/// Filters, order and limits of one embedded relation, to be given to
+/// [`Read::embed`](crate::Read::embed).
+pub struct Nested<T, U> {
+    /// The relation's name with those of the relations around it, quoted and joined by dots.
+    path: String,
+    filters: Vec<Tree>,
+    keys: Vec<Key>,
+    limit: Option<u64>,
+    offset: Option<u64>,
+    marker: PhantomData<fn() -> (T, U)>,
+}
+
+/// A relation by its name alone.
+pub fn relation(name: impl Into<Cow<'static, str>>) -> Relation<Any, Any> {
+    Relation {
+        name: name.into(),
+        marker: PhantomData,
+    }
+}
+
+impl<T, U> Relation<T, U> {
+    /// Names a relation; the derive calls this.
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            marker: PhantomData,
+        }
+    }
+
+    /// Reaches into a relation that this relation's rows embed.
+    #[must_use]
+    pub fn then<W>(self, inner: Nested<U, W>) -> Nested<T, W> {
+        Nested {
+            path: format!("{}.{}", self.written(), inner.path),
+            ..inner.retyped()
+        }
+    }
+
+    /// Whether there is no related row: a filter on the outer rows.
+    pub fn is_null(self) -> Filter<T> {
+        Filter::condition(Condition::is_null(Target {
+            name: self.name,
+            path: Vec::new(),
+        }))
+    }
+
+    /// Whether there is a related row: a filter on the outer rows.
+    pub fn is_not_null(self) -> Filter<T> {
+        !self.is_null()
+    }
+
+    /// Keeps the related rows that match. The outer rows stay, unless the relation is embedded with
+    /// `inner`.
+    #[must_use]
+    pub fn filter(self, filter: impl IntoFilter<U>) -> Nested<T, U> {
+        self.nested().filter(filter)
+    }
+
+    /// Orders the related rows.
+    #[must_use]
+    pub fn order(self, order: impl IntoOrder<U>) -> Nested<T, U> {
+        self.nested().order(order)
+    }
+
+    /// Cuts the related rows of each outer row.
+    #[must_use]
+    pub fn limit(self, limit: u64) -> Nested<T, U> {
+        self.nested().limit(limit)
+    }
+
+    /// Orders the outer rows by a column of the related row, which there must be one of at most.
+    pub fn by(self, order: Order<U>) -> Order<T> {
+        let relation = Some(self.written());
+        Order::of(Key {
+            relation,
+            ..order.key
+        })
+    }
+
+    fn nested(self) -> Nested<T, U> {
+        Nested {
+            path: self.written(),
+            filters: Vec::new(),
+            keys: Vec::new(),
+            limit: None,
+            offset: None,
+            marker: PhantomData,
+        }
+    }
+
+    fn written(&self) -> String {
+        let mut out = String::new();
+        quote::leading_identifier(&self.name, &mut out);
+        out
+    }
+}
+
+impl<T, U> Nested<T, U> {
+    /// Keeps the related rows that match; several are all asked for.
+    #[must_use]
+    pub fn filter(mut self, filter: impl IntoFilter<U>) -> Self {
+        self.filters.push(filter.into_filter().tree);
+        self
+    }
+
+    /// Orders the related rows; a second order breaks the ties of the first.
+    #[must_use]
+    pub fn order(mut self, order: impl IntoOrder<U>) -> Self {
+        self.keys.extend(keys_of(order));
+        self
+    }
+
+    /// Cuts the related rows of each outer row.
+    #[must_use]
+    pub fn limit(mut self, limit: u64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Skips related rows of each outer row.
+    #[must_use]
+    pub fn offset(mut self, offset: u64) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+
+    /// The same with the types left behind.
+    pub(crate) fn retyped<X, W>(self) -> Nested<X, W> {
+        Nested {
+            path: self.path,
+            filters: self.filters,
+            keys: self.keys,
+            limit: self.limit,
+            offset: self.offset,
+            marker: PhantomData,
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        self.filters.iter().try_for_each(Tree::validate)
+    }
+
+    pub(crate) fn write(&self, params: &mut Params) {
+        let prefix = format!("{}.", self.path);
+        for tree in &self.filters {
+            params.filter(&prefix, tree);
+        }
+        if !self.keys.is_empty() {
+            params.push(format!("{prefix}order"), order_value(&self.keys));
+        }
+        if let Some(limit) = self.limit {
+            params.push(format!("{prefix}limit"), limit.to_string());
+        }
+        if let Some(offset) = self.offset {
+            params.push(format!("{prefix}offset"), offset.to_string());
+        }
+    }
+}
+
+/// The parameters before percent-encoding.
+impl<T, U> fmt::Display for Nested<T, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut params = Params::default();
+        self.write(&mut params);
+        params.fmt(f)
+    }
+}
+
+impl<T, U> fmt::Debug for Nested<T, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Nested({self})")
+    }
+}
+
+impl<T, U> fmt::Debug for Relation<T, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Relation({})", self.written())
+    }
+}
+
+impl<T, U> Clone for Nested<T, U> {
+    fn clone(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            filters: self.filters.clone(),
+            keys: self.keys.clone(),
+            limit: self.limit,
+            offset: self.offset,
+            marker: PhantomData,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::col;
+
+    #[test]
+    fn a_relation_within_a_relation_is_a_path() {
+        let nested = relation("author").then(relation("company").filter(col("name").eq("a.b")));
+        assert_eq!(nested.to_string(), "author.company.name=eq.a.b");
+        let either =
+            relation("a").filter(col("x").eq("1,2").or(!col("y").eq(3).and(col("z").eq(4))));
+        assert_eq!(
+            either.to_string(),
+            r#"a.or=(x.eq."1,2",not.and(y.eq.3,z.eq.4))"#
+        );
+        let not = relation("a")
+            .filter(!(col("x").eq(1).and(col("y").eq(2))))
+            .offset(2);
+        assert_eq!(not.to_string(), "a.not.and=(x.eq.1,y.eq.2)&a.offset=2");
+    }
+
+    #[test]
+    fn the_outer_rows_are_ordered_by_a_related_column() {
+        let order = relation("odd name").by(col("slug").desc().nulls_last());
+        assert_eq!(order.to_string(), r#""odd name"(slug).desc.nullslast"#);
+    }
+}

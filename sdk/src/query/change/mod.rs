@@ -1,0 +1,346 @@
+//! Updates and deletes: changes to the rows that a filter names.
+
+mod patch;
+
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+
+use futures_util::future::BoxFuture;
+use http::Method;
+use serde::de::DeserializeOwned;
+
+use super::{Context, Execute, Place, Query};
+use crate::error::{Error, ErrorKind};
+use crate::grammar::IntoFilter;
+use crate::grammar::{Nested, ShapeOf};
+use crate::quote;
+use crate::request::{Answer, Call, Count, Format, Handling, Returning, Safety};
+use crate::schema::Assignable;
+use crate::schema::{Any, Column};
+
+pub(crate) use patch::Patch;
+
+/// An update or a delete: awaiting it gives the number of rows it changed.
+///
+/// It can be awaited only after [`filter`](Self::filter) or [`all_rows`](Self::all_rows): a
+/// forgotten filter does not compile.
+///
+/// ```no_run
+/// # use sluice_sdk::{Client, Error, Table, serde::Deserialize};
+/// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+/// # struct Post { #[table(primary_key)] id: i64, ignored: bool, url: Option<String> }
+/// # async fn run(db: Client) -> Result<(), Error> {
+/// let changed = db
+///     .from::<Post>()
+///     .set(Post::IGNORED, true)
+///     .set(Post::URL, None)
+///     .filter(Post::ID.in_([1, 2]))
+///     .await?;
+/// let gone: Vec<Post> =
+///     db.from::<Post>().delete().filter(Post::IGNORED.is_true()).returning::<Post>().await?;
+/// # Ok(()) }
+/// ```
+///
+/// What is asked for:
+///
+/// ```
+/// use sluice_sdk::{Offline, col};
+///
+/// let call = Offline::default().table("posts").set(col("url"), None::<String>).all_rows().call()?;
+/// assert_eq!(call.request.method(), "PATCH");
+/// assert_eq!(call.request.uri(), "/posts?columns=url");
+/// assert_eq!(call.request.body(), r#"{"url":null}"#);
+/// # Ok::<(), sluice_sdk::Error>(())
+/// ```
+///
+/// PostgREST reference: "Update", "Delete".
+#[must_use = "a change does nothing until it is awaited"]
+pub struct Change<T, K, S, C> {
+    context: C,
+    query: Query,
+    /// The columns with their new values; none for a delete.
+    patch: Option<Result<Patch, Error>>,
+    safety: Safety,
+    marker: Marker<T, K, S>,
+}
+
+type Marker<T, K, S> = PhantomData<fn() -> (T, K, S)>;
+
+/// A [`Change`] that gives the changed rows back: awaiting it gives a `Vec<V>`, for a delete of the
+/// rows as they were.
+#[must_use = "a change does nothing until it is awaited"]
+pub struct ChangeReturning<T, V, C> {
+    change: Change<T, Any, HasFilter, C>,
+    marker: PhantomData<fn() -> V>,
+}
+
+/// Marks a [`Change`] that sets columns.
+#[derive(Clone, Copy, Debug)]
+pub enum Updating {}
+
+/// Marks a [`Change`] that deletes rows.
+#[derive(Clone, Copy, Debug)]
+pub enum Deleting {}
+
+/// The state of a [`Change`] that has no filter yet: it cannot be awaited.
+#[derive(Clone, Copy, Debug)]
+pub enum NeedsFilter {}
+
+/// The state of a [`Change`] that says which rows it means.
+#[derive(Clone, Copy, Debug)]
+pub enum HasFilter {}
+
+impl<T, C: Context> Change<T, Updating, NeedsFilter, C> {
+    pub(crate) fn update(context: C, place: Place, patch: Result<Patch, Error>) -> Self {
+        Self::new(context, place, Some(patch))
+    }
+}
+
+impl<T, C: Context> Change<T, Deleting, NeedsFilter, C> {
+    pub(crate) fn delete(context: C, place: Place) -> Self {
+        Self::new(context, place, None)
+    }
+}
+
+impl<T, K, C: Context> Change<T, K, NeedsFilter, C> {
+    fn new(context: C, place: Place, patch: Option<Result<Patch, Error>>) -> Self {
+        Self {
+            context,
+            query: Query::new(place),
+            patch,
+            safety: Safety::Write,
+            marker: PhantomData,
+        }
+    }
+
+    /// Changes every row of the table.
+    pub fn all_rows(self) -> Change<T, K, HasFilter, C> {
+        self.retyped()
+    }
+}
+
+impl<T, S, C: Context> Change<T, Updating, S, C> {
+    /// Sets one more column; each may be set once.
+    ///
+    /// A value of another type, or `None` where the column cannot be null, does not compile.
+    pub fn set<V, N>(mut self, column: Column<T, V, N>, value: impl Assignable<T, V, N>) -> Self {
+        let patch = self.patch.take().unwrap_or_else(|| Ok(Patch::default()));
+        self.patch = Some(patch.and_then(|patch| patch.with(column.target(), value.into_json())));
+        self
+    }
+}
+
+impl<T, K, S, C: Context> Change<T, K, S, C> {
+    /// Changes the rows that match; several filters are all asked for.
+    pub fn filter(mut self, filter: impl IntoFilter<T>) -> Change<T, K, HasFilter, C> {
+        self.query.filter(filter.into_filter().tree);
+        self.retyped()
+    }
+
+    /// Refuses to change more than this many rows: the call then fails (PGRST124) and changes none.
+    ///
+    /// PostgREST reference: "Max Affected".
+    pub fn max_affected(mut self, rows: u64) -> Self {
+        self.query.prefer.max_affected = Some(rows);
+        self
+    }
+
+    /// Runs the change and rolls it back (`tx=rollback`). The server must allow it
+    /// (`db-tx-end = commit-allow-override`); where it does not, the call fails and says that the
+    /// rows *were* changed, so try it on a server that does.
+    ///
+    /// PostgREST reference: "Transaction End Preference".
+    pub fn dry_run(mut self) -> Self {
+        self.query.prefer.rollback = true;
+        self
+    }
+
+    /// Says what happens to preferences that the server does not know.
+    pub fn handling(mut self, handling: Handling) -> Self {
+        self.query.prefer.handling = Some(handling);
+        self
+    }
+
+    /// Gives times back in this time zone, such as `America/Los_Angeles`.
+    pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
+        self.query.prefer.timezone = Some(timezone.into());
+        self
+    }
+
+    /// Says that a second time changes nothing more, so that the call may be sent again when the
+    /// outcome of the first time is unknown. The number of rows is then that of the last time.
+    pub fn idempotent(mut self) -> Self {
+        self.safety = Safety::Idempotent;
+        self
+    }
+}
+
+impl<T, K, S, C> Change<T, K, S, C> {
+    fn retyped<L, Q>(self) -> Change<T, L, Q, C> {
+        Change {
+            context: self.context,
+            query: self.query,
+            patch: self.patch,
+            safety: self.safety,
+            marker: PhantomData,
+        }
+    }
+}
+
+impl<T, K, C: Context> Change<T, K, HasFilter, C> {
+    /// Gives the changed rows back as `V`.
+    pub fn returning<V: ShapeOf<T>>(mut self) -> ChangeReturning<T, V, C> {
+        self.query.selection = Some(V::selection());
+        self.returning_rows()
+    }
+
+    /// Gives the changed rows back with all columns, each read into `V`.
+    pub fn returning_rows<V>(self) -> ChangeReturning<T, V, C> {
+        ChangeReturning {
+            change: self.retyped(),
+            marker: PhantomData,
+        }
+    }
+
+    /// The request, for those who send it themselves.
+    ///
+    /// # Errors
+    ///
+    /// What the grammar cannot say, a column that is set twice, and a patch that does not serialize
+    /// as an object.
+    pub fn call(&self) -> Result<Call, Error> {
+        self.call_as(Returning::Minimal, Format::Json)
+    }
+
+    fn call_as(&self, returning: Returning, format: Format) -> Result<Call, Error> {
+        let method = if self.patch.is_some() {
+            Method::PATCH
+        } else {
+            Method::DELETE
+        };
+        let schema = self.context.settings().schema.as_deref();
+        let mut draft = self.query.draft(method, self.safety, format, schema)?;
+        draft.prefer.returning = Some(returning);
+        draft.prefer.count = Some(Count::Exact);
+        if let Some(patch) = self.patch.clone().transpose()? {
+            if !patch.columns.is_empty() {
+                draft
+                    .params
+                    .push("columns", &quote::identifiers(&patch.columns));
+            }
+            draft.body = Some(patch.body());
+        }
+        draft.build()
+    }
+}
+
+impl<T, K, C: Execute> Change<T, K, HasFilter, C> {
+    async fn run(&self, returning: Returning, format: Format) -> Result<Answer, Error> {
+        let answer = self
+            .context
+            .execute(self.call_as(returning, format)?)
+            .await?;
+        answer.rehearsed(&self.query.prefer)?;
+        Ok(answer)
+    }
+}
+
+impl<T, V, C> ChangeReturning<T, V, C>
+where
+    V: DeserializeOwned,
+    C: Execute,
+{
+    /// Filters, orders or cuts the rows of a relation that is embedded in what comes back.
+    pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
+        self.change.query.nested.push(nested.retyped());
+        self
+    }
+
+    /// Changes one row or none, and gives it back; where several match, the change is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// PGRST116 where several rows match; see [`exactly_one`](Self::exactly_one) to have no row as
+    /// an error too.
+    pub async fn maybe_one(self) -> Result<Option<V>, Error> {
+        match self.exactly_one().await {
+            Ok(row) => Ok(Some(row)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes exactly one row and gives it back; where another number of rows matches, the change
+    /// is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// PGRST116 where another number of rows matches ([`Error::is_not_found`] for none, which
+    /// [`maybe_one`](Self::maybe_one) takes for an answer); every failure of the call.
+    pub async fn exactly_one(self) -> Result<V, Error> {
+        self.change
+            .run(Returning::Representation, Format::Object)
+            .await?
+            .json()
+    }
+}
+
+impl<T, K, C> IntoFuture for Change<T, K, HasFilter, C>
+where
+    T: 'static,
+    K: 'static,
+    C: Execute,
+{
+    type Output = Result<u64, Error>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let answer = self.run(Returning::Minimal, Format::Json).await?;
+            answer.total().ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Decode,
+                    "the server did not say how many rows it changed",
+                )
+            })
+        })
+    }
+}
+
+impl<T, V, C> IntoFuture for ChangeReturning<T, V, C>
+where
+    T: 'static,
+    V: DeserializeOwned + Send + 'static,
+    C: Execute,
+{
+    type Output = Result<Vec<V>, Error>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            self.change
+                .run(Returning::Representation, Format::Json)
+                .await?
+                .json()
+        })
+    }
+}
+
+impl<T, K, S, C> std::fmt::Debug for Change<T, K, S, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = if self.patch.is_some() {
+            "Update"
+        } else {
+            "Delete"
+        };
+        f.debug_tuple(name).field(&self.query).finish()
+    }
+}
+
+impl<T, V, C> std::fmt::Debug for ChangeReturning<T, V, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ChangeReturning")
+            .field(&self.change)
+            .finish()
+    }
+}

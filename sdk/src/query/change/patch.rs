@@ -1,0 +1,100 @@
+//! What an update sets: columns with their new values, from a struct or one by one.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::query::write::keys_of;
+use crate::schema::Target;
+
+/// The columns of an update with their new values.
+#[derive(Clone, Default)]
+pub(crate) struct Patch {
+    pub(super) columns: Vec<Cow<'static, str>>,
+    /// The members of a JSON object, without its braces.
+    members: Vec<u8>,
+}
+
+impl Patch {
+    /// The columns that `patch` serializes.
+    pub(crate) fn of(patch: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
+        let columns = keys_of(patch).map_err(|error| {
+            Error::invalid(format!(
+                "the new values must serialize as an object: {error}"
+            ))
+        })?;
+        let object = serde_json::to_vec(patch).map_err(unwritable)?;
+        let members = object
+            .strip_prefix(b"{")
+            .and_then(|rest| rest.strip_suffix(b"}"));
+        Ok(Self {
+            columns,
+            members: members.unwrap_or_default().to_vec(),
+        })
+    }
+
+    /// Adds a column.
+    pub(super) fn with(
+        mut self,
+        target: Target,
+        value: serde_json::Result<Vec<u8>>,
+    ) -> Result<Self, Error> {
+        if !target.path.is_empty() || self.columns.contains(&target.name) {
+            return Err(Error::invalid(format!(
+                "`{target}` cannot be set: set a whole column, and each column once"
+            )));
+        }
+        if !self.members.is_empty() {
+            self.members.push(b',');
+        }
+        self.members
+            .extend(serde_json::to_vec(&target.name).map_err(unwritable)?);
+        self.members.push(b':');
+        self.members.extend(value.map_err(unwritable)?);
+        self.columns.push(target.name);
+        Ok(self)
+    }
+
+    pub(super) fn body(&self) -> Bytes {
+        [b"{", self.members.as_slice(), b"}"].concat().into()
+    }
+}
+
+fn unwritable(error: serde_json::Error) -> Error {
+    Error::invalid(format!("the new values cannot be written as JSON: {error}")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::col;
+
+    fn with(patch: Patch, column: &'static str, value: &serde_json::Value) -> Result<Patch, Error> {
+        patch.with(col(column).target(), serde_json::to_vec(value))
+    }
+
+    #[test]
+    fn columns_come_from_a_struct_and_one_by_one() {
+        let patch = Patch::of(&json!({"a": 1})).unwrap();
+        let patch = with(patch, "q\"b", &json!(null)).unwrap();
+        assert_eq!(patch.columns, ["a", "q\"b"]);
+        assert_eq!(patch.body(), r#"{"a":1,"q\"b":null}"#);
+        let patch = with(Patch::default(), "a", &json!("x")).unwrap();
+        assert_eq!(patch.body(), r#"{"a":"x"}"#);
+        assert_eq!(Patch::default().body(), "{}");
+    }
+
+    #[test]
+    fn a_column_is_set_whole_and_once() {
+        let patch = with(Patch::default(), "a", &json!(1)).unwrap();
+        assert!(with(patch, "a", &json!(2)).is_err());
+        let member = col("a").key("b").target();
+        let value = serde_json::to_vec(&1);
+        assert!(Patch::default().with(member, value).is_err());
+        assert!(Patch::of(&[1]).is_err());
+    }
+}

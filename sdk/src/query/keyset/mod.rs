@@ -1,0 +1,213 @@
+//! All rows of a read, page by page, each page beginning after the last row of the one before.
+
+mod cursor;
+
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::Method;
+use serde::de::DeserializeOwned;
+
+use super::{Context, Execute, Read};
+use crate::error::Error;
+use crate::grammar::{IntoFilter, IntoOrder, Key, Nested, ShapeOf, keys_of};
+use crate::request::{Answer, Call, Format, Safety};
+
+use cursor::{Cursor, KeyNames};
+
+/// A read of all rows in the order of a key, in pages, with no offset: the cost of a page does not
+/// grow with its number, and rows that come or go meanwhile neither repeat nor hide others.
+///
+/// The key must tell any two rows apart. The primary key of a typed table is added to it where it
+/// is not in it; for a table without a type, name a unique column last. Keys may be nullable and go
+/// in either direction. The pages end when one is *empty*: a short page may be the server's doing.
+///
+/// ```no_run
+/// # use sluice_sdk::{Client, Error, Table, serde::Deserialize, futures_util::TryStreamExt};
+/// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+/// # struct Post { #[table(primary_key)] id: i64, score: Option<f64> }
+/// # async fn run(db: Client) -> Result<(), Error> {
+/// let mut posts = db.from::<Post>().keyset(Post::SCORE.desc()).stream();
+/// while let Some(post) = posts.try_next().await? {
+///     // …
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// What is asked for first:
+///
+/// ```
+/// # use sluice_sdk::{Offline, Table};
+/// # #[derive(Table)] #[table(name = "posts")]
+/// # struct Post { #[table(primary_key)] id: i64, score: Option<f64> }
+/// let keyset = Offline::default().from::<Post>().keyset(Post::SCORE.desc());
+/// let uri = keyset.call()?.request.uri().to_string();
+/// assert_eq!(uri, "/posts?select=id,score&order=score.desc,id.asc&limit=1000");
+/// # Ok::<(), sluice_sdk::Error>(())
+/// ```
+///
+/// PostgREST reference: "Ordering", "Limits and Pagination".
+#[must_use = "a read does nothing until its stream is polled"]
+pub struct Keyset<T, V, C> {
+    read: Read<T, V, C>,
+    keys: Vec<Key>,
+    page_rows: u64,
+}
+
+impl<T, V, C: Context> Read<T, V, C> {
+    /// Reads all rows, page by page in the order of `keys`: see [`Keyset`].
+    pub fn keyset(self, keys: impl IntoOrder<T>) -> Keyset<T, V, C> {
+        Keyset::new(self, keys_of(keys))
+    }
+}
+
+impl<T, V, C: Context> Keyset<T, V, C> {
+    pub(crate) fn new(read: Read<T, V, C>, mut keys: Vec<Key>) -> Self {
+        const PAGE_ROWS: u64 = 1_000;
+        let missing = |key: &&Key| !keys.iter().any(|other| other.target == key.target);
+        let tie_breakers: Vec<Key> = read
+            .query
+            .place
+            .primary_key
+            .iter()
+            .filter(missing)
+            .cloned()
+            .collect();
+        keys.extend(tie_breakers);
+        Self {
+            read,
+            keys,
+            page_rows: PAGE_ROWS,
+        }
+    }
+
+    /// Reads rows of the shape `W` instead.
+    pub fn select<W: ShapeOf<T>>(self) -> Keyset<T, W, C> {
+        Keyset {
+            read: self.read.select(),
+            keys: self.keys,
+            page_rows: self.page_rows,
+        }
+    }
+
+    /// Reads each row into `W`, with the columns as they are selected.
+    pub fn rows<W>(self) -> Keyset<T, W, C> {
+        Keyset {
+            read: self.read.rows(),
+            keys: self.keys,
+            page_rows: self.page_rows,
+        }
+    }
+
+    /// Keeps the rows that match.
+    pub fn filter(mut self, filter: impl IntoFilter<T>) -> Self {
+        self.read = self.read.filter(filter);
+        self
+    }
+
+    /// Filters, orders or cuts the rows of an embedded relation.
+    pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
+        self.read = self.read.embed(nested);
+        self
+    }
+
+    /// Asks for this many rows a page (1,000 by default); at least one.
+    pub fn page_rows(mut self, rows: u64) -> Self {
+        self.page_rows = rows.max(1);
+        self
+    }
+
+    /// The request for the first page.
+    ///
+    /// # Errors
+    ///
+    /// Where the read has a limit, an offset or an order of its own, has no key, or cannot be said.
+    pub fn call(&self) -> Result<Call, Error> {
+        self.page(None).map(|(call, _)| call)
+    }
+
+    /// The request for the page after `cursor`, and the names of the keys in its rows.
+    fn page(&self, cursor: Option<&Cursor>) -> Result<(Call, KeyNames), Error> {
+        let mut query = self.read.query.clone();
+        if query.limit.is_some() || query.offset.is_some() || !query.keys.is_empty() {
+            return Err(Error::invalid(
+                "a keyset read goes through all rows in its own order; remove the read's order, limit and offset, and take as many rows of the stream as wanted",
+            ));
+        }
+        if self.keys.is_empty() || self.keys.iter().any(|key| key.relation.is_some()) {
+            return Err(Error::invalid(
+                "a keyset read needs a key of the table's own columns",
+            ));
+        }
+        let names = KeyNames::add_to(&mut query.selection, &self.keys);
+        if let Some(tree) = cursor.and_then(|cursor| cursor.after(&self.keys)) {
+            query.filter(tree);
+        }
+        query.keys.clone_from(&self.keys);
+        query.limit = Some(self.page_rows);
+        let schema = self.read.context.settings().schema.as_deref();
+        let call = query
+            .draft(Method::GET, Safety::Read, Format::Json, schema)?
+            .build()?;
+        Ok((call, names))
+    }
+}
+
+impl<T, V, C> Keyset<T, V, C>
+where
+    T: 'static,
+    V: DeserializeOwned + Send + 'static,
+    C: Execute,
+{
+    /// The rows, one by one; the next page is asked for when the last one is used up.
+    pub fn stream(self) -> BoxStream<'static, Result<V, Error>> {
+        self.pages()
+            .map_ok(|rows| stream::iter(rows).map(Ok))
+            .try_flatten()
+            .boxed()
+    }
+
+    /// The rows, a page at a time; no page is empty.
+    pub fn pages(self) -> BoxStream<'static, Result<Vec<V>, Error>> {
+        let first = Some((self, None));
+        stream::try_unfold(first, |state| async move {
+            let Some((keyset, cursor)) = state else {
+                return Ok(None);
+            };
+            let (call, names) = keyset.page(cursor.as_ref())?;
+            let answer = keyset.read.context.execute(call).await?;
+            let rows: Vec<V> = answer.json()?;
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            let next = keyset.next(&answer, &names, cursor.as_ref())?;
+            Ok(Some((rows, next.map(|cursor| (keyset, Some(cursor))))))
+        })
+        .boxed()
+    }
+
+    /// The cursor after the last row of a page; `None` where no row can follow.
+    fn next(
+        &self,
+        answer: &Answer,
+        names: &KeyNames,
+        before: Option<&Cursor>,
+    ) -> Result<Option<Cursor>, Error> {
+        let cursor = Cursor::of_last_row(&answer.body, names)?;
+        if before == Some(&cursor) {
+            return Err(Error::invalid(
+                "a page ended where it began: the key does not tell rows apart, or the server ignores the filter",
+            ));
+        }
+        let rows_may_follow = cursor.after(&self.keys).is_some();
+        Ok(rows_may_follow.then_some(cursor))
+    }
+}
+
+impl<T, V, C> std::fmt::Debug for Keyset<T, V, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyset")
+            .field("read", &self.read)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,301 @@
+//! Lists of values too long for one URL.
+
+use std::collections::HashSet;
+use std::future::IntoFuture;
+
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::de::DeserializeOwned;
+
+use super::Read;
+use super::{Context, Execute};
+use crate::error::Error;
+use crate::grammar::{IntoFilter, IntoOrder};
+use crate::grammar::{Nested, Selection, ShapeOf};
+use crate::quote;
+use crate::request::{Count, Page};
+use crate::schema::{Any, Column, Nullable, Operand, Scalar};
+
+/// A read of the rows whose column is one of any number of values: awaiting it gives a `Vec`.
+///
+/// The values are deduplicated and split by the length of the encoded URL, the requests run a few
+/// at once, and the rows come back in the order of the values' chunks. Where the server's limit of
+/// rows cuts the answer to a chunk, the rest of it is read too, so every row comes exactly once as
+/// long as nobody writes meanwhile. No value gives no row, and makes no request.
+///
+/// A limit, an offset or an aggregate over several requests would mean something else than it says,
+/// so a read that has one is refused.
+///
+/// ```
+/// use sluice_sdk::{Offline, col};
+///
+/// let slugs = (0..1_000).map(|number| format!("quarter, ({number})"));
+/// let reads = Offline::default().table("neighborhoods").filter_in(col("slug"), slugs).reads()?;
+/// assert_eq!(reads.len(), 4);
+/// let longest = reads.iter().map(|read| read.call().unwrap().request.uri().to_string().len()).max();
+/// assert!(longest <= Some(7_000));
+/// # Ok::<(), sluice_sdk::Error>(())
+/// ```
+///
+/// PostgREST reference: "Operators" (`in`).
+#[must_use = "a read does nothing until it is awaited"]
+pub struct List<T, V, C> {
+    read: Read<T, V, C>,
+    column: Column<T, Any, Nullable>,
+    values: Vec<Scalar>,
+}
+
+impl<T, V, C: Context> Read<T, V, C> {
+    /// Keeps the rows whose `column` is one of `values`, however many those are: see [`List`].
+    pub fn filter_in<W, N>(
+        self,
+        column: Column<T, W, N>,
+        values: impl IntoIterator<Item = impl Operand<W, T>>,
+    ) -> List<T, V, C> {
+        let scalars = values.into_iter().map(Operand::into_scalar).collect();
+        List::new(self, column, scalars)
+    }
+}
+
+impl<T, V, C: Context> List<T, V, C> {
+    pub(crate) fn new<W, N>(
+        read: Read<T, V, C>,
+        column: Column<T, W, N>,
+        values: Vec<Scalar>,
+    ) -> Self {
+        let column = column.retyped();
+        Self {
+            read,
+            column,
+            values: deduplicated(values),
+        }
+    }
+
+    /// Reads rows of the shape `W` instead.
+    pub fn select<W: ShapeOf<T>>(self) -> List<T, W, C> {
+        List {
+            read: self.read.select(),
+            column: self.column,
+            values: self.values,
+        }
+    }
+
+    /// Reads each row into `W`, with the columns as they are selected.
+    pub fn rows<W>(self) -> List<T, W, C> {
+        List {
+            read: self.read.rows(),
+            column: self.column,
+            values: self.values,
+        }
+    }
+
+    /// Keeps the rows that match this too.
+    pub fn filter(mut self, filter: impl IntoFilter<T>) -> Self {
+        self.read = self.read.filter(filter);
+        self
+    }
+
+    /// Filters, orders or cuts the rows of an embedded relation.
+    pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
+        self.read = self.read.embed(nested);
+        self
+    }
+
+    /// Orders the rows of each request, not those of all of them together. For a table whose
+    /// primary key is not known, an order by a unique key lets a chunk be read on where the server
+    /// cuts it.
+    pub fn order_within(mut self, order: impl IntoOrder<T>) -> Self {
+        self.read = self.read.order(order);
+        self
+    }
+
+    /// The reads that are made: one for each chunk of values, in order.
+    ///
+    /// # Errors
+    ///
+    /// Where the read has a limit, an offset or an aggregate, or cannot be said at all.
+    pub fn reads(&self) -> Result<Vec<Read<T, V, C>>, Error> {
+        let query = &self.read.query;
+        if query.limit.is_some() || query.offset.is_some() {
+            return Err(Error::invalid(
+                "a limit or an offset over a split list would apply to each part; cut the rows instead",
+            ));
+        }
+        if query
+            .selection
+            .as_ref()
+            .is_some_and(Selection::has_aggregates)
+        {
+            return Err(Error::invalid(
+                "an aggregate over a split list would be one for each part; aggregate the rows instead",
+            ));
+        }
+        let uri_bytes =
+            |read: &Read<T, V, C>| read.call().map(|call| call.request.uri().to_string().len());
+        let column = quote::query_len(&self.column.clone().target().to_string()) + "&=in.()".len();
+        let taken = uri_bytes(&self.read)? + column;
+        let room = self.read.context.settings().url_bytes.saturating_sub(taken);
+        let chunks = split(&self.values, room);
+        Ok(chunks
+            .into_iter()
+            .map(|chunk| self.read_of(chunk))
+            .collect())
+    }
+
+    fn read_of(&self, chunk: &[Scalar]) -> Read<T, V, C> {
+        self.read
+            .clone()
+            .filter(self.column.clone().list(chunk.to_vec()))
+    }
+}
+
+impl<T, V, C> List<T, V, C>
+where
+    T: 'static,
+    V: DeserializeOwned + Send + 'static,
+    C: Execute,
+{
+    /// Reads the rows with their number, which is the sum over the requests.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of any request; where the read has a limit, an offset or an aggregate.
+    pub async fn fetch(self) -> Result<Page<V>, Error> {
+        let concurrency = self.read.context.settings().concurrency.max(1);
+        let reads = self.reads()?;
+        let pages: Vec<Vec<V>> = stream::iter(reads.into_iter().map(whole))
+            .buffered(concurrency)
+            .try_collect()
+            .await?;
+        let rows: Vec<V> = pages.into_iter().flatten().collect();
+        let total = Some(rows.len() as u64);
+        Ok(Page {
+            rows,
+            first: None,
+            total,
+        })
+    }
+}
+
+impl<T, V, C> IntoFuture for List<T, V, C>
+where
+    T: 'static,
+    V: DeserializeOwned + Send + 'static,
+    C: Execute,
+{
+    type Output = Result<Vec<V>, Error>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { Ok(self.fetch().await?.rows) })
+    }
+}
+
+impl<T, V, C> std::fmt::Debug for List<T, V, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("List")
+            .field("read", &self.read)
+            .field("column", &self.column)
+            .field("values", &self.values.len())
+            .finish()
+    }
+}
+
+/// Reads every row of one chunk. A count tells whether the server cut the answer; where it did, the
+/// chunk is read by offset, in an order that no two rows share.
+async fn whole<T, V, C>(read: Read<T, V, C>) -> Result<Vec<V>, Error>
+where
+    T: 'static,
+    V: DeserializeOwned + Send + 'static,
+    C: Execute,
+{
+    let mut read = read.count(Count::Exact);
+    let first = read.clone().fetch().await?;
+    let mut rows = first.rows;
+    let total = first.total.unwrap_or(rows.len() as u64);
+    if (rows.len() as u64) < total && read.query.keys.is_empty() {
+        read.query.keys.clone_from(&read.query.place.primary_key);
+        if read.query.keys.is_empty() {
+            return Err(Error::invalid(
+                "the server cut the answer, and rows without an order cannot be read on; declare the table's primary key, or order by a unique key with `order_within`",
+            ));
+        }
+        rows.clear();
+    }
+    while (rows.len() as u64) < total {
+        let page = read.clone().offset(rows.len() as u64).fetch().await?;
+        if page.rows.is_empty() {
+            // Rows went away since they were counted.
+            break;
+        }
+        rows.extend(page.rows);
+    }
+    Ok(rows)
+}
+
+fn deduplicated(values: Vec<Scalar>) -> Vec<Scalar> {
+    let mut seen = HashSet::with_capacity(values.len());
+    values
+        .into_iter()
+        .filter(|value| seen.insert(value.text.clone()))
+        .collect()
+}
+
+/// Splits values so that the encoded list of each chunk fits into `room` bytes; a value that fits
+/// into none gets a chunk of its own.
+fn split(values: &[Scalar], room: usize) -> Vec<&[Scalar]> {
+    let mut chunks = Vec::new();
+    let (mut start, mut used) = (0, 0);
+    for (position, value) in values.iter().enumerate() {
+        let bytes = encoded_len(value) + ",".len();
+        if position > start && used + bytes > room {
+            chunks.extend(values.get(start..position));
+            (start, used) = (position, 0);
+        }
+        used += bytes;
+    }
+    if start < values.len() {
+        chunks.extend(values.get(start..));
+    }
+    chunks
+}
+
+fn encoded_len(value: &Scalar) -> usize {
+    if value.bare {
+        return quote::query_len(&value.text);
+    }
+    let mut quoted = String::with_capacity(value.text.len() + 2);
+    quote::quoted(&value.text, &mut quoted);
+    quote::query_len(&quoted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scalars(texts: &[&str]) -> Vec<Scalar> {
+        texts.iter().map(Scalar::of).collect()
+    }
+
+    #[test]
+    fn a_value_is_asked_for_once() {
+        let values = deduplicated(scalars(&["b", "a", "b", ""]));
+        let texts: Vec<&str> = values.iter().map(|value| value.text.as_str()).collect();
+        assert_eq!(texts, ["b", "a", ""]);
+    }
+
+    #[test]
+    fn chunks_fit_and_keep_every_value_in_order() {
+        // Each of these is `%22xxxx%22,` when encoded: 11 bytes.
+        let values = scalars(&["aaaa", "bbbb", "cccc", "dddd", "eeee"]);
+        let sizes: Vec<usize> = split(&values, 22).iter().map(|chunk| chunk.len()).collect();
+        assert_eq!(sizes, [2, 2, 1]);
+        assert_eq!(split(&values, 22).concat().len(), 5);
+        assert_eq!(
+            split(&values, 3).len(),
+            5,
+            "a value that does not fit goes alone"
+        );
+        assert!(split(&[], 10).is_empty());
+    }
+}

@@ -1,0 +1,150 @@
+//! The part of a query that every kind of call shares: which rows, which columns, in which order.
+
+mod change;
+mod execute;
+mod keyset;
+mod list;
+mod offline;
+mod read;
+pub(crate) mod rpc;
+mod table;
+mod write;
+
+use std::borrow::Cow;
+
+use http::Method;
+
+use crate::error::Error;
+use crate::grammar::{Key, Nested, Params, Selection, Tree, order_value};
+use crate::request::{Draft, Format, Path, Prefer, Safety};
+use crate::schema::{Any, Column, ColumnInfo, Table};
+
+pub(crate) use change::Patch;
+pub use change::{Change, ChangeReturning, Deleting, HasFilter, NeedsFilter, Updating};
+pub use execute::{Context, Execute, Settings};
+pub use keyset::Keyset;
+pub use list::List;
+pub use offline::Offline;
+pub use read::Read;
+pub use rpc::Rpc;
+pub use table::TableRef;
+pub use write::{Inserting, IntoColumns, Ledger, Upserting, Write, WriteReturning};
+
+/// Where rows are: the path, and the schema.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    path: Path,
+    pub(crate) schema: Option<String>,
+    /// The order that no two rows share, where the table's type says it.
+    pub(crate) primary_key: Vec<Key>,
+}
+
+impl Place {
+    pub(crate) fn table(name: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            path: Path::Table(name.into()),
+            schema: None,
+            primary_key: Vec::new(),
+        }
+    }
+
+    pub(crate) fn of<T: Table>() -> Self {
+        let columns = T::COLUMNS.iter().filter(|column| column.primary_key);
+        let key = |column: &ColumnInfo| Column::<T, Any>::new(column.name).asc().key;
+        Self {
+            schema: T::SCHEMA.map(str::to_owned),
+            primary_key: columns.map(key).collect(),
+            ..Self::table(T::NAME)
+        }
+    }
+
+    pub(crate) fn function(name: impl Into<Cow<'static, str>>, schema: Option<&str>) -> Self {
+        Self {
+            path: Path::Function(name.into()),
+            schema: schema.map(str::to_owned),
+            primary_key: Vec::new(),
+        }
+    }
+}
+
+/// Which rows of a place, which of their columns, in which order and how many.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    pub(crate) place: Place,
+    pub(crate) selection: Option<Selection>,
+    pub(crate) filters: Vec<Tree>,
+    pub(crate) nested: Vec<Nested<Any, Any>>,
+    pub(crate) keys: Vec<Key>,
+    pub(crate) limit: Option<u64>,
+    pub(crate) offset: Option<u64>,
+    pub(crate) prefer: Prefer,
+}
+
+impl Query {
+    pub(crate) fn new(place: Place) -> Self {
+        Self {
+            place,
+            selection: None,
+            filters: Vec::new(),
+            nested: Vec::new(),
+            keys: Vec::new(),
+            limit: None,
+            offset: None,
+            prefer: Prefer::default(),
+        }
+    }
+
+    pub(crate) fn filter(&mut self, tree: Tree) {
+        self.filters.push(tree);
+    }
+
+    /// Begins a request for this query, refusing what cannot be said.
+    pub(crate) fn draft(
+        &self,
+        method: Method,
+        safety: Safety,
+        format: Format,
+        default_schema: Option<&str>,
+    ) -> Result<Draft, Error> {
+        self.validate()?;
+        let mut draft = Draft::new(method, self.place.path.clone(), safety);
+        draft.params = self.params();
+        draft.schema = self
+            .place
+            .schema
+            .clone()
+            .or_else(|| default_schema.map(str::to_owned));
+        draft.format = format;
+        draft.prefer = self.prefer.clone();
+        Ok(draft)
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        self.filters.iter().try_for_each(Tree::validate)?;
+        self.nested.iter().try_for_each(Nested::validate)?;
+        self.selection.iter().try_for_each(Selection::validate)
+    }
+
+    fn params(&self) -> Params {
+        let mut params = Params::default();
+        if let Some(selection) = &self.selection {
+            params.push("select", selection.to_string());
+        }
+        for filter in &self.filters {
+            params.filter("", filter);
+        }
+        for nested in &self.nested {
+            nested.write(&mut params);
+        }
+        if !self.keys.is_empty() {
+            params.push("order", order_value(&self.keys));
+        }
+        if let Some(limit) = self.limit {
+            params.push("limit", limit.to_string());
+        }
+        if let Some(offset) = self.offset {
+            params.push("offset", offset.to_string());
+        }
+        params
+    }
+}

@@ -1,0 +1,254 @@
+//! Reading an answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::{Call, Prefer};
+use crate::error::{ContentRange, Error, ErrorKind};
+
+/// A successful answer, read whole.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status, in the 200s.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, decompressed.
+    pub body: Bytes,
+    /// What it answers, to be told where it cannot be read.
+    call: Option<Arc<Call>>,
+}
+
+/// The body of an answer, as it comes.
+pub type Body = BoxStream<'static, Result<Bytes, Error>>;
+
+/// Rows with what the answer tells about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page<V> {
+    /// The rows. There may be fewer than asked for: the server caps what it returns and does not
+    /// say so. Only an empty page is the end.
+    pub rows: Vec<V>,
+    /// The position of the first row among all that match, where the server said it.
+    pub first: Option<u64>,
+    /// How many rows match in all, where a count was asked for.
+    pub total: Option<u64>,
+}
+
+impl<V> Page<V> {
+    pub(crate) fn new(rows: Vec<V>, range: Option<ContentRange>) -> Self {
+        let first = range.and_then(|range| range.rows).map(|(first, _)| first);
+        Self {
+            rows,
+            first,
+            total: range.and_then(|range| range.total),
+        }
+    }
+}
+
+impl Answer {
+    /// Reads an answer: a success as it is, anything else as an error.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] made of the answer where its status is not in the 200s.
+    pub fn read(response: http::Response<Bytes>) -> Result<Self, Error> {
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            Ok(Self {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+                call: None,
+            })
+        } else {
+            Err(crate::error::api_error(parts.status, &parts.headers, &body))
+        }
+    }
+
+    /// Says what it answers.
+    #[cfg(feature = "client")]
+    pub(crate) fn to(self, mut call: Call) -> Self {
+        // Many answers may be kept at once, and no error tells the body.
+        *call.request.body_mut() = Bytes::new();
+        Self {
+            call: Some(Arc::new(call)),
+            ..self
+        }
+    }
+
+    pub(crate) fn range(&self) -> Option<ContentRange> {
+        ContentRange::of(&self.headers)
+    }
+
+    /// Returns the count of all rows, or of the rows that a write affected, where one was asked for.
+    pub fn total(&self) -> Option<u64> {
+        self.range().and_then(|range| range.total)
+    }
+
+    /// Tells a rehearsal that was none.
+    pub(crate) fn rehearsed(&self, prefer: &Prefer) -> Result<(), Error> {
+        if prefer.rollback && !self.has_applied("tx=rollback") {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "the server does not allow `tx=rollback`: what was to be tried has been done",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the server says that it obeyed a preference.
+    fn has_applied(&self, preference: &str) -> bool {
+        let applied = self
+            .headers
+            .get("preference-applied")
+            .and_then(|value| value.to_str().ok());
+        applied.is_some_and(|applied| applied.split(',').any(|part| part.trim() == preference))
+    }
+
+    /// Reads the body as JSON; an empty one as `null`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] where it is not a `D`; the error keeps the body.
+    pub fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
+        parse(self.body_or_null()).map_err(|error| self.unexpected(error))
+    }
+
+    /// Reads a function's value. A function that returns a composite type answers a row of nulls
+    /// where it found none: that is read as null where it is nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`json`](Self::json).
+    pub fn value<D: DeserializeOwned>(&self) -> Result<D, Error> {
+        let body = self.body_or_null();
+        parse(body).or_else(|error| {
+            if is_row_of_nulls(body)
+                && let Ok(value) = parse(b"null")
+            {
+                return Ok(value);
+            }
+            Err(self.unexpected(error))
+        })
+    }
+
+    /// Reads the body as text.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] where it is not UTF-8.
+    pub fn text(&self) -> Result<String, Error> {
+        String::from_utf8(self.body.to_vec()).map_err(|_| {
+            self.undecodable(Error::new(
+                ErrorKind::Decode,
+                "the response is not UTF-8 text",
+            ))
+        })
+    }
+
+    /// Reads rows, with what the headers tell about them.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`json`](Self::json).
+    pub fn page<V: DeserializeOwned>(&self) -> Result<Page<V>, Error> {
+        Ok(Page::new(self.json()?, self.range()))
+    }
+
+    fn body_or_null(&self) -> &[u8] {
+        if self.body.is_empty() {
+            b"null"
+        } else {
+            &self.body
+        }
+    }
+
+    fn unexpected(&self, error: serde_json::Error) -> Error {
+        let what = "the response is not what the caller's type expects";
+        self.undecodable(Error::decode(what, &error))
+    }
+
+    fn undecodable(&self, error: Error) -> Error {
+        let error = error.with_status(self.status).with_body(&self.body);
+        match &self.call {
+            Some(call) => call.failed(error, 0),
+            None => error,
+        }
+    }
+}
+
+/// Reads JSON. One look at the whole spares a look at each text in it, whether it is UTF-8.
+fn parse<D: DeserializeOwned>(body: &[u8]) -> Result<D, serde_json::Error> {
+    match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        // Says where, unless that is in what the caller does not read.
+        Err(_) => serde_json::from_slice(body),
+    }
+}
+
+fn is_row_of_nulls(body: &[u8]) -> bool {
+    let members: Result<std::collections::BTreeMap<String, Option<serde::de::IgnoredAny>>, _> =
+        serde_json::from_slice(body);
+    members.is_ok_and(|members| !members.is_empty() && members.values().all(Option::is_none))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(body: &'static str) -> Answer {
+        Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+            call: None,
+        }
+    }
+
+    #[test]
+    fn an_empty_body_is_null() {
+        answer("").value::<()>().unwrap();
+        assert_eq!(answer("").value::<Option<i32>>().unwrap(), None);
+    }
+
+    #[test]
+    fn a_row_of_nulls_is_no_row_where_a_row_needs_values() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Row {
+            id: i64,
+        }
+        let read = |body| answer(body).value::<Option<Row>>();
+        assert_eq!(read(r#"{"id":null,"body":null}"#).unwrap(), None);
+        assert_eq!(
+            read(r#"{"id":1,"body":null}"#).unwrap(),
+            Some(Row { id: 1 })
+        );
+        assert!(read(r#"{"id":"x"}"#).is_err());
+        assert!(read("{}").is_err());
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_read_is_kept() {
+        let error = answer("{\"id\":1}").json::<Vec<i64>>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        assert_eq!(error.body().unwrap(), "{\"id\":1}");
+    }
+
+    #[test]
+    fn a_body_that_is_not_utf8_is_an_error() {
+        let answer = Answer {
+            body: Bytes::from_static(b"[\"\xff\"]"),
+            ..answer("")
+        };
+        assert_eq!(
+            answer.json::<Vec<String>>().unwrap_err().kind(),
+            ErrorKind::Decode
+        );
+        assert_eq!(answer.text().unwrap_err().kind(), ErrorKind::Decode);
+    }
+}

@@ -1,0 +1,173 @@
+//! Values that are written: what a column can be set to, and fields that may be left out.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+
+use super::marker::{Any, Nullable};
+
+/// A field of a written row whose column can be null: left out, null, or a value.
+///
+/// `Option` says two of these three. In an insert, what is left out gets the column's default; in
+/// an update or an upsert, it stays as it is; null is null in each. So a field whose column can be
+/// null *and* need not be written is a `Field`, and any other an `Option` or a plain value: then
+/// null where the database takes none does not compile.
+///
+/// ```
+/// use sluice_sdk::{Field, serde::Serialize};
+///
+/// #[derive(Default, Serialize)]
+/// # #[serde(crate = "sluice_sdk::serde")]
+/// struct PostPatch {
+///     /// Never null: set, or left as it is.
+///     #[serde(skip_serializing_if = "Option::is_none")]
+///     text: Option<String>,
+///     /// Set, set to null, or left as it is.
+///     #[serde(skip_serializing_if = "Field::is_absent")]
+///     url: Field<String>,
+/// }
+///
+/// let json = |patch: PostPatch| sluice_sdk::serde_json::to_string(&patch).unwrap();
+/// assert_eq!(json(PostPatch::default()), "{}");
+/// assert_eq!(json(PostPatch { url: Field::Null, ..PostPatch::default() }), r#"{"url":null}"#);
+/// let url = Field::from("https://example.org".to_owned());
+/// assert_eq!(json(PostPatch { url, ..PostPatch::default() }), r#"{"url":"https://example.org"}"#);
+/// ```
+///
+/// `Field::from` takes a value, or an `Option` whose `None` is null. To read one, give it
+/// `#[serde(default)]`, so that a member that is not there is [`Absent`](Self::Absent).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Field<V> {
+    /// Left out. It needs `#[serde(skip_serializing_if = "Field::is_absent")]`; without it, it does
+    /// not serialize.
+    #[default]
+    Absent,
+    /// Null.
+    Null,
+    /// This value.
+    Value(V),
+}
+
+impl<V> Field<V> {
+    /// Whether it is left out.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// Returns the value, where it is one.
+    pub fn value(&self) -> Option<&V> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+}
+
+impl<V> From<V> for Field<V> {
+    fn from(value: V) -> Self {
+        Self::Value(value)
+    }
+}
+
+/// `None` is null.
+impl<V> From<Option<V>> for Field<V> {
+    fn from(value: Option<V>) -> Self {
+        value.map_or(Self::Null, Self::Value)
+    }
+}
+
+impl<V: Serialize> Serialize for Field<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Absent => Err(ser::Error::custom(
+                "an absent field cannot be written: add `#[serde(skip_serializing_if = \"Field::is_absent\")]`",
+            )),
+            Self::Null => serializer.serialize_none(),
+            Self::Value(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Field<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// What a column of `T` that holds `V` can be set to: `V`, `&V`, for text also `&str`, and
+/// `Option<V>` where it can be null.
+#[diagnostic::on_unimplemented(
+    message = "a column of `{T}` that holds `{V}` and is `{N}` cannot be set to `{Self}`",
+    label = "the column of `{T}` holds `{V}` and is `{N}`",
+    note = "`None` is null, which only a column whose field is an `Option` can be set to; use \
+            `.typed::<…>()` to say that a column holds another type"
+)]
+pub trait Assignable<T, V, N> {
+    /// The value as JSON.
+    #[doc(hidden)]
+    fn into_json(self) -> serde_json::Result<Vec<u8>>;
+}
+
+impl<T, V: Serialize, N> Assignable<T, V, N> for V {
+    fn into_json(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&self)
+    }
+}
+
+impl<T, V: Serialize, N> Assignable<T, V, N> for &V {
+    fn into_json(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
+}
+
+impl<T, N> Assignable<T, String, N> for &str {
+    fn into_json(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
+}
+
+impl<T, W: Serialize, N> Assignable<T, Any, N> for W {
+    fn into_json(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&self)
+    }
+}
+
+/// There is no `Option<&V>` beside it, so that a bare `None` has one meaning.
+impl<T, V: Serialize> Assignable<T, V, Nullable> for Option<V> {
+    fn into_json(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Row {
+        #[serde(default, skip_serializing_if = "Field::is_absent")]
+        a: Field<i32>,
+    }
+
+    #[test]
+    fn the_three_are_three_both_ways() {
+        let three = [
+            (Field::Absent, json!({})),
+            (Field::Null, json!({"a": null})),
+            (Field::Value(7), json!({"a": 7})),
+        ];
+        for (a, json) in three {
+            assert_eq!(serde_json::to_value(Row { a }).unwrap(), json);
+            assert_eq!(serde_json::from_value::<Row>(json).unwrap(), Row { a });
+        }
+        let given: [Field<i32>; 3] = [None.into(), Some(1).into(), 1.into()];
+        assert_eq!(given, [Field::Null, Field::Value(1), Field::Value(1)]);
+        assert_eq!(given[1].value(), Some(&1));
+    }
+
+    #[test]
+    fn what_is_absent_is_not_taken_for_null() {
+        let error = serde_json::to_string(&[Field::<i32>::Absent]).unwrap_err();
+        assert!(error.to_string().contains("skip_serializing_if"), "{error}");
+    }
+}

@@ -1,0 +1,35 @@
+//! Tests without a network: record what a script asks, play answers back, stand in for a server.
+//!
+//! Needs the feature `testing`. A [`Recorder`] around a real transport keeps every [`Exchange`]; a
+//! [`Player`] answers from kept exchanges; a [`Fake`] answers by a function. All three give
+//! [`Snapshot`]s of the requests, shaped for [insta](https://insta.rs): keys are left out.
+//!
+//! ```
+//! use sluice_sdk::testing::{Fake, Reply};
+//! use sluice_sdk::{Client, Error, col, serde_json::json};
+//!
+//! # fn main() -> Result<(), Error> {
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+//! # runtime.block_on(async {
+//! let fake = Fake::new(|_request| Reply::json(200, &json!([{"id": 7}])));
+//! let db = Client::builder().postgrest_url("http://fake").transport(fake.clone()).build()?;
+//!
+//! db.table("posts").filter(col("url").is_null()).await?;
+//!
+//! // In a test: insta::assert_snapshot!(fake.snapshot());
+//! assert_eq!(fake.snapshot(), "GET /posts?url=is.null\naccept: application/json\n");
+//! # Ok(()) })
+//! # }
+//! ```
+
+mod exchange;
+mod fake;
+mod player;
+mod recorder;
+mod snapshot;
+
+pub use exchange::{Exchange, KeptRequest, KeptResponse};
+pub use fake::{Fake, Reply};
+pub use player::Player;
+pub use recorder::Recorder;
+pub use snapshot::Snapshot;
