@@ -1,6 +1,6 @@
 //! The code of docs/types.md: it compiles with the types of our migrations, and asks what it says.
 
-use sluice_sdk::testing::{Fake, Reply};
+use sluice_sdk::testing::{Fake, FakeResponse};
 use sluice_sdk::{Client, Error, Tristate};
 use sluice_tests::assert_shown;
 use uuid::Uuid;
@@ -43,8 +43,8 @@ async fn shown(db: &Client, name: String, slug: String, id: Uuid) -> Result<usiz
 #[tokio::test]
 async fn what_is_left_out_is_not_sent() {
     let fake = Fake::new(|request| match request.method.as_str() {
-        "GET" => Reply::json(200, &serde_json::json!([])),
-        _ => Reply::affected(1),
+        "GET" => FakeResponse::json(200, &serde_json::json!([])),
+        _ => FakeResponse::affected(1),
     });
     let builder = Client::builder().postgrest_url("http://nobody");
     let db = builder.transport(fake.clone()).build().unwrap();

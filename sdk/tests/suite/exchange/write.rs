@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value, json};
-use sluice_sdk::{Error, Tristate, Select, WriteReport, col};
+use sluice_sdk::{Error, Select, Tristate, WriteReport, col};
 
 use super::schema::{Id, IdAndSlug, IdAndViews, Neighborhood, Post, PostEmbedding, ids};
 use super::{Case, never, recorded, reworded};
