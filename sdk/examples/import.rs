@@ -11,7 +11,7 @@ use std::io::{BufRead, Write};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sluice_sdk::{Client, Ledger, RetryPolicy, SecretString, Table, WriteReport};
+use sluice_sdk::{Checkpoint, Client, RetryPolicy, SecretString, Table, WriteReport};
 use uuid::Uuid;
 
 #[derive(Deserialize)]
@@ -114,18 +114,18 @@ async fn neighborhoods(
 
 /// Stores posts; an outage is waited for, and nothing that was acknowledged is sent again.
 async fn store(db: &Client, posts: &[Post]) -> Result<WriteReport, sluice_sdk::Error> {
-    let ledger = Ledger::new();
+    let checkpoint = Checkpoint::new();
     loop {
         let outcome = db
             .from::<Post>()
             .upsert(posts)
             .on_conflict((Post::NEIGHBORHOOD_ID, Post::HASH))
             .chunk_rows(200)
-            .ledger(&ledger)
+            .checkpoint(&checkpoint)
             .await;
         match outcome {
             Err(error) if error.is_retryable() => {
-                let written = ledger.report().written();
+                let written = checkpoint.report().written();
                 let mut err = std::io::stderr().lock();
                 let _ = writeln!(err, "{written} rows so far, and then: {error}");
             }

@@ -56,8 +56,8 @@
 //! - [`Column`]s make [`Filter`]s and [`Order`]s, of one value or of [`any`] or [`all`] of several; a
 //!   [`derive@Select`] says which columns and embedded rows to read, and its [`Relation`]s filter
 //!   those.
-//! - A [`WriteReport`] tells what became of every row of a bulk write, and a [`Ledger`] lets it go on
-//!   where it stopped. A [`Field`] of a written row is left out, null or a value.
+//! - A [`WriteReport`] tells what became of every row of a bulk write, and a [`Checkpoint`] lets it go on
+//!   where it stopped. A [`Tristate`] of a written row is left out, null or a value.
 //! - [`Client::table`], [`col`] and [`Selection`] do the same without types.
 //! - [`Error`] answers questions.
 //! - [`Offline`] builds requests and sends nothing; a [`Transport`] sends by other means; `testing`
@@ -84,26 +84,26 @@ mod schema;
 pub mod testing;
 
 #[cfg(feature = "postgrest")]
-pub use client::Ported;
+pub use client::CompatQuery;
 #[cfg(feature = "client")]
 pub use client::{
     Attempt, Chunks, Client, ClientBuilder, Http, Observer, Transport, TransportError,
 };
-pub use error::{Chunk, Error, ErrorKind, RowFailure, WriteReport, Written};
+pub use error::{Chunk, Error, ErrorKind, RejectedRow, WriteReport, Written};
 pub use grammar::{
     Embed, Embedding, Expression, Filter, IntoFilter, IntoOrder, Nested, Nullability, Order,
     Patterns, Reads, Relation, Search, Select, Selection, ShapeOf, relation,
 };
 pub use query::{
-    Change, ChangeReturning, Context, Deleting, Execute, HasFilter, Inserting, IntoColumns, Keyset,
-    Ledger, List, NeedsFilter, Offline, Read, Rpc, Settings, TableRef, Updating, Upserting, Write,
-    WriteReturning,
+    CallDefaults, Change, ChangeReturning, Checkpoint, Context, Deleting, Execute, HasFilter,
+    Inserting, IntoColumns, Keyset, List, NeedsFilter, Offline, Read, Rpc, TableRef, Updating,
+    Upserting, Write, WriteReturning,
 };
-pub use request::{Answer, Body, Call, Count, Explain, Handling, Page, RetryPolicy, Safety};
+pub use request::{Body, Call, Count, Explain, Handling, Page, Response, RetryPolicy, Safety};
 pub use schema::{
-    Any, ArrayLike, Assignable, CanBeNull, Column, ColumnInfo, Element, Field, Function, JsonLike,
+    Any, ArrayLike, Assignable, CanBeNull, Column, ColumnInfo, Element, Function, JsonLike,
     NotNull, Nullable, Operand, Operands, Quantified, Range, RangeLike, ReadOnly, Rows, Searchable,
-    Table, TextLike, Value, all, any, col,
+    Table, TextLike, Tristate, Value, all, any, col,
 };
 pub use secrecy::SecretString;
 pub use sluice_sdk_derive::{Function, Select, Table};

@@ -156,8 +156,8 @@ fn an_insert_gives_what_it_must_and_an_update_what_it_wants() {
     assert_eq!(
         update[4..6],
         [
-            "#[serde(skip_serializing_if = \"sluice_sdk::Field::is_absent\")]",
-            "pub note: sluice_sdk::Field<String>,"
+            "#[serde(skip_serializing_if = \"sluice_sdk::Tristate::is_absent\")]",
+            "pub note: sluice_sdk::Tristate<String>,"
         ]
     );
     assert!(!update.join("\n").contains("sum"));
@@ -170,9 +170,9 @@ fn an_insert_may_give_null_in_place_of_a_default() {
     let columns = json!([column("id", 1), mood]);
     let text = written(&[table("t", 9, &columns)], &[]);
     let insert = item(&text, "pub struct TInsert {");
-    assert_eq!(insert[4], "pub mood: sluice_sdk::Field<String>,");
+    assert_eq!(insert[4], "pub mood: sluice_sdk::Tristate<String>,");
     let filling = item(&text, "impl From<TRequired> for TInsert {");
-    assert_eq!(filling[4], "mood: sluice_sdk::Field::Absent,");
+    assert_eq!(filling[4], "mood: sluice_sdk::Tristate::Absent,");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::attribute::serde_value;
 
 /// The rule of `#[serde(rename_all = "…")]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub(crate) enum RenameRule {
     Lower,
     Upper,
     Pascal,
@@ -17,7 +17,7 @@ pub(crate) enum Rule {
     ScreamingKebab,
 }
 
-impl Rule {
+impl RenameRule {
     pub(crate) fn parse(text: &LitStr) -> Result<Self> {
         Ok(match text.value().as_str() {
             "lowercase" => Self::Lower,
@@ -60,15 +60,15 @@ impl Rule {
 }
 
 /// The rule of `#[serde(rename_all = "…")]`.
-pub(crate) fn rename_all(input: &DeriveInput) -> Result<Option<Rule>> {
+pub(crate) fn rename_all(input: &DeriveInput) -> Result<Option<RenameRule>> {
     serde_value(&input.attrs, "rename_all")?
         .as_ref()
-        .map(Rule::parse)
+        .map(RenameRule::parse)
         .transpose()
 }
 
 /// The name of a field in JSON, and so of its column.
-pub(crate) fn in_json(field: &Field, ident: &Ident, rule: Option<Rule>) -> Result<String> {
+pub(crate) fn in_json(field: &Field, ident: &Ident, rule: Option<RenameRule>) -> Result<String> {
     if let Some(name) = serde_value(&field.attrs, "rename")? {
         return Ok(name.value());
     }
@@ -105,11 +105,11 @@ mod tests {
 
     #[test]
     fn the_rules_are_those_of_serde() {
-        let applied = |rule: Rule| rule.apply("two_words");
-        assert_eq!(applied(Rule::Camel), "twoWords");
-        assert_eq!(applied(Rule::Pascal), "TwoWords");
-        assert_eq!(applied(Rule::Kebab), "two-words");
-        assert_eq!(applied(Rule::ScreamingSnake), "TWO_WORDS");
-        assert_eq!(applied(Rule::Snake), "two_words");
+        let applied = |rule: RenameRule| rule.apply("two_words");
+        assert_eq!(applied(RenameRule::Camel), "twoWords");
+        assert_eq!(applied(RenameRule::Pascal), "TwoWords");
+        assert_eq!(applied(RenameRule::Kebab), "two-words");
+        assert_eq!(applied(RenameRule::ScreamingSnake), "TWO_WORDS");
+        assert_eq!(applied(RenameRule::Snake), "two_words");
     }
 }

@@ -10,7 +10,7 @@ use super::address::Address;
 use super::{Client, Shared, bearer, sensitive};
 use super::{Http, Observer, Transport};
 use crate::error::Error;
-use crate::query::Settings;
+use crate::query::CallDefaults;
 use crate::request::RetryPolicy;
 
 /// Describes a [`Client`].
@@ -20,7 +20,7 @@ pub struct ClientBuilder {
     url: Option<Url>,
     several_urls: bool,
     key: Option<SecretString>,
-    settings: Settings,
+    defaults: CallDefaults,
     retry: RetryPolicy,
     attempt_timeout: Option<Duration>,
     total_timeout: Option<Duration>,
@@ -53,7 +53,7 @@ impl ClientBuilder {
 
     /// The schema of tables and functions that do not name one.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
-        self.settings.schema = Some(schema.into());
+        self.defaults.schema = Some(schema.into());
         self
     }
 
@@ -77,25 +77,25 @@ impl ClientBuilder {
 
     /// How long the encoded path and query of a split list may become (7,000 bytes by default).
     pub fn url_bytes(mut self, bytes: usize) -> Self {
-        self.settings.url_bytes = bytes;
+        self.defaults.url_bytes = bytes;
         self
     }
 
     /// How many rows go into one request of a bulk write (500 by default).
     pub fn chunk_rows(mut self, rows: usize) -> Self {
-        self.settings.chunk_rows = rows;
+        self.defaults.chunk_rows = rows;
         self
     }
 
     /// How many bytes go into one request of a bulk write (1 MiB by default).
     pub fn chunk_bytes(mut self, bytes: usize) -> Self {
-        self.settings.chunk_bytes = bytes;
+        self.defaults.chunk_bytes = bytes;
         self
     }
 
     /// How many requests of one long list or bulk write are under way at once (4 by default).
     pub fn concurrency(mut self, requests: usize) -> Self {
-        self.settings.concurrency = requests;
+        self.defaults.concurrency = requests;
         self
     }
 
@@ -136,11 +136,11 @@ impl ClientBuilder {
             Some(transport) => transport,
             None => Arc::new(Http::new()?),
         };
-        let mut settings = self.settings;
-        settings.url_bytes = settings.url_bytes.saturating_sub(address.path().len());
+        let mut defaults = self.defaults;
+        defaults.url_bytes = defaults.url_bytes.saturating_sub(address.path().len());
         let shared = Shared {
             address,
-            settings,
+            defaults,
             retry: self.retry,
             attempt_timeout: self.attempt_timeout.unwrap_or(Duration::from_secs(30)),
             total_timeout: self.total_timeout.unwrap_or(Duration::from_secs(120)),
@@ -164,7 +164,7 @@ impl ClientBuilder {
 impl std::fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClientBuilder")
-            .field("settings", &self.settings)
+            .field("defaults", &self.defaults)
             .finish_non_exhaustive()
     }
 }

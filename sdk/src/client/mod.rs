@@ -21,8 +21,8 @@ use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind, api_error};
 use crate::grammar::Select;
-use crate::query::{Context, Execute, Place, Rpc, Settings, TableRef, rpc};
-use crate::request::{Answer, Body, Call, RetryPolicy};
+use crate::query::{CallDefaults, Context, Endpoint, Execute, Rpc, TableRef, rpc};
+use crate::request::{Body, Call, Response, RetryPolicy};
 use crate::schema::{Any, Function, Table};
 
 use address::Address;
@@ -31,7 +31,7 @@ pub use builder::ClientBuilder;
 pub use network::Http;
 pub use observe::{Attempt, Observer};
 #[cfg(feature = "postgrest")]
-pub use postgrest_compat::Ported;
+pub use postgrest_compat::CompatQuery;
 pub use transport::{Chunks, Transport, TransportError};
 
 /// A PostgREST server with a key to it. Clones are cheap and share the connections.
@@ -53,7 +53,7 @@ pub struct Client {
 /// What all clones of a client have in common.
 struct Shared {
     address: Address,
-    settings: Settings,
+    defaults: CallDefaults,
     retry: RetryPolicy,
     attempt_timeout: Duration,
     total_timeout: Duration,
@@ -95,7 +95,7 @@ impl Client {
     ) -> Rpc<Any, serde_json::Value, Self> {
         Rpc::new(
             self.clone(),
-            Place::function(name.to_owned(), None),
+            Endpoint::function(name.to_owned(), None),
             arguments,
             false,
         )
@@ -112,7 +112,7 @@ impl Client {
         Ok(client)
     }
 
-    async fn send(&self, call: &Call) -> Result<Answer, Error> {
+    async fn send(&self, call: &Call) -> Result<Response, Error> {
         let deadline = Instant::now() + self.shared.total_timeout;
         let mut retries = 0;
         loop {
@@ -158,7 +158,7 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, call: &Call, retry: u32, deadline: Instant) -> Result<Answer, Error> {
+    async fn attempt(&self, call: &Call, retry: u32, deadline: Instant) -> Result<Response, Error> {
         let started = Instant::now();
         let sending = self.shared.transport.send(self.addressed(call)?);
         let response = self.in_time(sending, started, deadline).await;
@@ -166,7 +166,7 @@ impl Client {
             .as_ref()
             .map_or(0, |response| response.body().len());
         let status = response.as_ref().ok().map(http::Response::status);
-        let result = response.and_then(Answer::read);
+        let result = response.and_then(Response::read);
         let failure = result.as_ref().err().map(Error::kind);
         self.observed(call, (status, failure), retry, started.elapsed(), bytes);
         result
@@ -261,13 +261,13 @@ impl Client {
 pub(crate) struct RelativeUri(pub(crate) http::Uri);
 
 impl Context for Client {
-    fn settings(&self) -> &Settings {
-        &self.shared.settings
+    fn defaults(&self) -> &CallDefaults {
+        &self.shared.defaults
     }
 }
 
 impl Execute for Client {
-    async fn execute(&self, call: Call) -> Result<Answer, Error> {
+    async fn execute(&self, call: Call) -> Result<Response, Error> {
         let span = tracing::debug_span!("postgrest", request = tracing::field::Empty);
         if !span.is_disabled() {
             span.record("request", call.shape());

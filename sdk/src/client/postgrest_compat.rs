@@ -29,7 +29,7 @@ const CARRIED: [&str; 7] = [
 ///
 /// A write is sent once, unless [`idempotent`](Self::idempotent) says that it may be repeated.
 #[must_use = "a query does nothing until it is awaited"]
-pub struct Ported<V> {
+pub struct CompatQuery<V> {
     client: Client,
     call: Result<Call, Error>,
     marker: PhantomData<fn() -> V>,
@@ -51,16 +51,16 @@ impl Client {
     /// let posts: Vec<Post> = db.run(old.from("posts").select("id").eq("kind", "ad")).await?;
     /// # Ok(()) }
     /// ```
-    pub fn run<V>(&self, query: postgrest::Builder) -> Ported<V> {
-        Ported {
+    pub fn run<V>(&self, query: postgrest::Builder) -> CompatQuery<V> {
+        CompatQuery {
             client: self.clone(),
-            call: call(query, self.settings().schema.as_deref()),
+            call: call(query, self.defaults().schema.as_deref()),
             marker: PhantomData,
         }
     }
 }
 
-impl<V> Ported<V> {
+impl<V> CompatQuery<V> {
     /// Says that a second time changes nothing more, so that the query may be sent again when the
     /// outcome of the first is unknown.
     pub fn idempotent(mut self) -> Self {
@@ -82,7 +82,7 @@ impl<V> Ported<V> {
     }
 }
 
-impl<V: DeserializeOwned> Ported<Vec<V>> {
+impl<V: DeserializeOwned> CompatQuery<Vec<V>> {
     /// Sends the query and gives the rows with what the answer tells about them, such as the total
     /// that `exact_count()` asks for.
     ///
@@ -94,7 +94,7 @@ impl<V: DeserializeOwned> Ported<Vec<V>> {
     }
 }
 
-impl<V: DeserializeOwned + Send + 'static> IntoFuture for Ported<V> {
+impl<V: DeserializeOwned + Send + 'static> IntoFuture for CompatQuery<V> {
     type Output = Result<V, Error>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
@@ -103,10 +103,10 @@ impl<V: DeserializeOwned + Send + 'static> IntoFuture for Ported<V> {
     }
 }
 
-impl<V> std::fmt::Debug for Ported<V> {
+impl<V> std::fmt::Debug for CompatQuery<V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shape = self.call.as_ref().map(Call::shape);
-        f.debug_tuple("Ported").field(&shape).finish()
+        f.debug_tuple("CompatQuery").field(&shape).finish()
     }
 }
 

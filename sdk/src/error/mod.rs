@@ -15,7 +15,7 @@ use http::StatusCode;
 
 pub(crate) use content_range::ContentRange;
 pub(crate) use parse::api_error;
-pub use report::{Chunk, RowFailure, WriteReport, Written};
+pub use report::{Chunk, RejectedRow, WriteReport, Written};
 
 /// Why a call did not do what was asked.
 ///

@@ -12,7 +12,7 @@ use super::{ContentRange, Error, ErrorKind};
 /// The error body of PostgREST; every member may be null or absent, and `details` may be an array
 /// (PGRST201).
 #[derive(Deserialize)]
-struct Body {
+struct ErrorBody {
     code: Option<String>,
     message: Option<String>,
     details: Option<Value>,
@@ -21,7 +21,7 @@ struct Body {
 
 /// Reads an answer whose status is not a success.
 pub(crate) fn api_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Error {
-    let mut error = match serde_json::from_slice::<Body>(body) {
+    let mut error = match serde_json::from_slice::<ErrorBody>(body) {
         Ok(parsed) if parsed.code.is_some() || parsed.message.is_some() => from_body(parsed),
         _ => from_headers(status, headers, body),
     };
@@ -31,7 +31,7 @@ pub(crate) fn api_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) -
     error
 }
 
-fn from_body(body: Body) -> Error {
+fn from_body(body: ErrorBody) -> Error {
     let message = body
         .message
         .unwrap_or_else(|| "the server gave no message".to_owned());

@@ -21,7 +21,7 @@ pub struct WriteReport {
     /// The requests that were written, in the order in which they finished.
     pub chunks: Vec<Chunk>,
     /// The rows that the database refused, each with its reason, by index.
-    pub failed: Vec<RowFailure>,
+    pub failed: Vec<RejectedRow>,
     /// The rows (by index) that were not sent because a later row has the same conflict key: see
     /// [`Write::dedupe`](crate::Write::dedupe).
     pub superseded: Vec<usize>,
@@ -45,7 +45,7 @@ pub struct Chunk {
 /// A row that the database refused.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct RowFailure {
+pub struct RejectedRow {
     /// The row's index in the slice that was given.
     pub index: usize,
     /// Why it was refused.

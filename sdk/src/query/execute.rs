@@ -5,14 +5,14 @@ use std::future::Future;
 use futures_util::{StreamExt, stream};
 
 use crate::error::Error;
-use crate::request::{Answer, Body, Call};
+use crate::request::{Body, Call, Response};
 
 /// Where the defaults of a builder come from.
 ///
 /// [`Offline`](crate::Offline) is one that cannot send: for those who send requests themselves.
 pub trait Context: Clone + Send + Sync + 'static {
     /// The settings that calls are built with.
-    fn settings(&self) -> &Settings;
+    fn defaults(&self) -> &CallDefaults;
 }
 
 /// A [`Context`] that sends calls: [`Client`](crate::Client) is the one of this crate.
@@ -26,7 +26,7 @@ pub trait Execute: Context {
     /// # Errors
     ///
     /// Any answer that is not a success, and every failure to get one.
-    fn execute(&self, call: Call) -> impl Future<Output = Result<Answer, Error>> + Send;
+    fn execute(&self, call: Call) -> impl Future<Output = Result<Response, Error>> + Send;
 
     /// Sends a call and gives the body of a successful answer as it comes. Unless it is
     /// implemented, that is the whole body at once.
@@ -46,7 +46,7 @@ pub trait Execute: Context {
 /// What calls are built with; the client's builder sets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Settings {
+pub struct CallDefaults {
     /// The schema of tables and functions that do not name one; `None` for the server's first.
     pub schema: Option<String>,
     /// How long the encoded path and query of a split list may become.
@@ -60,7 +60,7 @@ pub struct Settings {
 }
 
 /// URLs of 7,000 bytes (gateways allow about 8,000), 500 rows or 1 MiB a request, four at once.
-impl Default for Settings {
+impl Default for CallDefaults {
     fn default() -> Self {
         Self {
             schema: None,

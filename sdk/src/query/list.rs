@@ -134,7 +134,7 @@ impl<T, V, C: Context> List<T, V, C> {
             |read: &Read<T, V, C>| read.call().map(|call| call.request.uri().to_string().len());
         let column = quote::query_len(&self.column.clone().target().to_string()) + "&=in.()".len();
         let taken = uri_bytes(&self.read)? + column;
-        let room = self.read.context.settings().url_bytes.saturating_sub(taken);
+        let room = self.read.context.defaults().url_bytes.saturating_sub(taken);
         let chunks = split(&self.values, room);
         Ok(chunks
             .into_iter()
@@ -161,7 +161,7 @@ where
     ///
     /// The first failure of any request; where the read has a limit, an offset or an aggregate.
     pub async fn fetch(self) -> Result<Page<V>, Error> {
-        let concurrency = self.read.context.settings().concurrency.max(1);
+        let concurrency = self.read.context.defaults().concurrency.max(1);
         let reads = self.reads()?;
         let pages: Vec<Vec<V>> = stream::iter(reads.into_iter().map(whole))
             .buffered(concurrency)
@@ -214,7 +214,7 @@ where
     let mut rows = first.rows;
     let total = first.total.unwrap_or(rows.len() as u64);
     if (rows.len() as u64) < total && read.query.keys.is_empty() {
-        read.query.keys.clone_from(&read.query.place.primary_key);
+        read.query.keys.clone_from(&read.query.endpoint.primary_key);
         if read.query.keys.is_empty() {
             return Err(Error::invalid(
                 "the server cut the answer, and rows without an order cannot be read on; declare the table's primary key, or order by a unique key with `order_within`",

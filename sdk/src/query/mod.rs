@@ -21,25 +21,25 @@ use crate::schema::{Any, Column, ColumnInfo, Table};
 
 pub(crate) use change::Patch;
 pub use change::{Change, ChangeReturning, Deleting, HasFilter, NeedsFilter, Updating};
-pub use execute::{Context, Execute, Settings};
+pub use execute::{CallDefaults, Context, Execute};
 pub use keyset::Keyset;
 pub use list::List;
 pub use offline::Offline;
 pub use read::Read;
 pub use rpc::Rpc;
 pub use table::TableRef;
-pub use write::{Inserting, IntoColumns, Ledger, Upserting, Write, WriteReturning};
+pub use write::{Checkpoint, Inserting, IntoColumns, Upserting, Write, WriteReturning};
 
 /// Where rows are: the path, and the schema.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     path: Path,
     pub(crate) schema: Option<String>,
     /// The order that no two rows share, where the table's type says it.
     pub(crate) primary_key: Vec<Key>,
 }
 
-impl Place {
+impl Endpoint {
     pub(crate) fn table(name: impl Into<Cow<'static, str>>) -> Self {
         Self {
             path: Path::Table(name.into()),
@@ -67,10 +67,10 @@ impl Place {
     }
 }
 
-/// Which rows of a place, which of their columns, in which order and how many.
+/// Which rows of a endpoint, which of their columns, in which order and how many.
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
-    pub(crate) place: Place,
+    pub(crate) endpoint: Endpoint,
     pub(crate) selection: Option<Selection>,
     pub(crate) filters: Vec<Tree>,
     pub(crate) nested: Vec<Nested<Any, Any>>,
@@ -81,9 +81,9 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    pub(crate) fn new(place: Place) -> Self {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
         Self {
-            place,
+            endpoint,
             selection: None,
             filters: Vec::new(),
             nested: Vec::new(),
@@ -107,10 +107,10 @@ impl Query {
         default_schema: Option<&str>,
     ) -> Result<Draft, Error> {
         self.validate()?;
-        let mut draft = Draft::new(method, self.place.path.clone(), safety);
+        let mut draft = Draft::new(method, self.endpoint.path.clone(), safety);
         draft.params = self.params();
         draft.schema = self
-            .place
+            .endpoint
             .schema
             .clone()
             .or_else(|| default_schema.map(str::to_owned));

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::{Context, Place, Rpc, Settings, TableRef, rpc};
+use super::{CallDefaults, Context, Endpoint, Rpc, TableRef, rpc};
 use crate::grammar::Select;
 use crate::schema::{Any, Function, Table};
 
 /// Builds the same calls as a [`Client`](crate::Client), to be sent by other means: take the
-/// request with `.call()`, and read the answer with [`Answer::read`](crate::Answer::read).
+/// request with `.call()`, and read the answer with [`Response::read`](crate::Response::read).
 ///
 /// ```
 /// use sluice_sdk::{Offline, col};
@@ -18,13 +18,13 @@ use crate::schema::{Any, Function, Table};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Offline {
-    settings: Settings,
+    defaults: CallDefaults,
 }
 
 impl Offline {
-    /// Builds calls with these settings.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings }
+    /// Builds calls with these defaults.
+    pub fn new(defaults: CallDefaults) -> Self {
+        Self { defaults }
     }
 
     /// The table of the type `T`.
@@ -54,7 +54,7 @@ impl Offline {
     ) -> Rpc<Any, serde_json::Value, Self> {
         Rpc::new(
             self.clone(),
-            Place::function(name.to_owned(), None),
+            Endpoint::function(name.to_owned(), None),
             arguments,
             false,
         )
@@ -62,7 +62,7 @@ impl Offline {
 }
 
 impl Context for Offline {
-    fn settings(&self) -> &Settings {
-        &self.settings
+    fn defaults(&self) -> &CallDefaults {
+        &self.defaults
     }
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{Context, Execute, Query};
 use crate::error::{ContentRange, Error, ErrorKind};
 use crate::grammar::{IntoFilter, IntoOrder, Nested, Selection, ShapeOf, keys_of};
-use crate::request::{Answer, Call, Count, Explain, Format, Handling, Page, Safety, rows};
+use crate::request::{Call, Count, Explain, Format, Handling, Page, Response, Safety, rows};
 
 /// A read of rows of `T` as `V`: awaiting it gives a `Vec<V>`.
 ///
@@ -154,7 +154,7 @@ impl<T, V, C: Context> Read<T, V, C> {
     }
 
     pub(crate) fn call_as(&self, method: Method, format: Format) -> Result<Call, Error> {
-        let schema = self.context.settings().schema.as_deref();
+        let schema = self.context.defaults().schema.as_deref();
         self.query
             .draft(method, Safety::Read, format, schema)?
             .build()
@@ -308,7 +308,7 @@ impl<T, V, C: Execute> Read<T, V, C> {
         self.answer(Format::PlanText(explain)).await?.text()
     }
 
-    async fn answer(&self, format: Format) -> Result<Answer, Error> {
+    async fn answer(&self, format: Format) -> Result<Response, Error> {
         let call = self.call_as(Method::GET, format)?;
         self.context.execute(call).await
     }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Change, Context, Deleting, Execute, Inserting, Keyset, List, NeedsFilter, Patch, Place, Query,
-    Read, Updating, Upserting, Write,
+    Change, Context, Deleting, Endpoint, Execute, Inserting, Keyset, List, NeedsFilter, Patch,
+    Query, Read, Updating, Upserting, Write,
 };
 use crate::error::Error;
 use crate::grammar::{IntoFilter, IntoOrder, Nested, Select, Selection, ShapeOf};
@@ -23,7 +23,7 @@ use crate::schema::{Any, Assignable, Column, Operand, Table};
 #[must_use = "a table does nothing until it is read or written"]
 pub struct TableRef<T, V, C> {
     context: C,
-    place: Place,
+    endpoint: Endpoint,
     selection: Option<Selection>,
     marker: PhantomData<fn() -> (T, V)>,
 }
@@ -38,7 +38,7 @@ where
         let selection = Some(V::selection());
         Self {
             context,
-            place: Place::of::<T>(),
+            endpoint: Endpoint::of::<T>(),
             selection,
             marker: PhantomData,
         }
@@ -49,7 +49,7 @@ impl<C: Context> TableRef<Any, serde_json::Value, C> {
     pub(crate) fn untyped(context: C, name: &str) -> Self {
         Self {
             context,
-            place: Place::table(name.to_owned()),
+            endpoint: Endpoint::table(name.to_owned()),
             selection: None,
             marker: PhantomData,
         }
@@ -61,13 +61,13 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     ///
     /// PostgREST reference: "Schemas".
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
-        self.place.schema = Some(schema.into());
+        self.endpoint.schema = Some(schema.into());
         self
     }
 
     /// Begins a read.
     pub fn read(self) -> Read<T, V, C> {
-        let mut query = Query::new(self.place);
+        let mut query = Query::new(self.endpoint);
         query.selection = self.selection;
         Read::new(self.context, query)
     }
@@ -135,7 +135,7 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     ///
     /// PostgREST reference: "Insert", "Bulk Insert", "Specifying Columns".
     pub fn insert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Inserting, C> {
-        Write::new(self.context, self.place, rows, false)
+        Write::new(self.context, self.endpoint, rows, false)
     }
 
     /// Inserts rows, and overwrites those that are there already: exactly the columns that a row
@@ -143,15 +143,15 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     ///
     /// PostgREST reference: "Upsert".
     pub fn upsert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Upserting, C> {
-        Write::new(self.context, self.place, rows, true)
+        Write::new(self.context, self.endpoint, rows, true)
     }
 
     /// Sets columns of the rows that a filter names: exactly those that `patch` serializes. Fields
-    /// that can be left out, null or a value are of the type [`Field`](crate::Field).
+    /// that can be left out, null or a value are of the type [`Tristate`](crate::Tristate).
     ///
     /// PostgREST reference: "Update".
     pub fn update(self, patch: &(impl Serialize + ?Sized)) -> Change<T, Updating, NeedsFilter, C> {
-        Change::update(self.context, self.place, Patch::of(patch))
+        Change::update(self.context, self.endpoint, Patch::of(patch))
     }
 
     /// Sets a column of the rows that a filter names; [`Change::set`] sets more.
@@ -160,14 +160,14 @@ impl<T, V, C: Context> TableRef<T, V, C> {
         column: Column<T, W, N>,
         value: impl Assignable<T, W, N>,
     ) -> Change<T, Updating, NeedsFilter, C> {
-        Change::update(self.context, self.place, Ok(Patch::default())).set(column, value)
+        Change::update(self.context, self.endpoint, Ok(Patch::default())).set(column, value)
     }
 
     /// Deletes the rows that a filter names.
     ///
     /// PostgREST reference: "Delete".
     pub fn delete(self) -> Change<T, Deleting, NeedsFilter, C> {
-        Change::delete(self.context, self.place)
+        Change::delete(self.context, self.endpoint)
     }
 }
 
@@ -225,6 +225,6 @@ where
 
 impl<T, V, C> std::fmt::Debug for TableRef<T, V, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("TableRef").field(&self.place).finish()
+        f.debug_tuple("TableRef").field(&self.endpoint).finish()
     }
 }

@@ -20,7 +20,7 @@ use crate::quote;
 pub use explain::Explain;
 pub use prefer::{Count, Handling};
 pub(crate) use prefer::{Missing, Prefer, Resolution, Returning};
-pub use response::{Answer, Body, Page};
+pub use response::{Body, Page, Response};
 pub use retry::RetryPolicy;
 pub(crate) use rows::rows;
 

@@ -12,7 +12,7 @@ use crate::error::{ContentRange, Error, ErrorKind};
 
 /// A successful answer, read whole.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     /// Its status, in the 200s.
     pub status: StatusCode,
     /// Its headers.
@@ -50,7 +50,7 @@ impl<V> Page<V> {
     }
 }
 
-impl Answer {
+impl Response {
     /// Reads an answer: a success as it is, anything else as an error.
     ///
     /// # Errors
@@ -201,8 +201,8 @@ fn is_row_of_nulls(body: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn answer(body: &'static str) -> Answer {
-        Answer {
+    fn answer(body: &'static str) -> Response {
+        Response {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_utf8_is_an_error() {
-        let answer = Answer {
+        let answer = Response {
             body: Bytes::from_static(b"[\"\xff\"]"),
             ..answer("")
         };

@@ -15,7 +15,7 @@ pub(crate) fn rows<V>(body: Body) -> BoxStream<'static, Result<V, Error>>
 where
     V: DeserializeOwned + Send + 'static,
 {
-    let state = Reading {
+    let state = RowReader {
         body,
         elements: Elements::default(),
         marker: PhantomData::<fn() -> V>,
@@ -26,13 +26,13 @@ where
     .boxed()
 }
 
-struct Reading<V> {
+struct RowReader<V> {
     body: Body,
     elements: Elements,
     marker: PhantomData<fn() -> V>,
 }
 
-impl<V: DeserializeOwned> Reading<V> {
+impl<V: DeserializeOwned> RowReader<V> {
     async fn next(&mut self) -> Result<Option<V>, Error> {
         loop {
             if let Some(element) = self.elements.next()? {

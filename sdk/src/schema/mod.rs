@@ -10,7 +10,7 @@ pub use capability::{ArrayLike, CanBeNull, JsonLike, RangeLike, Searchable, Text
 pub(crate) use column::Target;
 pub use column::{Column, col};
 pub use marker::{Any, NotNull, Nullable};
-pub use tristate::{Assignable, Field};
+pub use tristate::{Assignable, Tristate};
 pub use value::{Element, Operand, Operands, Quantified, Range, Value, all, any};
 pub(crate) use value::{Quantifier, Scalar, array_of};
 

@@ -8,11 +8,11 @@ use super::marker::{Any, Nullable};
 ///
 /// `Option` says two of these three. In an insert, what is left out gets the column's default; in
 /// an update or an upsert, it stays as it is; null is null in each. So a field whose column can be
-/// null *and* need not be written is a `Field`, and any other an `Option` or a plain value: then
+/// null *and* need not be written is a `Tristate`, and any other an `Option` or a plain value: then
 /// null where the database takes none does not compile.
 ///
 /// ```
-/// use sluice_sdk::{Field, serde::Serialize};
+/// use sluice_sdk::{Tristate, serde::Serialize};
 ///
 /// #[derive(Default, Serialize)]
 /// # #[serde(crate = "sluice_sdk::serde")]
@@ -21,22 +21,22 @@ use super::marker::{Any, Nullable};
 ///     #[serde(skip_serializing_if = "Option::is_none")]
 ///     text: Option<String>,
 ///     /// Set, set to null, or left as it is.
-///     #[serde(skip_serializing_if = "Field::is_absent")]
-///     url: Field<String>,
+///     #[serde(skip_serializing_if = "Tristate::is_absent")]
+///     url: Tristate<String>,
 /// }
 ///
 /// let json = |patch: PostPatch| sluice_sdk::serde_json::to_string(&patch).unwrap();
 /// assert_eq!(json(PostPatch::default()), "{}");
-/// assert_eq!(json(PostPatch { url: Field::Null, ..PostPatch::default() }), r#"{"url":null}"#);
-/// let url = Field::from("https://example.org".to_owned());
+/// assert_eq!(json(PostPatch { url: Tristate::Null, ..PostPatch::default() }), r#"{"url":null}"#);
+/// let url = Tristate::from("https://example.org".to_owned());
 /// assert_eq!(json(PostPatch { url, ..PostPatch::default() }), r#"{"url":"https://example.org"}"#);
 /// ```
 ///
-/// `Field::from` takes a value, or an `Option` whose `None` is null. To read one, give it
+/// `Tristate::from` takes a value, or an `Option` whose `None` is null. To read one, give it
 /// `#[serde(default)]`, so that a member that is not there is [`Absent`](Self::Absent).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Field<V> {
-    /// Left out. It needs `#[serde(skip_serializing_if = "Field::is_absent")]`; without it, it does
+pub enum Tristate<V> {
+    /// Left out. It needs `#[serde(skip_serializing_if = "Tristate::is_absent")]`; without it, it does
     /// not serialize.
     #[default]
     Absent,
@@ -46,7 +46,7 @@ pub enum Field<V> {
     Value(V),
 }
 
-impl<V> Field<V> {
+impl<V> Tristate<V> {
     /// Whether it is left out.
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
@@ -61,24 +61,24 @@ impl<V> Field<V> {
     }
 }
 
-impl<V> From<V> for Field<V> {
+impl<V> From<V> for Tristate<V> {
     fn from(value: V) -> Self {
         Self::Value(value)
     }
 }
 
 /// `None` is null.
-impl<V> From<Option<V>> for Field<V> {
+impl<V> From<Option<V>> for Tristate<V> {
     fn from(value: Option<V>) -> Self {
         value.map_or(Self::Null, Self::Value)
     }
 }
 
-impl<V: Serialize> Serialize for Field<V> {
+impl<V: Serialize> Serialize for Tristate<V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Absent => Err(ser::Error::custom(
-                "an absent field cannot be written: add `#[serde(skip_serializing_if = \"Field::is_absent\")]`",
+                "an absent field cannot be written: add `#[serde(skip_serializing_if = \"Tristate::is_absent\")]`",
             )),
             Self::Null => serializer.serialize_none(),
             Self::Value(value) => value.serialize(serializer),
@@ -86,7 +86,7 @@ impl<V: Serialize> Serialize for Field<V> {
     }
 }
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Field<V> {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Tristate<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Option::deserialize(deserializer).map(Self::from)
     }
@@ -145,29 +145,32 @@ mod tests {
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Row {
-        #[serde(default, skip_serializing_if = "Field::is_absent")]
-        a: Field<i32>,
+        #[serde(default, skip_serializing_if = "Tristate::is_absent")]
+        a: Tristate<i32>,
     }
 
     #[test]
     fn the_three_are_three_both_ways() {
         let three = [
-            (Field::Absent, json!({})),
-            (Field::Null, json!({"a": null})),
-            (Field::Value(7), json!({"a": 7})),
+            (Tristate::Absent, json!({})),
+            (Tristate::Null, json!({"a": null})),
+            (Tristate::Value(7), json!({"a": 7})),
         ];
         for (a, json) in three {
             assert_eq!(serde_json::to_value(Row { a }).unwrap(), json);
             assert_eq!(serde_json::from_value::<Row>(json).unwrap(), Row { a });
         }
-        let given: [Field<i32>; 3] = [None.into(), Some(1).into(), 1.into()];
-        assert_eq!(given, [Field::Null, Field::Value(1), Field::Value(1)]);
+        let given: [Tristate<i32>; 3] = [None.into(), Some(1).into(), 1.into()];
+        assert_eq!(
+            given,
+            [Tristate::Null, Tristate::Value(1), Tristate::Value(1)]
+        );
         assert_eq!(given[1].value(), Some(&1));
     }
 
     #[test]
     fn what_is_absent_is_not_taken_for_null() {
-        let error = serde_json::to_string(&[Field::<i32>::Absent]).unwrap_err();
+        let error = serde_json::to_string(&[Tristate::<i32>::Absent]).unwrap_err();
         assert!(error.to_string().contains("skip_serializing_if"), "{error}");
     }
 }

@@ -15,14 +15,14 @@ pub struct Exchange {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// What was asked.
-    pub request: KeptRequest,
+    pub request: RecordedRequest,
     /// What was answered.
-    pub response: KeptResponse,
+    pub response: RecordedResponse,
 }
 
 /// The parts of a request that are kept: everything but who asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptRequest {
+pub struct RecordedRequest {
     /// The method.
     pub method: String,
     /// The path under the server's root, with the query.
@@ -35,7 +35,7 @@ pub struct KeptRequest {
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptResponse {
+pub struct RecordedResponse {
     /// The status.
     pub status: u16,
     /// The headers, by lowercase name.
@@ -76,7 +76,7 @@ impl Exchange {
     }
 }
 
-impl KeptRequest {
+impl RecordedRequest {
     /// Keeps a request of a client. The address and the credentials are left out.
     pub(super) fn of(request: &http::Request<Bytes>) -> Self {
         let relative = request.extensions().get::<RelativeUri>();
@@ -91,7 +91,7 @@ impl KeptRequest {
     }
 }
 
-impl KeptResponse {
+impl RecordedResponse {
     /// Keeps a response.
     pub(super) fn of(response: &http::Response<Bytes>) -> Self {
         Self {

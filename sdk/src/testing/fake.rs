@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::exchange::KeptRequest;
+use super::exchange::RecordedRequest;
 use super::snapshot::Snapshot;
 use crate::client::{Transport, TransportError};
 
@@ -17,18 +17,18 @@ use crate::client::{Transport, TransportError};
 /// Clones share what is kept, so one goes into the client and one stays with the test.
 #[derive(Clone)]
 pub struct Fake {
-    answer: Arc<dyn Fn(&KeptRequest) -> Reply + Send + Sync>,
-    requests: Arc<Mutex<Vec<KeptRequest>>>,
+    answer: Arc<dyn Fn(&RecordedRequest) -> FakeResponse + Send + Sync>,
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
     hidden: Vec<String>,
 }
 
 /// What a [`Fake`] answers.
 #[derive(Debug)]
-pub struct Reply {
+pub struct FakeResponse {
     outcome: Result<http::Response<Bytes>, TransportError>,
 }
 
-impl Reply {
+impl FakeResponse {
     /// Rows, or a function's value.
     pub fn json(status: u16, body: &Value) -> Self {
         let reply = Self::text(status, body.to_string());
@@ -91,7 +91,7 @@ impl Reply {
 
 impl Fake {
     /// Answers by `answer`.
-    pub fn new(answer: impl Fn(&KeptRequest) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn new(answer: impl Fn(&RecordedRequest) -> FakeResponse + Send + Sync + 'static) -> Self {
         Self {
             answer: Arc::new(answer),
             requests: Arc::default(),
@@ -107,7 +107,7 @@ impl Fake {
     }
 
     /// The requests so far, in order.
-    pub fn requests(&self) -> Vec<KeptRequest> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.lock().clone()
     }
 
@@ -117,7 +117,7 @@ impl Fake {
     }
 
     /// A panic in another test thread leaves the list whole, so it is used on.
-    fn lock(&self) -> MutexGuard<'_, Vec<KeptRequest>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<RecordedRequest>> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,7 +128,7 @@ impl Transport for Fake {
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
-            let request = KeptRequest::of(&request);
+            let request = RecordedRequest::of(&request);
             self.lock().push(request.clone());
             (self.answer)(&request).outcome
         })

@@ -5,13 +5,13 @@
 //! [`Snapshot`]s of the requests, shaped for [insta](https://insta.rs): keys are left out.
 //!
 //! ```
-//! use sluice_sdk::testing::{Fake, Reply};
+//! use sluice_sdk::testing::{Fake, FakeResponse};
 //! use sluice_sdk::{Client, Error, col, serde_json::json};
 //!
 //! # fn main() -> Result<(), Error> {
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
 //! # runtime.block_on(async {
-//! let fake = Fake::new(|_request| Reply::json(200, &json!([{"id": 7}])));
+//! let fake = Fake::new(|_request| FakeResponse::json(200, &json!([{"id": 7}])));
 //! let db = Client::builder().postgrest_url("http://fake").transport(fake.clone()).build()?;
 //!
 //! db.table("posts").filter(col("url").is_null()).await?;
@@ -28,8 +28,8 @@ mod player;
 mod recorder;
 mod snapshot;
 
-pub use exchange::{Exchange, KeptRequest, KeptResponse};
-pub use fake::{Fake, Reply};
+pub use exchange::{Exchange, RecordedRequest, RecordedResponse};
+pub use fake::{Fake, FakeResponse};
 pub use player::Player;
 pub use recorder::Recorder;
 pub use snapshot::Snapshot;

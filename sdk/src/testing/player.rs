@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::exchange::{Exchange, KeptRequest};
+use super::exchange::{Exchange, RecordedRequest};
 use super::snapshot::Snapshot;
 use crate::client::{Transport, TransportError};
 
@@ -32,7 +32,7 @@ impl Player {
         self.lock().clone()
     }
 
-    fn answer(&self, request: &KeptRequest) -> Option<Exchange> {
+    fn answer(&self, request: &RecordedRequest) -> Option<Exchange> {
         let mut left = self.lock();
         let position = left
             .iter()
@@ -52,7 +52,7 @@ impl Transport for Player {
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
-            let request = KeptRequest::of(&request);
+            let request = RecordedRequest::of(&request);
             match self.answer(&request) {
                 Some(exchange) => Ok(exchange.response.to_response()),
                 None => Err(TransportError::invalid(format!(
@@ -64,7 +64,7 @@ impl Transport for Player {
     }
 }
 
-fn fits(kept: &KeptRequest, asked: &KeptRequest) -> bool {
+fn fits(kept: &RecordedRequest, asked: &RecordedRequest) -> bool {
     kept.method == asked.method
         && kept.path == asked.path
         && same_json(kept.body.as_deref(), asked.body.as_deref())

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::exchange::{Exchange, KeptRequest, KeptResponse};
+use super::exchange::{Exchange, RecordedRequest, RecordedResponse};
 use super::snapshot::Snapshot;
 use crate::client::{Transport, TransportError};
 
@@ -43,7 +43,7 @@ impl<T: Transport> Recorder<T> {
 
     /// The requests so far as text, for `insta::assert_snapshot!`.
     pub fn snapshot(&self) -> String {
-        let requests: Vec<KeptRequest> = self
+        let requests: Vec<RecordedRequest> = self
             .exchanges()
             .into_iter()
             .map(|exchange| exchange.request)
@@ -58,12 +58,12 @@ impl<T: Transport> Transport for Recorder<T> {
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
-            let kept = KeptRequest::of(&request);
+            let kept = RecordedRequest::of(&request);
             let response = self.inner.send(request).await?;
             let exchange = Exchange {
                 name: String::new(),
                 request: kept,
-                response: KeptResponse::of(&response),
+                response: RecordedResponse::of(&response),
             };
             self.kept.lock().push(exchange);
             Ok(response)

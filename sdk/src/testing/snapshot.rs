@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::exchange::KeptRequest;
+use super::exchange::RecordedRequest;
 
 /// A request as people read it: the query without percent-encoding, the body as indented JSON, no
 /// key.
@@ -18,7 +18,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Shows a kept request; the members of its body that `hidden` names are shown as `"[hidden]"`.
-    pub fn new(request: &KeptRequest, hidden: &[String]) -> Self {
+    pub fn new(request: &RecordedRequest, hidden: &[String]) -> Self {
         let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy();
         let mut text = format!("{} {}\n", request.method, on_one_line(&path));
         for (name, value) in &request.headers {
@@ -33,7 +33,7 @@ impl Snapshot {
     }
 
     /// Joins the snapshots of several requests, in order.
-    pub(super) fn joined(requests: &[KeptRequest], hidden: &[String]) -> String {
+    pub(super) fn joined(requests: &[RecordedRequest], hidden: &[String]) -> String {
         let texts: Vec<String> = requests
             .iter()
             .map(|request| Self::new(request, hidden).text)
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_request_is_shown_readably_and_without_what_is_hidden() {
-        let request = KeptRequest {
+        let request = RecordedRequest {
             method: "POST".to_owned(),
             path: "/posts?columns=a,token&x=eq.%22a%20b%22%0A".to_owned(),
             headers: BTreeMap::from([("prefer".to_owned(), "return=minimal".to_owned())]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
-use sluice_sdk::testing::{Exchange, Fake, Player, Recorder, Reply};
+use sluice_sdk::testing::{Exchange, Fake, FakeResponse, Player, Recorder};
 use sluice_sdk::{
     Attempt, Chunks, Client, ErrorKind, Observer, RetryPolicy, Transport, TransportError, col,
 };
@@ -13,12 +13,12 @@ use sluice_sdk::{
 use crate::memory::client;
 
 /// Fails as often as it is told, then answers a row.
-fn failing(times: usize, failure: impl Fn() -> Reply + Send + Sync + 'static) -> Fake {
+fn failing(times: usize, failure: impl Fn() -> FakeResponse + Send + Sync + 'static) -> Fake {
     let left = Mutex::new(times);
     Fake::new(move |_| {
         let mut left = left.lock().unwrap();
         if *left == 0 {
-            return Reply::json(200, &json!([{"id": 1}]));
+            return FakeResponse::json(200, &json!([{"id": 1}]));
         }
         *left -= 1;
         failure()
@@ -27,11 +27,15 @@ fn failing(times: usize, failure: impl Fn() -> Reply + Send + Sync + 'static) ->
 
 #[tokio::test]
 async fn a_passing_failure_is_repeated_and_a_lasting_one_is_not() {
-    let fake = failing(3, || Reply::error(503, "PGRST002", "schema cache loading"));
+    let fake = failing(3, || {
+        FakeResponse::error(503, "PGRST002", "schema cache loading")
+    });
     let rows = client(&fake).table("t").await.unwrap();
     assert_eq!((rows, fake.requests().len()), (vec![json!({"id": 1})], 4));
 
-    let fake = failing(1, || Reply::error(400, "22P02", "invalid input syntax"));
+    let fake = failing(1, || {
+        FakeResponse::error(400, "22P02", "invalid input syntax")
+    });
     let error = client(&fake).table("t").await.unwrap_err();
     assert_eq!(
         (error.sqlstate(), fake.requests().len()),
@@ -41,7 +45,7 @@ async fn a_passing_failure_is_repeated_and_a_lasting_one_is_not() {
 
 #[tokio::test]
 async fn the_last_error_says_how_often_it_was_tried() {
-    let fake = failing(usize::MAX, Reply::unreachable);
+    let fake = failing(usize::MAX, FakeResponse::unreachable);
     let error = client(&fake).table("t").await.unwrap_err();
     assert!(error.is_unreachable() && error.is_retryable());
     assert_eq!((error.retries(), fake.requests().len()), (4, 5));
@@ -55,7 +59,7 @@ async fn the_last_error_says_how_often_it_was_tried() {
 #[tokio::test(start_paused = true)]
 async fn no_wait_goes_past_the_deadline() {
     let fake = failing(usize::MAX, || {
-        Reply::error(503, "PGRST002", "schema cache loading").retry_after(3_600)
+        FakeResponse::error(503, "PGRST002", "schema cache loading").retry_after(3_600)
     });
     let error = client(&fake).table("t").await.unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_secs(3_600)));
@@ -151,7 +155,7 @@ async fn an_observer_sees_every_attempt() {
         .postgrest_url("http://fake")
         .retry(RetryPolicy::default().base(Duration::ZERO))
         .observer(Arc::<Seen>::clone(&seen))
-        .transport(failing(1, || Reply::error(503, "PGRST000", "no")))
+        .transport(failing(1, || FakeResponse::error(503, "PGRST000", "no")))
         .build()
         .unwrap();
     db.call("f", &json!({"a": 1})).await.unwrap();
@@ -175,7 +179,7 @@ async fn an_observer_sees_every_attempt() {
 #[tokio::test]
 async fn what_was_recorded_is_played_back() {
     let recorder = Recorder::new(Fake::new(|_| {
-        Reply::json(206, &json!([{"id": 7}])).header("content-range", "0-0/30")
+        FakeResponse::json(206, &json!([{"id": 7}])).header("content-range", "0-0/30")
     }));
     let ask = async |db: Client| {
         let read = db
@@ -203,7 +207,7 @@ fn client_of(transport: impl Transport) -> Client {
 
 #[tokio::test]
 async fn a_gateways_page_is_kept_and_told_apart() {
-    let fake = Fake::new(|_| Reply::text(502, "<html>bad gateway</html>"));
+    let fake = Fake::new(|_| FakeResponse::text(502, "<html>bad gateway</html>"));
     let error = client(&fake).call("f", &json!({})).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Gateway);
     assert_eq!(error.body().unwrap(), "<html>bad gateway</html>");
@@ -218,7 +222,9 @@ async fn a_gateways_page_is_kept_and_told_apart() {
 
 #[tokio::test]
 async fn rows_are_streamed_from_one_answer() {
-    let fake = failing(2, || Reply::error(503, "PGRST002", "schema cache loading"));
+    let fake = failing(2, || {
+        FakeResponse::error(503, "PGRST002", "schema cache loading")
+    });
     let rows: Vec<Value> = client(&fake)
         .table("t")
         .read()
@@ -228,7 +234,7 @@ async fn rows_are_streamed_from_one_answer() {
         .unwrap();
     assert_eq!((rows, fake.requests().len()), (vec![json!({"id": 1})], 3));
 
-    let fake = failing(1, || Reply::error(404, "PGRST205", "no such table"));
+    let fake = failing(1, || FakeResponse::error(404, "PGRST205", "no such table"));
     let rows = client(&fake)
         .table("t")
         .read()

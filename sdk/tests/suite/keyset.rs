@@ -78,7 +78,7 @@ async fn the_primary_key_breaks_ties_and_need_not_be_selected() {
 #[tokio::test]
 async fn a_server_that_ignores_the_filter_does_not_loop_for_ever() {
     let fake = sluice_sdk::testing::Fake::new(|_| {
-        sluice_sdk::testing::Reply::json(200, &json!([{"id": 1}]))
+        sluice_sdk::testing::FakeResponse::json(200, &json!([{"id": 1}]))
     });
     let stream = client(&fake).table("t").keyset(col("id").asc()).stream();
     let rows: Result<Vec<Value>, _> = stream.try_collect().await;

@@ -7,11 +7,11 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod checkpoint;
 mod client;
 mod exchange;
 mod grammar;
 mod keyset;
-mod ledger;
 mod list;
 mod memory;
 mod privacy;

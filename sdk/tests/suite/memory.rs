@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
-use sluice_sdk::testing::{Fake, KeptRequest, Reply};
+use sluice_sdk::testing::{Fake, FakeResponse, RecordedRequest};
 use sluice_sdk::{Client, RetryPolicy};
 
 use crate::grammar::decode::{self, Operand, Param, Tree};
@@ -82,7 +82,7 @@ pub(crate) fn client(fake: &Fake) -> Client {
 }
 
 impl State {
-    fn answer(&mut self, request: &KeptRequest) -> Reply {
+    fn answer(&mut self, request: &RecordedRequest) -> FakeResponse {
         let query = request.path.split_once('?').map_or("", |(_, query)| query);
         let params = decode::query(query).unwrap();
         match request.method.as_str() {
@@ -92,7 +92,7 @@ impl State {
         }
     }
 
-    fn read(&self, request: &KeptRequest, params: &[Param]) -> Reply {
+    fn read(&self, request: &RecordedRequest, params: &[Param]) -> FakeResponse {
         let mut rows: Vec<&Row> = self.rows.iter().filter(|row| kept(params, row)).collect();
         if let Some(order) = other(params, "order") {
             rows.sort_by(|a, b| compare_by(order, a, b));
@@ -117,24 +117,32 @@ impl State {
         } else {
             "*".to_owned()
         };
-        Reply::json(200, &json!(page)).header("content-range", &format!("{range}/{total}"))
+        FakeResponse::json(200, &json!(page)).header("content-range", &format!("{range}/{total}"))
     }
 
-    fn write(&mut self, request: &KeptRequest, params: &[Param]) -> Reply {
+    fn write(&mut self, request: &RecordedRequest, params: &[Param]) -> FakeResponse {
         let body = request.body.as_deref().unwrap();
         let rows: Vec<Row> = serde_json::from_str(body).unwrap();
         if self.max_body.is_some_and(|bytes| body.len() > bytes) {
-            return Reply::text(413, "<html>too large</html>");
+            return FakeResponse::text(413, "<html>too large</html>");
         }
         if self.max_batch.is_some_and(|batch| rows.len() > batch) {
-            return Reply::error(500, "57014", "canceling statement due to statement timeout");
+            return FakeResponse::error(
+                500,
+                "57014",
+                "canceling statement due to statement timeout",
+            );
         }
         if self
             .poison
             .as_ref()
             .is_some_and(|poison| body.contains(poison))
         {
-            return Reply::error(400, "23514", "new row violates check constraint \"poison\"");
+            return FakeResponse::error(
+                400,
+                "23514",
+                "new row violates check constraint \"poison\"",
+            );
         }
         let columns: Vec<&str> = other(params, "columns").unwrap().split(',').collect();
         for row in &rows {
@@ -149,7 +157,7 @@ impl State {
         let conflict: Vec<&str> =
             other(params, "on_conflict").map_or_else(Vec::new, |it| it.split(',').collect());
         match self.store(&rows, &conflict, prefer) {
-            Ok(written) => Reply::json(201, &json!(written))
+            Ok(written) => FakeResponse::json(201, &json!(written))
                 .header("content-range", &format!("*/{}", written.len())),
             Err(reply) => *reply,
         }
@@ -161,7 +169,7 @@ impl State {
         rows: &[Row],
         conflict: &[&str],
         prefer: &str,
-    ) -> Result<Vec<Row>, Box<Reply>> {
+    ) -> Result<Vec<Row>, Box<FakeResponse>> {
         let mut stored = self.rows.clone();
         let mut written: Vec<Row> = Vec::new();
         let key = |row: &Row| -> String {
@@ -193,10 +201,18 @@ impl State {
                 }
                 Some(_) if prefer.contains("ignore-duplicates") => continue,
                 Some(_) if !prefer.contains("merge-duplicates") => {
-                    return Err(Box::new(Reply::error(409, "23505", "duplicate key value")));
+                    return Err(Box::new(FakeResponse::error(
+                        409,
+                        "23505",
+                        "duplicate key value",
+                    )));
                 }
                 Some(place) if !touched.insert(place) => {
-                    return Err(Box::new(Reply::error(500, "21000", "a row a second time")));
+                    return Err(Box::new(FakeResponse::error(
+                        500,
+                        "21000",
+                        "a row a second time",
+                    )));
                 }
                 Some(place) => stored[place].extend(row.clone()),
             }

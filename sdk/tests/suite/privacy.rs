@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sluice_sdk::testing::{Exchange, Fake, Recorder, Reply};
+use sluice_sdk::testing::{Exchange, Fake, FakeResponse, Recorder};
 use sluice_sdk::{Client, Error, Function, SecretString, Transport, col};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -148,7 +148,7 @@ async fn no_value_and_no_key_is_in_an_error_and_no_key_is_in_a_record() {
         (200, json!(TEXT)),
         (200, json!([NUMBER])),
     ] {
-        let fake = Fake::new(move |_| Reply::json(status, &body));
+        let fake = Fake::new(move |_| FakeResponse::json(status, &body));
         let recorder = Recorder::new(fake.clone());
         let db = client("http://fake", recorder.clone());
         for error in every_way(&db).await {
@@ -172,13 +172,13 @@ async fn no_value_and_no_key_is_in_an_error_and_no_key_is_in_a_record() {
 
 #[tokio::test]
 async fn the_caller_can_still_ask_for_the_values() {
-    let fake = Fake::new(|_| Reply::json(409, &refusal(&key_exists())));
+    let fake = Fake::new(|_| FakeResponse::json(409, &refusal(&key_exists())));
     let error = client("http://fake", fake).table("t").await.unwrap_err();
     assert_eq!(error.details().unwrap(), key_exists());
     let text = "GET /t: 23505: duplicate key value violates unique constraint \"t_name_pin_key\" (Key (name, pin)=(…) already exists.)";
     assert_eq!(error.to_string(), text);
 
-    let fake = Fake::new(|_| Reply::json(200, &echo()));
+    let fake = Fake::new(|_| FakeResponse::json(200, &echo()));
     let read = client("http://fake", fake).table("t").rows::<bool>();
     let error = read.await.unwrap_err();
     assert!(

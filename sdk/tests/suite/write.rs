@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sluice_sdk::testing::{Fake, Reply};
+use sluice_sdk::testing::{Fake, FakeResponse};
 use sluice_sdk::{ErrorKind, Table, col};
 
 use crate::memory::{Memory, client};
@@ -181,8 +181,8 @@ async fn a_failure_that_is_no_rows_own_ends_the_write_and_tells_what_was_written
         let mut answered = answered.lock().unwrap();
         *answered += 1;
         match *answered {
-            1 => Reply::affected(10),
-            _ => Reply::error(401, "42501", "permission denied for table items"),
+            1 => FakeResponse::affected(10),
+            _ => FakeResponse::error(401, "42501", "permission denied for table items"),
         }
     });
     let rows: Vec<Value> = (0..30).map(|id| json!({"id": id})).collect();
@@ -203,7 +203,7 @@ async fn a_failure_that_is_no_rows_own_ends_the_write_and_tells_what_was_written
 #[tokio::test]
 async fn an_insert_is_not_repeated_when_its_outcome_is_unknown_and_an_upsert_is() {
     let rows = [json!({"id": 1})];
-    let fake = Fake::new(|_| Reply::interrupted());
+    let fake = Fake::new(|_| FakeResponse::interrupted());
     let error = client(&fake)
         .from::<Item>()
         .insert(&rows)
@@ -215,7 +215,7 @@ async fn an_insert_is_not_repeated_when_its_outcome_is_unknown_and_an_upsert_is(
     );
     assert_eq!(error.write_report().unwrap().uncertain, [0]);
 
-    let fake = Fake::new(|_| Reply::interrupted());
+    let fake = Fake::new(|_| FakeResponse::interrupted());
     let error = client(&fake)
         .from::<Item>()
         .upsert(&rows)
@@ -224,7 +224,7 @@ async fn an_insert_is_not_repeated_when_its_outcome_is_unknown_and_an_upsert_is(
     assert_eq!((error.retries(), fake.requests().len()), (4, 5));
 
     // Without the key in the row, every run of this upsert would add a row.
-    let fake = Fake::new(|_| Reply::interrupted());
+    let fake = Fake::new(|_| FakeResponse::interrupted());
     let nameless = [json!({"name": "x"})];
     client(&fake)
         .from::<Item>()
@@ -332,7 +332,7 @@ async fn all_or_nothing_is_one_request() {
 
 #[tokio::test]
 async fn one_row_is_written_and_comes_back() {
-    let one = Fake::new(|_| Reply::json(201, &json!({"id": 7})));
+    let one = Fake::new(|_| FakeResponse::json(201, &json!({"id": 7})));
     let row = [json!({"name": "a"})];
     let insert = client(&one).from::<Item>().insert(&row);
     let written: Value = insert.returning_rows().exactly_one().await.unwrap();
@@ -344,7 +344,7 @@ async fn one_row_is_written_and_comes_back() {
         let body = json!({
             "code": "PGRST116", "message": "no", "details": "The result contains 0 rows", "hint": null
         });
-        Reply::json(406, &body)
+        FakeResponse::json(406, &body)
     });
     let upsert = || {
         let upsert = client(&none).table("items").upsert(&row);
@@ -374,7 +374,7 @@ async fn what_is_not_a_row_is_reported_and_the_rest_is_written() {
 
 #[tokio::test]
 async fn a_change_counts_rows_and_tells_a_rehearsal_that_was_none() {
-    let fake = Fake::new(|_| Reply::affected(3));
+    let fake = Fake::new(|_| FakeResponse::affected(3));
     let db = client(&fake);
     let patch = json!({"name": null});
     assert_eq!(

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sluice_sdk::{
-    Client, Column, Count, Embedding, Expression, Field, Function, Range, Search, Select,
-    Selection, Table, all, any, col,
+    Client, Column, Count, Embedding, Expression, Function, Range, Search, Select, Selection,
+    Table, Tristate, all, any, col,
 };
 
 use crate::capped::{self, SCHEMA};
@@ -408,8 +408,8 @@ async fn functions_give_scalars_rows_sets_and_nothing() {
 struct GoodPatch {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    note: Field<String>,
+    #[serde(skip_serializing_if = "Tristate::is_absent")]
+    note: Tristate<String>,
 }
 
 #[tokio::test]
@@ -440,7 +440,7 @@ async fn columns_are_set_left_and_set_to_null() {
     assert_eq!(update.await.unwrap(), 1);
     assert!(note(3).await.1.is_some());
     let null = GoodPatch {
-        note: Field::Null,
+        note: Tristate::Null,
         ..GoodPatch::default()
     };
     let update = db.from::<Good>().update(&null).filter(Good::ID.eq(3));

@@ -16,10 +16,10 @@ use postgrest::Postgrest;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sluice_sdk::testing::{Exchange, Fake, Player, Recorder, Reply};
+use sluice_sdk::testing::{Exchange, Fake, FakeResponse, Player, Recorder};
 use sluice_sdk::{
-    Answer, Client, Column, Count, Embedding, ErrorKind, Explain, Expression, Field, Function,
-    Http, Ledger, Offline, Page, Search, SecretString, Select, Selection, Table, any, col,
+    Checkpoint, Client, Column, Count, Embedding, ErrorKind, Explain, Expression, Function, Http,
+    Offline, Page, Response, Search, SecretString, Select, Selection, Table, Tristate, any, col,
 };
 use sluice_tests::{Stack, assert_shown};
 use uuid::Uuid;
@@ -290,17 +290,17 @@ async fn lists(db: &Client) -> Outcome {
 }
 
 async fn resume(db: &Client, rows: &[NewPost]) -> Outcome {
-    let ledger = Ledger::new();
+    let checkpoint = Checkpoint::new();
     let report = loop {
         let write = db
             .from::<Post>()
             .upsert(rows)
             .on_conflict((Post::NEIGHBORHOOD_ID, Post::HASH))
-            .ledger(&ledger);
+            .checkpoint(&checkpoint);
         match tokio::time::timeout(Duration::from_secs(60), write).await {
             Ok(Ok(report)) => break report,
             Ok(Err(error)) if !error.is_retryable() => return Err(error.into()),
-            // An outage, or the minute is over: what was acknowledged is in the ledger.
+            // An outage, or the minute is over: what was acknowledged is in the checkpoint.
             Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_secs(5)).await,
         }
     };
@@ -312,8 +312,8 @@ async fn resume(db: &Client, rows: &[NewPost]) -> Outcome {
 struct PostPatch {
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>, // set, or left as it is
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    url: Field<String>, // set, set to null, or left as it is
+    #[serde(skip_serializing_if = "Tristate::is_absent")]
+    url: Tristate<String>, // set, set to null, or left as it is
 }
 
 async fn change(db: &Client) -> Outcome {
@@ -327,7 +327,7 @@ async fn change(db: &Client) -> Outcome {
     assert_eq!(changed, 1);
 
     let patch = PostPatch {
-        url: Field::Null,
+        url: Tristate::Null,
         ..PostPatch::default()
     };
     let post = db
@@ -423,7 +423,7 @@ async fn without_types(db: &Client) -> Outcome {
         .call()?;
     assert_eq!(call.request.uri(), "/posts?url=is.null&limit=5");
     let response = http::Response::new(bytes::Bytes::from_static(b"[]")); // brought by your own HTTP stack
-    let rows: Vec<MyRow> = Answer::read(response)?.json()?;
+    let rows: Vec<MyRow> = Response::read(response)?.json()?;
     assert!(rows.is_empty());
 
     let plan = db
@@ -461,7 +461,7 @@ async fn without_a_network(_: &Client, url: &str, key: &SecretString) -> Outcome
     my_script(&db).await?;
     assert!(player.left().is_empty());
 
-    let fake = Fake::new(|_request| Reply::error(503, "PGRST002", "schema cache loading"));
+    let fake = Fake::new(|_request| FakeResponse::error(503, "PGRST002", "schema cache loading"));
     let db = Client::builder()
         .postgrest_url("http://nobody")
         .retry(sluice_sdk::RetryPolicy::never())

@@ -11,7 +11,7 @@ mod feature;
 mod guide;
 mod otherwise;
 mod peer;
-mod ported;
+mod postgrest_compat;
 mod read;
 mod resume;
 mod script;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sluice_sdk::{Attempt, Client, Ledger, Observer, RetryPolicy, Table, WriteReport};
+use sluice_sdk::{Attempt, Checkpoint, Client, Observer, RetryPolicy, Table, WriteReport};
 use sluice_tests::Wire;
 
 use crate::capped;
@@ -69,10 +69,10 @@ async fn through(wire: &Arc<Wire>, answers: usize, act: fn(&Wire)) -> Client {
     capped::with_key(builder).await.build().unwrap()
 }
 
-async fn upsert(db: &Client, ledger: &Ledger) -> Result<WriteReport, sluice_sdk::Error> {
+async fn upsert(db: &Client, checkpoint: &Checkpoint) -> Result<WriteReport, sluice_sdk::Error> {
     let rows = parcels();
     let upsert = db.from::<Parcel>().upsert(&rows).chunk_rows(CHUNK_ROWS);
-    upsert.concurrency(3).ledger(ledger).await
+    upsert.concurrency(3).checkpoint(checkpoint).await
 }
 
 /// How often each row of `parcels` has been written.
@@ -125,16 +125,19 @@ static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 #[tokio::test]
 async fn a_server_that_goes_away_in_the_middle_gets_the_rest_when_it_is_back() {
     let _turn = TURN.lock().await;
-    let (db, wire, ledger) = (tables().await, wire().await, Ledger::new());
+    let (db, wire, checkpoint) = (tables().await, wire().await, Checkpoint::new());
     let broken = through(&wire, 7, Wire::cut).await;
-    let error = upsert(&broken, &ledger).await.unwrap_err();
+    let error = upsert(&broken, &checkpoint).await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
     let so_far = error.write_report().unwrap();
     assert!(so_far.written() >= 7 * 250 && !so_far.pending.is_empty());
-    assert!(upsert(&broken, &ledger).await.is_err(), "it is still away");
+    assert!(
+        upsert(&broken, &checkpoint).await.is_err(),
+        "it is still away"
+    );
 
     wire.mend();
-    let report = upsert(&broken, &ledger).await.unwrap();
+    let report = upsert(&broken, &checkpoint).await.unwrap();
     assert!(report.is_complete());
     assert_eq!(report.written(), 5_000);
     let times = written(&db).await;
@@ -148,17 +151,17 @@ async fn a_server_that_goes_away_in_the_middle_gets_the_rest_when_it_is_back() {
 #[tokio::test]
 async fn a_server_that_falls_silent_is_given_up_by_a_deadline_and_gone_on_with() {
     let _turn = TURN.lock().await;
-    let (db, wire, ledger) = (tables().await, wire().await, Ledger::new());
+    let (db, wire, checkpoint) = (tables().await, wire().await, Checkpoint::new());
     let silent = through(&wire, 5, Wire::silence).await;
-    let write = upsert(&silent, &ledger);
+    let write = upsert(&silent, &checkpoint);
     let outcome = tokio::time::timeout(Duration::from_secs(3), write).await;
     assert!(outcome.is_err(), "the write is dropped where it stands");
-    let so_far = ledger.report();
+    let so_far = checkpoint.report();
     assert!(so_far.written() >= 5 * 250 && so_far.written() < 5_000);
     assert!(!so_far.uncertain.is_empty());
 
     wire.mend();
-    let report = upsert(&silent, &ledger).await.unwrap();
+    let report = upsert(&silent, &checkpoint).await.unwrap();
     assert!(report.is_complete());
     let times = written(&db).await;
     assert_eq!(times.len(), 5_000);
@@ -170,17 +173,17 @@ async fn a_server_that_falls_silent_is_given_up_by_a_deadline_and_gone_on_with()
 #[tokio::test]
 async fn an_insert_goes_on_without_what_it_cannot_know() {
     let _turn = TURN.lock().await;
-    let (db, wire, ledger) = (tables().await, wire().await, Ledger::new());
+    let (db, wire, checkpoint) = (tables().await, wire().await, Checkpoint::new());
     let rows: Vec<_> = (0..ROWS).map(|number| json!({"number": number})).collect();
     let insert = async |db: &Client| {
         let insert = db.from::<Letter>().insert(&rows).chunk_rows(CHUNK_ROWS);
-        insert.concurrency(2).ledger(&ledger).await
+        insert.concurrency(2).checkpoint(&checkpoint).await
     };
     let broken = through(&wire, 4, Wire::cut).await;
     insert(&broken).await.unwrap_err();
     wire.mend();
     let outcome = insert(&broken).await;
-    let report = ledger.report();
+    let report = checkpoint.report();
     assert!(report.pending.is_empty());
     assert_eq!(outcome.is_ok(), report.uncertain.is_empty());
 

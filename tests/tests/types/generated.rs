@@ -80,11 +80,11 @@ pub struct BackgroundJobsInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
     /// The column `retry_count`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub retry_count: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub retry_count: sluice_sdk::Tristate<i32>,
     /// The column `max_retries`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub max_retries: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub max_retries: sluice_sdk::Tristate<i32>,
     /// The column `last_retry_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_retry_at: Option<jiff::Timestamp>,
@@ -92,14 +92,14 @@ pub struct BackgroundJobsInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `started_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<jiff::Timestamp>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub updated_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `completed_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<jiff::Timestamp>,
@@ -147,13 +147,13 @@ impl From<BackgroundJobsRequired> for BackgroundJobsInsert {
             progress: None,
             total: None,
             error_message: None,
-            retry_count: sluice_sdk::Field::Absent,
-            max_retries: sluice_sdk::Field::Absent,
+            retry_count: sluice_sdk::Tristate::Absent,
+            max_retries: sluice_sdk::Tristate::Absent,
             last_retry_at: None,
             created_by: None,
-            created_at: sluice_sdk::Field::Absent,
+            created_at: sluice_sdk::Tristate::Absent,
             started_at: None,
-            updated_at: sluice_sdk::Field::Absent,
+            updated_at: sluice_sdk::Tristate::Absent,
             completed_at: None,
             cancelled_at: None,
             cancelled_by: None,
@@ -181,62 +181,62 @@ pub struct BackgroundJobsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// The column `params`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub params: sluice_sdk::Field<serde_json::Value>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub params: sluice_sdk::Tristate<serde_json::Value>,
     /// The column `progress`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub progress: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub progress: sluice_sdk::Tristate<i32>,
     /// The column `total`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub total: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub total: sluice_sdk::Tristate<i32>,
     /// The column `error_message`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub error_message: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub error_message: sluice_sdk::Tristate<String>,
     /// The column `retry_count`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub retry_count: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub retry_count: sluice_sdk::Tristate<i32>,
     /// The column `max_retries`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub max_retries: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub max_retries: sluice_sdk::Tristate<i32>,
     /// The column `last_retry_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub last_retry_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub last_retry_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `created_by`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_by: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_by: sluice_sdk::Tristate<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `started_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub started_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub started_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub updated_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `completed_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub completed_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub completed_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `cancelled_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub cancelled_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub cancelled_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `cancelled_by`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub cancelled_by: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub cancelled_by: sluice_sdk::Tristate<String>,
     /// The column `worker`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub worker: sluice_sdk::Field<uuid::Uuid>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub worker: sluice_sdk::Tristate<uuid::Uuid>,
     /// The column `leased_until`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub leased_until: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub leased_until: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `next_attempt_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub next_attempt_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub next_attempt_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `activate_on_completion`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub activate_on_completion: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub activate_on_completion: sluice_sdk::Tristate<bool>,
     /// The column `basis`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub basis: sluice_sdk::Field<serde_json::Value>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub basis: sluice_sdk::Tristate<serde_json::Value>,
 }
 
 /// The table `llm_scores`.
@@ -311,8 +311,8 @@ pub struct LlmScoresInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_version: Option<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `fingerprint`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -353,7 +353,7 @@ impl From<LlmScoresRequired> for LlmScoresInsert {
             final_score: None,
             model_version: None,
             prompt_version: None,
-            created_at: sluice_sdk::Field::Absent,
+            created_at: sluice_sdk::Tristate::Absent,
             fingerprint: None,
             text_hash: None,
             stale: None,
@@ -381,38 +381,38 @@ pub struct LlmScoresUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<String>>,
     /// The column `summary`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub summary: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub summary: sluice_sdk::Tristate<String>,
     /// The column `why_podcast_worthy`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub why_podcast_worthy: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub why_podcast_worthy: sluice_sdk::Tristate<String>,
     /// The column `final_score`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub final_score: sluice_sdk::Field<f64>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub final_score: sluice_sdk::Tristate<f64>,
     /// The column `model_version`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub model_version: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub model_version: sluice_sdk::Tristate<String>,
     /// The column `prompt_version`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub prompt_version: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub prompt_version: sluice_sdk::Tristate<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `fingerprint`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub fingerprint: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub fingerprint: sluice_sdk::Tristate<String>,
     /// The column `text_hash`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub text_hash: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub text_hash: sluice_sdk::Tristate<String>,
     /// The column `stale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<bool>,
     /// The column `scored_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub scored_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub scored_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub updated_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// The table `neighborhoods`.
@@ -449,17 +449,17 @@ pub struct NeighborhoodsInsert {
     /// The column `slug`.
     pub slug: String,
     /// The column `is_active`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub is_active: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub is_active: sluice_sdk::Tristate<bool>,
     /// The column `weight_modifier`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub weight_modifier: sluice_sdk::Field<f64>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub weight_modifier: sluice_sdk::Tristate<f64>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub updated_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// What a row to insert into `neighborhoods` cannot do without.
@@ -479,10 +479,10 @@ impl From<NeighborhoodsRequired> for NeighborhoodsInsert {
             id: None,
             name: required.name,
             slug: required.slug,
-            is_active: sluice_sdk::Field::Absent,
-            weight_modifier: sluice_sdk::Field::Absent,
-            created_at: sluice_sdk::Field::Absent,
-            updated_at: sluice_sdk::Field::Absent,
+            is_active: sluice_sdk::Tristate::Absent,
+            weight_modifier: sluice_sdk::Tristate::Absent,
+            created_at: sluice_sdk::Tristate::Absent,
+            updated_at: sluice_sdk::Tristate::Absent,
         }
     }
 }
@@ -502,17 +502,17 @@ pub struct NeighborhoodsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slug: Option<String>,
     /// The column `is_active`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub is_active: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub is_active: sluice_sdk::Tristate<bool>,
     /// The column `weight_modifier`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub weight_modifier: sluice_sdk::Field<f64>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub weight_modifier: sluice_sdk::Tristate<f64>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub updated_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// The table `post_embeddings`.
@@ -558,11 +558,11 @@ pub struct PostEmbeddingsInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedding: Option<String>,
     /// The column `model`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub model: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub model: sluice_sdk::Tristate<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `dimensions`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<i32>,
@@ -592,8 +592,8 @@ impl From<PostEmbeddingsRequired> for PostEmbeddingsInsert {
             id: None,
             post_id: required.post_id,
             embedding: None,
-            model: sluice_sdk::Field::Absent,
-            created_at: sluice_sdk::Field::Absent,
+            model: sluice_sdk::Tristate::Absent,
+            created_at: sluice_sdk::Tristate::Absent,
             dimensions: None,
             text_hash: None,
             stale: None,
@@ -614,26 +614,26 @@ pub struct PostEmbeddingsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_id: Option<uuid::Uuid>,
     /// The column `embedding`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub embedding: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub embedding: sluice_sdk::Tristate<String>,
     /// The column `model`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub model: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub model: sluice_sdk::Tristate<String>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `dimensions`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub dimensions: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub dimensions: sluice_sdk::Tristate<i32>,
     /// The column `text_hash`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub text_hash: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub text_hash: sluice_sdk::Tristate<String>,
     /// The column `stale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<bool>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub updated_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// The table `post_score_chunks`.
@@ -734,8 +734,8 @@ pub struct PostScoresInsert {
     /// The column `final_score`.
     pub final_score: f64,
     /// The column `computed_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub computed_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub computed_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// What a row to insert into `post_scores` cannot do without.
@@ -758,7 +758,7 @@ impl From<PostScoresRequired> for PostScoresInsert {
             post_id: required.post_id,
             weight_config_id: required.weight_config_id,
             final_score: required.final_score,
-            computed_at: sluice_sdk::Field::Absent,
+            computed_at: sluice_sdk::Tristate::Absent,
         }
     }
 }
@@ -781,8 +781,8 @@ pub struct PostScoresUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_score: Option<f64>,
     /// The column `computed_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub computed_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub computed_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// The table `post_scores_staging`.
@@ -827,8 +827,8 @@ pub struct PostScoresStagingInsert {
     /// The column `final_score`.
     pub final_score: f64,
     /// The column `computed_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub computed_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub computed_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// What a row to insert into `post_scores_staging` cannot do without.
@@ -854,7 +854,7 @@ impl From<PostScoresStagingRequired> for PostScoresStagingInsert {
             post_id: required.post_id,
             weight_config_id: required.weight_config_id,
             final_score: required.final_score,
-            computed_at: sluice_sdk::Field::Absent,
+            computed_at: sluice_sdk::Tristate::Absent,
         }
     }
 }
@@ -880,8 +880,8 @@ pub struct PostScoresStagingUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_score: Option<f64>,
     /// The column `computed_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub computed_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub computed_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// The table `posts`.
@@ -955,29 +955,29 @@ pub struct PostsInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The column `image_urls`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub image_urls: sluice_sdk::Field<serde_json::Value>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub image_urls: sluice_sdk::Tristate<serde_json::Value>,
     /// The column `comments`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub comments: sluice_sdk::Field<serde_json::Value>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub comments: sluice_sdk::Tristate<serde_json::Value>,
     /// The column `reaction_count`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub reaction_count: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub reaction_count: sluice_sdk::Tristate<i32>,
     /// The column `posted_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posted_at: Option<jiff::Timestamp>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `used_on_episode`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub used_on_episode: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub used_on_episode: sluice_sdk::Tristate<bool>,
     /// The column `saved`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub saved: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub saved: sluice_sdk::Tristate<bool>,
     /// The column `ignored`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub ignored: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub ignored: sluice_sdk::Tristate<bool>,
     /// The column `text_search`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_search: Option<String>,
@@ -1009,14 +1009,14 @@ impl From<PostsRequired> for PostsInsert {
             text: required.text,
             hash: required.hash,
             url: None,
-            image_urls: sluice_sdk::Field::Absent,
-            comments: sluice_sdk::Field::Absent,
-            reaction_count: sluice_sdk::Field::Absent,
+            image_urls: sluice_sdk::Tristate::Absent,
+            comments: sluice_sdk::Tristate::Absent,
+            reaction_count: sluice_sdk::Tristate::Absent,
             posted_at: None,
-            created_at: sluice_sdk::Field::Absent,
-            used_on_episode: sluice_sdk::Field::Absent,
-            saved: sluice_sdk::Field::Absent,
-            ignored: sluice_sdk::Field::Absent,
+            created_at: sluice_sdk::Tristate::Absent,
+            used_on_episode: sluice_sdk::Tristate::Absent,
+            saved: sluice_sdk::Tristate::Absent,
+            ignored: sluice_sdk::Tristate::Absent,
             text_search: None,
         }
     }
@@ -1037,11 +1037,11 @@ pub struct PostsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_id_ext: Option<String>,
     /// The column `user_id_hash`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub user_id_hash: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub user_id_hash: sluice_sdk::Tristate<String>,
     /// The column `author_name`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub author_name: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub author_name: sluice_sdk::Tristate<String>,
     /// The column `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -1049,35 +1049,35 @@ pub struct PostsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
     /// The column `url`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub url: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub url: sluice_sdk::Tristate<String>,
     /// The column `image_urls`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub image_urls: sluice_sdk::Field<serde_json::Value>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub image_urls: sluice_sdk::Tristate<serde_json::Value>,
     /// The column `comments`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub comments: sluice_sdk::Field<serde_json::Value>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub comments: sluice_sdk::Tristate<serde_json::Value>,
     /// The column `reaction_count`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub reaction_count: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub reaction_count: sluice_sdk::Tristate<i32>,
     /// The column `posted_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub posted_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub posted_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `used_on_episode`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub used_on_episode: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub used_on_episode: sluice_sdk::Tristate<bool>,
     /// The column `saved`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub saved: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub saved: sluice_sdk::Tristate<bool>,
     /// The column `ignored`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub ignored: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub ignored: sluice_sdk::Tristate<bool>,
     /// The column `text_search`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub text_search: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub text_search: sluice_sdk::Tristate<String>,
 }
 
 /// The table `score_passes`.
@@ -1140,8 +1140,8 @@ pub struct ScorePassesUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<jiff::Timestamp>,
     /// The column `ended_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub ended_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub ended_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// The table `settings`.
@@ -1172,8 +1172,8 @@ pub struct SettingsInsert {
     /// The column `value`.
     pub value: serde_json::Value,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub updated_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// What a row to insert into `settings` cannot do without.
@@ -1193,7 +1193,7 @@ impl From<SettingsRequired> for SettingsInsert {
             id: None,
             key: required.key,
             value: required.value,
-            updated_at: sluice_sdk::Field::Absent,
+            updated_at: sluice_sdk::Tristate::Absent,
         }
     }
 }
@@ -1213,8 +1213,8 @@ pub struct SettingsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<serde_json::Value>,
     /// The column `updated_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub updated_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub updated_at: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// The table `topic_frequencies`.
@@ -1243,11 +1243,11 @@ pub struct TopicFrequenciesInsert {
     /// The column `category`.
     pub category: String,
     /// The column `count_30d`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub count_30d: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub count_30d: sluice_sdk::Tristate<i32>,
     /// The column `last_updated`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub last_updated: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub last_updated: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// What a row to insert into `topic_frequencies` cannot do without.
@@ -1264,8 +1264,8 @@ impl From<TopicFrequenciesRequired> for TopicFrequenciesInsert {
         Self {
             id: None,
             category: required.category,
-            count_30d: sluice_sdk::Field::Absent,
-            last_updated: sluice_sdk::Field::Absent,
+            count_30d: sluice_sdk::Tristate::Absent,
+            last_updated: sluice_sdk::Tristate::Absent,
         }
     }
 }
@@ -1282,11 +1282,11 @@ pub struct TopicFrequenciesUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
     /// The column `count_30d`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub count_30d: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub count_30d: sluice_sdk::Tristate<i32>,
     /// The column `last_updated`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub last_updated: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub last_updated: sluice_sdk::Tristate<jiff::Timestamp>,
 }
 
 /// The table `weight_configs`.
@@ -1329,14 +1329,14 @@ pub struct WeightConfigsInsert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The column `is_active`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub is_active: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub is_active: sluice_sdk::Tristate<bool>,
     /// The column `has_scores`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub has_scores: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub has_scores: sluice_sdk::Tristate<bool>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `created_by`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
@@ -1358,9 +1358,9 @@ impl From<WeightConfigsRequired> for WeightConfigsInsert {
             weights: required.weights,
             name: None,
             description: None,
-            is_active: sluice_sdk::Field::Absent,
-            has_scores: sluice_sdk::Field::Absent,
-            created_at: sluice_sdk::Field::Absent,
+            is_active: sluice_sdk::Tristate::Absent,
+            has_scores: sluice_sdk::Tristate::Absent,
+            created_at: sluice_sdk::Tristate::Absent,
             created_by: None,
         }
     }
@@ -1378,23 +1378,23 @@ pub struct WeightConfigsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<serde_json::Value>,
     /// The column `name`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub name: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub name: sluice_sdk::Tristate<String>,
     /// The column `description`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub description: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub description: sluice_sdk::Tristate<String>,
     /// The column `is_active`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub is_active: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub is_active: sluice_sdk::Tristate<bool>,
     /// The column `has_scores`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub has_scores: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub has_scores: sluice_sdk::Tristate<bool>,
     /// The column `created_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `created_by`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_by: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_by: sluice_sdk::Tristate<String>,
 }
 
 /// The table `work_items`.
@@ -1504,20 +1504,20 @@ pub struct WorkItemsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_id: Option<uuid::Uuid>,
     /// The column `worker`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub worker: sluice_sdk::Field<uuid::Uuid>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub worker: sluice_sdk::Tristate<uuid::Uuid>,
     /// The column `leased_until`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub leased_until: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub leased_until: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `attempts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i32>,
     /// The column `next_attempt_at`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub next_attempt_at: sluice_sdk::Field<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub next_attempt_at: sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `last_error`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub last_error: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub last_error: sluice_sdk::Tristate<String>,
     /// The column `dead`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead: Option<bool>,

@@ -1,7 +1,7 @@
 //! The code of docs/types.md: it compiles with the types of our migrations, and asks what it says.
 
-use sluice_sdk::testing::{Fake, Reply};
-use sluice_sdk::{Client, Error, Field};
+use sluice_sdk::testing::{Fake, FakeResponse};
+use sluice_sdk::{Client, Error, Tristate};
 use sluice_tests::assert_shown;
 use uuid::Uuid;
 
@@ -25,12 +25,12 @@ async fn shown(db: &Client, name: String, slug: String, id: Uuid) -> Result<usiz
         .filter(Neighborhoods::WEIGHT_MODIFIER.gt(1.0))
         .await?;
     let row = NeighborhoodsInsert {
-        is_active: Field::Value(false), // its default where it is left out
+        is_active: Tristate::Value(false), // its default where it is left out
         ..NeighborhoodsRequired { name, slug }.into()
     };
     db.from::<Neighborhoods>().insert(&[row]).await?;
     let patch = NeighborhoodsUpdate {
-        weight_modifier: Field::Null, // and the rest as it is
+        weight_modifier: Tristate::Null, // and the rest as it is
         ..NeighborhoodsUpdate::default()
     };
     db.from::<Neighborhoods>()
@@ -43,8 +43,8 @@ async fn shown(db: &Client, name: String, slug: String, id: Uuid) -> Result<usiz
 #[tokio::test]
 async fn what_is_left_out_is_not_sent() {
     let fake = Fake::new(|request| match request.method.as_str() {
-        "GET" => Reply::json(200, &serde_json::json!([])),
-        _ => Reply::affected(1),
+        "GET" => FakeResponse::json(200, &serde_json::json!([])),
+        _ => FakeResponse::affected(1),
     });
     let builder = Client::builder().postgrest_url("http://nobody");
     let db = builder.transport(fake.clone()).build().unwrap();

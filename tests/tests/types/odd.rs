@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sluice_runner::local::{self, Server};
 use sluice_runner::typegen::source::from_server;
 use sluice_runner::typegen::{Options, generate};
-use sluice_sdk::{Client, Field};
+use sluice_sdk::{Client, Tristate};
 
 use crate::assert_current;
 use generated::{
@@ -162,7 +162,7 @@ async fn rows_are_inserted_updated_and_filtered_by_the_types() {
     let report = db.from::<Posts>().insert(&[post(1), post(2)]).await;
     report.unwrap().into_result().unwrap();
     let patch = PostsUpdate {
-        note: Field::Null,
+        note: Tristate::Null,
         ..PostsUpdate::default()
     };
     let changed = db

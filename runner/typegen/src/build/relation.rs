@@ -11,7 +11,7 @@ use crate::name::MemberNames;
 /// Leaves a field out of the JSON where it is `None`.
 pub(super) const SKIP_NONE: &str = "serde(skip_serializing_if = \"Option::is_none\")";
 /// Leaves a field out of the JSON where it is `Absent`.
-const SKIP_ABSENT: &str = "serde(skip_serializing_if = \"sluice_sdk::Field::is_absent\")";
+const SKIP_ABSENT: &str = "serde(skip_serializing_if = \"sluice_sdk::Tristate::is_absent\")";
 
 /// A column with the names and types that its fields share.
 struct Place<'a> {
@@ -57,7 +57,7 @@ impl Place<'_> {
     /// Left out, null, or a value.
     fn three_ways(&self) -> Field {
         let mut field = self.field.clone();
-        field.kind = format!("sluice_sdk::Field<{}>", field.kind);
+        field.kind = format!("sluice_sdk::Tristate<{}>", field.kind);
         field.attributes.push(SKIP_ABSENT.to_owned());
         field
     }
@@ -212,7 +212,7 @@ fn required_part(
         let filler = match (place.is_required, place.insertable().kind) {
             (true, _) => None,
             (false, kind) if kind.starts_with("Option<") => Some("None"),
-            (false, _) => Some("sluice_sdk::Field::Absent"),
+            (false, _) => Some("sluice_sdk::Tristate::Absent"),
         };
         (place.field.name.clone(), filler)
     });

@@ -11,7 +11,7 @@ use crate::attribute::parts;
 
 /// How a field is read.
 #[derive(Default)]
-pub(super) struct Reading {
+pub(super) struct FieldAttributes {
     /// The field of the table whose column it reads, where that is another.
     pub(super) column: Option<Ident>,
     /// The steps of a path into a JSON column, as calls.
@@ -34,9 +34,9 @@ pub(super) struct Embedding {
     pub(super) join: Option<Ident>,
 }
 
-impl Reading {
+impl FieldAttributes {
     pub(super) fn parse(field: &Field) -> Result<Self> {
-        let (mut reading, mut options) = (Self::default(), Embedding::default());
+        let (mut attributes, mut options) = (Self::default(), Embedding::default());
         let mut spread = None;
         parts(&field.attrs, "select", |part| {
             let word = part.path.get_ident().map(ToString::to_string);
@@ -44,13 +44,13 @@ impl Reading {
             match word.as_str() {
                 "embed" | "spread" => spread = Some(word == "spread"),
                 "relation" | "hint" | "inner" | "left" => options.read(&word, &part)?,
-                _ => reading.read(&word, &part)?,
+                _ => attributes.read(&word, &part)?,
             }
             Ok(())
         })?;
         let refuse = |message| Err(syn::Error::new_spanned(field, message));
         match spread {
-            Some(_) if reading.reads_a_column() => refuse(
+            Some(_) if attributes.reads_a_column() => refuse(
                 "a field holds related rows or reads a column: `embed` and `spread` go with \
                  `relation`, `hint`, `inner` and `left` alone",
             ),
@@ -59,8 +59,8 @@ impl Reading {
             }
             _ => {
                 let embedding = |spread| Embedding { spread, ..options };
-                reading.embedding = spread.map(embedding);
-                Ok(reading)
+                attributes.embedding = spread.map(embedding);
+                Ok(attributes)
             }
         }
     }

@@ -10,7 +10,7 @@ use syn::{DeriveInput, Result, Type};
 use crate::attribute::{fields, has_serde_word, parts};
 use crate::name;
 
-use field::{Embedding, Reading};
+use field::{Embedding, FieldAttributes};
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let ident = &input.ident;
@@ -28,9 +28,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             continue;
         };
         let name = name::in_json(field, field_ident, rule)?;
-        let reading = Reading::parse(field)?;
+        let attributes = FieldAttributes::parse(field)?;
         let kind = &field.ty;
-        if reading
+        if attributes
             .embedding
             .as_ref()
             .is_some_and(|embedding| !embedding.spread)
@@ -46,7 +46,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 > = ::sluice_sdk::Relation::new(#name);
             });
         }
-        steps.push(step(&table, &name, kind, field_ident, &reading));
+        steps.push(step(&table, &name, kind, field_ident, &attributes));
     }
     Ok(quote! {
         #[automatically_derived]
@@ -75,27 +75,27 @@ fn step(
     name: &str,
     kind: &Type,
     field: &syn::Ident,
-    reading: &Reading,
+    attributes: &FieldAttributes,
 ) -> TokenStream {
-    if let Some(embedding) = &reading.embedding {
+    if let Some(embedding) = &attributes.embedding {
         return embed(name, kind, embedding);
     }
-    let constant = name::constant(reading.column.as_ref().unwrap_or(field));
+    let constant = name::constant(attributes.column.as_ref().unwrap_or(field));
     let column = quote_spanned!(constant.span()=> <#table>::#constant);
-    let path = reading
+    let path = attributes
         .path
         .as_ref()
         .map(|steps| quote!(.typed::<::sluice_sdk::serde_json::Value>()#(#steps)*));
-    let aggregate = reading
+    let aggregate = attributes
         .aggregate
         .as_ref()
         .map(|function| quote!(.#function()));
-    let cast = reading.cast.as_ref().map(|cast| quote!(.cast(#cast)));
+    let cast = attributes.cast.as_ref().map(|cast| quote!(.cast(#cast)));
     // What is made of a column has a type of its own.
     let is_plain = path.is_none() && aggregate.is_none() && cast.is_none();
-    if reading.row_count {
+    if attributes.row_count {
         quote!(.column(::sluice_sdk::Expression::row_count()#cast.alias(#name)))
-    } else if is_plain && !reading.unchecked {
+    } else if is_plain && !attributes.unchecked {
         quote_spanned!(kind.span()=> .column(#column.read_as::<#kind>().alias(#name)))
     } else {
         quote!(.column(#column #path #aggregate #cast.alias(#name)))

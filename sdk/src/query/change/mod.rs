@@ -9,12 +9,12 @@ use futures_util::future::BoxFuture;
 use http::Method;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Execute, Place, Query};
+use super::{Context, Endpoint, Execute, Query};
 use crate::error::{Error, ErrorKind};
 use crate::grammar::IntoFilter;
 use crate::grammar::{Nested, ShapeOf};
 use crate::quote;
-use crate::request::{Answer, Call, Count, Format, Handling, Returning, Safety};
+use crate::request::{Call, Count, Format, Handling, Response, Returning, Safety};
 use crate::schema::Assignable;
 use crate::schema::{Any, Column};
 
@@ -91,22 +91,22 @@ pub enum NeedsFilter {}
 pub enum HasFilter {}
 
 impl<T, C: Context> Change<T, Updating, NeedsFilter, C> {
-    pub(crate) fn update(context: C, place: Place, patch: Result<Patch, Error>) -> Self {
-        Self::new(context, place, Some(patch))
+    pub(crate) fn update(context: C, endpoint: Endpoint, patch: Result<Patch, Error>) -> Self {
+        Self::new(context, endpoint, Some(patch))
     }
 }
 
 impl<T, C: Context> Change<T, Deleting, NeedsFilter, C> {
-    pub(crate) fn delete(context: C, place: Place) -> Self {
-        Self::new(context, place, None)
+    pub(crate) fn delete(context: C, endpoint: Endpoint) -> Self {
+        Self::new(context, endpoint, None)
     }
 }
 
 impl<T, K, C: Context> Change<T, K, NeedsFilter, C> {
-    fn new(context: C, place: Place, patch: Option<Result<Patch, Error>>) -> Self {
+    fn new(context: C, endpoint: Endpoint, patch: Option<Result<Patch, Error>>) -> Self {
         Self {
             context,
-            query: Query::new(place),
+            query: Query::new(endpoint),
             patch,
             safety: Safety::Write,
             marker: PhantomData,
@@ -218,7 +218,7 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
         } else {
             Method::DELETE
         };
-        let schema = self.context.settings().schema.as_deref();
+        let schema = self.context.defaults().schema.as_deref();
         let mut draft = self.query.draft(method, self.safety, format, schema)?;
         draft.prefer.returning = Some(returning);
         draft.prefer.count = Some(Count::Exact);
@@ -235,7 +235,7 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
 }
 
 impl<T, K, C: Execute> Change<T, K, HasFilter, C> {
-    async fn run(&self, returning: Returning, format: Format) -> Result<Answer, Error> {
+    async fn run(&self, returning: Returning, format: Format) -> Result<Response, Error> {
         let answer = self
             .context
             .execute(self.call_as(returning, format)?)

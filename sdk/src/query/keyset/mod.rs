@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Context, Execute, Read};
 use crate::error::Error;
 use crate::grammar::{IntoFilter, IntoOrder, Key, Nested, ShapeOf, keys_of};
-use crate::request::{Answer, Call, Format, Safety};
+use crate::request::{Call, Format, Response, Safety};
 
 use cursor::{Cursor, KeyNames};
 
@@ -66,7 +66,7 @@ impl<T, V, C: Context> Keyset<T, V, C> {
         let missing = |key: &&Key| !keys.iter().any(|other| other.target == key.target);
         let tie_breakers: Vec<Key> = read
             .query
-            .place
+            .endpoint
             .primary_key
             .iter()
             .filter(missing)
@@ -144,7 +144,7 @@ impl<T, V, C: Context> Keyset<T, V, C> {
         }
         query.keys.clone_from(&self.keys);
         query.limit = Some(self.page_rows);
-        let schema = self.read.context.settings().schema.as_deref();
+        let schema = self.read.context.defaults().schema.as_deref();
         let call = query
             .draft(Method::GET, Safety::Read, Format::Json, schema)?
             .build()?;
@@ -188,7 +188,7 @@ where
     /// The cursor after the last row of a page; `None` where no row can follow.
     fn next(
         &self,
-        answer: &Answer,
+        answer: &Response,
         names: &KeyNames,
         before: Option<&Cursor>,
     ) -> Result<Option<Cursor>, Error> {

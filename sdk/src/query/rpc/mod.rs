@@ -11,7 +11,7 @@ use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Execute, Place, Query};
+use super::{Context, Endpoint, Execute, Query};
 use crate::error::Error;
 use crate::grammar::{IntoFilter, IntoOrder, Nested, Selection, ShapeOf, keys_of};
 use crate::request::{Call, Count, Format, Page, Safety};
@@ -67,7 +67,7 @@ pub struct Rpc<F, O, C> {
 impl<F, O, C: Context> Rpc<F, O, C> {
     pub(crate) fn new(
         context: C,
-        place: Place,
+        endpoint: Endpoint,
         arguments: &(impl Serialize + ?Sized),
         read_only: bool,
     ) -> Self {
@@ -78,7 +78,7 @@ impl<F, O, C: Context> Rpc<F, O, C> {
         };
         Self {
             context,
-            query: Query::new(place),
+            query: Query::new(endpoint),
             arguments: arguments::body(arguments),
             by_get: false,
             safety,
@@ -88,7 +88,7 @@ impl<F, O, C: Context> Rpc<F, O, C> {
 
     /// The same function in another schema.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
-        self.query.place.schema = Some(schema.into());
+        self.query.endpoint.schema = Some(schema.into());
         self
     }
 
@@ -164,7 +164,7 @@ impl<F, O, C: Context> Rpc<F, O, C> {
     /// Arguments that do not serialize as an object; what the grammar cannot say.
     pub fn call(&self) -> Result<Call, Error> {
         let body = self.arguments.clone()?;
-        let schema = self.context.settings().schema.as_deref();
+        let schema = self.context.defaults().schema.as_deref();
         let in_url = if self.by_get {
             arguments::in_url(&body)
         } else {
@@ -277,6 +277,6 @@ impl<F, O, C> std::fmt::Debug for Rpc<F, O, C> {
 
 /// Begins a call of a typed function.
 pub(crate) fn typed<F: Function, C: Context>(context: C, function: &F) -> Rpc<F, F::Output, C> {
-    let place = Place::function(F::NAME, F::SCHEMA);
-    Rpc::new(context, place, function, F::READ_ONLY)
+    let endpoint = Endpoint::function(F::NAME, F::SCHEMA);
+    Rpc::new(context, endpoint, function, F::READ_ONLY)
 }

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::shape::{Shape, Unwritten};
+use super::key_group::{KeyGroup, Unwritten};
 
 /// A JSON array of rows, up to a number of rows and of bytes.
-pub(super) struct Body {
+pub(super) struct BodyWriter {
     bytes: Vec<u8>,
     rows: usize,
     max_rows: usize,
@@ -16,7 +16,7 @@ pub(super) struct Body {
 /// What is set aside for a body before its rows are known.
 const MOST_RESERVED_BYTES: usize = 1024 * 1024;
 
-impl Body {
+impl BodyWriter {
     pub(super) fn new(max_rows: usize, max_bytes: usize) -> Self {
         Self {
             bytes: Vec::new(),
@@ -38,7 +38,7 @@ impl Body {
     /// always does.
     pub(super) fn add_like<R: Serialize>(
         &mut self,
-        shape: &Shape,
+        shape: &KeyGroup,
         row: &R,
     ) -> Result<bool, Unwritten> {
         self.add_with(|out| shape.write(row, out))
@@ -87,17 +87,17 @@ mod tests {
 
     #[test]
     fn a_row_that_does_not_fit_or_fails_leaves_nothing_behind() {
-        let mut body = Body::new(9, 8);
+        let mut body = BodyWriter::new(9, 8);
         assert!(body.add(&"longer than eight").unwrap());
         assert!(!body.add(&1).unwrap());
         let unwritable = BTreeMap::from([(vec![1], 2)]);
         assert!(body.add(&unwritable).is_err());
         assert_eq!(body.finish(), r#"["longer than eight"]"#);
 
-        let mut body = Body::new(2, 100);
+        let mut body = BodyWriter::new(2, 100);
         assert!(body.add(&unwritable).is_err());
         assert!(body.add(&1).unwrap() && body.add(&2).unwrap() && body.is_full());
         assert_eq!(body.finish(), "[1,2]");
-        assert_eq!(Body::new(2, 100).finish(), "[]");
+        assert_eq!(BodyWriter::new(2, 100).finish(), "[]");
     }
 }

@@ -1,12 +1,12 @@
 //! Writing many rows: inserts and upserts.
 
 mod body;
-mod drive;
+mod checkpoint;
+mod driver;
+mod failure;
+mod key_group;
 mod keys;
-mod ledger;
 mod plan;
-mod shape;
-mod verdict;
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -15,30 +15,30 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Execute, Place, Query, Settings};
+use super::{CallDefaults, Context, Endpoint, Execute, Query};
 use crate::error::{Error, WriteReport, Written};
 use crate::grammar::{Selection, ShapeOf};
 use crate::request::{Call, Format, Handling, Prefer, Resolution};
 use crate::schema::Column;
 
-use plan::Plan;
+use plan::WritePlan;
 
+pub use checkpoint::Checkpoint;
 pub(super) use keys::keys as keys_of;
-pub use ledger::Ledger;
 
 /// An insert or an upsert of any number of rows: awaiting it gives a [`WriteReport`].
 ///
 /// Rows are anything that serializes as an object; keys that a row leaves out are not written, so
 /// its columns keep their defaults (or, in an upsert, their stored values). Rows with the same keys
-/// go together into requests of at most [`Settings::chunk_rows`] rows and
-/// [`Settings::chunk_bytes`] bytes, a few at once.
+/// go together into requests of at most [`CallDefaults::chunk_rows`] rows and
+/// [`CallDefaults::chunk_bytes`] bytes, a few at once.
 ///
 /// A request that is too large or runs too long is halved. A request that the database refuses
 /// for its data is halved too, down to the rows at fault: those are reported in
 /// [`WriteReport::failed`], and every other row is written. A failure that is not the rows' own (no
 /// connection, no permission, no such table) ends the write: the error's
 /// [`write_report`](Error::write_report) says what had been written by then, and with a
-/// [`ledger`](Self::ledger) the write goes on from there.
+/// [`checkpoint`](Self::checkpoint) the write goes on from there.
 ///
 /// ```no_run
 /// # use sluice_sdk::{Client, Error, Table, serde::Serialize};
@@ -74,7 +74,7 @@ pub use ledger::Ledger;
 #[must_use = "a write does nothing until it is awaited"]
 pub struct Write<'a, T, R, K, C> {
     context: C,
-    job: Job<'a, R>,
+    spec: WriteSpec<'a, R>,
     marker: PhantomData<fn() -> (T, K)>,
 }
 
@@ -90,15 +90,15 @@ pub enum Upserting {}
 #[must_use = "a write does nothing until it is awaited"]
 pub struct WriteReturning<'a, T, R, V, C> {
     context: C,
-    job: Job<'a, R>,
+    spec: WriteSpec<'a, R>,
     marker: PhantomData<fn() -> (T, V)>,
 }
 
 /// Everything about a write but where it is sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Job<'a, R> {
+pub(crate) struct WriteSpec<'a, R> {
     rows: &'a [R],
-    place: Place,
+    endpoint: Endpoint,
     upsert: bool,
     resolution: Resolution,
     conflict: Vec<String>,
@@ -111,13 +111,13 @@ pub(crate) struct Job<'a, R> {
     schema: Option<String>,
     prefer: Prefer,
     format: Format,
-    returning: Back,
-    ledger: Ledger,
+    returning: ReturnedRows,
+    checkpoint: Checkpoint,
 }
 
 /// What of the written rows comes back.
 #[derive(Clone, Debug)]
-enum Back {
+enum ReturnedRows {
     Nothing,
     All,
     Columns(Selection),
@@ -134,62 +134,62 @@ pub trait IntoColumns<T> {
     fn names(self) -> Vec<String>;
 }
 
-impl<'a, R> Job<'a, R> {
-    fn new(rows: &'a [R], place: Place, upsert: bool, settings: &Settings) -> Self {
+impl<'a, R> WriteSpec<'a, R> {
+    fn new(rows: &'a [R], endpoint: Endpoint, upsert: bool, defaults: &CallDefaults) -> Self {
         const MAX_FAILURES: usize = 1_000;
         Self {
             rows,
-            place,
+            endpoint,
             upsert,
             resolution: Resolution::Merge,
             conflict: Vec::new(),
             dedupe: false,
             one_request: false,
             max_failures: MAX_FAILURES,
-            chunk_rows: settings.chunk_rows.max(1),
-            chunk_bytes: settings.chunk_bytes,
-            concurrency: settings.concurrency.max(1),
-            schema: settings.schema.clone(),
+            chunk_rows: defaults.chunk_rows.max(1),
+            chunk_bytes: defaults.chunk_bytes,
+            concurrency: defaults.concurrency.max(1),
+            schema: defaults.schema.clone(),
             prefer: Prefer::default(),
             format: Format::Json,
-            returning: Back::Nothing,
-            ledger: Ledger::new(),
+            returning: ReturnedRows::Nothing,
+            checkpoint: Checkpoint::new(),
         }
     }
 }
 
 impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
-    pub(crate) fn new(context: C, place: Place, rows: &'a [R], upsert: bool) -> Self {
-        let job = Job::new(rows, place, upsert, context.settings());
+    pub(crate) fn new(context: C, endpoint: Endpoint, rows: &'a [R], upsert: bool) -> Self {
+        let spec = WriteSpec::new(rows, endpoint, upsert, context.defaults());
         Self {
             context,
-            job,
+            spec,
             marker: PhantomData,
         }
     }
 
     /// Puts at most this many rows into a request (500 by default).
     pub fn chunk_rows(mut self, rows: usize) -> Self {
-        self.job.chunk_rows = rows.max(1);
+        self.spec.chunk_rows = rows.max(1);
         self
     }
 
     /// Puts at most this many bytes into a request (1 MiB by default); a longer row goes alone.
     pub fn chunk_bytes(mut self, bytes: usize) -> Self {
-        self.job.chunk_bytes = bytes;
+        self.spec.chunk_bytes = bytes;
         self
     }
 
     /// Sends this many requests at once (4 by default).
     pub fn concurrency(mut self, requests: usize) -> Self {
-        self.job.concurrency = requests.max(1);
+        self.spec.concurrency = requests.max(1);
         self
     }
 
     /// Gives up when this many rows have been refused (1,000 by default): finding each costs
     /// requests.
     pub fn max_failures(mut self, rows: usize) -> Self {
-        self.job.max_failures = rows;
+        self.spec.max_failures = rows;
         self
     }
 
@@ -197,14 +197,14 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
     /// written and the call fails. An insert may mix rows with different keys (missing ones get
     /// their defaults); an upsert may not, since missing keys would overwrite stored values.
     pub fn all_or_nothing(mut self) -> Self {
-        self.job.one_request = true;
+        self.spec.one_request = true;
         self
     }
 
-    /// Notes in `ledger` what becomes of each row, and sends only those of which nothing has become
-    /// yet: so a write that stopped half way goes on. See [`Ledger`].
-    pub fn ledger(mut self, ledger: &Ledger) -> Self {
-        self.job.ledger = ledger.clone();
+    /// Notes in `checkpoint` what becomes of each row, and sends only those of which nothing has become
+    /// yet: so a write that stopped half way goes on. See [`Checkpoint`].
+    pub fn checkpoint(mut self, checkpoint: &Checkpoint) -> Self {
+        self.spec.checkpoint = checkpoint.clone();
         self
     }
 
@@ -212,40 +212,40 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
     /// (`db-tx-end = commit-allow-override`); where it does not, the call fails and says that the
     /// rows *were* written, so try it on a server that does.
     pub fn dry_run(mut self) -> Self {
-        self.job.prefer.rollback = true;
+        self.spec.prefer.rollback = true;
         self
     }
 
     /// Gives times back in this time zone, such as `America/Los_Angeles`.
     pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
-        self.job.prefer.timezone = Some(timezone.into());
+        self.spec.prefer.timezone = Some(timezone.into());
         self
     }
 
     /// Says what happens to preferences that the server does not know.
     pub fn handling(mut self, handling: Handling) -> Self {
-        self.job.prefer.handling = Some(handling);
+        self.spec.prefer.handling = Some(handling);
         self
     }
 
     /// Gives the written rows back as `V`. Rows that an upsert ignored do not come back.
     pub fn returning<V: ShapeOf<T>>(self) -> WriteReturning<'a, T, R, V, C> {
-        self.giving_back(Back::Columns(V::selection()))
+        self.giving_back(ReturnedRows::Columns(V::selection()))
     }
 
     /// Gives the written rows back with all columns, each read into `V`.
     pub fn returning_rows<V>(self) -> WriteReturning<'a, T, R, V, C> {
-        self.giving_back(Back::All)
+        self.giving_back(ReturnedRows::All)
     }
 
-    fn giving_back<V>(self, returning: Back) -> WriteReturning<'a, T, R, V, C> {
-        let job = Job {
+    fn giving_back<V>(self, returning: ReturnedRows) -> WriteReturning<'a, T, R, V, C> {
+        let spec = WriteSpec {
             returning,
-            ..self.job
+            ..self.spec
         };
         WriteReturning {
             context: self.context,
-            job,
+            spec,
             marker: PhantomData,
         }
     }
@@ -259,10 +259,10 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
     where
         R: Serialize,
     {
-        let mut plan = Plan::new(&self.job, &[])?;
+        let mut plan = WritePlan::new(&self.spec, &[])?;
         let mut calls = Vec::new();
-        while let Some(piece) = plan.next(self.job.chunk_rows) {
-            calls.push(self.job.call(&plan, &piece)?);
+        while let Some(batch) = plan.next(self.spec.chunk_rows) {
+            calls.push(self.spec.call(&plan, &batch)?);
         }
         match plan.failed.pop() {
             Some(failure) => Err(failure.error),
@@ -274,7 +274,7 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
 impl<T, R, C: Context> Write<'_, T, R, Upserting, C> {
     /// The columns whose unique constraint tells that a row is there; the primary key by default.
     pub fn on_conflict(mut self, columns: impl IntoColumns<T>) -> Self {
-        self.job.conflict = columns.names();
+        self.spec.conflict = columns.names();
         self
     }
 
@@ -283,7 +283,7 @@ impl<T, R, C: Context> Write<'_, T, R, Upserting, C> {
     /// Where a request had to be sent again, rows that its first time wrote are there by then: they
     /// are neither counted as affected nor given back.
     pub fn ignore_duplicates(mut self) -> Self {
-        self.job.resolution = Resolution::Ignore;
+        self.spec.resolution = Resolution::Ignore;
         self
     }
 
@@ -292,7 +292,7 @@ impl<T, R, C: Context> Write<'_, T, R, Upserting, C> {
     /// Without this, such rows are still all written, one request after another, but in no certain
     /// order.
     pub fn dedupe(mut self) -> Self {
-        self.job.dedupe = true;
+        self.spec.dedupe = true;
         self
     }
 }
@@ -308,11 +308,11 @@ where
     fn into_future(self) -> Self::IntoFuture {
         let Self {
             context,
-            job,
+            spec,
             marker: _,
         } = self;
         Box::pin(async move {
-            drive::run(&context, &job)
+            driver::run(&context, &spec)
                 .await
                 .map(|outcome| outcome.report)
         })
@@ -331,11 +331,11 @@ where
     fn into_future(self) -> Self::IntoFuture {
         let Self {
             context,
-            job,
+            spec,
             marker: _,
         } = self;
         Box::pin(async move {
-            let outcome = drive::run(&context, &job).await?;
+            let outcome = driver::run(&context, &spec).await?;
             let report = outcome.report;
             let mut rows = Vec::new();
             for answer in outcome.answers {
@@ -363,9 +363,9 @@ where
     /// PGRST116 where another number of rows was written: none, for one that an upsert ignored (see
     /// [`maybe_one`](Self::maybe_one)); every failure of the call, a refused row among them.
     pub async fn exactly_one(mut self) -> Result<V, Error> {
-        self.job.one_request = true;
-        self.job.format = Format::Object;
-        let outcome = drive::run(&self.context, &self.job).await?;
+        self.spec.one_request = true;
+        self.spec.format = Format::Object;
+        let outcome = driver::run(&self.context, &self.spec).await?;
         match outcome.answers.first() {
             Some(answer) => answer
                 .json()
@@ -390,11 +390,11 @@ where
     }
 }
 
-impl<R> Job<'_, R> {
+impl<R> WriteSpec<'_, R> {
     /// The query part of each request: conflict columns and what comes back.
     fn query(&self) -> Query {
-        let mut query = Query::new(self.place.clone());
-        if let Back::Columns(selection) = &self.returning {
+        let mut query = Query::new(self.endpoint.clone());
+        if let ReturnedRows::Columns(selection) = &self.returning {
             query.selection = Some(selection.clone());
         }
         query.prefer = self.prefer.clone();
@@ -405,8 +405,8 @@ impl<R> Job<'_, R> {
 impl<T, R, K, C> std::fmt::Debug for Write<'_, T, R, K, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Write")
-            .field("place", &self.job.place)
-            .field("rows", &self.job.rows.len())
+            .field("endpoint", &self.spec.endpoint)
+            .field("rows", &self.spec.rows.len())
             .finish_non_exhaustive()
     }
 }
@@ -414,8 +414,8 @@ impl<T, R, K, C> std::fmt::Debug for Write<'_, T, R, K, C> {
 impl<T, R, V, C> std::fmt::Debug for WriteReturning<'_, T, R, V, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WriteReturning")
-            .field("place", &self.job.place)
-            .field("rows", &self.job.rows.len())
+            .field("endpoint", &self.spec.endpoint)
+            .field("rows", &self.spec.rows.len())
             .finish_non_exhaustive()
     }
 }

@@ -9,27 +9,27 @@ use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 
-use super::body::Body;
+use super::body::BodyWriter;
+use super::key_group::{KeyGroup, Unwritten};
 use super::keys::keys;
-use super::shape::{Shape, Unwritten};
-use super::{Back, Job};
-use crate::error::{Error, RowFailure};
+use super::{ReturnedRows, WriteSpec};
+use crate::error::{Error, RejectedRow};
 use crate::quote;
 use crate::request::{Call, Count, Missing, Resolution, Returning, Safety};
 
 /// The rows of a write that are still to be sent, by the keys they have.
-pub(super) struct Plan<'a, R> {
+pub(super) struct WritePlan<'a, R> {
     rows: &'a [R],
     /// How many rows have been looked at: written as one of the first shape, or put to another.
     seen: usize,
-    shapes: Vec<Shape>,
+    shapes: Vec<KeyGroup>,
     by_keys: HashMap<Vec<Cow<'static, str>>, usize>,
     /// Pieces of requests that were halved, the next one first.
-    split: VecDeque<Piece>,
+    split: VecDeque<Batch>,
     chunk_bytes: usize,
     one_request: bool,
     /// Rows that are not objects, or cannot be written as JSON, as far as they have been looked at.
-    pub(super) failed: Vec<RowFailure>,
+    pub(super) failed: Vec<RejectedRow>,
     /// Rows that a later row of the same conflict key replaces, in order.
     pub(super) superseded: Vec<usize>,
     /// Those, and the rows that are settled: none of them is sent.
@@ -38,17 +38,17 @@ pub(super) struct Plan<'a, R> {
 
 /// The rows of one request: a part of one shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct Batch {
     shape: usize,
     part: Range<usize>,
     body: Bytes,
 }
 
-impl<'a, R: Serialize> Plan<'a, R> {
+impl<'a, R: Serialize> WritePlan<'a, R> {
     /// Plans a write of all rows but those that are `settled` (indexes, in order).
-    pub(super) fn new(job: &Job<'a, R>, settled: &[usize]) -> Result<Self, Error> {
-        let mut superseded = if job.dedupe {
-            superseded(job.rows, &job.conflict)?
+    pub(super) fn new(spec: &WriteSpec<'a, R>, settled: &[usize]) -> Result<Self, Error> {
+        let mut superseded = if spec.dedupe {
+            superseded(spec.rows, &spec.conflict)?
         } else {
             Vec::new()
         };
@@ -56,13 +56,13 @@ impl<'a, R: Serialize> Plan<'a, R> {
         let mut skipped = [settled, &superseded].concat();
         skipped.sort_unstable();
         let mut plan = Self {
-            rows: job.rows,
+            rows: spec.rows,
             seen: 0,
             shapes: Vec::new(),
             by_keys: HashMap::new(),
             split: VecDeque::new(),
-            chunk_bytes: job.chunk_bytes,
-            one_request: job.one_request,
+            chunk_bytes: spec.chunk_bytes,
+            one_request: spec.one_request,
             failed: Vec::new(),
             superseded,
             skipped,
@@ -72,67 +72,67 @@ impl<'a, R: Serialize> Plan<'a, R> {
         {
             match plan.shapes.len() {
                 1 => plan.split.push_front(whole),
-                _ => plan.unite(job)?,
+                _ => plan.unite(spec)?,
             }
         }
         Ok(plan)
     }
 
     /// The next request, of at most `max_rows` rows; `None` when all rows have been cut.
-    pub(super) fn next(&mut self, max_rows: usize) -> Option<Piece> {
-        if let Some(mut piece) = self.split.pop_front() {
-            if piece.body.is_empty() {
-                piece = self.encode(piece.shape, piece.part, usize::MAX)?;
+    pub(super) fn next(&mut self, max_rows: usize) -> Option<Batch> {
+        if let Some(mut batch) = self.split.pop_front() {
+            if batch.body.is_empty() {
+                batch = self.encode(batch.shape, batch.part, usize::MAX)?;
             }
-            return Some(piece);
+            return Some(batch);
         }
         let (max_rows, max_bytes) = if self.one_request {
             (usize::MAX, usize::MAX)
         } else {
             (max_rows.max(1), self.chunk_bytes)
         };
-        if let Some(piece) = self.of_first_shape(max_rows, max_bytes) {
-            return Some(piece);
+        if let Some(batch) = self.of_first_shape(max_rows, max_bytes) {
+            return Some(batch);
         }
         loop {
-            let is_left = |shape: &Shape| shape.taken < shape.rows.len();
+            let is_left = |shape: &KeyGroup| shape.taken < shape.rows.len();
             let shape = self.shapes.iter().position(is_left)?;
             let left = self.shapes.get(shape)?;
             let part = left.taken..left.rows.len().min(left.taken.saturating_add(max_rows));
-            let piece = self.encode(shape, part, max_bytes)?;
-            self.shapes.get_mut(shape)?.taken = piece.part.end;
-            if !piece.part.is_empty() {
-                return Some(piece);
+            let batch = self.encode(shape, part, max_bytes)?;
+            self.shapes.get_mut(shape)?.taken = batch.part.end;
+            if !batch.part.is_empty() {
+                return Some(batch);
             }
         }
     }
 
     /// Cuts a request in two, to be sent next.
-    pub(super) fn halve(&mut self, piece: &Piece) {
-        let middle = piece.part.start + piece.part.len() / 2;
-        let half = |part| Piece {
-            shape: piece.shape,
+    pub(super) fn halve(&mut self, batch: &Batch) {
+        let middle = batch.part.start + batch.part.len() / 2;
+        let half = |part| Batch {
+            shape: batch.shape,
             part,
             body: Bytes::new(),
         };
-        self.split.push_front(half(middle..piece.part.end));
-        self.split.push_front(half(piece.part.start..middle));
+        self.split.push_front(half(middle..batch.part.end));
+        self.split.push_front(half(batch.part.start..middle));
     }
 
-    /// The indexes of the rows in a piece.
-    pub(super) fn indexes(&self, piece: &Piece) -> &[usize] {
+    /// The indexes of the rows in a batch.
+    pub(super) fn indexes(&self, batch: &Batch) -> &[usize] {
         let rows = self
             .shapes
-            .get(piece.shape)
+            .get(batch.shape)
             .map(|shape| shape.rows.as_slice());
-        rows.and_then(|rows| rows.get(piece.part.clone()))
+        rows.and_then(|rows| rows.get(batch.part.clone()))
             .unwrap_or_default()
     }
 
-    fn names(&self, piece: &Piece) -> &[Cow<'static, str>] {
+    fn names(&self, batch: &Batch) -> &[Cow<'static, str>] {
         self.shapes
-            .get(piece.shape)
-            .map(Shape::names)
+            .get(batch.shape)
+            .map(KeyGroup::names)
             .unwrap_or_default()
     }
 
@@ -143,9 +143,9 @@ impl<'a, R: Serialize> Plan<'a, R> {
     /// Goes on through the rows and writes those of the first shape, until a request is full or
     /// all rows have been seen. Mostly there is no other shape, and each row is gone through once;
     /// rows of other shapes are put by, to be written when all are known.
-    fn of_first_shape(&mut self, max_rows: usize, max_bytes: usize) -> Option<Piece> {
+    fn of_first_shape(&mut self, max_rows: usize, max_bytes: usize) -> Option<Batch> {
         let start = self.shapes.first().map_or(0, |shape| shape.rows.len());
-        let mut body = Body::new(max_rows.min(self.rows.len() - self.seen), max_bytes);
+        let mut body = BodyWriter::new(max_rows.min(self.rows.len() - self.seen), max_bytes);
         while !body.is_full()
             && let Some(row) = self.rows.get(self.seen)
         {
@@ -153,7 +153,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
                 match self.add_of_first_shape(row, &mut body) {
                     Ok(true) => {}
                     Ok(false) => break,
-                    Err(error) => self.failed.push(RowFailure {
+                    Err(error) => self.failed.push(RejectedRow {
                         index: self.seen,
                         error,
                     }),
@@ -166,7 +166,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
         }
         let part = start..start + body.rows();
         self.shapes.first_mut()?.taken = part.end;
-        Some(Piece {
+        Some(Batch {
             shape: 0,
             part,
             body: body.finish(),
@@ -175,7 +175,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
 
     /// Adds the next row to a request of the first shape, or puts it to its own shape; false where
     /// the request has no room for it.
-    fn add_of_first_shape(&mut self, row: &R, body: &mut Body) -> Result<bool, Error> {
+    fn add_of_first_shape(&mut self, row: &R, body: &mut BodyWriter) -> Result<bool, Error> {
         let first = self.shapes.first();
         let mut added = first.map_or(Err(Unwritten::Differs), |first| body.add_like(first, row));
         if let Err(Unwritten::Differs) = added {
@@ -202,7 +202,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
         let next = self.shapes.len();
         let shape = *self.by_keys.entry(sorted).or_insert(next);
         if shape == next {
-            self.shapes.push(Shape::new(keys));
+            self.shapes.push(KeyGroup::new(keys));
         }
         shape
     }
@@ -211,8 +211,8 @@ impl<'a, R: Serialize> Plan<'a, R> {
     ///
     /// A row that cannot be written is put aside; its place in the shape is taken out, so that a
     /// part of a shape never holds it.
-    fn encode(&mut self, shape: usize, part: Range<usize>, max_bytes: usize) -> Option<Piece> {
-        let mut body = Body::new(part.len(), max_bytes);
+    fn encode(&mut self, shape: usize, part: Range<usize>, max_bytes: usize) -> Option<Batch> {
+        let mut body = BodyWriter::new(part.len(), max_bytes);
         let mut limit = part.end;
         let like = self.shapes.get_mut(shape)?;
         while part.start + body.rows() < limit {
@@ -227,7 +227,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    self.failed.push(RowFailure {
+                    self.failed.push(RejectedRow {
                         index,
                         error: unserializable(&error),
                     });
@@ -236,7 +236,7 @@ impl<'a, R: Serialize> Plan<'a, R> {
                 }
             }
         }
-        Some(Piece {
+        Some(Batch {
             shape,
             part: part.start..part.start + body.rows(),
             body: body.finish(),
@@ -244,8 +244,8 @@ impl<'a, R: Serialize> Plan<'a, R> {
     }
 
     /// Makes one shape of all, for an insert whose missing keys get their defaults.
-    fn unite(&mut self, job: &Job<'a, R>) -> Result<(), Error> {
-        if job.upsert && job.resolution == Resolution::Merge {
+    fn unite(&mut self, spec: &WriteSpec<'a, R>) -> Result<(), Error> {
+        if spec.upsert && spec.resolution == Resolution::Merge {
             return Err(Error::invalid(
                 "rows with different keys cannot be upserted in one request without overwriting what the missing ones hold; give them the same keys, or drop `all_or_nothing`",
             ));
@@ -261,42 +261,42 @@ impl<'a, R: Serialize> Plan<'a, R> {
             rows.extend(shape.rows);
         }
         rows.sort_unstable();
-        let mut all = Shape::new(keys);
+        let mut all = KeyGroup::new(keys);
         all.rows = rows;
         self.shapes.push(all);
         Ok(())
     }
 }
 
-impl<R: Serialize> Job<'_, R> {
-    /// The request for one piece.
-    pub(super) fn call(&self, plan: &Plan<'_, R>, piece: &Piece) -> Result<Call, Error> {
+impl<R: Serialize> WriteSpec<'_, R> {
+    /// The request for one batch.
+    pub(super) fn call(&self, plan: &WritePlan<'_, R>, batch: &Batch) -> Result<Call, Error> {
         let query = self.query();
         let schema = self.schema.as_deref();
-        let safety = self.safety(plan, piece);
+        let safety = self.safety(plan, batch);
         let mut draft = query.draft(Method::POST, safety, self.format, schema)?;
         if !self.conflict.is_empty() {
             draft
                 .params
                 .push("on_conflict", &quote::identifiers(&self.conflict));
         }
-        let names = plan.names(piece);
+        let names = plan.names(batch);
         if !names.is_empty() {
             draft.params.push("columns", &quote::identifiers(names));
         }
         draft.prefer.returning = Some(match self.returning {
-            Back::Nothing => Returning::Minimal,
-            Back::All | Back::Columns(_) => Returning::Representation,
+            ReturnedRows::Nothing => Returning::Minimal,
+            ReturnedRows::All | ReturnedRows::Columns(_) => Returning::Representation,
         });
         draft.prefer.resolution = self.upsert.then_some(self.resolution);
         draft.prefer.missing = self.one_request.then_some(Missing::Default);
         draft.prefer.count = Some(Count::Exact);
-        draft.body = Some(piece.body.clone());
+        draft.body = Some(batch.body.clone());
         draft.build()
     }
 
-    pub(super) fn safety(&self, plan: &Plan<'_, R>, piece: &Piece) -> Safety {
-        if self.is_idempotent(plan.names(piece)) {
+    pub(super) fn safety(&self, plan: &WritePlan<'_, R>, batch: &Batch) -> Safety {
+        if self.is_idempotent(plan.names(batch)) {
             Safety::Idempotent
         } else {
             Safety::Write
@@ -311,7 +311,7 @@ impl<R: Serialize> Job<'_, R> {
     /// An upsert ends in the same rows however often it runs, as long as its rows say the values
     /// that tell whether they are there; with a generated key, every run would add rows.
     fn is_idempotent(&self, keys: &[Cow<'static, str>]) -> bool {
-        let primary_key = self.place.primary_key.iter();
+        let primary_key = self.endpoint.primary_key.iter();
         let conflict: Vec<&str> = if self.conflict.is_empty() {
             primary_key.map(|key| key.target.name.as_ref()).collect()
         } else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use sluice_sdk::testing::KeptRequest;
+use sluice_sdk::testing::RecordedRequest;
 
 use crate::grammar::decode::{self, Param};
 
@@ -21,7 +21,7 @@ pub(super) struct Meaning {
 }
 
 impl Meaning {
-    pub(super) fn of(request: &KeptRequest) -> Self {
+    pub(super) fn of(request: &RecordedRequest) -> Self {
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let params = decode::query(query).unwrap_or_default();
         let header = |name: &str| request.headers.get(name).cloned();
@@ -53,7 +53,7 @@ impl Meaning {
 }
 
 /// The method, the path and the body, to be compared letter by letter.
-pub(super) fn line(request: &KeptRequest) -> String {
+pub(super) fn line(request: &RecordedRequest) -> String {
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let query = decode::percent_decoded(query).unwrap();
     let mark = if query.is_empty() { "" } else { "?" };
@@ -72,7 +72,7 @@ fn shown(param: &Param) -> String {
 }
 
 /// One row is the same as a list of one row.
-fn body(request: &KeptRequest) -> Value {
+fn body(request: &RecordedRequest) -> Value {
     let text = request.body.as_deref().unwrap_or("null");
     match serde_json::from_str(text).unwrap_or_default() {
         Value::Array(mut rows) if rows.len() == 1 => rows.remove(0),

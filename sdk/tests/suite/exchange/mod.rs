@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use sluice_sdk::testing::{Exchange, Fake, KeptRequest, KeptResponse, Reply};
+use sluice_sdk::testing::{Exchange, Fake, FakeResponse, RecordedRequest, RecordedResponse};
 use sluice_sdk::{Client, Error, ErrorKind};
 
 use crate::memory::client;
@@ -100,7 +100,7 @@ impl Case {
         self.assert_said(request, &fake.requests());
     }
 
-    fn assert_said(&self, recorded: &KeptRequest, ours: &[KeptRequest]) {
+    fn assert_said(&self, recorded: &RecordedRequest, ours: &[RecordedRequest]) {
         let name = self.name;
         match self.said {
             Said::AsRecorded => {
@@ -112,7 +112,7 @@ impl Case {
                 assert_eq!(meaning::line(&ours[0]), request, "{name}: {why}");
             }
             Said::Never { why } => {
-                let is_same = |ours: &KeptRequest| {
+                let is_same = |ours: &RecordedRequest| {
                     meaning::line(ours) == meaning::line(recorded)
                         && Meaning::of(ours) == Meaning::of(recorded)
                 };
@@ -124,7 +124,7 @@ impl Case {
 }
 
 /// The error has every member of the body.
-fn assert_repeats(name: &str, error: &Error, response: &KeptResponse) {
+fn assert_repeats(name: &str, error: &Error, response: &RecordedResponse) {
     assert_eq!(error.status().unwrap().as_u16(), response.status, "{name}");
     assert_eq!(error.kind(), ErrorKind::Api, "{name}");
     if response.body.is_empty() {
@@ -144,14 +144,14 @@ fn assert_repeats(name: &str, error: &Error, response: &KeptResponse) {
     assert_eq!(error.hint().map(str::to_owned), text("hint"), "{name}");
 }
 
-fn reply(response: &KeptResponse) -> Reply {
+fn reply(response: &RecordedResponse) -> FakeResponse {
     const HEADERS: [&str; 4] = [
         "content-range",
         "content-type",
         "location",
         "preference-applied",
     ];
-    let reply = Reply::text(response.status, response.body.clone());
+    let reply = FakeResponse::text(response.status, response.body.clone());
     HEADERS
         .into_iter()
         .fold(reply, |reply, name| match response.headers.get(name) {

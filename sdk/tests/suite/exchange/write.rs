@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value, json};
-use sluice_sdk::{Error, Field, Select, WriteReport, col};
+use sluice_sdk::{Error, Select, Tristate, WriteReport, col};
 
 use super::schema::{Id, IdAndSlug, IdAndViews, Neighborhood, Post, PostEmbedding, ids};
 use super::{Case, never, recorded, reworded};
@@ -12,12 +12,12 @@ struct NewNeighborhood {
     name: &'static str,
     slug: &'static str,
     /// It has a default, and can be null.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    weight: Field<f64>,
+    #[serde(skip_serializing_if = "Tristate::is_absent")]
+    weight: Tristate<f64>,
 }
 
 fn new(name: &'static str, slug: &'static str) -> NewNeighborhood {
-    let weight = Field::Absent;
+    let weight = Tristate::Absent;
     NewNeighborhood { name, slug, weight }
 }
 
@@ -139,7 +139,7 @@ pub(super) const CASES: &[Case] = &[
         |db| {
             Box::pin(async move {
                 let mut rows = [new("k", "k1"), new("k", "k2")];
-                rows[1].weight = Field::Value(2.0);
+                rows[1].weight = Tristate::Value(2.0);
                 let report = db.from::<Neighborhood>().insert(&rows).await?;
                 assert_eq!((report.requests, report.failed.len()), (2, 2));
                 report.into_result().map(drop)
@@ -169,7 +169,7 @@ pub(super) const CASES: &[Case] = &[
         |db| {
             Box::pin(async move {
                 let mut rows = [new("k", "k4")];
-                rows[0].weight = Field::Null;
+                rows[0].weight = Tristate::Null;
                 let insert = db.from::<Neighborhood>().insert(&rows);
                 let row = &insert.returning::<SlugAndWeight>().await?.rows[0];
                 assert_eq!((row.slug.as_str(), &row.weight), ("k4", &None));

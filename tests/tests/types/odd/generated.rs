@@ -65,8 +65,8 @@ pub struct PostsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<i32>,
     /// The column `note`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub note: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub note: sluice_sdk::Tristate<String>,
 }
 
 /// The view `moods`.
@@ -144,14 +144,14 @@ pub struct PostsRowUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
     /// The column `post_id`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub post_id: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub post_id: sluice_sdk::Tristate<i32>,
     /// The column `post_part`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub post_part: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub post_part: sluice_sdk::Tristate<i32>,
     /// The column `parent`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub parent: sluice_sdk::Field<i64>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub parent: sluice_sdk::Tristate<i64>,
 }
 
 /// The table `quoted`.
@@ -203,20 +203,20 @@ pub struct QuotedInsert {
 pub struct QuotedUpdate {
     /// The column `quo"te`.
     #[serde(rename = "quo\"te")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub quo_te: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub quo_te: sluice_sdk::Tristate<String>,
     /// The column `"""""""""""""""""""""""""""""""""""""a`.
     #[serde(
         rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"a"
     )]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub a: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub a: sluice_sdk::Tristate<String>,
     /// The column `""""""""""""""""""""""""""""""""""""""`.
     #[serde(
         rename = "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\""
     )]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub unnamed: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub unnamed: sluice_sdk::Tristate<String>,
 }
 
 /// The table `readings`.
@@ -268,8 +268,8 @@ pub struct ReadingsUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<jiff::Timestamp>,
     /// The column `value`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub value: sluice_sdk::Field<f64>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub value: sluice_sdk::Tristate<f64>,
 }
 
 /// Its comment says */ and "that" and \,
@@ -404,8 +404,8 @@ pub struct TableRowInsert {
     pub created_at: Option<jiff::Timestamp>,
     /// The column `created_at`.
     #[serde(rename = "created_at")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at_2: sluice_sdk::Field<jiff::civil::DateTime>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at_2: sluice_sdk::Tristate<jiff::civil::DateTime>,
     /// The column `a b`.
     #[serde(rename = "a b")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -428,8 +428,8 @@ pub struct TableRowInsert {
     /// The column `total`.
     pub total: serde_json::Number,
     /// The column `small`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub small: sluice_sdk::Field<i16>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub small: sluice_sdk::Tristate<i16>,
     /// First line.
     ///
     /// Second paragraph.
@@ -539,14 +539,14 @@ impl From<TableRowRequired> for TableRowInsert {
             self_: None,
             id_2: None,
             created_at: None,
-            created_at_2: sluice_sdk::Field::Absent,
+            created_at_2: sluice_sdk::Tristate::Absent,
             a_b: None,
             n1st: None,
             grosse: None,
             unnamed: None,
             mail: None,
             total: required.total,
-            small: sluice_sdk::Field::Absent,
+            small: sluice_sdk::Tristate::Absent,
             home: None,
             homes: None,
             mood: None,
@@ -589,36 +589,36 @@ pub struct TableRowUpdate {
     pub r#type: Option<String>,
     /// The column `self`.
     #[serde(rename = "self")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub self_: sluice_sdk::Field<i32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub self_: sluice_sdk::Tristate<i32>,
     /// The column `ID`.
     #[serde(rename = "ID")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub id_2: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub id_2: sluice_sdk::Tristate<String>,
     /// The column `createdAt`.
     #[serde(rename = "createdAt")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<jiff::Timestamp>,
     /// The column `created_at`.
     #[serde(rename = "created_at")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub created_at_2: sluice_sdk::Field<jiff::civil::DateTime>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub created_at_2: sluice_sdk::Tristate<jiff::civil::DateTime>,
     /// The column `a b`.
     #[serde(rename = "a b")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub a_b: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub a_b: sluice_sdk::Tristate<String>,
     /// The column `1st`.
     #[serde(rename = "1st")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub n1st: sluice_sdk::Field<bool>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub n1st: sluice_sdk::Tristate<bool>,
     /// The column `größe`.
     #[serde(rename = "größe")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub grosse: sluice_sdk::Field<f32>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub grosse: sluice_sdk::Tristate<f32>,
     /// The column `!`.
     #[serde(rename = "!")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub unnamed: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub unnamed: sluice_sdk::Tristate<String>,
     /// The column `mail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail: Option<String>,
@@ -626,99 +626,100 @@ pub struct TableRowUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<serde_json::Number>,
     /// The column `small`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub small: sluice_sdk::Field<i16>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub small: sluice_sdk::Tristate<i16>,
     /// First line.
     ///
     /// Second paragraph.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub home: sluice_sdk::Field<Address>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub home: sluice_sdk::Tristate<Address>,
     /// The column `homes`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub homes: sluice_sdk::Field<Vec<Address>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub homes: sluice_sdk::Tristate<Vec<Address>>,
     /// The column `mood`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mood: Option<Mood>,
     /// The column `moods`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub moods: sluice_sdk::Field<Vec<Mood>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub moods: sluice_sdk::Tristate<Vec<Mood>>,
     /// The column `nothing`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub nothing: sluice_sdk::Field<Nothing>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub nothing: sluice_sdk::Tristate<Nothing>,
     /// The column `keys`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub keys: sluice_sdk::Field<Vec<uuid::Uuid>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub keys: sluice_sdk::Tristate<Vec<uuid::Uuid>>,
     /// The column `during`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub during: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub during: sluice_sdk::Tristate<String>,
     /// The column `days`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub days: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub days: sluice_sdk::Tristate<String>,
     /// The column `day`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub day: sluice_sdk::Field<jiff::civil::Date>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub day: sluice_sdk::Tristate<jiff::civil::Date>,
     /// The column `clock`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub clock: sluice_sdk::Field<jiff::civil::Time>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub clock: sluice_sdk::Tristate<jiff::civil::Time>,
     /// The column `zoned`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub zoned: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub zoned: sluice_sdk::Tristate<String>,
     /// The column `span`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub span: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub span: sluice_sdk::Tristate<String>,
     /// The column `doc`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub doc: sluice_sdk::Field<serde_json::Value>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub doc: sluice_sdk::Tristate<serde_json::Value>,
     /// The column `raw`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub raw: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub raw: sluice_sdk::Tristate<String>,
     /// The column `ip`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub ip: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub ip: sluice_sdk::Tristate<String>,
     /// The column `price`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub price: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub price: sluice_sdk::Tristate<String>,
     /// The column `near`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub near: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub near: sluice_sdk::Tristate<String>,
     /// The column `found`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub found: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub found: sluice_sdk::Tristate<String>,
     /// The column `flags`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub flags: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub flags: sluice_sdk::Tristate<String>,
     /// The column `spot`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub spot: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub spot: sluice_sdk::Tristate<String>,
     /// The column `transaction`.
     ///
     /// Of the type `xid8`, as JSON.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub transaction: sluice_sdk::Field<serde_json::Value>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub transaction: sluice_sdk::Tristate<serde_json::Value>,
     /// The column `post`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub post: sluice_sdk::Field<Posts>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub post: sluice_sdk::Tristate<Posts>,
     /// The column `sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
     pub sixty_letters_with_a_type_that_leaves_no_room_to_the_edge_of:
-        sluice_sdk::Field<jiff::civil::DateTime>,
+        sluice_sdk::Tristate<jiff::civil::DateTime>,
     /// The column `fifty_nine_letters_with_a_type_that_goes_beyond_the_edge_of`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
     pub fifty_nine_letters_with_a_type_that_goes_beyond_the_edge_of:
-        sluice_sdk::Field<jiff::Timestamp>,
+        sluice_sdk::Tristate<jiff::Timestamp>,
     /// The column `a_required_column_whose_name_goes_on_and_on_up_to_the_very_edge`.
     #[serde(rename = "a_required_column_whose_name_goes_on_and_on_up_to_the_very_edge")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub a_required_column_whose_name_goes_on_and_on_up_to_the_very_e: Option<String>,
     /// The column `a_name_of_exactly_sixty_three_letters_so_that_no_longer_one_is_`.
     #[serde(rename = "a_name_of_exactly_sixty_three_letters_so_that_no_longer_one_is_")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
     pub a_name_of_exactly_sixty_three_letters_so_that_no_longer_one:
-        sluice_sdk::Field<serde_json::Value>,
+        sluice_sdk::Tristate<serde_json::Value>,
     /// The column `another_name_of_sixty_three_letters_whose_type_is_long_as_well_`.
     #[serde(rename = "another_name_of_sixty_three_letters_whose_type_is_long_as_well_")]
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub another_name_of_sixty_three_letters_whose_type_is_long_as_we: sluice_sdk::Field<Vec<Mood>>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub another_name_of_sixty_three_letters_whose_type_is_long_as_we:
+        sluice_sdk::Tristate<Vec<Mood>>,
 }
 
 /// The view `titles`.
@@ -752,11 +753,11 @@ pub struct TitlesInsert {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TitlesUpdate {
     /// The column `id`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub id: sluice_sdk::Field<i64>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub id: sluice_sdk::Tristate<i64>,
     /// The column `title`.
-    #[serde(skip_serializing_if = "sluice_sdk::Field::is_absent")]
-    pub title: sluice_sdk::Field<String>,
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub title: sluice_sdk::Tristate<String>,
 }
 
 /// The view `totals`.

@@ -4,18 +4,18 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 
-use super::Job;
-use super::ledger::Ledger;
-use super::plan::{Piece, Plan};
-use super::verdict::{Verdict, is_outcome_unknown, verdict};
+use super::WriteSpec;
+use super::checkpoint::Checkpoint;
+use super::failure::{FailureAction, action_for, is_outcome_unknown};
+use super::plan::{Batch, WritePlan};
 use crate::error::{Error, ErrorKind, WriteReport};
 use crate::query::Execute;
-use crate::request::{Answer, Call};
+use crate::request::{Call, Response};
 
 /// What a whole write did, with the answers in the order of their rows.
-pub(super) struct Outcome {
+pub(super) struct WriteResult {
     pub(super) report: WriteReport,
-    pub(super) answers: Vec<Answer>,
+    pub(super) answers: Vec<Response>,
 }
 
 /// Runs a write to its end.
@@ -23,74 +23,74 @@ pub(super) struct Outcome {
 /// # Errors
 ///
 /// The first failure that is not the rows' own; the report is in it.
-pub(super) async fn run<R, C>(context: &C, job: &Job<'_, R>) -> Result<Outcome, Error>
+pub(super) async fn run<R, C>(context: &C, spec: &WriteSpec<'_, R>) -> Result<WriteResult, Error>
 where
     R: Serialize + Sync,
     C: Execute,
 {
-    let mut drive = Drive::new(job)?;
+    let mut driver = Driver::new(spec)?;
     let mut under_way = FuturesUnordered::new();
     loop {
-        while under_way.len() < job.concurrency
-            && let Some((piece, call)) = drive.next()
+        while under_way.len() < spec.concurrency
+            && let Some((batch, call)) = driver.next()
         {
-            under_way.push(async move { (piece, context.execute(call).await) });
+            under_way.push(async move { (batch, context.execute(call).await) });
         }
-        let Some((piece, result)) = under_way.next().await else {
+        let Some((batch, result)) = under_way.next().await else {
             break;
         };
-        drive.settle(&piece, result);
+        driver.settle(&batch, result);
     }
-    drive.finish()
+    driver.finish()
 }
 
-/// The state of a write: what is left of the plan. What has become of the rest is in the ledger.
-struct Drive<'a, R> {
-    job: &'a Job<'a, R>,
-    plan: Plan<'a, R>,
-    ledger: &'a Ledger,
+/// The state of a write: what is left of the plan. What has become of the rest is in the checkpoint.
+struct Driver<'a, R> {
+    spec: &'a WriteSpec<'a, R>,
+    plan: WritePlan<'a, R>,
+    checkpoint: &'a Checkpoint,
     /// Answers with the first row of their request.
-    answers: Vec<(usize, Answer)>,
+    answers: Vec<(usize, Response)>,
     /// How many rows this run has seen refused.
     failures: usize,
     max_rows: usize,
     stopped: Option<Error>,
 }
 
-impl<'a, R: Serialize> Drive<'a, R> {
-    fn new(job: &'a Job<'a, R>) -> Result<Self, Error> {
-        let may_repeat = |index| job.rows.get(index).is_some_and(|row| job.may_repeat(row));
-        let settled = job.ledger.open(job.rows.len(), may_repeat)?;
-        let plan = Plan::new(job, &settled)?;
-        job.ledger.superseded(&plan.superseded);
+impl<'a, R: Serialize> Driver<'a, R> {
+    fn new(spec: &'a WriteSpec<'a, R>) -> Result<Self, Error> {
+        let may_repeat = |index| spec.rows.get(index).is_some_and(|row| spec.may_repeat(row));
+        let settled = spec.checkpoint.open(spec.rows.len(), may_repeat)?;
+        let plan = WritePlan::new(spec, &settled)?;
+        spec.checkpoint.superseded(&plan.superseded);
         Ok(Self {
-            job,
+            spec,
             plan,
-            ledger: &job.ledger,
+            checkpoint: &spec.checkpoint,
             answers: Vec::new(),
             failures: 0,
-            max_rows: job.chunk_rows,
+            max_rows: spec.chunk_rows,
             stopped: None,
         })
     }
 
     /// The next request, as long as nothing has ended the write.
-    fn next(&mut self) -> Option<(Piece, Call)> {
+    fn next(&mut self) -> Option<(Batch, Call)> {
         if self.stopped.is_some() {
             return None;
         }
-        let piece = self.plan.next(self.max_rows);
-        if self.job.one_request
+        let batch = self.plan.next(self.max_rows);
+        if self.spec.one_request
             && let Some(failure) = self.plan.failed.first()
         {
             self.stopped = Some(failure.error.clone());
             return None;
         }
-        let piece = piece?;
-        match self.job.call(&self.plan, &piece) {
+        let batch = batch?;
+        match self.spec.call(&self.plan, &batch) {
             Ok(call) => {
-                self.ledger.sent(self.plan.indexes(&piece));
-                Some((piece, call))
+                self.checkpoint.sent(self.plan.indexes(&batch));
+                Some((batch, call))
             }
             Err(error) => {
                 self.stop(error);
@@ -99,53 +99,53 @@ impl<'a, R: Serialize> Drive<'a, R> {
         }
     }
 
-    fn settle(&mut self, piece: &Piece, result: Result<Answer, Error>) {
+    fn settle(&mut self, batch: &Batch, result: Result<Response, Error>) {
         match result {
             Ok(answer) => {
-                let rehearsed = answer.rehearsed(&self.job.prefer);
-                self.written(piece, answer);
+                let rehearsed = answer.rehearsed(&self.spec.prefer);
+                self.written(batch, answer);
                 if let Err(error) = rehearsed {
                     self.stop(error);
                 }
             }
-            Err(error) => self.refused(piece, error),
+            Err(error) => self.refused(batch, error),
         }
     }
 
-    fn written(&mut self, piece: &Piece, answer: Answer) {
-        let rows = self.plan.indexes(piece);
+    fn written(&mut self, batch: &Batch, answer: Response) {
+        let rows = self.plan.indexes(batch);
         let affected = answer.total().unwrap_or(rows.len() as u64);
-        self.ledger.written(rows, affected);
+        self.checkpoint.written(rows, affected);
         self.answers
             .push((rows.first().copied().unwrap_or_default(), answer));
     }
 
-    fn refused(&mut self, piece: &Piece, error: Error) {
-        let rows = self.plan.indexes(piece);
-        let safety = self.job.safety(&self.plan, piece);
-        let verdict = match verdict(&error, rows.len(), safety) {
-            _ if self.job.one_request => Verdict::Stop,
-            verdict => verdict,
+    fn refused(&mut self, batch: &Batch, error: Error) {
+        let rows = self.plan.indexes(batch);
+        let safety = self.spec.safety(&self.plan, batch);
+        let action = match action_for(&error, rows.len(), safety) {
+            _ if self.spec.one_request => FailureAction::Stop,
+            action => action,
         };
-        match verdict {
-            Verdict::Shrink => {
+        match action {
+            FailureAction::Shrink => {
                 self.unwritten(rows, &error);
                 // What was too much once is too much for the requests to come.
                 self.max_rows = self.max_rows.min(rows.len().div_ceil(2)).max(1);
-                self.plan.halve(piece);
+                self.plan.halve(batch);
             }
-            Verdict::Bisect => {
+            FailureAction::Bisect => {
                 self.unwritten(rows, &error);
-                self.plan.halve(piece);
+                self.plan.halve(batch);
             }
-            Verdict::Refuse => {
-                self.ledger.refused(rows, &error);
+            FailureAction::Refuse => {
+                self.checkpoint.refused(rows, &error);
                 self.failures += rows.len();
-                if self.failures > self.job.max_failures {
+                if self.failures > self.spec.max_failures {
                     self.stop(error);
                 }
             }
-            Verdict::Stop => {
+            FailureAction::Stop => {
                 self.unwritten(rows, &error);
                 self.stop(error);
             }
@@ -154,9 +154,9 @@ impl<'a, R: Serialize> Drive<'a, R> {
 
     fn unwritten(&self, rows: &[usize], error: &Error) {
         if is_outcome_unknown(error) {
-            self.ledger.lost(rows);
+            self.checkpoint.lost(rows);
         } else {
-            self.ledger.withdrawn(rows);
+            self.checkpoint.withdrawn(rows);
         }
     }
 
@@ -164,10 +164,10 @@ impl<'a, R: Serialize> Drive<'a, R> {
         self.stopped.get_or_insert(error);
     }
 
-    fn finish(mut self) -> Result<Outcome, Error> {
-        self.ledger
+    fn finish(mut self) -> Result<WriteResult, Error> {
+        self.checkpoint
             .unsendable(std::mem::take(&mut self.plan.failed));
-        let report = self.ledger.report();
+        let report = self.checkpoint.report();
         if let Some(error) = self.stopped {
             return Err(error.with_report(report));
         }
@@ -183,6 +183,6 @@ impl<'a, R: Serialize> Drive<'a, R> {
         }
         self.answers.sort_by_key(|(first, _)| *first);
         let answers = self.answers.into_iter().map(|(_, answer)| answer).collect();
-        Ok(Outcome { report, answers })
+        Ok(WriteResult { report, answers })
     }
 }

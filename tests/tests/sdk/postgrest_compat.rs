@@ -3,7 +3,7 @@
 use postgrest::Postgrest;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sluice_sdk::testing::{Fake, Reply};
+use sluice_sdk::testing::{Fake, FakeResponse};
 use sluice_sdk::{Client, Page, RetryPolicy, SecretString, col};
 
 use crate::capped;
@@ -73,7 +73,7 @@ async fn a_live_server_answers_them_with_rows_counts_and_errors() {
 
 #[tokio::test]
 async fn a_read_is_repeated_and_a_write_only_where_it_may_be() {
-    let fake = Fake::new(|_| Reply::interrupted());
+    let fake = Fake::new(|_| FakeResponse::interrupted());
     let client = client(&fake);
     let sent = || fake.requests().len();
     let read = client.run::<Value>(old().from("t").select("a"));
@@ -88,7 +88,7 @@ async fn a_read_is_repeated_and_a_write_only_where_it_may_be() {
 
 #[tokio::test]
 async fn an_error_names_the_call_without_its_values() {
-    let fake = Fake::new(|_| Reply::error(404, "PGRST205", "no such table"));
+    let fake = Fake::new(|_| FakeResponse::error(404, "PGRST205", "no such table"));
     let query = old().from("t").select("a").eq("b", "hunter2");
     let error = client(&fake).run::<Value>(query).await.unwrap_err();
     let told = "GET /t?select=a&b=eq.…: PGRST205: no such table";

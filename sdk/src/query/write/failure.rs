@@ -5,7 +5,7 @@ use crate::request::Safety;
 
 /// What to do about a request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum FailureAction {
     /// Send it in two halves, because it is too large or too slow.
     Shrink,
     /// Send it in two halves, to find the rows at fault.
@@ -16,16 +16,16 @@ pub(super) enum Verdict {
     Stop,
 }
 
-pub(super) fn verdict(error: &Error, rows: usize, safety: Safety) -> Verdict {
+pub(super) fn action_for(error: &Error, rows: usize, safety: Safety) -> FailureAction {
     let too_large = error.is_statement_timeout()
         || error.is_payload_too_large()
         // A gateway that gives up does not say whether the rows were written.
         || (safety != Safety::Write && is_gateway_giving_up(error));
     match (too_large, error.is_data_error(), rows) {
-        (true, _, 2..) => Verdict::Shrink,
-        (_, true, 2..) => Verdict::Bisect,
-        (true, _, _) | (_, true, _) => Verdict::Refuse,
-        _ => Verdict::Stop,
+        (true, _, 2..) => FailureAction::Shrink,
+        (_, true, 2..) => FailureAction::Bisect,
+        (true, _, _) | (_, true, _) => FailureAction::Refuse,
+        _ => FailureAction::Stop,
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn the_verdict_follows_the_code_and_the_number_of_rows() {
         use ErrorKind::{Api, Gateway};
-        use Verdict::{Bisect, Refuse, Shrink, Stop};
+        use FailureAction::{Bisect, Refuse, Shrink, Stop};
         let cases = [
             (
                 error(Api, 500, Some("57014")),
@@ -99,7 +99,7 @@ mod tests {
             (error(Gateway, 503, None), Safety::Idempotent, [Stop, Stop]),
         ];
         for (error, safety, expected) in cases {
-            let actual = [10, 1].map(|rows| verdict(&error, rows, safety));
+            let actual = [10, 1].map(|rows| action_for(&error, rows, safety));
             assert_eq!(actual, expected, "{error:?} {safety:?}");
         }
     }

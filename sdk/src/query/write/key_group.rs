@@ -9,7 +9,7 @@ use serde::ser;
 use super::keys::{Object, Text, Visitor};
 
 /// The rows of a write that have the same set of keys.
-pub(super) struct Shape {
+pub(super) struct KeyGroup {
     names: Vec<Cow<'static, str>>,
     /// The JSON that goes before each value: `{"id":` for the first, `,"code":` for the others.
     leads: Vec<String>,
@@ -27,7 +27,7 @@ pub(super) enum Unwritten {
     Failed(serde_json::Error),
 }
 
-impl Shape {
+impl KeyGroup {
     pub(super) fn new(names: Vec<Cow<'static, str>>) -> Self {
         let lead = |(position, name): (usize, &Cow<'static, str>)| {
             let opening = if position == 0 { '{' } else { ',' };
@@ -141,7 +141,7 @@ mod tests {
     /// A row written as one of the shape of another.
     fn written(row: &impl Serialize, like: &impl Serialize) -> Result<Vec<u8>, Unwritten> {
         let mut out = Vec::new();
-        Shape::new(keys(like).unwrap()).write(row, &mut out)?;
+        KeyGroup::new(keys(like).unwrap()).write(row, &mut out)?;
         Ok(out)
     }
 
@@ -216,7 +216,7 @@ mod tests {
             same in any::<bool>(),
         ) {
             let like: Vec<&String> = if same { row.keys().collect() } else { like.keys().collect() };
-            let shape = Shape::new(like.iter().map(|key| Cow::Owned((*key).clone())).collect());
+            let shape = KeyGroup::new(like.iter().map(|key| Cow::Owned((*key).clone())).collect());
             let mut out = Vec::new();
             let result = shape.write(&row, &mut out);
             if row.keys().eq(like) {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluice_sdk::testing::Fake;
 use sluice_sdk::{
-    Client, ErrorKind, Ledger, RetryPolicy, Transport, TransportError, WriteReport, col,
+    Checkpoint, Client, ErrorKind, RetryPolicy, Transport, TransportError, WriteReport, col,
 };
 
 use crate::memory::Memory;
@@ -108,10 +108,14 @@ fn all() -> Vec<i64> {
     (0..ROWS).collect()
 }
 
-async fn upsert(db: &Client, ledger: &Ledger) -> Result<WriteReport, sluice_sdk::Error> {
+async fn upsert(db: &Client, checkpoint: &Checkpoint) -> Result<WriteReport, sluice_sdk::Error> {
     let rows = rows();
     let upsert = db.table("items").upsert(&rows).on_conflict(col("id"));
-    upsert.chunk_rows(10).concurrency(3).ledger(ledger).await
+    upsert
+        .chunk_rows(10)
+        .concurrency(3)
+        .checkpoint(checkpoint)
+        .await
 }
 
 #[tokio::test]
@@ -119,15 +123,15 @@ async fn after_an_outage_the_rest_is_written_and_what_was_acknowledged_is_not_se
     let memory = Memory::default();
     let fates = [(4, Fate::Lost), (5, Fate::Undelivered)];
     let line = Line::to(&memory, &fates);
-    let ledger = Ledger::new();
-    let error = upsert(&line.client(), &ledger).await.unwrap_err();
+    let checkpoint = Checkpoint::new();
+    let error = upsert(&line.client(), &checkpoint).await.unwrap_err();
     assert!(error.is_retryable());
     let so_far = error.write_report().unwrap();
     // Six requests began; one was lost and one never left.
     assert_eq!((so_far.requests, so_far.written()), (6, 40));
     assert_eq!((so_far.uncertain.len(), so_far.pending.len()), (10, 50));
 
-    let report = upsert(&line.client(), &ledger).await.unwrap();
+    let report = upsert(&line.client(), &checkpoint).await.unwrap();
     assert!(report.is_complete());
     assert_eq!(
         (report.rows, report.written(), report.requests),
@@ -150,23 +154,26 @@ async fn after_an_outage_the_rest_is_written_and_what_was_acknowledged_is_not_se
         "only what was never answered is sent again"
     );
     // Once more, and there is nothing left to do.
-    assert_eq!(upsert(&line.client(), &ledger).await.unwrap().requests, 12);
+    assert_eq!(
+        upsert(&line.client(), &checkpoint).await.unwrap().requests,
+        12
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_is_dropped_goes_on_too() {
     let memory = Memory::default();
     let line = Line::to(&memory, &[(3, Fate::Silent), (11, Fate::Silent)]);
-    let ledger = Ledger::new();
+    let checkpoint = Checkpoint::new();
     for _ in 0..2 {
         let db = line.client();
-        let write = upsert(&db, &ledger);
+        let write = upsert(&db, &checkpoint);
         let patience = Duration::from_secs(5);
         assert!(tokio::time::timeout(patience, write).await.is_err());
     }
-    let so_far = ledger.report();
+    let so_far = checkpoint.report();
     assert_eq!((so_far.written(), so_far.uncertain.len()), (90, 10));
-    let report = upsert(&line.client(), &ledger).await.unwrap();
+    let report = upsert(&line.client(), &checkpoint).await.unwrap();
     assert!(report.is_complete());
     assert_eq!(stored(&memory), all());
 }
@@ -175,9 +182,16 @@ async fn a_write_that_is_dropped_goes_on_too() {
 async fn the_report_in_an_error_is_a_ledger_too() {
     let memory = Memory::default();
     let line = Line::to(&memory, &[(2, Fate::Undelivered)]);
-    let error = upsert(&line.client(), &Ledger::new()).await.unwrap_err();
-    let ledger = Ledger::from(error.write_report().unwrap().clone());
-    assert!(upsert(&line.client(), &ledger).await.unwrap().is_complete());
+    let error = upsert(&line.client(), &Checkpoint::new())
+        .await
+        .unwrap_err();
+    let checkpoint = Checkpoint::from(error.write_report().unwrap().clone());
+    assert!(
+        upsert(&line.client(), &checkpoint)
+            .await
+            .unwrap()
+            .is_complete()
+    );
     assert_eq!(stored(&memory), all());
     assert!(line.sent().values().all(|times| *times == 1));
 }
@@ -188,10 +202,10 @@ async fn an_insert_does_not_send_again_what_may_have_been_written() {
     let memory = Memory::default();
     let line = Line::to(&memory, &[(2, Fate::Lost)]);
     let db = line.client();
-    let (ledger, rows) = (Ledger::new(), rows());
+    let (checkpoint, rows) = (Checkpoint::new(), rows());
     let insert = || {
         let insert = db.table("items").insert(&rows).chunk_rows(10);
-        insert.concurrency(1).ledger(&ledger).into_future()
+        insert.concurrency(1).checkpoint(&checkpoint).into_future()
     };
     insert().await.unwrap_err();
     for _ in 0..2 {
@@ -209,7 +223,7 @@ async fn an_insert_does_not_send_again_what_may_have_been_written() {
 async fn rows_that_were_refused_stay_refused() {
     let memory = Memory::default().poison("bad");
     let line = Line::to(&memory, &[(10, Fate::Undelivered)]);
-    let (ledger, db) = (Ledger::new(), line.client());
+    let (checkpoint, db) = (Checkpoint::new(), line.client());
     let rows: Vec<Value> = (0..40)
         .map(|id| json!({"id": id, "name": if id == 7 { "bad" } else { "good" }}))
         .collect();
@@ -218,7 +232,7 @@ async fn rows_that_were_refused_stay_refused() {
         upsert
             .chunk_rows(10)
             .concurrency(1)
-            .ledger(&ledger)
+            .checkpoint(&checkpoint)
             .into_future()
     };
     upsert().await.unwrap_err();
@@ -231,12 +245,16 @@ async fn rows_that_were_refused_stay_refused() {
 }
 
 #[tokio::test]
-async fn a_ledger_of_other_rows_is_refused_before_anything_is_sent() {
+async fn a_checkpoint_of_other_rows_is_refused_before_anything_is_sent() {
     let line = Line::to(&Memory::default(), &[]);
-    let (ledger, db) = (Ledger::new(), line.client());
-    upsert(&db, &ledger).await.unwrap();
+    let (checkpoint, db) = (Checkpoint::new(), line.client());
+    upsert(&db, &checkpoint).await.unwrap();
     let other = [json!({"id": 1})];
-    let error = db.table("items").upsert(&other).ledger(&ledger).await;
+    let error = db
+        .table("items")
+        .upsert(&other)
+        .checkpoint(&checkpoint)
+        .await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(line.server.requests().len(), 10);
 }
@@ -259,17 +277,17 @@ proptest! {
     fn any_line_that_holds_in_the_end(fates in prop::collection::vec(fate(), 0..30)) {
         let memory = Memory::default();
         let numbered: Vec<(usize, Fate)> = (1..).zip(fates.iter().copied()).collect();
-        let (line, ledger) = (Line::to(&memory, &numbered), Ledger::new());
+        let (line, checkpoint) = (Line::to(&memory, &numbered), Checkpoint::new());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .unwrap();
         for _ in 0..=fates.len() {
-            let before = (ledger.report(), line.sent());
+            let before = (checkpoint.report(), line.sent());
             let db = line.client();
             let outcome = runtime.block_on(async {
-                tokio::time::timeout(Duration::from_secs(5), upsert(&db, &ledger)).await
+                tokio::time::timeout(Duration::from_secs(5), upsert(&db, &checkpoint)).await
             });
             let sent = line.sent();
             for row in before.0.chunks.iter().flat_map(|chunk| &chunk.rows) {

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Chunk, Error, RowFailure, WriteReport};
+use crate::error::{Chunk, Error, RejectedRow, WriteReport};
 
 /// What has become of each row of a bulk write, kept outside of it.
 ///
-/// A write that is given a ledger notes in it what it sends and what is acknowledged. When it stops
+/// A write that is given a checkpoint notes in it what it sends and what is acknowledged. When it stops
 /// half way (an outage, a deadline, or its future is dropped) the same write is made again with the
-/// same ledger, and goes on: rows that were written, refused or superseded are not sent again. Rows
+/// same checkpoint, and goes on: rows that were written, refused or superseded are not sent again. Rows
 /// whose request was never answered are sent again only where that is idempotent: by an upsert whose
 /// rows have the columns of the conflict. In any other write they stay
 /// [`uncertain`](WriteReport::uncertain), and the write ends with an error that says so, once all
@@ -17,29 +17,29 @@ use crate::error::{Chunk, Error, RowFailure, WriteReport};
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # use sluice_sdk::{Client, Error, Ledger, Table, WriteReport, serde::Serialize};
+/// # use sluice_sdk::{Client, Error, Checkpoint, Table, WriteReport, serde::Serialize};
 /// # #[derive(Table, Serialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
 /// # struct Post { #[table(primary_key)] id: i64, text: String }
 /// async fn store(db: &Client, posts: &[Post]) -> Result<WriteReport, Error> {
-///     let ledger = Ledger::new();
+///     let checkpoint = Checkpoint::new();
 ///     loop {
-///         let write = db.from::<Post>().upsert(posts).ledger(&ledger);
+///         let write = db.from::<Post>().upsert(posts).checkpoint(&checkpoint);
 ///         match tokio::time::timeout(Duration::from_secs(60), write).await {
 ///             Ok(Err(error)) if error.is_retryable() => {} // an outage
 ///             Ok(outcome) => return outcome,
 ///             Err(_) => {} // the minute is over
 ///         }
-///         eprintln!("{} of {} rows so far", ledger.report().written(), posts.len());
+///         eprintln!("{} of {} rows so far", checkpoint.report().written(), posts.len());
 ///         tokio::time::sleep(Duration::from_secs(5)).await;
 ///     }
 /// }
 /// ```
 ///
-/// The rows must be the same, in the same order, and one write at a time has the ledger. Clones are
-/// the same ledger, so that another task can follow a write by [`report`](Self::report). The report
-/// in an error makes one too: `Ledger::from(report)`.
+/// The rows must be the same, in the same order, and one write at a time has the checkpoint. Clones are
+/// the same checkpoint, so that another task can follow a write by [`report`](Self::report). The report
+/// in an error makes one too: `Checkpoint::from(report)`.
 #[derive(Clone, Default)]
-pub struct Ledger {
+pub struct Checkpoint {
     state: Arc<Mutex<State>>,
 }
 
@@ -51,7 +51,7 @@ struct State {
     under_way: Vec<Vec<usize>>,
 }
 
-impl Ledger {
+impl Checkpoint {
     /// Nothing has been sent.
     pub fn new() -> Self {
         Self::default()
@@ -83,7 +83,7 @@ impl Ledger {
         let known = state.report.rows;
         if known > 0 && known != rows as u64 {
             return Err(Error::invalid(format!(
-                "the ledger is that of a write of {known} rows, and these are {rows}: give it the same rows, or a new ledger"
+                "the checkpoint is that of a write of {known} rows, and these are {rows}: give it the same rows, or a new checkpoint"
             )));
         }
         state.report.rows = rows as u64;
@@ -120,7 +120,7 @@ impl Ledger {
 
     pub(super) fn refused(&self, rows: &[usize], error: &Error) {
         let mut state = self.lock();
-        let failures = state.answered(rows).into_iter().map(|index| RowFailure {
+        let failures = state.answered(rows).into_iter().map(|index| RejectedRow {
             index,
             error: error.clone(),
         });
@@ -140,7 +140,7 @@ impl Ledger {
     }
 
     /// Rows that could not be sent at all.
-    pub(super) fn unsendable(&self, failures: Vec<RowFailure>) {
+    pub(super) fn unsendable(&self, failures: Vec<RejectedRow>) {
         self.lock().report.failed.extend(failures);
     }
 
@@ -160,7 +160,7 @@ impl State {
 }
 
 /// Goes on with a write that ended with this report.
-impl From<WriteReport> for Ledger {
+impl From<WriteReport> for Checkpoint {
     fn from(mut report: WriteReport) -> Self {
         report.pending.clear();
         let state = State {
@@ -173,9 +173,9 @@ impl From<WriteReport> for Ledger {
     }
 }
 
-impl fmt::Debug for Ledger {
+impl fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Ledger").field(&*self.lock()).finish()
+        f.debug_tuple("Checkpoint").field(&*self.lock()).finish()
     }
 }
 
@@ -197,26 +197,26 @@ fn settled(report: &WriteReport) -> Vec<bool> {
 mod tests {
     use super::*;
 
-    fn pending(ledger: &Ledger) -> Vec<usize> {
-        ledger.report().pending
+    fn pending(checkpoint: &Checkpoint) -> Vec<usize> {
+        checkpoint.report().pending
     }
 
     #[test]
     fn every_row_stands_in_one_place() {
-        let ledger = Ledger::new();
-        assert!(ledger.open(8, |_| false).unwrap().is_empty());
-        ledger.superseded(&[7]);
+        let checkpoint = Checkpoint::new();
+        assert!(checkpoint.open(8, |_| false).unwrap().is_empty());
+        checkpoint.superseded(&[7]);
         for rows in [[0, 1], [2, 3], [4, 5]] {
-            ledger.sent(&rows);
+            checkpoint.sent(&rows);
         }
-        assert_eq!(pending(&ledger), [6]);
-        ledger.written(&[2, 3], 1);
-        ledger.refused(&[0, 1], &Error::invalid("x"));
-        ledger.withdrawn(&[4, 5]);
-        ledger.sent(&[4]);
-        ledger.lost(&[4]);
-        ledger.sent(&[5]);
-        let report = ledger.report();
+        assert_eq!(pending(&checkpoint), [6]);
+        checkpoint.written(&[2, 3], 1);
+        checkpoint.refused(&[0, 1], &Error::invalid("x"));
+        checkpoint.withdrawn(&[4, 5]);
+        checkpoint.sent(&[4]);
+        checkpoint.lost(&[4]);
+        checkpoint.sent(&[5]);
+        let report = checkpoint.report();
         assert_eq!(
             (report.requests, report.affected, report.written()),
             (4, 1, 2)
@@ -228,14 +228,14 @@ mod tests {
 
     #[test]
     fn what_was_not_answered_is_sent_again_where_it_may_be() {
-        let ledger = Ledger::new();
-        ledger.open(4, |_| false).unwrap();
-        ledger.sent(&[0, 1]);
-        ledger.written(&[0, 1], 2);
-        ledger.sent(&[2]);
-        let copy = Ledger::from(ledger.report());
-        assert_eq!(ledger.open(4, |_| false).unwrap(), [0, 1, 2]);
-        assert_eq!(ledger.report().uncertain, [2]);
+        let checkpoint = Checkpoint::new();
+        checkpoint.open(4, |_| false).unwrap();
+        checkpoint.sent(&[0, 1]);
+        checkpoint.written(&[0, 1], 2);
+        checkpoint.sent(&[2]);
+        let copy = Checkpoint::from(checkpoint.report());
+        assert_eq!(checkpoint.open(4, |_| false).unwrap(), [0, 1, 2]);
+        assert_eq!(checkpoint.report().uncertain, [2]);
         assert_eq!(copy.open(4, |_| true).unwrap(), [0, 1]);
         assert_eq!(
             (copy.report().uncertain, pending(&copy)),
@@ -247,9 +247,9 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_of_other_rows_is_refused() {
-        let ledger = Ledger::new();
-        ledger.open(4, |_| false).unwrap();
-        assert!(ledger.open(5, |_| false).is_err());
+    fn a_checkpoint_of_other_rows_is_refused() {
+        let checkpoint = Checkpoint::new();
+        checkpoint.open(4, |_| false).unwrap();
+        assert!(checkpoint.open(5, |_| false).is_err());
     }
 }
