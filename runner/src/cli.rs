@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::exit::Exit;
+use crate::job::JobKind;
 
 /// Fills a Supabase project with posts, embeds them until none is left, scores them and re-scores
 /// them when the rubric changes, at the rate that OpenAI allows.
@@ -219,8 +220,8 @@ pub struct Worker {
     #[arg(long)]
     pub once: bool,
     /// Only jobs of these types
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
-    pub types: Vec<String>,
+    #[arg(long = "type", value_name = "TYPE", value_enum, value_delimiter = ',')]
+    pub types: Vec<JobKind>,
 }
 
 /// `sluice jobs …`
@@ -254,7 +255,7 @@ pub enum Jobs {
 pub struct Enqueue {
     /// The type of the job
     #[arg(value_enum)]
-    pub kind: JobType,
+    pub kind: JobKind,
     /// The dimension, for `backfill_dimension`
     #[arg(long)]
     pub dimension: Option<String>,
@@ -273,20 +274,6 @@ pub struct Enqueue {
     /// How often a failed run is tried again
     #[arg(long, default_value_t = 3)]
     pub max_retries: u32,
-}
-
-/// The types of jobs that Sluice runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum JobType {
-    /// Final scores for a weight config.
-    RecomputeFinalScores,
-    /// One dimension where it is missing.
-    BackfillDimension,
-    /// Every post whose score is from another rubric or model.
-    RescoreAll,
-    /// Every post without a current embedding.
-    EmbedPosts,
 }
 
 /// `sluice plan`

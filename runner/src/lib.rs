@@ -20,6 +20,7 @@ mod digest;
 pub mod error;
 pub mod exit;
 pub mod flow;
+pub mod job;
 mod memory;
 pub mod output;
 pub mod report;

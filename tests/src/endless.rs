@@ -84,7 +84,7 @@ async fn answer(
     };
     let answered = match function.as_str() {
         "pipeline_status" => json!({ "posts": posts.total, "embedding_dimensions": 1536 }),
-        "claim_embed_work" => posts.claim(
+        "claim_work" => posts.claim(
             arguments
                 .get("p_limit")
                 .and_then(Value::as_u64)

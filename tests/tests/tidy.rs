@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// For each module of the program, the modules that it may import. What is not listed imports nothing.
 /// Cargo holds the order of the crates.
 const RUNNER: &[(&str, &[&str])] = &[
-    ("cli", &["exit"]),
+    ("cli", &["exit", "job"]),
     (
         "command",
         &[
@@ -20,6 +20,7 @@ const RUNNER: &[(&str, &[&str])] = &[
             "error",
             "exit",
             "flow",
+            "job",
             "local",
             "memory",
             "output",
@@ -43,6 +44,7 @@ const RUNNER: &[(&str, &[&str])] = &[
             "scoring",
         ],
     ),
+    ("job", &["error", "flow", "report"]),
     ("output", &["cli", "report"]),
     ("report", &["engine", "exit"]),
     ("scoring", &["provider"]),
@@ -54,7 +56,7 @@ const RUNNER: &[(&str, &[&str])] = &[
     ),
     (
         "worker",
-        &["db", "engine", "error", "exit", "flow", "report"],
+        &["db", "engine", "error", "exit", "flow", "job", "report"],
     ),
 ];
 

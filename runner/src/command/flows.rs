@@ -7,7 +7,7 @@ use crate::cli::{Backfill, Embed, FlowArgs, Recompute, Rescore};
 use crate::engine::Stop;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::flow::{self, Due, FlowOptions, RecomputeOptions, Run, ScoreScope, Session};
+use crate::flow::{self, FlowOptions, RecomputeOptions, Run, ScoreScope, Session, WorkKind};
 use crate::output::{Printer, Sample};
 use crate::report::Outcome;
 
@@ -67,8 +67,8 @@ pub(super) async fn backfill(
     let run = session.begin(options(&arguments.flow), Stop::new());
     let work = async {
         if printer.shows_progress() {
-            let due = Due::Dimension(arguments.dimension.clone());
-            flow::count(&session, &run, &due).await;
+            let kind = WorkKind::Backfill(arguments.dimension.clone());
+            flow::count(&session, &run, &kind).await;
         }
         flow::backfill(&session, &run, &arguments.dimension).await
     };

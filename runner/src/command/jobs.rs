@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::cli::{Enqueue, JobType, Jobs};
+use crate::cli::{Enqueue, Jobs};
 use crate::db::{CancelJob, DatabaseError, EnqueueJob, Job, RetryJob, SaveAndRecompute};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::flow::Session;
+use crate::flow::{RecomputeOptions, Session};
+use crate::job::JobKind;
 use crate::output::{Printer, Table, cut};
 use crate::scoring::{Rubric, Weights};
 
@@ -121,7 +122,7 @@ fn table(jobs: &[Job]) -> String {
 async fn enqueue(job: &Enqueue, session: &Session, printer: &Printer) -> Result<(), Error> {
     let database = &session.database;
     if let Some(text) = &job.weights {
-        if job.kind != JobType::RecomputeFinalScores {
+        if job.kind != JobKind::RecomputeFinalScores {
             return Err(Error::Usage(
                 "--weights goes with recompute_final_scores".to_owned(),
             ));
@@ -142,9 +143,13 @@ async fn enqueue(job: &Enqueue, session: &Session, printer: &Printer) -> Result<
         });
         return Ok(());
     }
+    let recompute = RecomputeOptions {
+        weight_config_id: job.weight_config,
+        activate: job.activate,
+    };
     let enqueue = EnqueueJob {
-        p_type: type_name(job.kind).to_owned(),
-        p_params: params(job)?,
+        p_type: job.kind.name(),
+        p_params: job.kind.params(job.dimension.as_deref(), recompute)?,
         p_max_retries: job.max_retries,
         p_created_by: ASKED_BY.to_owned(),
     };
@@ -153,31 +158,4 @@ async fn enqueue(job: &Enqueue, session: &Session, printer: &Printer) -> Result<
         format!("job {id} is enqueued; `sluice worker` runs it")
     });
     Ok(())
-}
-
-/// The type as the jobs table names it.
-fn type_name(kind: JobType) -> &'static str {
-    match kind {
-        JobType::RecomputeFinalScores => "recompute_final_scores",
-        JobType::BackfillDimension => "backfill_dimension",
-        JobType::RescoreAll => "rescore_all",
-        JobType::EmbedPosts => "embed_posts",
-    }
-}
-
-fn params(job: &Enqueue) -> Result<Value, Error> {
-    match (job.kind, &job.dimension) {
-        (JobType::BackfillDimension, Some(dimension)) => Ok(json!({ "dimension": dimension })),
-        (JobType::BackfillDimension, None) => Err(Error::Usage(
-            "backfill_dimension needs --dimension".to_owned(),
-        )),
-        (JobType::RecomputeFinalScores, None) => Ok(json!({
-            "weight_config_id": job.weight_config,
-            "activate_on_completion": job.activate,
-        })),
-        (_, None) => Ok(json!({})),
-        (_, Some(_)) => Err(Error::Usage(
-            "--dimension goes with backfill_dimension".to_owned(),
-        )),
-    }
 }

@@ -8,23 +8,27 @@ use crate::engine::Stop;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::Session;
+use crate::job::JobKind;
 use crate::output::Printer;
 use crate::report::{Counts, Outcome, Report, RowCounts};
-use crate::worker::{self, JOB_TYPES};
+use crate::worker;
 
 pub(super) async fn run(
     arguments: &Worker,
     session: Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
-    let types = types(&arguments.types)?;
+    let kinds = match arguments.types.as_slice() {
+        [] => JobKind::all(),
+        kinds => kinds,
+    };
     let started = Instant::now();
     let stop = Stop::new();
     let _watch = Watch::new(stop.clone());
     let mut reports = Vec::new();
     let exit = worker::work(
         &session,
-        &types,
+        kinds,
         arguments.once,
         &stop,
         |outcome: &Outcome| {
@@ -48,22 +52,4 @@ pub(super) async fn run(
         printer.outcome(&outcome);
     }
     Ok(exit)
-}
-
-fn types(asked: &[String]) -> Result<Vec<String>, Error> {
-    if let Some(unknown) = asked
-        .iter()
-        .find(|kind| !JOB_TYPES.contains(&kind.as_str()))
-    {
-        let known = JOB_TYPES.join(", ");
-        return Err(Error::Usage(format!(
-            "no job type `{unknown}` is known; there are {known}"
-        )));
-    }
-    let all = || JOB_TYPES.iter().map(ToString::to_string).collect();
-    Ok(if asked.is_empty() {
-        all()
-    } else {
-        asked.to_vec()
-    })
 }

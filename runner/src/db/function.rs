@@ -1,6 +1,8 @@
 //! The database's functions, as types: arguments in, result out. What each does is said once, in
 //! docs/ARCHITECTURE.md and in the migration that creates it.
 
+#![allow(missing_docs, reason = "the arguments are those of the SQL function")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,127 +38,32 @@ pub struct ClaimedPosts {
     /// Posts that other runners hold.
     #[serde(default)]
     pub leased_elsewhere: u64,
-    /// Posts that were done by this claim: their text was embedded already, under another post.
+    /// Posts that got a copy of the embedding of another post with the same text.
     #[serde(default)]
-    pub adopted: u64,
+    pub copied: u64,
 }
 
-/// `claim_embed_work`
+/// `claim_work`
 #[derive(Debug, Serialize, Function)]
-#[function(name = "claim_embed_work", returns = ClaimedPosts)]
-pub struct ClaimEmbedWork {
-    /// This runner.
+#[function(name = "claim_work", returns = ClaimedPosts)]
+pub struct ClaimWork {
+    pub p_kind: String,
     pub p_worker: Uuid,
-    /// Posts at most.
     pub p_limit: u32,
-    /// How long the lease holds.
     pub p_lease_seconds: u64,
-    /// The cursor.
     pub p_after: Option<Uuid>,
-    /// Posts looked at, at most.
     pub p_scan: u32,
-    /// The model whose embeddings are current.
-    pub p_model: String,
-    /// The dimensions of current embeddings.
-    pub p_dimensions: u32,
-    /// Rows without a text hash are due too.
-    pub p_refresh: bool,
+    pub p_rule: Value,
 }
 
-/// Which scores are due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ScoreMode {
-    /// Posts without a score.
-    Missing,
-    /// Those, and scores with another fingerprint.
-    Stale,
-    /// Those, and scores from before a time.
-    All,
-}
-
-/// `claim_score_work`
+/// `peek_work`
 #[derive(Debug, Serialize, Function)]
-#[function(name = "claim_score_work", returns = ClaimedPosts)]
-pub struct ClaimScoreWork {
-    /// This runner.
-    pub p_worker: Uuid,
-    /// Posts at most.
-    pub p_limit: u32,
-    /// How long the lease holds.
-    pub p_lease_seconds: u64,
-    /// The cursor.
+#[function(name = "peek_work", returns = PeekedPosts)]
+pub struct PeekWork {
+    pub p_kind: String,
     pub p_after: Option<Uuid>,
-    /// Posts looked at, at most.
     pub p_scan: u32,
-    /// Which scores are due.
-    pub p_mode: ScoreMode,
-    /// The fingerprint of current scores.
-    pub p_fingerprint: String,
-    /// With [`ScoreMode::All`]: scores from before this are due.
-    pub p_before: Option<Timestamp>,
-}
-
-/// `claim_backfill_work`
-#[derive(Debug, Serialize, Function)]
-#[function(name = "claim_backfill_work", returns = ClaimedPosts)]
-pub struct ClaimBackfillWork {
-    /// This runner.
-    pub p_worker: Uuid,
-    /// Posts at most.
-    pub p_limit: u32,
-    /// How long the lease holds.
-    pub p_lease_seconds: u64,
-    /// The cursor.
-    pub p_after: Option<Uuid>,
-    /// Posts looked at, at most.
-    pub p_scan: u32,
-    /// The dimension.
-    pub p_dimension: String,
-}
-
-/// `peek_embed_work`
-#[derive(Debug, Serialize, Function)]
-#[function(name = "peek_embed_work", returns = PeekedPosts)]
-pub struct PeekEmbedWork {
-    /// The cursor.
-    pub p_after: Option<Uuid>,
-    /// Posts looked at, at most.
-    pub p_scan: u32,
-    /// The model whose embeddings are current.
-    pub p_model: String,
-    /// The dimensions of current embeddings.
-    pub p_dimensions: u32,
-    /// Rows without a text hash are due too.
-    pub p_refresh: bool,
-}
-
-/// `peek_score_work`
-#[derive(Debug, Serialize, Function)]
-#[function(name = "peek_score_work", returns = PeekedPosts)]
-pub struct PeekScoreWork {
-    /// The cursor.
-    pub p_after: Option<Uuid>,
-    /// Posts looked at, at most.
-    pub p_scan: u32,
-    /// Which scores are due.
-    pub p_mode: ScoreMode,
-    /// The fingerprint of current scores.
-    pub p_fingerprint: String,
-    /// With [`ScoreMode::All`]: scores from before this are due.
-    pub p_before: Option<Timestamp>,
-}
-
-/// `peek_backfill_work`
-#[derive(Debug, Serialize, Function)]
-#[function(name = "peek_backfill_work", returns = PeekedPosts)]
-pub struct PeekBackfillWork {
-    /// The cursor.
-    pub p_after: Option<Uuid>,
-    /// Posts looked at, at most.
-    pub p_scan: u32,
-    /// The dimension.
-    pub p_dimension: String,
+    pub p_rule: Value,
 }
 
 /// What a claim would find, and where to go on.

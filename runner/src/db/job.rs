@@ -32,10 +32,10 @@ pub struct ClaimedJob {
     pub params: Option<Value>,
 }
 
-/// `beat_job`
+/// `heartbeat_job`
 #[derive(Debug, Serialize, Function)]
-#[function(name = "beat_job", returns = String)]
-pub struct BeatJob {
+#[function(name = "heartbeat_job", returns = String)]
+pub struct HeartbeatJob {
     /// The job.
     pub p_job_id: Uuid,
     /// This worker.

@@ -1,34 +1,24 @@
-//! How much is due, for a progress that knows its end.
+//! How much is due, for the progress bar.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::ScoreScope;
 use super::session::{Run, Session};
-use super::source::Due;
-use crate::db::{CountWork, PipelineStatus};
+use super::work::{ScoreScope, WorkKind};
+use crate::db::PipelineStatus;
 
-/// Posts looked at in one request: some hundred milliseconds.
-const SCAN: u32 = 20_000;
-
-/// Counts what a run will take up, unless it is stopped meanwhile. It is told for a progress that knows its
-/// end and for nothing else, so a database that does not answer is left to the flow.
-pub(crate) async fn count(session: &Session, run: &Run, due: &Due) {
+/// Counts what a run will take up, unless it is stopped meanwhile. Only the progress bar reads this.
+/// Database errors are ignored here, because the flow reports them.
+pub(crate) async fn count(session: &Session, run: &Run, kind: &WorkKind) {
     let limit = run.options.limit.unwrap_or(u64::MAX);
     let (mut total, mut after) = (0, None);
     while !run.stop.is_stopped() {
-        let count = CountWork {
-            p_kind: due.kind(),
-            p_after: after,
-            p_scan: SCAN,
-            p_rule: rule(due),
-        };
-        match session.database.call(count).await {
+        match kind.count(&session.database, after).await {
             Ok(counted) => {
                 total += counted.due;
                 after = counted.next_after;
             }
             Err(error) => {
-                tracing::debug!(%error, "what is due is not counted");
+                tracing::debug!(%error, "failed to count what is due");
                 break;
             }
         }
@@ -39,8 +29,8 @@ pub(crate) async fn count(session: &Session, run: &Run, due: &Due) {
     }
 }
 
-/// Tells a run about how many posts a scope of scores takes up, in one request however many they are. Where
-/// the database does not answer, the flow says so itself.
+/// Notes about how many posts a scope of scores takes up, for the progress bar. It is one request, however
+/// many posts there are. Database errors are ignored here, because the flow reports them.
 pub async fn expect_scores(session: &Session, run: &Run, scope: ScoreScope) {
     let fingerprint = session.settings.rubric.fingerprint();
     match session.database.call(PipelineStatus {}).await {
@@ -53,15 +43,15 @@ pub async fn expect_scores(session: &Session, run: &Run, scope: ScoreScope) {
     }
 }
 
-/// Posts without an embedding or with a stale one. Blank posts are among them and posts of another model
-/// are not: it is a number to show, not one to rely on.
+/// Posts without an embedding or with a stale one. This is an estimate to show: it includes blank posts, and
+/// leaves out posts of another model.
 pub(super) fn about_embeddings(status: &Value) -> Option<u64> {
     let count = |key: &str| status.get(key).and_then(Value::as_u64);
     let missing = count("posts")?.saturating_sub(count("embedded")?);
     Some(missing + count("embeddings_stale")?)
 }
 
-/// Posts in a scope of scores, by the same numbers and with the same reserve.
+/// Posts in a scope of scores, as the same kind of estimate.
 fn about_scores(status: &Value, scope: ScoreScope, fingerprint: &str) -> Option<u64> {
     let count = |key: &str| status.get(key).and_then(Value::as_u64);
     let posts = count("posts")?;
@@ -78,29 +68,14 @@ fn about_scores(status: &Value, scope: ScoreScope, fingerprint: &str) -> Option<
     Some(due.min(posts))
 }
 
-/// The arguments of the rule, as the database names them.
-fn rule(due: &Due) -> Value {
-    match due {
-        Due::Embedding {
-            model,
-            dimensions,
-            refresh,
-        } => json!({ "model": model, "dimensions": dimensions, "refresh": refresh }),
-        Due::Score {
-            mode,
-            fingerprint,
-            before,
-        } => json!({ "mode": mode, "fingerprint": fingerprint, "before": before }),
-        Due::Dimension(dimension) => json!({ "dimension": dimension }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn what_is_due_is_told_from_the_status() {
+    fn status_says_about_how_much_is_due() {
         let status = json!({
             "posts": 100, "embedded": 70, "embeddings_stale": 4,
             "scored": 60, "scores_stale": 3, "by_fingerprint": { "ours": 50, "old": 10 }

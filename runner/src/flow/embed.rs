@@ -9,7 +9,8 @@ use super::count::about_embeddings;
 use super::embedder::{EmbedWork, Embedded, Embedder};
 use super::session::{Run, Session};
 use super::sink::EmbeddingSink;
-use super::source::{Due, DuePosts};
+use super::source::DuePosts;
+use super::work::WorkKind;
 use super::{Preview, preview};
 use crate::config::EmbeddingSettings;
 use crate::db::{LeasedPost, PipelineStatus};
@@ -25,7 +26,7 @@ use crate::report::Outcome;
 /// everything later is in the outcome.
 pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcome, Error> {
     let settings = &session.settings.embedding;
-    let due = due(settings, refresh);
+    let kind = WorkKind::embed(settings, refresh);
     let embedder: Embedder<LeasedPost> = Embedder::of(session)?;
     let status = session.database.call(PipelineStatus {}).await?;
     check_column(&status, settings)?;
@@ -34,14 +35,14 @@ pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcom
     }
     if run.options.dry_run {
         let measure = |posts: &[LeasedPost], sum: &mut Preview| embedder.preview(posts, sum);
-        let preview = preview(session, &due, run.options.limit, measure).await?;
+        let preview = preview(session, &kind, run.options.limit, measure).await?;
         return Ok(session.previewed("embed", run, &preview));
     }
     let worker = Uuid::new_v4();
     let database = session.database.clone();
     let source = DuePosts::new(
         database.clone(),
-        due.clone(),
+        kind.clone(),
         worker,
         session.settings.leases,
     );
@@ -56,7 +57,7 @@ pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcom
     };
     let flow = Flow { source, work, sink };
     session.drive(run, settings.chunk_size, flow).await;
-    Ok(session.finish("embed", run, &due).await)
+    Ok(session.finish("embed", run, &kind).await)
 }
 
 /// Embeds rows of any table, from a source of your own into a sink of your own, as [`embed`] does posts: each
@@ -96,8 +97,8 @@ where
 /// As [`embed`].
 pub async fn plan_embed(session: &Session) -> Result<Preview, Error> {
     let embedder: Embedder<LeasedPost> = Embedder::of(session)?;
-    let due = due(&session.settings.embedding, false);
-    preview(session, &due, None, |posts, sum| {
+    let kind = WorkKind::embed(&session.settings.embedding, false);
+    preview(session, &kind, None, |posts, sum| {
         embedder.preview(posts, sum);
     })
     .await
@@ -125,14 +126,6 @@ pub async fn embed_query(
     vector
         .map(Arc::from)
         .ok_or_else(|| Error::Unexpected("no vector was answered".to_owned()))
-}
-
-fn due(settings: &EmbeddingSettings, refresh: bool) -> Due {
-    Due::Embedding {
-        model: settings.model.clone(),
-        dimensions: settings.dimensions,
-        refresh,
-    }
 }
 
 /// Vectors that the column cannot hold are refused before they are paid for.

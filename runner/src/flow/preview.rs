@@ -1,12 +1,9 @@
 //! What a flow would do, without leasing, spending or writing anything.
 
 use super::session::Session;
-use super::source::Due;
-use crate::db::{LeasedPost, PeekBackfillWork, PeekEmbedWork, PeekScoreWork, PeekedPosts};
+use super::work::WorkKind;
+use crate::db::LeasedPost;
 use crate::error::Error;
-
-/// Posts looked at in one request: their texts must fit one answer.
-const SCAN: u32 = 1_000;
 
 /// What a flow would take up, and what that would cost at most.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,7 +30,7 @@ pub struct Preview {
 /// Whatever the database answers.
 pub async fn preview(
     session: &Session,
-    due: &Due,
+    kind: &WorkKind,
     limit: Option<u64>,
     measure: impl Fn(&[LeasedPost], &mut Preview),
 ) -> Result<Preview, Error> {
@@ -43,7 +40,7 @@ pub async fn preview(
     };
     let mut after = None;
     loop {
-        let peeked = peek(session, due, after).await?;
+        let peeked = kind.peek(&session.database, after).await?;
         let room = limit.map_or(u64::MAX, |limit| limit - sum.rows);
         let take = usize::try_from(room)
             .unwrap_or(usize::MAX)
@@ -59,53 +56,6 @@ pub async fn preview(
 }
 
 /// Whether anything is due that nobody works on.
-pub(super) async fn any_due(session: &Session, due: &Due) -> Result<bool, Error> {
-    Ok(preview(session, due, Some(0), |_, _| {}).await?.more_due)
-}
-
-async fn peek(
-    session: &Session,
-    due: &Due,
-    p_after: Option<uuid::Uuid>,
-) -> Result<PeekedPosts, Error> {
-    let (database, p_scan) = (&session.database, SCAN);
-    Ok(match due.clone() {
-        Due::Embedding {
-            model,
-            dimensions,
-            refresh,
-        } => {
-            let peek = PeekEmbedWork {
-                p_after,
-                p_scan,
-                p_model: model,
-                p_dimensions: dimensions,
-                p_refresh: refresh,
-            };
-            database.call(peek).await?
-        }
-        Due::Score {
-            mode,
-            fingerprint,
-            before,
-        } => {
-            let peek = PeekScoreWork {
-                p_after,
-                p_scan,
-                p_mode: mode,
-                p_fingerprint: fingerprint,
-                p_before: before,
-            };
-            database.call(peek).await?
-        }
-        Due::Dimension(p_dimension) => {
-            database
-                .call(PeekBackfillWork {
-                    p_after,
-                    p_scan,
-                    p_dimension,
-                })
-                .await?
-        }
-    })
+pub(super) async fn any_due(session: &Session, kind: &WorkKind) -> Result<bool, Error> {
+    Ok(preview(session, kind, Some(0), |_, _| {}).await?.more_due)
 }

@@ -1,28 +1,22 @@
 //! Recompute: the final scores for a weight config, staged in chunks and cut over at once.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::job::LeasedJob;
 use super::session::{Run, Session};
 use crate::db::{
-    ActiveWeightConfig, BeatJob, BeginJob, CompleteRecomputeJob, DatabaseError, FailJob,
-    StagePostScores, WeightConfig,
+    ActiveWeightConfig, CompleteRecomputeJob, DatabaseError, StagePostScores, WeightConfig,
 };
 use crate::engine::StopReason;
 use crate::error::Error;
 use crate::report::Outcome;
 use crate::scoring::Weights;
 
+/// The type of a recompute in the jobs table.
+pub(crate) const RECOMPUTE_JOB: &str = "recompute_final_scores";
 /// Posts staged by one statement: some hundred milliseconds, far below the statement timeout.
 const CHUNK: u32 = 25_000;
-/// The type of the jobs that this flow runs.
-const JOB_TYPE: &str = "recompute_final_scores";
-/// How long the job stays ours without a sign of life.
-const JOB_LEASE_SECONDS: u64 = 60;
-/// How often we give one while chunks are staged; each chunk tells by itself whether the job is still ours.
-const BEAT: Duration = Duration::from_secs(2);
 
 /// What to recompute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,41 +27,63 @@ pub struct RecomputeOptions {
     pub activate: bool,
 }
 
+impl RecomputeOptions {
+    /// The parameters of the job.
+    pub(crate) fn to_params(self) -> Value {
+        json!({
+            "weight_config_id": self.weight_config_id,
+            "activate_on_completion": self.activate,
+        })
+    }
+
+    /// Reads the parameters of a job.
+    pub(crate) fn from_params(params: &Value) -> Result<Self, Error> {
+        let id = match params.get("weight_config_id") {
+            None | Some(Value::Null) => None,
+            Some(id) => Some(id.as_str().and_then(|id| id.parse().ok()).ok_or_else(|| {
+                Error::Usage(format!(
+                    "params.weight_config_id is {id}, which is not the id of a weight config"
+                ))
+            })?),
+        };
+        Ok(Self {
+            weight_config_id: id,
+            activate: params.get("activate_on_completion") == Some(&Value::Bool(true)),
+        })
+    }
+}
+
 /// Computes the final scores of all scored posts and cuts over to them. Readers see the old scores
 /// until the moment at which they see all the new ones.
 ///
-/// It runs as a background job of its own, so that a crash is visible and another run never mixes with
-/// it.
+/// It begins a background job and runs it as a worker would, so a crash is visible and two recomputes
+/// never mix.
 ///
 /// # Errors
-/// Where there is no such weight config, or the database cannot be reached.
+/// If there is no such weight config, or the database cannot be reached.
 pub async fn recompute(
     session: &Session,
     run: &Run,
     options: RecomputeOptions,
 ) -> Result<Outcome, Error> {
-    let params = serde_json::json!({
-        "weight_config_id": options.weight_config_id,
-        "activate_on_completion": options.activate,
-    });
-    let (database, worker) = (&session.database, Uuid::new_v4());
-    let begin = BeginJob {
-        p_type: JOB_TYPE.to_owned(),
-        p_params: params,
-        p_worker: worker,
-        p_lease_seconds: JOB_LEASE_SECONDS,
-        p_created_by: "sluice recompute".to_owned(),
-    };
-    let job = database.call(begin).await?;
-    let result = stage_and_apply(session, run, job, worker, options).await;
-    let why = match (&result, run.stop.reason()) {
-        (Err(error), _) => Some(error.to_string()),
-        (Ok(()), reason) => reason.map(ToString::to_string),
-    };
-    if let Some(why) = why {
-        abandon(session, job, worker, why).await;
+    let (database, params) = (&session.database, options.to_params());
+    let job = LeasedJob::begin(database, RECOMPUTE_JOB, params, "sluice recompute").await?;
+    let work = recompute_as(session, run, &job, options);
+    let result = job.watch(run, &run.stop, work).await;
+    if let Err(error) = job.end(run, &result).await {
+        tracing::warn!(job = %job.id(), %error, "failed to record how the job ended; its lease will lapse");
     }
-    match result {
+    result
+}
+
+/// Runs a leased recompute job. A lost job stops the run.
+pub(crate) async fn recompute_as(
+    session: &Session,
+    run: &Run,
+    job: &LeasedJob,
+    options: RecomputeOptions,
+) -> Result<Outcome, Error> {
+    match stage_and_apply(session, run, job, options).await {
         Err(Error::Database(error)) if error.is_job_lost() => {
             run.stop.stop(StopReason::JobGone(error.to_string()));
         }
@@ -76,38 +92,22 @@ pub async fn recompute(
     Ok(session.outcome("recompute", run, false))
 }
 
-/// Ends a job that was begun here, if it is still ours: left as it is, a worker would do later what was
-/// called off.
-async fn abandon(session: &Session, job: Uuid, worker: Uuid, why: String) {
-    let fail = FailJob {
-        p_job_id: job,
-        p_worker: worker,
-        p_error: why,
-        p_permanent: true,
-    };
-    if let Err(error) = session.database.call(fail).await {
-        tracing::warn!(%job, %error, "failed to end the job; its lease lapses by itself");
-    }
-}
-
-/// Stages every scored post for a job that is ours, and cuts over. Stopped meanwhile, it leaves the job
-/// as it is.
-pub(crate) async fn stage_and_apply(
+/// Stages every scored post and cuts over. If the run is stopped, it leaves the job as it is.
+async fn stage_and_apply(
     session: &Session,
     run: &Run,
-    job: Uuid,
-    worker: Uuid,
+    job: &LeasedJob,
     options: RecomputeOptions,
 ) -> Result<(), Error> {
     let weights = session.weights(run, options.weight_config_id).await?;
-    let (mut after, mut beaten) = (None, Instant::now());
+    let mut after = None;
     loop {
         if run.stop.is_stopped() {
             return Ok(());
         }
         let stage = StagePostScores {
-            p_job_id: job,
-            p_worker: worker,
+            p_job_id: job.id(),
+            p_worker: job.worker(),
             p_weight_config_id: weights,
             p_after: after,
             p_limit: CHUNK,
@@ -121,46 +121,26 @@ pub(crate) async fn stage_and_apply(
         if after.is_none() {
             break;
         }
-        if beaten.elapsed() >= BEAT {
-            beat(session, run, job, worker).await?;
-            beaten = Instant::now();
-        }
     }
     if run.stop.is_stopped() {
         return Ok(());
     }
     let complete = CompleteRecomputeJob {
-        p_job_id: job,
-        p_worker: worker,
+        p_job_id: job.id(),
+        p_worker: job.worker(),
         p_activate: options.activate,
     };
     let applied = session.database.call(complete).await?;
+    job.set_completed();
     run.tally
         .written(usize::try_from(applied.applied).unwrap_or(usize::MAX));
-    session.tell_app(run).await;
-    Ok(())
-}
-
-/// Gives a sign of life; a job that is not ours any more stops the run.
-async fn beat(session: &Session, run: &Run, job: Uuid, worker: Uuid) -> Result<(), DatabaseError> {
-    let beat = BeatJob {
-        p_job_id: job,
-        p_worker: worker,
-        p_lease_seconds: JOB_LEASE_SECONDS,
-        p_progress: Some(run.progress()),
-        p_total: run.total(),
-    };
-    let status = session.database.call(beat).await?;
-    if status != "running" {
-        run.stop
-            .stop(StopReason::JobGone(format!("job {job} is {status}")));
-    }
+    session.notify_app(run).await;
     Ok(())
 }
 
 impl Session {
-    /// The weight config that is asked for, else the one in force; warns of weights that no score
-    /// answers to.
+    /// The weight config that was asked for, or else the active one. Warns about weights for dimensions
+    /// that are never scored.
     async fn weights(&self, run: &Run, asked: Option<Uuid>) -> Result<Uuid, Error> {
         let id = match asked {
             Some(id) => Some(id),
@@ -190,13 +170,14 @@ impl Session {
         Ok(id)
     }
 
-    /// Tells the app that its cache of the active weights is out of date, where one is configured.
-    async fn tell_app(&self, run: &Run) {
+    /// Notifies the app, if one is configured, that its cache of the active weights is out of date.
+    async fn notify_app(&self, run: &Run) {
         if let Some(app) = &self.settings.app
             && let Err(error) = super::app::invalidate(app).await
         {
-            run.tally
-                .warn(format!("the app was not told of the new scores: {error}"));
+            run.tally.warn(format!(
+                "failed to notify the app of the new scores: {error}"
+            ));
         }
     }
 }

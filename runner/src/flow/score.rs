@@ -11,28 +11,16 @@ use super::requester::Requester;
 use super::scorer::{Asked, Scorer};
 use super::session::{Run, Session};
 use super::sink::{DimensionSink, ScoreSink};
-use super::source::{Due, DuePosts};
+use super::source::DuePosts;
+use super::work::{ScoreScope, WorkKind};
 use super::{Preview, preview};
-use crate::db::{DimensionRow, LeasedPost, RefreshTopicFrequencies, ScoreMode, ScoreRow};
+use crate::db::{DimensionRow, LeasedPost, RefreshTopicFrequencies, ScoreRow};
 use crate::digest::sha256_hex;
 use crate::engine::{Done, Flow, Item, Plan, RowFailure, Sink, StopReason, Work};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::Outcome;
 use crate::scoring::{PROMPT_VERSION, PostScore};
-
-/// Which scores a run makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScoreScope {
-    /// Of posts that have none.
-    Missing,
-    /// Those, and those from another rubric or model.
-    Stale,
-    /// Those of every post. A pass over all of them that was interrupted is gone on with.
-    All,
-    /// Those of every post, with nothing left out for an interrupted pass.
-    AllAnew,
-}
 
 /// Scores posts until none in the scope is left.
 ///
@@ -43,12 +31,12 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
     let name = name_of(scope);
     let scorer = Scorer::new(session, Asked::Whole)?;
     if run.options.dry_run {
-        let due = due_scores(session, scope).await?;
-        return dry(session, run, name, &due, &scorer).await;
+        let kind = next_scores(session, scope).await?;
+        return dry(session, run, name, &kind, &scorer).await;
     }
     let pass = Pass::begin(session, run, scope).await?;
     let before = pass.as_ref().map(|pass| pass.started_at);
-    let due = score_due(session, scope, before);
+    let kind = score_work(session, scope, before);
     let worker = Uuid::new_v4();
     let fingerprint = session.settings.rubric.fingerprint();
     let work = Scoring {
@@ -60,9 +48,9 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
         database: session.database.clone(),
         worker,
     };
-    drive(session, run, worker, due.clone(), work, sink).await;
+    drive(session, run, worker, kind.clone(), work, sink).await;
     count_topics(session, run).await;
-    let outcome = session.finish(name, run, &due).await;
+    let outcome = session.finish(name, run, &kind).await;
     Ok(match pass {
         Some(pass) => pass.end(session, outcome).await,
         None => outcome,
@@ -75,8 +63,11 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
 /// As [`score`].
 pub async fn plan_score(session: &Session, scope: ScoreScope) -> Result<Preview, Error> {
     let scorer = Scorer::new(session, Asked::Whole)?;
-    let due = due_scores(session, scope).await?;
-    preview(session, &due, None, |posts, sum| scorer.preview(posts, sum)).await
+    let kind = next_scores(session, scope).await?;
+    preview(session, &kind, None, |posts, sum| {
+        scorer.preview(posts, sum);
+    })
+    .await
 }
 
 fn name_of(scope: ScoreScope) -> &'static str {
@@ -86,25 +77,24 @@ fn name_of(scope: ScoreScope) -> &'static str {
     }
 }
 
-/// What a run over a scope would find due, without beginning it.
-async fn due_scores(session: &Session, scope: ScoreScope) -> Result<Due, Error> {
+/// The work of a scope for a plan, which begins no pass.
+async fn next_scores(session: &Session, scope: ScoreScope) -> Result<WorkKind, Error> {
     let before = match scope {
         ScoreScope::Missing | ScoreScope::Stale => None,
         ScoreScope::All => Some(Pass::open(session).await?.unwrap_or_else(Timestamp::now)),
         ScoreScope::AllAnew => Some(Timestamp::now()),
     };
-    Ok(score_due(session, scope, before))
+    Ok(score_work(session, scope, before))
 }
 
-/// What a scope has due; in a scope of every post, those whose score is from before `before`.
-pub(crate) fn score_due(session: &Session, scope: ScoreScope, before: Option<Timestamp>) -> Due {
-    let mode = match scope {
-        ScoreScope::Missing => ScoreMode::Missing,
-        ScoreScope::Stale => ScoreMode::Stale,
-        ScoreScope::All | ScoreScope::AllAnew => ScoreMode::All,
-    };
-    Due::Score {
-        mode,
+/// The work of a scope. In a scope of every post, scores from before `before` are due.
+pub(crate) fn score_work(
+    session: &Session,
+    scope: ScoreScope,
+    before: Option<Timestamp>,
+) -> WorkKind {
+    WorkKind::Score {
+        scope,
         fingerprint: session.settings.rubric.fingerprint(),
         before,
     }
@@ -117,9 +107,9 @@ pub(crate) fn score_due(session: &Session, scope: ScoreScope, before: Option<Tim
 /// the outcome.
 pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<Outcome, Error> {
     let scorer = Scorer::new(session, Asked::Dimension(dimension.to_owned()))?;
-    let due = Due::Dimension(dimension.to_owned());
+    let kind = WorkKind::Backfill(dimension.to_owned());
     if run.options.dry_run {
-        return dry(session, run, "backfill", &due, &scorer).await;
+        return dry(session, run, "backfill", &kind, &scorer).await;
     }
     let worker = Uuid::new_v4();
     let form = DimensionOnly {
@@ -134,7 +124,7 @@ pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<O
         session,
         run,
         worker,
-        due.clone(),
+        kind.clone(),
         Scoring {
             scorer,
             requester: session.requester(run, &session.settings.rubric.model),
@@ -143,7 +133,7 @@ pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<O
         sink,
     )
     .await;
-    let outcome = session.finish("backfill", run, &due).await;
+    let outcome = session.finish("backfill", run, &kind).await;
     // Half a dimension is no reason to move the ranking: the run that completes it recomputes.
     Ok(match outcome.exit {
         Exit::Complete | Exit::SomeFailed => recomputed(session, run, outcome).await,
@@ -193,7 +183,7 @@ async fn drive<F, K>(
     session: &Session,
     run: &Run,
     worker: Uuid,
-    due: Due,
+    kind: WorkKind,
     work: Scoring<F>,
     sink: K,
 ) where
@@ -203,7 +193,7 @@ async fn drive<F, K>(
     let rubric = &session.settings.rubric;
     let source = DuePosts::new(
         session.database.clone(),
-        due,
+        kind,
         worker,
         session.settings.leases,
     );
@@ -215,10 +205,10 @@ async fn dry(
     session: &Session,
     run: &Run,
     name: &str,
-    due: &Due,
+    kind: &WorkKind,
     scorer: &Scorer,
 ) -> Result<Outcome, Error> {
-    let preview = preview(session, due, run.options.limit, |posts, sum| {
+    let preview = preview(session, kind, run.options.limit, |posts, sum| {
         scorer.preview(posts, sum);
     })
     .await?;

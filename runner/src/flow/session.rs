@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::preview::{Preview, any_due};
 use super::requester::{RequestMetrics, Requester};
-use super::source::Due;
+use super::work::WorkKind;
 use crate::config::Settings;
 use crate::db::Database;
 use crate::engine::{self, Flow, Pace, Sink, Source, Stop, StopReason, Tally, Work};
@@ -182,7 +182,7 @@ impl Session {
     }
 
     /// The outcome of a flow on the engine. A run that came to its limit looks whether anything is left.
-    pub(super) async fn finish(&self, flow: &str, run: &Run, due: &Due) -> Outcome {
+    pub(super) async fn finish(&self, flow: &str, run: &Run, kind: &WorkKind) -> Outcome {
         let at_limit = run
             .options
             .limit
@@ -190,7 +190,7 @@ impl Session {
         if !at_limit || run.stop.reason().is_some() {
             return self.outcome(flow, run, false);
         }
-        match any_due(self, due).await {
+        match any_due(self, kind).await {
             Ok(more_due) => self.outcome(flow, run, more_due),
             // What was done is reported, whatever keeps us from looking for more.
             Err(error) => {

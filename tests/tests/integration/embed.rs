@@ -65,7 +65,7 @@ async fn posts_are_claimed_in_chunks_and_no_table_is_read() {
         assert!(written.is_none_or(|rows| rows.len() <= 200));
     }
     // Five chunks hold 230 posts; one more claim finds the end of the pass, and one that nothing is left.
-    assert!((5..=7).contains(&recorder.count("POST /rpc/claim_embed_work")));
+    assert!((5..=7).contains(&recorder.count("POST /rpc/claim_work")));
     assert_eq!(
         outcome.report.requests.supabase,
         recorder.seen().len() as u64
@@ -191,7 +191,7 @@ async fn a_dry_run_spends_and_writes_nothing_and_ends() {
     );
     assert_eq!(simulator.stats().requests, 0);
     assert_eq!((work_items(&stack).await, embedded(&stack).await), (0, 0));
-    let writes = ["claim_embed_work", "store_embeddings", "fail_work"];
+    let writes = ["claim_work", "store_embeddings", "fail_work"];
     for function in writes {
         assert_eq!(recorder.count(&format!("POST /rpc/{function}")), 0);
     }
@@ -387,10 +387,7 @@ async fn a_schema_that_lacks_the_migrations_ends_with_six() {
     seed(&stack, &texts(3)).await;
     for (function, arguments) in [
         ("pipeline_status", ""),
-        (
-            "claim_embed_work",
-            "uuid, int, int, uuid, int, text, int, boolean",
-        ),
+        ("claim_work", "text, uuid, int, int, uuid, int, jsonb"),
         ("store_embeddings", "uuid, jsonb"),
     ] {
         let rename =

@@ -353,7 +353,7 @@ async fn an_answer_of_the_database_that_is_lost_loses_no_row() {
     texts[3].push('☠');
     texts[150].push('☠');
     seed(&stack, &texts).await;
-    for function in ["claim_embed_work", "store_embeddings", "fail_work"] {
+    for function in ["claim_work", "store_embeddings", "fail_work"] {
         simulator.reset();
         let (session, recorder, _wire) = losing_an_answer_of(&stack, &simulator, function).await;
         let outcome = embed(&session).await;

@@ -58,15 +58,15 @@ async fn a_limited_run_reports_what_it_did_also_where_it_cannot_see_what_is_left
     let session = stack.session(&simulator, "");
     seed(&stack, &texts(30)).await;
     let rename = |from: &str, to: &str| {
-        format!("alter function {from}(uuid, int, text, int, boolean) rename to {to}")
+        format!("alter function {from}(text, uuid, int, jsonb) rename to {to}")
     };
-    stack.sql(&rename("peek_embed_work", "elsewhere")).await;
+    stack.sql(&rename("peek_work", "elsewhere")).await;
     let limited = FlowOptions {
         limit: Some(20),
         ..FlowOptions::default()
     };
     let outcome = embed_with(&session, limited).await;
-    stack.sql(&rename("elsewhere", "peek_embed_work")).await;
+    stack.sql(&rename("elsewhere", "peek_work")).await;
     assert_eq!(outcome.exit, Exit::Database);
     assert!(reason(&outcome).contains("apply the migrations"));
     assert_eq!(rows(&outcome.report).written, 20);

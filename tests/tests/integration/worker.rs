@@ -470,7 +470,7 @@ async fn the_app_is_told_of_a_cut_over_once_and_its_failure_is_only_a_warning() 
     assert_eq!(app.told().len(), 2);
     assert_eq!(recomputed["status"], "complete");
     let warnings = recomputed["warnings"].to_string();
-    assert!(warnings.contains("the app was not told"), "{warnings}");
+    assert!(warnings.contains("failed to notify the app"), "{warnings}");
     assert!(!warnings.contains("hush"), "{warnings}");
 }
 
