@@ -1,81 +1,93 @@
-//! Finding the rows for which a batch is refused, with as few requests as can be.
+//! Finding the bad rows of a request that was refused as a whole, with few requests.
 
 /// What a caller does next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step<T> {
-    /// Send these together, and tell [`Bisection::accepted`] or [`Bisection::refused`].
-    Send(Vec<T>),
-    /// This one is refused on its own account.
+pub enum Step<'s, T> {
+    /// Send these together, then call [`Bisection::accepted`], [`Bisection::refused`] or
+    /// [`Bisection::too_large`].
+    Send(&'s [T]),
+    /// This row is bad.
     Bad(T),
     /// Nothing is left.
     Done,
 }
 
-/// A search for the bad rows of a batch that was refused as a whole.
+/// Sends rows together, and finds the bad ones if a request is refused.
 ///
-/// Halving and sending both halves costs two requests a level. This sends one half of what is known to
-/// hold a bad row: where that half passes, the bad row is in the other one, which need not be asked;
-/// where it is refused, the other half is unknown and waits, to be sent in one piece with all others
-/// like it. One bad row among n costs about log2(n) + 1 requests, and no good row is sent twice once it
-/// has been accepted.
+/// To send both halves of a refused request would cost two requests a level. This sends one half of the rows
+/// that are known to hold a bad one. If that half is accepted, the bad row is in the other half, and nobody
+/// needs to ask. If it is refused, the other half may be good, and waits to be sent with all other untested
+/// rows. One bad row among n costs about log2(n) + 1 requests, and no good row is accepted twice.
 #[derive(Debug)]
 pub struct Bisection<T> {
-    /// Holds at least one bad row, or is empty.
+    /// These hold at least one bad row, unless there are none.
     suspects: Vec<T>,
-    /// Not asked about since they were last part of a refused batch.
-    unknown: Vec<T>,
-    /// The request that is out, and whether it asks about suspects.
-    asked_unknown: bool,
+    /// Nothing is known about these, or only that they were part of a refused request.
+    untested: Vec<T>,
+    /// The most rows in a request.
+    most: usize,
+    /// Rows in the last request.
+    sent: usize,
 }
 
-impl<T: Clone> Bisection<T> {
-    /// Starts from a batch that was refused as a whole.
-    pub fn new(refused: Vec<T>) -> Self {
+impl<T> Bisection<T> {
+    /// Rows to be sent, at most `most` in one request.
+    pub fn new(rows: Vec<T>, most: usize) -> Self {
         Self {
-            suspects: refused,
-            unknown: Vec::new(),
-            asked_unknown: false,
+            suspects: Vec::new(),
+            untested: rows,
+            most: most.max(1),
+            sent: 0,
         }
     }
 
     /// What to do next.
-    pub fn step(&mut self) -> Step<T> {
-        match self.suspects.len() {
-            0 if self.unknown.is_empty() => Step::Done,
-            0 => {
-                self.asked_unknown = true;
-                Step::Send(self.unknown.clone())
-            }
-            1 => self.suspects.pop().map_or(Step::Done, Step::Bad),
-            count => {
-                self.asked_unknown = false;
-                Step::Send(self.suspects.iter().take(count / 2).cloned().collect())
-            }
+    pub fn step(&mut self) -> Step<'_, T> {
+        let (rows, count) = match self.suspects.len() {
+            0 => (&self.untested, self.untested.len()),
+            1 => return self.suspects.pop().map_or(Step::Done, Step::Bad),
+            suspects => (&self.suspects, suspects / 2),
+        };
+        self.sent = count.min(self.most);
+        match rows.get(..self.sent) {
+            Some(rows) if !rows.is_empty() => Step::Send(rows),
+            _ => Step::Done,
         }
     }
 
-    /// The rows of the last [`Step::Send`] passed.
+    /// The rows of the last [`Step::Send`] were accepted.
     pub fn accepted(&mut self) {
-        if self.asked_unknown {
-            self.unknown.clear();
-        } else {
-            self.suspects.drain(..self.suspects.len() / 2);
-        }
+        let sent = self.sent;
+        self.asked().drain(..sent);
     }
 
-    /// The rows of the last [`Step::Send`] were refused.
+    /// One of the rows of the last [`Step::Send`] is bad.
     pub fn refused(&mut self) {
-        if self.asked_unknown {
-            self.suspects = std::mem::take(&mut self.unknown);
+        let sent = self.sent;
+        let rest = self.asked().split_off(sent);
+        if self.suspects.is_empty() {
+            self.suspects = std::mem::replace(&mut self.untested, rest);
         } else {
-            let rest = self.suspects.split_off(self.suspects.len() / 2);
-            self.unknown.extend(rest);
+            self.untested.extend(rest);
         }
     }
 
-    /// What has been neither accepted nor found bad, when the search is given up.
-    pub fn into_rest(self) -> Vec<T> {
-        self.suspects.into_iter().chain(self.unknown).collect()
+    /// The last [`Step::Send`] was too large for one request. If it was a single row, that row is bad.
+    pub fn too_large(&mut self) {
+        if self.sent > 1 {
+            self.most = self.sent / 2;
+        } else {
+            self.refused();
+        }
+    }
+
+    /// The rows that the last request was taken from.
+    fn asked(&mut self) -> &mut Vec<T> {
+        if self.suspects.is_empty() {
+            &mut self.untested
+        } else {
+            &mut self.suspects
+        }
     }
 }
 
@@ -85,15 +97,17 @@ mod tests {
 
     use super::*;
 
-    /// Runs a search against a judge and counts its requests.
-    fn search(rows: Vec<u32>, bad: &[u32]) -> (Vec<u32>, Vec<u32>, usize) {
-        let mut bisection = Bisection::new(rows);
+    /// Searches rows some of which are bad. Counts the requests.
+    fn search(rows: Vec<u32>, most: usize, bad: &[u32]) -> (Vec<u32>, Vec<u32>, usize) {
+        let mut bisection = Bisection::new(rows, usize::MAX);
         let (mut passed, mut found, mut requests) = (Vec::new(), Vec::new(), 0);
         loop {
             match bisection.step() {
                 Step::Send(rows) => {
                     requests += 1;
-                    if rows.iter().any(|row| bad.contains(row)) {
+                    if rows.len() > most {
+                        bisection.too_large();
+                    } else if rows.iter().any(|row| bad.contains(row)) {
                         bisection.refused();
                     } else {
                         passed.extend(rows);
@@ -107,32 +121,48 @@ mod tests {
     }
 
     #[test]
+    fn good_rows_cost_one_request() {
+        assert_eq!(search(vec![1, 2, 3], 3, &[]), (vec![1, 2, 3], vec![], 1));
+        assert_eq!(search(vec![], 3, &[]), (vec![], vec![], 0));
+    }
+
+    #[test]
     fn one_bad_row_of_a_hundred_costs_eight_requests_at_most() {
         for bad in 0..100 {
-            let (passed, found, requests) = search((0..100).collect(), &[bad]);
+            let (passed, found, requests) = search((0..100).collect(), 100, &[bad]);
             assert_eq!((passed.len(), found), (99, vec![bad]));
-            assert!(requests <= 8, "{requests} requests for row {bad}");
+            // The first one finds out that there is a bad row.
+            assert!(requests <= 1 + 8, "{requests} requests for row {bad}");
         }
     }
 
     #[test]
     fn one_bad_row_of_a_full_request_costs_twelve_at_most() {
         for bad in [0, 1, 777, 1_024, 2_047] {
-            let (passed, found, requests) = search((0..2_048).collect(), &[bad]);
+            let (passed, found, requests) = search((0..2_048).collect(), 2_048, &[bad]);
             assert_eq!((passed.len(), found), (2_047, vec![bad]));
-            assert!(requests <= 12, "{requests} requests for row {bad}");
+            assert!(requests <= 1 + 12, "{requests} requests for row {bad}");
         }
+    }
+
+    #[test]
+    fn a_request_that_is_too_large_is_sent_in_smaller_ones() {
+        let (passed, found, requests) = search((0..100).collect(), 30, &[]);
+        assert_eq!((passed.len(), found), (100, vec![]));
+        // 100 and 50 are too large, 25 is not.
+        assert_eq!(requests, 2 + 4);
+        assert_eq!(search(vec![7], 0, &[]), (vec![], vec![7], 1));
     }
 
     proptest! {
         #[test]
         fn every_row_is_passed_or_found_exactly_once(
             count in 1_u32..80,
-            marks in prop::collection::vec(0_u32..80, 1..6),
+            most in 1_usize..90,
+            marks in prop::collection::vec(0_u32..80, 0..6),
         ) {
             let bad: Vec<u32> = (0..count).filter(|row| marks.contains(row)).collect();
-            prop_assume!(!bad.is_empty());
-            let (mut passed, mut found, _) = search((0..count).collect(), &bad);
+            let (mut passed, mut found, _) = search((0..count).collect(), most, &bad);
             passed.sort_unstable();
             found.sort_unstable();
             prop_assert_eq!(&found, &bad);

@@ -1,4 +1,4 @@
-//! The three answers that make a flow: what is due, what to do with a batch, where it goes.
+//! What a flow is made of: what is due, what to do with a batch, and where the results go.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,38 +7,38 @@ use uuid::Uuid;
 
 use super::stop::StopReason;
 
-/// A row that a flow works on. The engine needs to know only which one it is.
+/// A row that a flow works on.
 pub trait Item: Send + Sync + 'static {
     /// The row's primary key.
     fn id(&self) -> Uuid;
 }
 
-/// A row whose text is what the provider reads.
+/// A row with a text that the provider reads.
 pub trait Text: Item {
     /// The text.
     fn text(&self) -> &str;
 }
 
-/// Rows that were just leased, and where to go on.
+/// Rows that were just leased, and where the next claim continues.
 #[derive(Debug, Clone)]
 pub struct Claim<T> {
     /// The rows, now leased by this runner.
     pub rows: Vec<T>,
-    /// Where the next claim goes on; `None` = the pass has reached the end of the table.
+    /// The cursor for the next claim. `None` means that the pass has reached the end of the table.
     pub next_after: Option<Uuid>,
-    /// Rows that failed and wait for their next attempt (told at the end of a pass).
+    /// Failed rows that wait for their next attempt. Set at the end of a pass only.
     pub waiting: u64,
-    /// Until the first of these is due (told at the end of a pass).
+    /// How long until the first of the waiting rows is due. Set at the end of a pass only.
     pub next_attempt: Option<Duration>,
-    /// Rows that other runners hold (told at the end of a pass).
+    /// Rows that other runners have leased. Set at the end of a pass only.
     pub leased_elsewhere: u64,
-    /// Rows that were due and that the source has done by itself, such as copies of what is there.
+    /// Due rows that the source completed without any work, such as copies of existing results.
     pub already_done: u64,
 }
 
 impl<T: Item> Claim<T> {
-    /// The next rows, by ascending id, of a source without leases. Only a page without rows is taken for the
-    /// end of the table: servers cut pages short.
+    /// A page of rows in ascending order of their ids, for a source without leases. Only an empty page ends
+    /// the pass, because servers may cut pages short.
     pub fn page(rows: Vec<T>) -> Self {
         let next_after = rows.last().map(Item::id);
         Self {
@@ -52,29 +52,29 @@ impl<T: Item> Claim<T> {
     }
 }
 
-/// A row that failed on its own account.
+/// A row that failed because of its own content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowFailure {
     /// The row.
     pub id: Uuid,
     /// What is wrong with it, in a sentence.
     pub reason: String,
-    /// Trying again cannot help: it is set aside at once.
+    /// True if another attempt cannot help. The row becomes a dead letter at once.
     pub permanent: bool,
 }
 
-/// What became of failures that were recorded.
+/// What the source did with failures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// Rows that are tried again after their backoff.
     pub retrying: u64,
-    /// Rows that are now set aside until replayed.
+    /// Rows that are now dead letters.
     pub dead: Vec<Uuid>,
 }
 
 impl Recorded {
-    /// All of them are set aside, whether trying again might help or not.
-    pub fn set_aside(failures: &[RowFailure]) -> Self {
+    /// For a source that retries nothing: every failed row is a dead letter.
+    pub fn all_dead(failures: &[RowFailure]) -> Self {
         Self {
             retrying: 0,
             dead: failures.iter().map(|failure| failure.id).collect(),
@@ -82,73 +82,72 @@ impl Recorded {
     }
 }
 
-/// Why the database did not do what was asked.
+/// Why a request to the database failed.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// It cannot be reached, or is overloaded: the same request may pass later.
+pub enum StorageError {
+    /// The database is unreachable or overloaded. The same request may succeed later.
     #[error("{0}")]
     Outage(String),
-    /// The request is too much work for one statement, or too large: smaller ones may pass.
+    /// The request is too large, or too much work for one statement. Smaller requests may succeed.
     #[error("{0}")]
     TooLarge(String),
-    /// It refuses a row of the request: smaller requests find out which.
+    /// The database rejects a row of the request. Smaller requests find out which one.
     #[error("{0}")]
     Row(String),
-    /// It refuses the request however often it is sent, as where its schema lacks the migrations.
+    /// The database rejects the request itself, for example because a migration is missing.
     #[error("{0}")]
     Refused(String),
 }
 
 /// What is due.
 ///
-/// Several runners can share a source that leases its rows. One without leases is for one runner at a time: it
-/// answers [`claim`](Self::claim) and [`fail`](Self::fail), and leaves the rest as it is. Either way the rows in
-/// the works are known to the engine, and one that is claimed once more is not worked on twice.
+/// Several runners can share a source that leases its rows. A source without leases serves one runner at a
+/// time. It implements [`claim`](Self::claim) and [`fail`](Self::fail) and keeps the other defaults. In both
+/// cases the engine ignores a row that it claims again while that row is in flight.
 pub trait Source: Send + Sync + 'static {
     /// The rows.
     type Item: Item;
 
-    /// Leases at most `limit` due rows after the cursor. The flow has ended when a pass over the whole table,
-    /// from no cursor to none, has found nothing.
+    /// Leases at most `limit` due rows after the cursor. The flow ends when a pass over the whole table finds
+    /// nothing.
     fn claim(
         &self,
         limit: u32,
         after: Option<Uuid>,
-    ) -> impl Future<Output = Result<Claim<Self::Item>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Claim<Self::Item>, StorageError>> + Send;
 
-    /// Records failures: tried again after a backoff, or set aside. A row whose failure is not recorded is
-    /// claimed again at once, and for ever.
+    /// Records failures, for another attempt or as dead letters. A row whose failure is not recorded is due
+    /// again at once, so the flow would never end.
     fn fail(
         &self,
         failures: Vec<RowFailure>,
-    ) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Recorded, StorageError>> + Send;
 
-    /// Renews leases; answers those still held.
-    fn extend(&self, ids: Vec<Uuid>) -> impl Future<Output = Result<Vec<Uuid>, StoreError>> + Send {
+    /// Renews leases. Returns the rows that are still leased by this runner.
+    fn extend(
+        &self,
+        ids: Vec<Uuid>,
+    ) -> impl Future<Output = Result<Vec<Uuid>, StorageError>> + Send {
         async { Ok(ids) }
     }
 
     /// Ends the leases of rows that needed no work.
-    fn finish(&self, _ids: Vec<Uuid>) -> impl Future<Output = Result<(), StoreError>> + Send {
+    fn finish(&self, _ids: Vec<Uuid>) -> impl Future<Output = Result<(), StorageError>> + Send {
         async { Ok(()) }
     }
 
-    /// Gives back these rows, or every row that this runner holds (`None`), charging no attempt; answers how
-    /// many they were.
-    fn release(
-        &self,
-        _ids: Option<Vec<Uuid>>,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+    /// Ends every lease of this runner without charging an attempt. Returns how many there were.
+    fn release(&self) -> impl Future<Output = Result<u64, StorageError>> + Send {
         async { Ok(0) }
     }
 
-    /// How long a lease holds without being renewed.
+    /// How long a lease lasts if it is not renewed.
     fn lease(&self) -> Duration {
         Duration::from_secs(3_600)
     }
 }
 
-/// What to do with rows: how they are batched, and the provider's calls for a batch.
+/// What to do with rows: how they are packed into batches, and the provider's calls for a batch.
 pub trait Work: Send + Sync + 'static {
     /// The rows.
     type Item: Item;
@@ -157,66 +156,56 @@ pub trait Work: Send + Sync + 'static {
     /// What a row becomes.
     type Output: Send + Sync + 'static;
 
-    /// Batches that may be in flight at once, for work whose results are large.
+    /// The most batches in flight at once. Work with large results sets a lower number.
     fn batches_max(&self) -> usize {
         usize::MAX
     }
 
-    /// What a row's result depends on. While a row is in the works, others that are like it are put off: once
-    /// its result is stored, the source may do them at no cost. `None` = no row is like another.
-    fn likeness(&self, _row: &Self::Item) -> Option<Likeness> {
-        None
-    }
-
-    /// Packs rows into batches, beginning with the one that was left open before; pure.
-    fn plan(&self, open: Option<Self::Batch>, rows: Vec<Self::Item>) -> Plan<Self::Batch>;
+    /// Packs rows into batches, continuing the batch that was left open before. Pure.
+    fn pack(&self, open: Option<Self::Batch>, rows: Vec<Self::Item>) -> Packing<Self::Batch>;
 
     /// The rows of a batch.
     fn ids(&self, batch: &Self::Batch) -> Vec<Uuid>;
 
     /// Does the calls for one batch.
-    fn run(&self, batch: Self::Batch) -> impl Future<Output = Done<Self::Output>> + Send;
+    fn run(&self, batch: Self::Batch) -> impl Future<Output = BatchResult<Self::Output>> + Send;
 }
 
-/// A digest of what a row's result depends on.
-pub type Likeness = [u8; 32];
-
-/// Rows, packed.
+/// Rows, packed into batches.
 #[derive(Debug)]
-pub struct Plan<B> {
-    /// What goes to the provider together.
+pub struct Packing<B> {
+    /// Full batches.
     pub batches: Vec<B>,
-    /// The last batch, where it has room for rows of the next claim.
+    /// The last batch, if it has room for rows of the next claim.
     pub open: Option<B>,
     /// Rows that need no work.
     pub skipped: Vec<Uuid>,
-    /// What the report is to say of rows.
-    pub remarks: Vec<Remark>,
+    /// Warnings about rows, for the report.
+    pub warnings: Vec<RowWarning>,
 }
 
-/// Something worth saying of a row.
+/// A warning about a row. The report counts rows with the same warning together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remark {
+pub struct RowWarning {
     /// The row.
     pub id: Uuid,
-    /// What is said of it, in words that follow on "3 rows". Rows of which the same is said are counted
-    /// together.
+    /// The warning, in words that follow "3 rows".
     pub what: &'static str,
 }
 
-/// What became of a batch. A row that is in neither list was not answered: it is given back where the flow
-/// is stopping, and has failed where it is not.
+/// What became of a batch. A row in neither list has no result: it is released if the flow is stopping, and
+/// has failed if it is not.
 #[derive(Debug)]
-pub struct Done<O> {
+pub struct BatchResult<O> {
     /// Results, to be written.
     pub outputs: Vec<O>,
-    /// Rows that failed on their own account.
+    /// Rows that failed because of their own content.
     pub failures: Vec<RowFailure>,
-    /// Why the flow cannot go on, where it cannot.
+    /// Why the flow cannot go on, if so.
     pub halt: Option<StopReason>,
 }
 
-impl<O> Default for Done<O> {
+impl<O> Default for BatchResult<O> {
     fn default() -> Self {
         Self {
             outputs: Vec::new(),
@@ -226,7 +215,7 @@ impl<O> Default for Done<O> {
     }
 }
 
-/// Where results go. Writing a result ends its row's lease, in one transaction with it.
+/// Where results go. Writing a result also ends its row's lease, in the same transaction.
 pub trait Sink: Send + Sync + 'static {
     /// The results.
     type Output: Send + Sync + 'static;
@@ -234,12 +223,12 @@ pub trait Sink: Send + Sync + 'static {
     /// The row that a result belongs to.
     fn id(output: &Self::Output) -> Uuid;
 
-    /// At most this many results go into one write.
+    /// The most results in one write.
     fn rows_max(&self) -> usize;
 
-    /// Writes results; writing one twice changes nothing.
+    /// Writes results. Writing the same ones again changes nothing.
     fn write(
         &self,
         outputs: &[Self::Output],
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<(), StorageError>> + Send;
 }

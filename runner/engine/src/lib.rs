@@ -1,27 +1,34 @@
-//! The engine: runs any flow over leased rows, in bounded memory, to an end that is always clean.
+//! The engine: runs a flow over leased rows, in bounded memory, and always ends cleanly.
 //!
-//! A flow is three answers ([`Source`], [`Work`], [`Sink`]); [`run`] does the rest: it claims rows,
-//! packs them, gives them to the work, writes what comes back, sets
-//! aside what fails on its own account, and gives back what was not answered.
+//! A flow answers three questions: what is due ([`Source`]), what to do with it ([`Work`]) and where the
+//! results go ([`Sink`]). [`run`] does the rest: it claims rows, packs them into batches, gives the batches
+//! to the work, writes the results, moves failed rows to the dead letters and releases what is left.
 
+mod backoff;
+mod batcher;
 mod bisect;
-mod claimer;
+mod completer;
+mod dispatcher;
+mod fetcher;
 mod flow;
-mod held;
-mod outlet;
-mod pump;
+mod in_flight;
+mod metrics;
+mod run;
+mod shared;
 mod stop;
-mod tally;
-mod writer;
+mod words;
 
+pub use backoff::backoff;
 pub use bisect::{Bisection, Step};
 pub use flow::{
-    Claim, Done, Item, Likeness, Plan, Recorded, Remark, RowFailure, Sink, Source, StoreError,
-    Text, Work,
+    BatchResult, Claim, Item, Packing, Recorded, RowFailure, RowWarning, Sink, Source,
+    StorageError, Text, Work,
 };
-pub use pump::{Flow, Pace, run};
+pub use metrics::{FAILURES_MAX, Metrics, RowTotals};
+pub use run::run;
+pub use shared::{Flow, Pace};
 pub use stop::{DRAIN, Stop, StopReason};
-pub use tally::{FAILURES_MAX, RowTotals, Tally};
+pub use words::count;
 
 #[cfg(test)]
 mod tests;

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// How long what is in flight may take to finish after an interrupt: GitHub Actions kills after 7.5 s.
+use super::words::count;
+
+/// How long batches in flight may take to finish after an interrupt. GitHub Actions kills after 7.5 s.
 pub const DRAIN: Duration = Duration::from_secs(5);
-/// How long it may then take to write what was answered, and as long again to give the rest back.
+/// How long the results may then take to be written, and as long again for the other rows to be released.
 const LEAVE: Duration = Duration::from_millis(800);
 
 /// Why a flow stopped before nothing was due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopReason {
-    /// `--limit` rows were taken up.
+    /// `--limit` rows are done.
     Limit(u64),
     /// `--deadline` has passed.
     Deadline(Duration),
@@ -21,22 +23,24 @@ pub enum StopReason {
     Budget(String),
     /// The flow cannot run with these settings.
     Settings(String),
-    /// A signal, or the caller, asked for it.
+    /// A signal or the caller asked for it.
     Interrupted,
     /// The job that this flow runs was cancelled or lost to another worker.
     JobGone(String),
     /// The provider refuses every request.
     Refused(String),
-    /// The provider has not answered for longer than the patience that is configured.
+    /// The provider has not answered for longer than the configured patience.
     Outage(String),
-    /// The database cannot be reached, or refuses what the flow needs.
+    /// The database cannot be reached, or refuses a request of the flow.
     Database(String),
 }
 
 impl std::fmt::Display for StopReason {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Limit(rows) => write!(formatter, "the limit of {rows} rows is reached"),
+            Self::Limit(rows) => {
+                write!(formatter, "the limit of {} is reached", count(*rows, "row"))
+            }
             Self::Deadline(after) => write!(formatter, "the deadline of {after:?} has passed"),
             Self::Interrupted => formatter.write_str("interrupted"),
             Self::Budget(why)
@@ -49,9 +53,9 @@ impl std::fmt::Display for StopReason {
     }
 }
 
-/// A handle to stop a flow, shared by all its tasks. The first reason stays.
+/// A handle that stops a flow. All tasks of the flow share it.
 ///
-/// Stopping has two steps: at once nothing more is claimed or sent; what is in flight is aborted only by
+/// Stopping has two steps. A stop ends claiming and sending at once. Batches in flight are aborted only by
 /// [`Stop::abort`], which an interrupt calls after [`DRAIN`].
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
@@ -61,12 +65,12 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// A handle that nobody has used yet.
+    /// A handle for a flow that runs.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Claims and sends nothing more, for this reason unless there is an earlier one.
+    /// Ends claiming and sending. The first reason is kept.
     pub fn stop(&self, reason: StopReason) {
         if self.reason.set(reason).is_ok() {
             tracing::info!(reason = %self.reason().map(ToString::to_string).unwrap_or_default(), "stopping");
@@ -74,46 +78,46 @@ impl Stop {
         self.sending.cancel();
     }
 
-    /// Gives up what is in flight as well.
+    /// Ends the batches in flight as well.
     pub fn abort(&self) {
         self.sending.cancel();
         self.in_flight.cancel();
     }
 
-    /// Stops as an interrupt does: now, with [`DRAIN`] for what is in flight.
+    /// Stops as an interrupt does: batches in flight have [`DRAIN`] to finish.
     pub async fn interrupt(&self, reason: StopReason) {
         self.stop(reason);
         tokio::time::sleep(DRAIN).await;
         self.abort();
     }
 
-    /// Why it was stopped; `None` while it runs.
+    /// Why the flow was stopped. `None` while it runs.
     pub fn reason(&self) -> Option<&StopReason> {
         self.reason.get()
     }
 
-    /// Whether nothing more is to be claimed or sent.
+    /// True if nothing more may be claimed or sent.
     pub fn is_stopped(&self) -> bool {
         self.sending.is_cancelled()
     }
 
-    /// Resolves when nothing more is to be claimed or sent.
+    /// Resolves when nothing more may be claimed or sent.
     pub async fn stopped(&self) {
         self.sending.cancelled().await;
     }
 
-    /// Resolves when what is in flight is to be given up.
+    /// Resolves when the batches in flight must end.
     pub async fn aborted(&self) {
         self.in_flight.cancelled().await;
     }
 
-    /// Resolves when an aborted flow has had time for one step more, such as writing what was answered.
+    /// Resolves when an aborted flow has had time for one more step, such as writing its last results.
     pub(super) async fn overdue(&self) {
         self.aborted().await;
         tokio::time::sleep(LEAVE).await;
     }
 
-    /// Sleeps, or less long where it is stopped meanwhile. True when the whole time has passed.
+    /// Sleeps until the time has passed (true) or the flow is stopped (false).
     pub async fn sleep(&self, duration: Duration) -> bool {
         tokio::select! {
             () = self.stopped() => false,
@@ -138,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_interrupt_leaves_time_for_what_is_in_flight() {
+    async fn an_interrupt_leaves_time_for_batches_in_flight() {
         let stop = Stop::new();
         let handle = stop.clone();
         let task = tokio::spawn(async move { handle.interrupt(StopReason::Interrupted).await });

@@ -1,4 +1,4 @@
-//! The engine over a table in memory, with a clock that tokio moves on.
+//! The engine over a table in memory, with a paused clock.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,14 +9,14 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
-    Claim, Done, Flow, Item, Likeness, Pace, Plan, Recorded, RowFailure, RowTotals, Sink, Source,
-    Stop, StopReason, StoreError, Tally, Work, run,
+    BatchResult, Claim, Flow, Item, Metrics, Pace, Packing, Recorded, RowFailure, RowTotals, Sink,
+    Source, Stop, StopReason, StorageError, Work, run,
 };
 
-/// Who reads this text fails, for good.
+/// A row with this text fails for good.
 const POISON: &str = "poison";
 
-/// A row: its place in the table, and its text.
+/// A row: its place in the table and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row(usize, String);
 
@@ -30,18 +30,16 @@ fn place(id: Uuid) -> usize {
     usize::try_from(id.as_u128() - 1).unwrap()
 }
 
-/// A table, a provider and what both have seen.
+/// A table and a provider, with a record of what they saw.
 struct World {
-    /// Of every row; empty where a row is not due.
+    /// The text of every row. A row with an empty text is not due.
     texts: Vec<String>,
-    /// Rows that a claim looks at.
+    /// How many rows a claim looks at.
     window: usize,
-    /// Rows of a full batch.
+    /// How many rows a full batch has.
     batch: usize,
-    /// Whether a claim leaves out the rows that are leased.
+    /// True if a claim leaves out leased rows.
     has_leases: bool,
-    /// Whether rows with the same text are alike.
-    has_likeness: bool,
     claim_takes: Duration,
     call_takes: Duration,
     write_takes: Duration,
@@ -55,7 +53,7 @@ struct State {
     written: BTreeSet<usize>,
     dead: BTreeSet<usize>,
     claims: usize,
-    /// When each call left, and the places of its rows.
+    /// When each call started, and the places of its rows.
     calls: Vec<(Duration, Vec<usize>)>,
     in_flight_max: usize,
 }
@@ -67,7 +65,6 @@ impl World {
             window: 50,
             batch: 10,
             has_leases: true,
-            has_likeness: true,
             claim_takes: Duration::from_millis(10),
             call_takes: Duration::from_millis(200),
             write_takes: Duration::from_millis(20),
@@ -80,7 +77,7 @@ impl World {
         self.state.lock().unwrap()
     }
 
-    /// How often each text was sent; rows of one call that have it share the cost.
+    /// How often each text was sent. Rows of one call with the same text count once.
     fn billed(&self) -> BTreeMap<String, u32> {
         let mut billed = BTreeMap::new();
         for (_, rows) in &self.state().calls {
@@ -105,7 +102,7 @@ struct Table(Arc<World>, Instant);
 impl Source for Table {
     type Item = Row;
 
-    async fn claim(&self, limit: u32, after: Option<Uuid>) -> Result<Claim<Row>, StoreError> {
+    async fn claim(&self, limit: u32, after: Option<Uuid>) -> Result<Claim<Row>, StorageError> {
         let world = &self.0;
         let first = after.map_or(0, |id| place(id) + 1);
         let (mut rows, mut already_done) = (Vec::new(), 0);
@@ -135,7 +132,7 @@ impl Source for Table {
                 }
             }
         }
-        // The answer is under way while others write.
+        // Other calls write while the response is under way.
         sleep(world.claim_takes).await;
         let end = first + world.window;
         let rows = rows.into_iter().filter(|(_, is_done)| !is_done);
@@ -151,25 +148,22 @@ impl Source for Table {
         })
     }
 
-    async fn extend(&self, ids: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
+    async fn extend(&self, ids: Vec<Uuid>) -> Result<Vec<Uuid>, StorageError> {
         Ok(ids)
     }
 
-    async fn finish(&self, _ids: Vec<Uuid>) -> Result<(), StoreError> {
+    async fn finish(&self, _ids: Vec<Uuid>) -> Result<(), StorageError> {
         Ok(())
     }
 
-    async fn release(&self, ids: Option<Vec<Uuid>>) -> Result<u64, StoreError> {
+    async fn release(&self) -> Result<u64, StorageError> {
         let leased = &mut self.0.state().leased;
-        let before = leased.len();
-        match ids {
-            Some(ids) => leased.retain(|row| !ids.contains(&Row(*row, String::new()).id())),
-            None => leased.clear(),
-        }
-        Ok((before - leased.len()) as u64)
+        let released = leased.len() as u64;
+        leased.clear();
+        Ok(released)
     }
 
-    async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StoreError> {
+    async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StorageError> {
         let dead: Vec<Uuid> = failures.iter().map(|failure| failure.id).collect();
         let mut state = self.0.state();
         for id in &dead {
@@ -189,22 +183,15 @@ impl Work for Table {
     type Batch = Vec<Row>;
     type Output = Uuid;
 
-    fn likeness(&self, row: &Row) -> Option<Likeness> {
-        let mut likeness = [0; 32];
-        let bytes = likeness.iter_mut().zip(row.1.bytes());
-        bytes.for_each(|(place, byte)| *place = byte);
-        self.0.has_likeness.then_some(likeness)
-    }
-
-    fn plan(&self, open: Option<Vec<Row>>, rows: Vec<Row>) -> Plan<Vec<Row>> {
+    fn pack(&self, open: Option<Vec<Row>>, rows: Vec<Row>) -> Packing<Vec<Row>> {
         let rows: Vec<Row> = open.into_iter().flatten().chain(rows).collect();
         let mut batches: Vec<_> = rows.chunks(self.0.batch).map(<[Row]>::to_vec).collect();
         let open = batches.pop_if(|batch| batch.len() < self.0.batch);
-        Plan {
+        Packing {
             batches,
             open,
             skipped: Vec::new(),
-            remarks: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -212,7 +199,7 @@ impl Work for Table {
         batch.iter().map(Item::id).collect()
     }
 
-    async fn run(&self, batch: Vec<Row>) -> Done<Uuid> {
+    async fn run(&self, batch: Vec<Row>) -> BatchResult<Uuid> {
         let in_flight = self.0.in_flight.fetch_add(batch.len(), Ordering::Relaxed) + batch.len();
         {
             let mut state = self.0.state();
@@ -228,7 +215,7 @@ impl Work for Table {
             reason: "it is poison".to_owned(),
             permanent: true,
         };
-        Done {
+        BatchResult {
             outputs: good.iter().map(Item::id).collect(),
             failures: bad.iter().map(failure).collect(),
             halt: None,
@@ -247,7 +234,7 @@ impl Sink for Table {
         self.0.batch
     }
 
-    async fn write(&self, outputs: &[Uuid]) -> Result<(), StoreError> {
+    async fn write(&self, outputs: &[Uuid]) -> Result<(), StorageError> {
         sleep(self.0.write_takes).await;
         let mut state = self.0.state();
         for row in outputs.iter().map(|id| place(*id)) {
@@ -259,9 +246,9 @@ impl Sink for Table {
     }
 }
 
-/// Runs the flow over a world, with so many batches in flight at once.
+/// Runs the flow over a world with at most `concurrency` batches in flight.
 async fn work(world: &Arc<World>, concurrency: usize, stop: Stop) -> RowTotals {
-    let tally = Arc::new(Tally::default());
+    let metrics = Arc::new(Metrics::default());
     let table = Table(world.clone(), Instant::now());
     let flow = Flow {
         source: table.clone(),
@@ -274,11 +261,11 @@ async fn work(world: &Arc<World>, concurrency: usize, stop: Stop) -> RowTotals {
         limit: None,
         patience: Duration::from_secs(60),
     };
-    run(flow, pace, stop, tally.clone()).await;
-    tally.rows()
+    run(flow, pace, stop, metrics.clone()).await;
+    metrics.rows()
 }
 
-/// Texts of their own, due where their place is a multiple of `one_in`.
+/// Distinct texts. One in `one_in` rows is due.
 fn sparse(count: usize, one_in: usize) -> Vec<String> {
     let text = |row: usize| {
         if row.is_multiple_of(one_in) {
@@ -307,14 +294,14 @@ async fn sparse_rows_fill_batches_across_claims() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_fills_too_slowly_leaves_as_it_is() {
+async fn a_batch_that_fills_too_slowly_is_sent_as_it_is() {
     let world = Arc::new(World {
         claim_takes: Duration::from_millis(900),
         ..World::new(sparse(2_000, 50))
     });
     work(&world, 4, Stop::new()).await;
     let calls = &world.state().calls;
-    // A row a claim: two seconds after the first of them, three have come.
+    // Each claim brings one row. Two seconds after the first, three more have come.
     assert_eq!(
         calls[0],
         (Duration::from_millis(3_600), vec![0, 50, 100, 150])
@@ -327,48 +314,7 @@ async fn a_batch_that_fills_too_slowly_leaves_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_alike_is_paid_for_once_however_long_each_step_takes() {
-    let (short, long) = (Duration::from_millis(7), Duration::from_millis(330));
-    for steps in 0..8 {
-        let takes = |bit: u8| if steps & bit == 0 { short } else { long };
-        let texts = (0..600).map(|row| format!("text {}", row % 90)).collect();
-        let world = Arc::new(World {
-            claim_takes: takes(1),
-            call_takes: takes(2),
-            write_takes: takes(4),
-            ..World::new(texts)
-        });
-        let counts = work(&world, 3, Stop::new()).await;
-        assert_eq!(
-            (counts.selected, counts.written),
-            (600, 600),
-            "steps {steps}"
-        );
-        assert_eq!(world.billed().len(), 90);
-        assert!(
-            world.billed().values().all(|times| *times == 1),
-            "steps {steps}"
-        );
-        assert!(world.state().leased.is_empty());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_table_of_one_text_is_not_claimed_over_and_over_while_that_is_in_flight() {
-    let world = Arc::new(World {
-        batch: 50,
-        call_takes: Duration::from_secs(10),
-        ..World::new(vec!["again".to_owned(); 1_000])
-    });
-    let counts = work(&world, 4, Stop::new()).await;
-    assert_eq!((counts.selected, counts.written), (1_000, 1_000));
-    assert_eq!(world.billed().len(), 1);
-    // Twenty windows: once to copy, once to see that nothing is left, and one claim that came too early.
-    assert!(world.state().claims <= 41, "{}", world.state().claims);
-}
-
-#[tokio::test(start_paused = true)]
-async fn rows_that_wait_for_one_that_fails_fail_themselves() {
+async fn failing_rows_are_found_among_the_others() {
     let mut texts = sparse(400, 1);
     for row in [3, 4, 180, 399] {
         POISON.clone_into(&mut texts[row]);
@@ -383,10 +329,10 @@ async fn rows_that_wait_for_one_that_fails_fail_themselves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_gives_back_what_waits_for_another() {
+async fn a_stop_writes_what_is_in_flight_and_releases_the_rest() {
     let world = Arc::new(World {
         call_takes: Duration::from_secs(3),
-        ..World::new((0..600).map(|row| format!("text {}", row % 70)).collect())
+        ..World::new(sparse(600, 1))
     });
     let stop = Stop::new();
     let handle = stop.clone();
@@ -403,7 +349,6 @@ async fn a_stop_gives_back_what_waits_for_another() {
 async fn a_source_without_leases_has_no_row_sent_twice() {
     let world = Arc::new(World {
         has_leases: false,
-        has_likeness: false,
         call_takes: Duration::from_secs(2),
         ..World::new(sparse(300, 2))
     });
@@ -413,7 +358,7 @@ async fn a_source_without_leases_has_no_row_sent_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_than_the_concurrency_is_unwritten_however_slow_the_database() {
+async fn at_most_concurrency_batches_are_unwritten_while_the_database_is_slow() {
     for concurrency in [1, 3] {
         let world = Arc::new(World {
             write_takes: Duration::from_secs(5),

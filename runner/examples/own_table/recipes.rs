@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sluice_runner::db::DatabaseError;
-use sluice_runner::engine::{Claim, Item, Recorded, RowFailure, Sink, Source, StoreError, Text};
+use sluice_runner::engine::{Claim, Item, Recorded, RowFailure, Sink, Source, StorageError, Text};
 use sluice_runner::flow::Embedded;
 use sluice_runner::provider::write_vector;
 use sluice_sdk::{Client, Table};
@@ -45,7 +45,11 @@ pub(crate) struct DueRecipes(pub(crate) Client);
 impl Source for DueRecipes {
     type Item = DueRecipe;
 
-    async fn claim(&self, limit: u32, after: Option<Uuid>) -> Result<Claim<DueRecipe>, StoreError> {
+    async fn claim(
+        &self,
+        limit: u32,
+        after: Option<Uuid>,
+    ) -> Result<Claim<DueRecipe>, StorageError> {
         let from = after.unwrap_or_default();
         let recipes = self
             .0
@@ -58,14 +62,14 @@ impl Source for DueRecipes {
         Ok(Claim::page(recipes))
     }
 
-    async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StoreError> {
+    async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StorageError> {
         let refused = |failure: &RowFailure| RecipeEmbedding {
             recipe_id: failure.id,
             embedding: None,
             refused: Some(failure.reason.clone()),
         };
         upsert(&self.0, &failures.iter().map(refused).collect::<Vec<_>>()).await?;
-        Ok(Recorded::set_aside(&failures))
+        Ok(Recorded::all_dead(&failures))
     }
 }
 
@@ -83,7 +87,7 @@ impl Sink for RecipeEmbeddings {
         100
     }
 
-    async fn write(&self, outputs: &[Embedded]) -> Result<(), StoreError> {
+    async fn write(&self, outputs: &[Embedded]) -> Result<(), StorageError> {
         let embedded = |output: &Embedded| {
             let mut vector = String::new();
             write_vector(&mut vector, &output.vector);
@@ -98,7 +102,7 @@ impl Sink for RecipeEmbeddings {
 }
 
 /// Writes rows; writing one twice changes nothing.
-async fn upsert(client: &Client, rows: &[RecipeEmbedding]) -> Result<(), StoreError> {
+async fn upsert(client: &Client, rows: &[RecipeEmbedding]) -> Result<(), StorageError> {
     let written = client
         .from::<RecipeEmbedding>()
         .upsert(rows)

@@ -1,6 +1,6 @@
 //! What the database answered, as the operator needs to hear it and as the engine needs to sort it.
 
-use crate::engine::StoreError;
+use crate::engine::StorageError;
 
 /// A request to the database that failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ impl DatabaseError {
     }
 }
 
-impl From<DatabaseError> for StoreError {
+impl From<DatabaseError> for StorageError {
     fn from(error: DatabaseError) -> Self {
         let source = &error.source;
         if source.is_statement_timeout() || source.is_payload_too_large() {

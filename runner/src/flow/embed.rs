@@ -87,7 +87,7 @@ where
     let flow = Flow { source, work, sink };
     session.drive(run, settings.chunk_size, flow).await;
     let limit = run.options.limit;
-    let at_limit = limit.is_some_and(|limit| run.tally.rows().selected >= limit);
+    let at_limit = limit.is_some_and(|limit| run.metrics.rows().selected >= limit);
     Ok(session.outcome("embed", run, at_limit))
 }
 

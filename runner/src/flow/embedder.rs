@@ -3,7 +3,6 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Preview;
@@ -14,7 +13,7 @@ use super::requester::{Ask, Requester, Undone};
 use super::session::Session;
 use crate::config::{EmbeddingSettings, Overlong};
 use crate::digest::sha256_hex;
-use crate::engine::{Bisection, Done, Likeness, Plan, Remark, RowFailure, Step, Text, Work};
+use crate::engine::{BatchResult, Bisection, Packing, RowFailure, RowWarning, Step, Text, Work};
 use crate::error::Error;
 use crate::provider::limiter::Limiter;
 use crate::provider::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Prices, Tokenizer, Usage};
@@ -111,7 +110,7 @@ impl<T: Text> Embedder<T> {
     where
         T: Clone,
     {
-        let plan = self.plan(None, rows.to_vec());
+        let plan = self.pack(None, rows.to_vec());
         for parcel in plan.batches.iter().chain(&plan.open) {
             match parcel {
                 Parcel::Texts(batch) => self.add(batch.tokens, sum),
@@ -165,48 +164,26 @@ impl<T: Text> Embedder<T> {
         Ok(answer.vectors)
     }
 
-    /// Texts that are sent together: where they are refused, the others without those at fault.
+    /// Embeds texts together. If the provider refuses them, it finds out which are at fault and embeds the
+    /// others.
     async fn embed_texts(
         &self,
         requester: &Requester,
         inputs: Vec<Input<Prepared>>,
-    ) -> Done<Embedded> {
-        match self.vectors(requester, &inputs).await {
-            Ok(vectors) => Done {
-                outputs: outputs(&inputs, vectors),
-                ..Done::default()
-            },
-            Err(why @ (Undone::Rejected(_) | Undone::Unreadable(_))) => {
-                self.isolate(requester, inputs, why).await
-            }
-            Err(Undone::Stopped) => Done::default(),
-            Err(Undone::Halt(reason)) => Done {
-                halt: Some(reason),
-                ..Done::default()
-            },
-        }
-    }
-
-    /// Finds out which texts of a refused batch are at fault, and embeds the others.
-    async fn isolate(
-        &self,
-        requester: &Requester,
-        batch: Vec<Input<Prepared>>,
-        why: Undone,
-    ) -> Done<Embedded> {
-        let mut done = Done::default();
-        let mut why = why;
-        let mut search = Bisection::new(batch);
+    ) -> BatchResult<Embedded> {
+        let mut done = BatchResult::default();
+        let mut why = None;
+        let mut search = Bisection::new(inputs, usize::MAX);
         loop {
             match search.step() {
                 Step::Done => return done,
                 Step::Bad(input) => {
                     let rows = input.items().map(|text| &text.row);
-                    done.failures.extend(failures(rows, &why));
+                    done.failures.extend(failures(rows, why.as_ref()));
                 }
-                Step::Send(inputs) => match self.vectors(requester, &inputs).await {
+                Step::Send(inputs) => match self.vectors(requester, inputs).await {
                     Ok(vectors) => {
-                        done.outputs.extend(outputs(&inputs, vectors));
+                        done.outputs.extend(outputs(inputs, vectors));
                         search.accepted();
                     }
                     Err(Undone::Stopped) => return done,
@@ -215,7 +192,7 @@ impl<T: Text> Embedder<T> {
                         return done;
                     }
                     Err(refused) => {
-                        why = refused;
+                        why = Some(refused);
                         search.refused();
                     }
                 },
@@ -224,22 +201,22 @@ impl<T: Text> Embedder<T> {
     }
 
     /// A text in parts: each part once, then their average. A part that is refused is the whole text's failure.
-    async fn embed_parts(&self, requester: &Requester, parted: Parted) -> Done<Embedded> {
+    async fn embed_parts(&self, requester: &Requester, parted: Parted) -> BatchResult<Embedded> {
         let mut weighed = Vec::new();
         for request in pack(parted.measured(), self.bounds()) {
             let vectors = match self.vectors(requester, &request.inputs).await {
                 Ok(vectors) => vectors,
-                Err(Undone::Stopped) => return Done::default(),
+                Err(Undone::Stopped) => return BatchResult::default(),
                 Err(Undone::Halt(reason)) => {
-                    return Done {
+                    return BatchResult {
                         halt: Some(reason),
-                        ..Done::default()
+                        ..BatchResult::default()
                     };
                 }
                 Err(why) => {
-                    return Done {
-                        failures: failures(&parted.rows, &why),
-                        ..Done::default()
+                    return BatchResult {
+                        failures: failures(&parted.rows, Some(&why)),
+                        ..BatchResult::default()
                     };
                 }
             };
@@ -255,9 +232,9 @@ impl<T: Text> Embedder<T> {
             vector: vector.clone(),
             text_hash: row.hash.clone(),
         };
-        Done {
+        BatchResult {
             outputs: parted.rows.iter().map(embedded).collect(),
-            ..Done::default()
+            ..BatchResult::default()
         }
     }
 }
@@ -280,12 +257,8 @@ impl<T: Text> Work for EmbedWork<T> {
         BATCHES_MAX
     }
 
-    fn likeness(&self, row: &T) -> Option<Likeness> {
-        Some(Sha256::digest(row.text()).into())
-    }
-
-    fn plan(&self, open: Option<Parcel>, rows: Vec<T>) -> Plan<Parcel> {
-        self.embedder.plan(open, rows)
+    fn pack(&self, open: Option<Parcel>, rows: Vec<T>) -> Packing<Parcel> {
+        self.embedder.pack(open, rows)
     }
 
     fn ids(&self, parcel: &Parcel) -> Vec<Uuid> {
@@ -298,7 +271,7 @@ impl<T: Text> Work for EmbedWork<T> {
         }
     }
 
-    async fn run(&self, parcel: Parcel) -> Done<Embedded> {
+    async fn run(&self, parcel: Parcel) -> BatchResult<Embedded> {
         match parcel {
             Parcel::Texts(batch) => {
                 self.embedder
@@ -311,8 +284,8 @@ impl<T: Text> Work for EmbedWork<T> {
 }
 
 impl<T: Text> Embedder<T> {
-    fn plan(&self, open: Option<Parcel>, rows: Vec<T>) -> Plan<Parcel> {
-        let (mut skipped, mut remarks) = (Vec::new(), Vec::new());
+    fn pack(&self, open: Option<Parcel>, rows: Vec<T>) -> Packing<Parcel> {
+        let (mut skipped, mut warnings) = (Vec::new(), Vec::new());
         let (mut texts, mut long) = (Vec::with_capacity(rows.len()), Vec::<Parted>::new());
         for row in rows {
             let (id, text) = (row.id(), row.text());
@@ -326,7 +299,7 @@ impl<T: Text> Embedder<T> {
                 hash: sha256_hex(text).into(),
             };
             if cut.shortened && self.settings.overlong == Overlong::Average {
-                remarks.push(Remark { id, what: AVERAGED });
+                warnings.push(RowWarning { id, what: AVERAGED });
                 match long.iter_mut().find(|twin| twin.is_of(&row)) {
                     Some(twin) => twin.rows.push(row),
                     None => long.push(Parted::new(row, text, self.tokenizer)),
@@ -343,7 +316,7 @@ impl<T: Text> Embedder<T> {
                 None => skipped.push(id),
             }
             if cut.shortened {
-                remarks.push(Remark { id, what: CUT });
+                warnings.push(RowWarning { id, what: CUT });
             }
         }
         let open = match open {
@@ -355,7 +328,7 @@ impl<T: Text> Embedder<T> {
         let mut batches = pack_onto(open, texts, bounds);
         let open = batches.pop_if(|last| !last.is_full(bounds));
         let parts = long.into_iter().map(Parcel::Parts);
-        Plan {
+        Packing {
             batches: batches
                 .into_iter()
                 .map(Parcel::Texts)
@@ -363,7 +336,7 @@ impl<T: Text> Embedder<T> {
                 .collect(),
             open: open.map(Parcel::Texts),
             skipped,
-            remarks,
+            warnings,
         }
     }
 }
@@ -390,11 +363,14 @@ fn outputs(inputs: &[Input<Prepared>], vectors: Vec<Vec<f32>>) -> Vec<Embedded> 
 }
 
 /// A refused text is set aside at once; one whose answers were unreadable is tried again later.
-fn failures<'a>(rows: impl IntoIterator<Item = &'a Hashed>, why: &Undone) -> Vec<RowFailure> {
+fn failures<'a>(
+    rows: impl IntoIterator<Item = &'a Hashed>,
+    why: Option<&Undone>,
+) -> Vec<RowFailure> {
     let (reason, permanent) = match why {
-        Undone::Rejected(why) => (why, true),
-        Undone::Unreadable(why) => (why, false),
-        Undone::Stopped | Undone::Halt(_) => return Vec::new(),
+        Some(Undone::Rejected(why)) => (why, true),
+        Some(Undone::Unreadable(why)) => (why, false),
+        Some(Undone::Stopped | Undone::Halt(_)) | None => return Vec::new(),
     };
     let failure = |row: &Hashed| RowFailure {
         id: row.id,

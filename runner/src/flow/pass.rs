@@ -37,7 +37,7 @@ impl Pass {
         };
         let pass = session.database.call(begin).await?;
         if pass.resumed {
-            run.tally.warn(format!(
+            run.metrics.warn(format!(
                 "going on with the pass over all posts that began at {:.0} and has not ended; posts scored \
                  since are left as they are (--restart scores them again)",
                 pass.started_at

@@ -132,7 +132,7 @@ async fn stage_and_apply(
     };
     let applied = session.database.call(complete).await?;
     job.set_completed();
-    run.tally
+    run.metrics
         .written(usize::try_from(applied.applied).unwrap_or(usize::MAX));
     session.notify_app(run).await;
     Ok(())
@@ -165,7 +165,7 @@ impl Session {
         let weights =
             Weights::from_json(&config.weights).map_err(|error| Error::Usage(error.to_string()))?;
         if let Some(warning) = weights.warning(&self.settings.rubric) {
-            run.tally.warn(warning);
+            run.metrics.warn(warning);
         }
         Ok(id)
     }
@@ -175,7 +175,7 @@ impl Session {
         if let Some(app) = &self.settings.app
             && let Err(error) = super::app::invalidate(app).await
         {
-            run.tally.warn(format!(
+            run.metrics.warn(format!(
                 "failed to notify the app of the new scores: {error}"
             ));
         }

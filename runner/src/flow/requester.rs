@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::{Stop, StopReason};
+use crate::engine::{Stop, StopReason, backoff};
 use crate::provider::limiter::{Cost, Limiter, Observed, Permit, TooLarge};
 use crate::provider::{Answer, Budget, Error, ErrorKind, RateHeaders, Reservation, Usage};
 use crate::report::Requests;
@@ -160,7 +160,11 @@ impl Requester {
                     judged?;
                 }
             }
-            if !self.stop.sleep(pause(attempt)).await {
+            if !self
+                .stop
+                .sleep(backoff(attempt, PAUSE_MIN, PAUSE_MAX))
+                .await
+            {
                 return Err(Undone::Stopped);
             }
             attempt += 1;
@@ -284,30 +288,5 @@ fn observed(rate: &RateHeaders) -> Observed {
         limit_tokens: count(rate.limit_tokens),
         remaining_tokens: count(rate.remaining_tokens),
         reset_tokens: rate.reset_tokens,
-    }
-}
-
-/// The pause before the next attempt: doubling, and spread so that many runners do not return at once.
-/// A pause that the provider names is the limiter's business.
-fn pause(attempt: u32) -> Duration {
-    let longest = PAUSE_MIN
-        .saturating_mul(1 << attempt.min(10))
-        .min(PAUSE_MAX);
-    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_bound() {
-        for (attempt, low, high) in [(0, 125, 250), (2, 500, 1_000), (30, 10_000, 20_000)] {
-            let pause = pause(attempt).as_millis();
-            assert!(
-                (low..=high).contains(&pause),
-                "{pause} ms after attempt {attempt}"
-            );
-        }
     }
 }

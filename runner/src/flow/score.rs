@@ -16,7 +16,7 @@ use super::work::{ScoreScope, WorkKind};
 use super::{Preview, preview};
 use crate::db::{DimensionRow, LeasedPost, RefreshTopicFrequencies, ScoreRow};
 use crate::digest::sha256_hex;
-use crate::engine::{Done, Flow, Item, Plan, RowFailure, Sink, StopReason, Work};
+use crate::engine::{BatchResult, Flow, Item, Packing, RowFailure, Sink, StopReason, Work};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::Outcome;
@@ -274,7 +274,11 @@ impl<F: Form> Work for Scoring<F> {
     type Batch = Vec<LeasedPost>;
     type Output = F::Row;
 
-    fn plan(&self, open: Option<Vec<LeasedPost>>, rows: Vec<LeasedPost>) -> Plan<Vec<LeasedPost>> {
+    fn pack(
+        &self,
+        open: Option<Vec<LeasedPost>>,
+        rows: Vec<LeasedPost>,
+    ) -> Packing<Vec<LeasedPost>> {
         let (blank, due): (Vec<_>, Vec<_>) = rows
             .into_iter()
             .partition(|post| post.text.trim().is_empty());
@@ -282,11 +286,11 @@ impl<F: Form> Work for Scoring<F> {
         let size = self.scorer.posts_per_call();
         let mut batches: Vec<_> = posts.chunks(size).map(<[LeasedPost]>::to_vec).collect();
         let open = batches.pop_if(|batch| batch.len() < size);
-        Plan {
+        Packing {
             batches,
             open,
             skipped: blank.iter().map(Item::id).collect(),
-            remarks: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -294,11 +298,11 @@ impl<F: Form> Work for Scoring<F> {
         batch.iter().map(Item::id).collect()
     }
 
-    async fn run(&self, batch: Vec<LeasedPost>) -> Done<F::Row> {
+    async fn run(&self, batch: Vec<LeasedPost>) -> BatchResult<F::Row> {
         let (verdicts, halt) = self.scorer.score(&self.requester, batch).await;
-        let mut done = Done {
+        let mut done = BatchResult {
             halt,
-            ..Done::default()
+            ..BatchResult::default()
         };
         for (post, verdict) in verdicts {
             match verdict {

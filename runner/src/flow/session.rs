@@ -12,7 +12,7 @@ use super::requester::{RequestMetrics, Requester};
 use super::work::WorkKind;
 use crate::config::Settings;
 use crate::db::Database;
-use crate::engine::{self, Flow, Pace, Sink, Source, Stop, StopReason, Tally, Work};
+use crate::engine::{self, Flow, Metrics, Pace, Sink, Source, Stop, StopReason, Work};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::provider::limiter::{Limiter, Limiters, Limits};
@@ -51,7 +51,7 @@ pub struct Run {
     /// What stops it.
     pub stop: Stop,
     /// What it has done so far.
-    pub tally: Arc<Tally>,
+    pub metrics: Arc<Metrics>,
     /// What it has asked of the provider so far.
     pub requests: Arc<RequestMetrics>,
     budget: Budget,
@@ -108,7 +108,7 @@ impl Session {
         Run {
             options,
             stop,
-            tally: Arc::default(),
+            metrics: Arc::default(),
             requests: Arc::default(),
             budget: Budget::new(options.max_usd),
             limiter: Arc::default(),
@@ -154,7 +154,12 @@ impl Session {
             limit: run.options.limit,
             patience: Duration::from_secs(60),
         };
-        let mut work = Box::pin(engine::run(flow, pace, run.stop.clone(), run.tally.clone()));
+        let mut work = Box::pin(engine::run(
+            flow,
+            pace,
+            run.stop.clone(),
+            run.metrics.clone(),
+        ));
         let Some(deadline) = run.options.deadline else {
             return work.await;
         };
@@ -186,7 +191,7 @@ impl Session {
         let at_limit = run
             .options
             .limit
-            .is_some_and(|limit| run.tally.rows().selected >= limit);
+            .is_some_and(|limit| run.metrics.rows().selected >= limit);
         if !at_limit || run.stop.reason().is_some() {
             return self.outcome(flow, run, false);
         }
@@ -202,7 +207,7 @@ impl Session {
 
     /// The outcome of a dry run.
     pub(super) fn previewed(&self, flow: &str, run: &Run, preview: &Preview) -> Outcome {
-        run.tally
+        run.metrics
             .selected(usize::try_from(preview.rows).unwrap_or(usize::MAX));
         let mut report = self.report(flow, run);
         report.tokens = preview.input_tokens + preview.output_tokens;
@@ -212,7 +217,7 @@ impl Session {
     }
 
     fn report(&self, flow: &str, run: &Run) -> Report {
-        let mut report = Report::new(flow, Counts::Rows(run.tally.rows().into()));
+        let mut report = Report::new(flow, Counts::Rows(run.metrics.rows().into()));
         let (sent, retried) = self.database.requests();
         report.requests = run.requests.requests();
         report.requests.supabase = sent - run.requests_before.0;
@@ -222,7 +227,7 @@ impl Session {
         report.output_tokens = output;
         let priced = run.priced.get().is_none_or(|priced| *priced);
         report.usd = priced.then(|| run.budget.spent());
-        let (failures, warnings) = run.tally.take_notes();
+        let (failures, warnings) = run.metrics.take_notes();
         report.failures = failures.into_iter().map(Into::into).collect();
         report.warnings = warnings;
         report.dry_run = run.options.dry_run;
@@ -244,13 +249,13 @@ impl Run {
     /// Takes up rows that are computed, and wait for all the others before any of them is written.
     pub(super) fn staged(&self, rows: u64) {
         self.staged.fetch_add(rows, Ordering::Relaxed);
-        self.tally
+        self.metrics
             .selected(usize::try_from(rows).unwrap_or(usize::MAX));
     }
 
     /// Rows that the run is done with so far.
     pub fn progress(&self) -> u64 {
-        let rows = self.tally.rows();
+        let rows = self.metrics.rows();
         let ended = rows.written + rows.skipped + rows.failed;
         ended.max(self.staged.load(Ordering::Relaxed))
     }

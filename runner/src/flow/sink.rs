@@ -8,7 +8,7 @@ use super::embedder::Embedded;
 use crate::db::{
     Database, DimensionRow, EmbeddingRow, ScoreRow, StoreDimension, StoreEmbeddings, StoreScores,
 };
-use crate::engine::{Sink, StoreError};
+use crate::engine::{Sink, StorageError};
 
 /// Embeddings in one write: about 2 MB of text at 1536 dimensions.
 const EMBEDDINGS_MAX: usize = 100;
@@ -37,7 +37,7 @@ impl Sink for EmbeddingSink {
         EMBEDDINGS_MAX
     }
 
-    async fn write(&self, outputs: &[Embedded]) -> Result<(), StoreError> {
+    async fn write(&self, outputs: &[Embedded]) -> Result<(), StorageError> {
         let row = |output: &Embedded| EmbeddingRow {
             post_id: output.id,
             embedding: output.vector.clone(),
@@ -76,7 +76,7 @@ impl Sink for ScoreSink {
         SCORES_MAX
     }
 
-    async fn write(&self, outputs: &[ScoreRow]) -> Result<(), StoreError> {
+    async fn write(&self, outputs: &[ScoreRow]) -> Result<(), StorageError> {
         let store = StoreScores {
             p_worker: self.worker,
             p_rows: outputs.to_vec(),
@@ -108,7 +108,7 @@ impl Sink for DimensionSink {
         SCORES_MAX
     }
 
-    async fn write(&self, outputs: &[DimensionRow]) -> Result<(), StoreError> {
+    async fn write(&self, outputs: &[DimensionRow]) -> Result<(), StorageError> {
         let store = StoreDimension {
             p_worker: self.worker,
             p_dimension: self.dimension.clone(),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::work::WorkKind;
 use crate::config::LeaseSettings;
 use crate::db::{Database, ExtendWork, FailWork, FailedPost, FinishWork, LeasedPost, ReleaseWork};
-use crate::engine::{Claim, Item, Recorded, RowFailure, Source, StoreError, Text};
+use crate::engine::{Claim, Item, Recorded, RowFailure, Source, StorageError, Text};
 
 /// Posts under the lease of one runner.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl Source for DuePosts {
         &self,
         limit: u32,
         after: Option<Uuid>,
-    ) -> Result<Claim<LeasedPost>, StoreError> {
+    ) -> Result<Claim<LeasedPost>, StorageError> {
         let (database, leases) = (&self.database, &self.leases);
         let claim = self.kind.claim(database, self.worker, leases, limit, after);
         let claimed = claim.await?;
@@ -63,7 +63,7 @@ impl Source for DuePosts {
         })
     }
 
-    async fn extend(&self, ids: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
+    async fn extend(&self, ids: Vec<Uuid>) -> Result<Vec<Uuid>, StorageError> {
         let extend = ExtendWork {
             p_kind: self.kind.name(),
             p_worker: self.worker,
@@ -73,7 +73,7 @@ impl Source for DuePosts {
         Ok(self.database.call(extend).await?)
     }
 
-    async fn finish(&self, ids: Vec<Uuid>) -> Result<(), StoreError> {
+    async fn finish(&self, ids: Vec<Uuid>) -> Result<(), StorageError> {
         let finish = FinishWork {
             p_kind: self.kind.name(),
             p_worker: self.worker,
@@ -83,16 +83,16 @@ impl Source for DuePosts {
         Ok(())
     }
 
-    async fn release(&self, ids: Option<Vec<Uuid>>) -> Result<u64, StoreError> {
+    async fn release(&self) -> Result<u64, StorageError> {
         let release = ReleaseWork {
             p_kind: self.kind.name(),
             p_worker: self.worker,
-            p_post_ids: ids,
+            p_post_ids: None,
         };
         Ok(self.database.call(release).await?)
     }
 
-    async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StoreError> {
+    async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StorageError> {
         let failed = |failure: RowFailure| FailedPost {
             post_id: failure.id,
             error: failure.reason,

@@ -231,24 +231,6 @@ async fn identical_texts_are_billed_once_and_blank_ones_never() {
 }
 
 #[tokio::test]
-async fn identical_texts_of_different_chunks_are_billed_once_also_where_they_are_in_flight() {
-    let stack = Stack::fresh().await;
-    let simulator = stack.simulator(slow(400)).await;
-    let toml = "[embedding]\nchunk_size = 30\nbatch_size = 10\n[limits]\nconcurrency = 3";
-    let session = stack.session(&simulator, toml);
-    let distinct = texts(45);
-    let all: Vec<String> = distinct.iter().cycle().take(200).cloned().collect();
-    seed(&stack, &all).await;
-    let outcome = embed(&session).await;
-    assert_eq!(outcome.exit, Exit::Complete);
-    let counts = rows(&outcome.report);
-    assert_eq!((counts.selected, counts.written), (200, 200));
-    assert_eq!(embedded(&stack).await, 200);
-    assert_eq!(work_items(&stack).await, 0);
-    assert_billed_once(&simulator.stats(), &distinct);
-}
-
-#[tokio::test]
 async fn a_changed_text_is_due_again_and_no_other() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;

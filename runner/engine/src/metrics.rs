@@ -1,27 +1,27 @@
-//! What a flow has done so far, counted in one place by all its tasks.
+//! What a flow has done so far.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::flow::{Remark, RowFailure};
+use super::flow::{RowFailure, RowWarning};
+use super::words::count;
 
-/// At most this many failures are kept; the counts are always whole.
+/// The most failures that are kept. The counts include all of them.
 pub const FAILURES_MAX: usize = 1_000;
 
-/// Rows, by what became of them.
+/// Counts of rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RowTotals {
-    /// Rows that were due and taken up.
+    /// Due rows that the run took up.
     pub selected: u64,
     /// Rows whose result is in the database.
     pub written: u64,
-    /// Rows that needed no work after all.
+    /// Rows that needed no work.
     pub skipped: u64,
-    /// Rows that failed, the dead ones among them.
+    /// Rows that failed for good. All of them are dead letters.
     pub failed: u64,
     /// Rows that were moved to the dead letters.
     pub dead: u64,
@@ -29,7 +29,7 @@ pub struct RowTotals {
 
 /// The counters of a running flow.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Metrics {
     selected: AtomicU64,
     written: AtomicU64,
     skipped: AtomicU64,
@@ -42,70 +42,70 @@ pub struct Tally {
 struct Notes {
     failures: Vec<RowFailure>,
     warnings: Vec<String>,
-    remarks: BTreeMap<&'static str, Remarks>,
+    row_warnings: BTreeMap<&'static str, Warned>,
 }
 
-/// The rows of which the same is said.
+/// The rows with one warning.
 #[derive(Debug, Default)]
-struct Remarks {
+struct Warned {
     count: u64,
     first: Vec<Uuid>,
 }
 
-/// At most this many rows are named with what is said of them.
+/// The most rows that a warning names.
 const NAMED_MAX: usize = 10;
 
-/// At most this many warnings are kept.
+/// The most warnings that are kept.
 const WARNINGS_MAX: usize = 100;
 
-impl Tally {
-    /// Rows were claimed.
+impl Metrics {
+    /// Counts rows that were claimed.
     pub fn selected(&self, rows: usize) {
         add(&self.selected, rows);
     }
 
-    /// Rows' results are in the database.
+    /// Counts rows whose results are in the database.
     pub fn written(&self, rows: usize) {
         add(&self.written, rows);
     }
 
-    /// Rows needed no work after all.
+    /// Counts rows that needed no work.
     pub fn skipped(&self, rows: usize) {
         add(&self.skipped, rows);
     }
 
-    /// A row has failed and was set aside for good.
-    pub fn set_aside(&self, failure: RowFailure) {
+    /// Counts a row that became a dead letter.
+    pub fn dead_lettered(&self, failure: RowFailure) {
         add(&self.failed, 1);
         add(&self.dead, 1);
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.notes();
         if notes.failures.len() < FAILURES_MAX {
             notes.failures.push(failure);
         }
     }
 
-    /// Something worth knowing; the same sentence is kept once.
+    /// Adds a warning. The same sentence is kept once.
     pub fn warn(&self, warning: impl Into<String>) {
         let warning = warning.into();
         tracing::warn!("{warning}");
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.notes();
         if notes.warnings.len() < WARNINGS_MAX && !notes.warnings.contains(&warning) {
             notes.warnings.push(warning);
         }
     }
 
-    /// Something worth knowing of a row; rows of which the same is said share a warning.
-    pub fn remark(&self, remark: Remark) {
-        tracing::debug!(row = %remark.id, "{}", remark.what);
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let remarks = notes.remarks.entry(remark.what).or_default();
-        remarks.count += 1;
-        if remarks.first.len() < NAMED_MAX {
-            remarks.first.push(remark.id);
+    /// Adds a warning about a row. Rows with the same warning share a sentence.
+    pub fn warn_of_row(&self, warning: RowWarning) {
+        tracing::debug!(row = %warning.id, "{}", warning.what);
+        let mut notes = self.notes();
+        let rows = notes.row_warnings.entry(warning.what).or_default();
+        rows.count += 1;
+        if rows.first.len() < NAMED_MAX {
+            rows.first.push(warning.id);
         }
     }
 
-    /// Rows, by what became of them.
+    /// The counts so far.
     pub fn rows(&self) -> RowTotals {
         RowTotals {
             selected: get(&self.selected),
@@ -116,26 +116,30 @@ impl Tally {
         }
     }
 
-    /// The rows that failed (the first thousand), and the warnings.
+    /// Takes the failures (at most [`FAILURES_MAX`]) and the warnings.
     pub fn take_notes(&self) -> (Vec<RowFailure>, Vec<String>) {
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut notes = std::mem::take(&mut *notes);
-        let remarks = notes.remarks.iter().map(|(what, rows)| rows.sentence(what));
-        notes.warnings.extend(remarks);
-        (notes.failures, notes.warnings)
+        let mut notes = self.notes();
+        let Notes {
+            failures,
+            mut warnings,
+            row_warnings,
+        } = std::mem::take(&mut *notes);
+        warnings.extend(row_warnings.iter().map(|(what, rows)| rows.sentence(what)));
+        (failures, warnings)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Remarks {
+impl Warned {
     fn sentence(&self, what: &str) -> String {
-        let rows = if self.count == 1 { "row" } else { "rows" };
+        let rows = count(self.count, "row");
         let named: Vec<String> = self.first.iter().map(Uuid::to_string).collect();
-        let others = if self.count > NAMED_MAX as u64 {
-            ", …"
-        } else {
-            ""
-        };
-        format!("{} {rows} {what}: {}{others}", self.count, named.join(", "))
+        let more = self.count > NAMED_MAX as u64;
+        let others = if more { ", …" } else { "" };
+        format!("{rows} {what}: {}{others}", named.join(", "))
     }
 }
 
@@ -152,31 +156,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_whole_where_names_are_cut() {
-        let tally = Tally::default();
+    fn counts_include_failures_that_are_not_kept() {
+        let metrics = Metrics::default();
         for _ in 0..FAILURES_MAX + 5 {
-            tally.set_aside(RowFailure {
+            metrics.dead_lettered(RowFailure {
                 id: Uuid::nil(),
                 reason: "x".to_owned(),
                 permanent: true,
             });
         }
-        assert_eq!(tally.rows().failed, FAILURES_MAX as u64 + 5);
-        assert_eq!(tally.take_notes().0.len(), FAILURES_MAX);
+        assert_eq!(metrics.rows().failed, FAILURES_MAX as u64 + 5);
+        assert_eq!(metrics.take_notes().0.len(), FAILURES_MAX);
     }
 
     #[test]
-    fn rows_of_which_the_same_is_said_share_a_warning() {
-        let tally = Tally::default();
+    fn rows_with_the_same_warning_share_a_sentence() {
+        let metrics = Metrics::default();
         for row in 0..12 {
             let (id, what) = (Uuid::from_u128(row), "too long");
-            tally.remark(Remark { id, what });
+            metrics.warn_of_row(RowWarning { id, what });
         }
-        tally.remark(Remark {
+        metrics.warn_of_row(RowWarning {
             id: Uuid::nil(),
             what: "odd",
         });
-        let warnings = tally.take_notes().1;
+        let warnings = metrics.take_notes().1;
         assert_eq!(warnings[0], format!("1 row odd: {}", Uuid::nil()));
         let (ten, eleven) = (Uuid::from_u128(9), Uuid::from_u128(10));
         assert!(
@@ -194,9 +198,9 @@ mod tests {
 
     #[test]
     fn a_warning_is_kept_once() {
-        let tally = Tally::default();
-        tally.warn("cut");
-        tally.warn("cut");
-        assert_eq!(tally.take_notes().1, ["cut"]);
+        let metrics = Metrics::default();
+        metrics.warn("cut");
+        metrics.warn("cut");
+        assert_eq!(metrics.take_notes().1, ["cut"]);
     }
 }

@@ -1,19 +1,19 @@
-//! The claimer's way out: full batches leave at once, the last one stays open for the rows of the next claim.
+//! Batching: full batches are sent at once, the last one stays open for the rows of the next claim.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::flow::Plan;
+use super::flow::Packing;
 
-/// How long a batch waits for more rows while nothing else is in the works: where few rows are due, the
-/// provider would idle until the pass is over.
+/// How long a batch stays open while nothing else is in flight. If few rows are due, the provider would
+/// otherwise idle until the end of the pass.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Where packed rows leave to be sent.
+/// Sends packed rows to the dispatcher.
 #[derive(Debug)]
-pub(super) struct Outlet<B> {
+pub(super) struct Batcher<B> {
     batches: mpsc::Sender<B>,
     open: Option<Open<B>>,
 }
@@ -25,7 +25,7 @@ struct Open<B> {
     since: Instant,
 }
 
-impl<B> Outlet<B> {
+impl<B> Batcher<B> {
     pub(super) fn new(batches: mpsc::Sender<B>) -> Self {
         Self {
             batches,
@@ -33,30 +33,31 @@ impl<B> Outlet<B> {
         }
     }
 
-    /// Packs rows by `plan`, which is given the open batch, and sends what is full. Answers what is left of the
-    /// plan, its skipped rows and remarks; `None` = nobody takes batches any more.
+    /// Packs rows with `pack`, which gets the open batch, and sends the full batches. Returns the rest of the
+    /// packing. `None` if nobody takes batches any more.
     pub(super) async fn pack(
         &mut self,
-        plan: impl FnOnce(Option<B>) -> Plan<B>,
-    ) -> Option<Plan<B>> {
-        let (batch, since) = match self.open.take() {
-            Some(Open { batch, since }) => (Some(batch), Some(since)),
-            None => (None, None),
-        };
-        let mut plan = plan(batch);
-        // Where nothing is full, what was open is still the same batch.
-        let since = since.filter(|_| plan.batches.is_empty());
-        self.open = plan.open.take().map(|batch| Open {
+        pack: impl FnOnce(Option<B>) -> Packing<B>,
+    ) -> Option<Packing<B>> {
+        let (batch, since) = self
+            .open
+            .take()
+            .map(|open| (open.batch, open.since))
+            .unzip();
+        let mut packing = pack(batch);
+        // If no batch is full, the open one is still the same.
+        let since = since.filter(|_| packing.batches.is_empty());
+        self.open = packing.open.take().map(|batch| Open {
             batch,
             since: since.unwrap_or_else(Instant::now),
         });
-        for batch in std::mem::take(&mut plan.batches) {
+        for batch in std::mem::take(&mut packing.batches) {
             self.batches.send(batch).await.ok()?;
         }
-        Some(plan)
+        Some(packing)
     }
 
-    /// Sends the open batch as it is. `None` = nobody takes batches any more.
+    /// Sends the open batch as it is. `None` if nobody takes batches any more.
     pub(super) async fn flush(&mut self) -> Option<()> {
         match self.open.take() {
             Some(open) => self.batches.send(open.batch).await.ok(),
@@ -64,8 +65,8 @@ impl<B> Outlet<B> {
         }
     }
 
-    /// Sends the open batch as it is, where it has waited long enough and `is_alone` says of it that nothing
-    /// else is in the works. `None` = nobody takes batches any more.
+    /// Sends the open batch if it has waited long enough and `is_alone` finds nothing else in flight. `None`
+    /// if nobody takes batches any more.
     pub(super) async fn flush_overdue(&mut self, is_alone: impl FnOnce(&B) -> bool) -> Option<()> {
         match &self.open {
             Some(open) if open.since.elapsed() >= LINGER && is_alone(&open.batch) => {
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     /// Packs numbers into batches of three.
-    fn threes(open: Option<Vec<u32>>, rows: &[u32]) -> Plan<Vec<u32>> {
+    fn threes(open: Option<Vec<u32>>, rows: &[u32]) -> Packing<Vec<u32>> {
         let rows: Vec<u32> = open
             .into_iter()
             .flatten()
@@ -89,47 +90,47 @@ mod tests {
             .collect();
         let mut batches: Vec<_> = rows.chunks(3).map(<[u32]>::to_vec).collect();
         let open = batches.pop_if(|batch| batch.len() < 3);
-        Plan {
+        Packing {
             batches,
             open,
             skipped: Vec::new(),
-            remarks: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
     #[tokio::test]
-    async fn only_full_batches_leave_until_the_last_is_flushed() {
+    async fn only_full_batches_are_sent_until_the_last_is_flushed() {
         let (sender, mut sent) = mpsc::channel(9);
-        let mut outlet = Outlet::new(sender);
+        let mut batcher = Batcher::new(sender);
         for rows in [&[1, 2][..], &[3, 4], &[], &[5, 6, 7, 8]] {
-            outlet.pack(|open| threes(open, rows)).await.unwrap();
+            batcher.pack(|open| threes(open, rows)).await.unwrap();
         }
         assert_eq!(sent.try_recv().unwrap(), [1, 2, 3]);
         assert_eq!(sent.try_recv().unwrap(), [4, 5, 6]);
         assert!(sent.try_recv().is_err());
-        outlet.flush().await.unwrap();
-        outlet.flush().await.unwrap();
+        batcher.flush().await.unwrap();
+        batcher.flush().await.unwrap();
         assert_eq!(sent.try_recv().unwrap(), [7, 8]);
         assert!(sent.try_recv().is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_open_batch_waits_as_long_as_others_are_in_the_works_and_a_while_alone() {
+    async fn an_open_batch_waits_while_others_are_in_flight_and_a_while_alone() {
         let (sender, mut sent) = mpsc::channel(9);
-        let mut outlet = Outlet::new(sender);
-        outlet.pack(|open| threes(open, &[1])).await.unwrap();
+        let mut batcher = Batcher::new(sender);
+        batcher.pack(|open| threes(open, &[1])).await.unwrap();
         tokio::time::advance(LINGER / 2).await;
-        outlet.pack(|open| threes(open, &[2])).await.unwrap();
-        outlet.flush_overdue(|_| true).await.unwrap();
+        batcher.pack(|open| threes(open, &[2])).await.unwrap();
+        batcher.flush_overdue(|_| true).await.unwrap();
         assert!(sent.try_recv().is_err());
         tokio::time::advance(LINGER / 2).await;
-        outlet.flush_overdue(|_| false).await.unwrap();
+        batcher.flush_overdue(|_| false).await.unwrap();
         assert!(sent.try_recv().is_err());
-        outlet.flush_overdue(|_| true).await.unwrap();
+        batcher.flush_overdue(|_| true).await.unwrap();
         assert_eq!(sent.try_recv().unwrap(), [1, 2]);
-        // The next batch begins to wait anew.
-        outlet.pack(|open| threes(open, &[3])).await.unwrap();
-        outlet.flush_overdue(|_| true).await.unwrap();
+        // The next batch waits from its own start.
+        batcher.pack(|open| threes(open, &[3])).await.unwrap();
+        batcher.flush_overdue(|_| true).await.unwrap();
         assert!(sent.try_recv().is_err());
     }
 }

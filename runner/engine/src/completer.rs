@@ -1,0 +1,158 @@
+//! Completing: results go into the database, failures are recorded.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::backoff::Outage;
+use super::bisect::{Bisection, Step};
+use super::flow::{BatchResult, RowFailure, Sink, Source, StorageError, Work};
+use super::shared::{CompletedBatch, Shared, resume_panic};
+use super::stop::StopReason;
+
+/// Writes under way at once. While the database works on one, the next is encoded and sent.
+const WRITES_MAX: usize = 2;
+
+/// Completes batches until the dispatcher has sent the last one.
+pub(super) async fn complete<S, W, K>(
+    shared: Arc<Shared<S, W, K>>,
+    mut completed: mpsc::Receiver<CompletedBatch<W::Output>>,
+) where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    let mut writes = JoinSet::new();
+    while let Some(first) = completed.recv().await {
+        let (result, places) = gather(first, &mut completed, shared.sink.rows_max());
+        if !result.failures.is_empty() {
+            record(&shared, result.failures).await;
+        }
+        if result.outputs.is_empty() {
+            continue;
+        }
+        while writes.len() >= WRITES_MAX {
+            if let Some(write) = writes.join_next().await {
+                resume_panic(write);
+            }
+        }
+        writes.spawn(persist(shared.clone(), result.outputs, places));
+    }
+    while let Some(write) = writes.join_next().await {
+        resume_panic(write);
+    }
+}
+
+/// Joins the batches that have arrived, up to one write's worth.
+fn gather<O>(
+    first: CompletedBatch<O>,
+    completed: &mut mpsc::Receiver<CompletedBatch<O>>,
+    rows_max: usize,
+) -> (BatchResult<O>, Vec<OwnedSemaphorePermit>) {
+    let (mut result, mut places) = (first.result, vec![first.place]);
+    while result.outputs.len() < rows_max {
+        let Ok(next) = completed.try_recv() else {
+            break;
+        };
+        result.outputs.extend(next.result.outputs);
+        result.failures.extend(next.result.failures);
+        places.push(next.place);
+    }
+    (result, places)
+}
+
+/// Writes results in pieces: as large as the sink takes, and smaller if the database asks for it. A row that
+/// the database rejects even alone has failed. At the end the places of these batches are free.
+async fn persist<S, W, K>(
+    shared: Arc<Shared<S, W, K>>,
+    outputs: Vec<W::Output>,
+    _places: Vec<OwnedSemaphorePermit>,
+) where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    let mut search = Bisection::new(outputs, shared.sink.rows_max());
+    loop {
+        let written = match search.step() {
+            Step::Done => return,
+            Step::Send(piece) => match write(&shared, piece).await {
+                Err(StorageError::Row(_)) => {
+                    search.refused();
+                    continue;
+                }
+                Err(StorageError::TooLarge(_)) => {
+                    search.too_large();
+                    continue;
+                }
+                written => {
+                    search.accepted();
+                    written
+                }
+            },
+            // The search may only have concluded that this row is bad, so it is tried alone.
+            Step::Bad(output) => match write(&shared, std::slice::from_ref(&output)).await {
+                Err(StorageError::Row(why) | StorageError::TooLarge(why)) => {
+                    let failure = RowFailure {
+                        id: K::id(&output),
+                        reason: format!("the database refuses it: {why}"),
+                        permanent: true,
+                    };
+                    record(&shared, vec![failure]).await;
+                    continue;
+                }
+                written => written,
+            },
+        };
+        if let Err(error) = written {
+            return shared.stop.stop(StopReason::Database(error.to_string()));
+        }
+    }
+}
+
+/// Writes one piece. Waits if the database does not answer.
+async fn write<S, W, K>(shared: &Shared<S, W, K>, piece: &[W::Output]) -> Result<(), StorageError>
+where
+    W: Work,
+    K: Sink<Output = W::Output>,
+{
+    let mut outage = Outage::default();
+    loop {
+        match shared.sink.write(piece).await {
+            Ok(()) => break,
+            Err(StorageError::Outage(_))
+                if outage.outlast(shared.pace.patience, &shared.stop).await => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let ids: Vec<Uuid> = piece.iter().map(K::id).collect();
+    shared.metrics.written(ids.len());
+    shared.in_flight.remove(&ids);
+    Ok(())
+}
+
+/// Records failures in the database and in the report.
+async fn record<S: Source, W, K>(shared: &Shared<S, W, K>, failures: Vec<RowFailure>) {
+    let ids: Vec<Uuid> = failures.iter().map(|failure| failure.id).collect();
+    let mut outage = Outage::default();
+    let recorded = loop {
+        match shared.source.fail(failures.clone()).await {
+            Ok(recorded) => break recorded,
+            Err(StorageError::Outage(_))
+                if outage.outlast(shared.pace.patience, &shared.stop).await => {}
+            Err(error) => return shared.stop.stop(StopReason::Database(error.to_string())),
+        }
+    };
+    for failure in failures {
+        if failure.permanent || recorded.dead.contains(&failure.id) {
+            tracing::warn!(post_id = %failure.id, reason = failure.reason, "moved to the dead letters");
+            shared.metrics.dead_lettered(failure);
+        } else {
+            tracing::debug!(post_id = %failure.id, reason = failure.reason, "will be tried again");
+            shared.in_flight.will_retry(failure.id);
+        }
+    }
+    shared.in_flight.remove(&ids);
+}

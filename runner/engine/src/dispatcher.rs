@@ -1,0 +1,86 @@
+//! Dispatching: batches go to the provider, a bounded number at once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::flow::{BatchResult, RowFailure, Sink, Source, Work};
+use super::shared::{CompletedBatch, Shared, resume_panic};
+
+/// Runs batches until the fetcher has sent the last one. Once the flow is stopped, batches that were not sent
+/// are dropped. Their rows are still in flight, so they are released at the end.
+pub(super) async fn dispatch<S, W, K>(
+    shared: Arc<Shared<S, W, K>>,
+    mut batches: mpsc::Receiver<W::Batch>,
+    completed: mpsc::Sender<CompletedBatch<W::Output>>,
+) where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    let places = Arc::new(Semaphore::new(shared.pace.concurrency.max(1)));
+    let mut calls = JoinSet::new();
+    while let Some(batch) = batches.recv().await {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            break;
+        };
+        if !shared.stop.is_stopped() {
+            calls.spawn(execute(shared.clone(), batch, place, completed.clone()));
+        }
+        while let Some(call) = calls.try_join_next() {
+            resume_panic(call);
+        }
+    }
+    while let Some(call) = calls.join_next().await {
+        resume_panic(call);
+    }
+}
+
+async fn execute<S, W, K>(
+    shared: Arc<Shared<S, W, K>>,
+    batch: W::Batch,
+    place: OwnedSemaphorePermit,
+    completed: mpsc::Sender<CompletedBatch<W::Output>>,
+) where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    let ids = shared.work.ids(&batch);
+    let mut result = shared.work.run(batch).await;
+    if let Some(reason) = result.halt.clone() {
+        shared.stop.stop(reason);
+    }
+    if !shared.stop.is_stopped() {
+        let forgotten = forgotten::<K>(&ids, &result);
+        result.failures.extend(forgotten);
+    }
+    // The completer outlives every call, so this fails only if it has panicked.
+    if completed
+        .send(CompletedBatch { result, place })
+        .await
+        .is_err()
+    {
+        tracing::error!("the completer has ended; results are lost");
+    }
+}
+
+/// Failures for rows that have neither a result nor a failure. If they were released instead, they would be
+/// claimed again without end.
+fn forgotten<K: Sink>(ids: &[Uuid], result: &BatchResult<K::Output>) -> Vec<RowFailure> {
+    let outputs = result.outputs.iter().map(K::id);
+    let known: HashSet<Uuid> = outputs
+        .chain(result.failures.iter().map(|failure| failure.id))
+        .collect();
+    ids.iter()
+        .filter(|id| !known.contains(id))
+        .map(|id| RowFailure {
+            id: *id,
+            reason: "it was not answered".to_owned(),
+            permanent: false,
+        })
+        .collect()
+}
