@@ -2,6 +2,7 @@
 
 mod change;
 mod execute;
+mod json_keys;
 mod keyset;
 mod list;
 mod offline;

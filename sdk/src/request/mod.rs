@@ -19,7 +19,7 @@ use crate::quote;
 
 pub use explain::Explain;
 pub use prefer::{Count, Handling};
-pub(crate) use prefer::{Missing, Prefer, Resolution, Returning};
+pub(crate) use prefer::{Prefer, Resolution, Returning};
 pub use response::{Body, Page, Response};
 pub use retry::RetryPolicy;
 pub(crate) use rows::rows;

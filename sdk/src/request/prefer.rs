@@ -38,18 +38,13 @@ pub(crate) enum Resolution {
     Ignore,
 }
 
-/// What a listed column gets in a row that lacks it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
-    Default,
-}
-
 /// Preferences of a request. The first value of each would win, so each is said once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Prefer {
     pub(crate) returning: Option<Returning>,
     pub(crate) resolution: Option<Resolution>,
-    pub(crate) missing: Option<Missing>,
+    /// Whether a listed column gets its default in a row that lacks it.
+    pub(crate) missing_default: bool,
     pub(crate) count: Option<Count>,
     pub(crate) handling: Option<Handling>,
     pub(crate) rollback: bool,
@@ -72,7 +67,7 @@ impl Prefer {
             Some(Resolution::Ignore) => push("resolution=ignore-duplicates"),
             None => {}
         }
-        if self.missing == Some(Missing::Default) {
+        if self.missing_default {
             push("missing=default");
         }
         match self.count {

@@ -87,9 +87,9 @@ impl<'a, R: Serialize> Driver<'a, R> {
             return None;
         }
         let batch = batch?;
-        match self.spec.call(&self.plan, &batch) {
+        match self.spec.call(&batch) {
             Ok(call) => {
-                self.checkpoint.sent(self.plan.indexes(&batch));
+                self.checkpoint.sent(&batch.rows);
                 Some((batch, call))
             }
             Err(error) => {
@@ -113,7 +113,7 @@ impl<'a, R: Serialize> Driver<'a, R> {
     }
 
     fn written(&mut self, batch: &Batch, answer: Response) {
-        let rows = self.plan.indexes(batch);
+        let rows = &batch.rows;
         let affected = answer.total().unwrap_or(rows.len() as u64);
         self.checkpoint.written(rows, affected);
         self.answers
@@ -121,8 +121,8 @@ impl<'a, R: Serialize> Driver<'a, R> {
     }
 
     fn refused(&mut self, batch: &Batch, error: Error) {
-        let rows = self.plan.indexes(batch);
-        let safety = self.spec.safety(&self.plan, batch);
+        let rows = &batch.rows;
+        let safety = self.spec.safety(batch);
         let action = match action_for(&error, rows.len(), safety) {
             _ if self.spec.one_request => FailureAction::Stop,
             action => action,

@@ -1,11 +1,8 @@
 //! Writing many rows: inserts and upserts.
 
-mod body;
 mod checkpoint;
 mod driver;
 mod failure;
-mod key_group;
-mod keys;
 mod plan;
 
 use std::future::IntoFuture;
@@ -24,7 +21,6 @@ use crate::schema::Column;
 use plan::WritePlan;
 
 pub use checkpoint::Checkpoint;
-pub(super) use keys::keys as keys_of;
 
 /// An insert or an upsert of any number of rows: awaiting it gives a [`WriteReport`].
 ///
@@ -262,7 +258,7 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
         let mut plan = WritePlan::new(&self.spec, &[])?;
         let mut calls = Vec::new();
         while let Some(batch) = plan.next(self.spec.chunk_rows) {
-            calls.push(self.spec.call(&plan, &batch)?);
+            calls.push(self.spec.call(&batch)?);
         }
         match plan.failed.pop() {
             Some(failure) => Err(failure.error),
