@@ -137,7 +137,7 @@ impl ClientBuilder {
             None => Arc::new(Http::new()?),
         };
         let mut defaults = self.defaults;
-        defaults.url_bytes = defaults.url_bytes.saturating_sub(address.path().len());
+        defaults.url_bytes = defaults.url_bytes.saturating_sub(address.path_bytes());
         let shared = Shared {
             address,
             defaults,

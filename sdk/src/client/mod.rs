@@ -112,26 +112,17 @@ impl Client {
         Ok(client)
     }
 
-    async fn send(&self, call: &Call) -> Result<Response, Error> {
+    /// Makes attempts until one succeeds or must not be repeated.
+    async fn with_retries<O, F: Future<Output = Result<O, Error>>>(
+        &self,
+        call: &Call,
+        attempt: impl Fn(u32, Instant) -> F,
+    ) -> Result<O, Error> {
         let deadline = Instant::now() + self.shared.total_timeout;
         let mut retries = 0;
         loop {
-            match self.attempt(call, retries, deadline).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
-            }
-            retries += 1;
-        }
-    }
-
-    /// As [`send`](Self::send), up to the beginning of the answer's body: once rows have been
-    /// handed on, nothing can be repeated.
-    async fn begin(&self, call: &Call) -> Result<Body, Error> {
-        let deadline = Instant::now() + self.shared.total_timeout;
-        let mut retries = 0;
-        loop {
-            match self.attempt_to_begin(call, retries, deadline).await {
-                Ok(body) => return Ok(body),
+            match attempt(retries, deadline).await {
+                Ok(result) => return Ok(result),
                 Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
             }
             retries += 1;
@@ -172,7 +163,7 @@ impl Client {
         result
     }
 
-    async fn attempt_to_begin(
+    async fn attempt_to_open(
         &self,
         call: &Call,
         retry: u32,
@@ -234,19 +225,9 @@ impl Client {
 
     /// The request with the address and the credentials.
     fn addressed(&self, call: &Call) -> Result<http::Request<Bytes>, Error> {
-        /// Room for ours and for those that a transport adds.
-        const MOST_HEADERS: usize = 12;
-        let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
-        for (name, value) in call.request.headers() {
-            headers.append(name, value.clone());
-        }
-        for (name, value) in &*self.credentials {
-            headers.insert(name, value.clone());
-        }
-        let mut request = http::Request::new(call.request.body().clone());
-        *request.method_mut() = call.request.method().clone();
+        let mut request = call.request.clone();
         *request.uri_mut() = self.shared.address.join(call.request.uri())?;
-        *request.headers_mut() = headers;
+        request.headers_mut().extend((*self.credentials).clone());
         #[cfg(feature = "testing")]
         request
             .extensions_mut()
@@ -272,7 +253,8 @@ impl Execute for Client {
         if !span.is_disabled() {
             span.record("request", call.shape());
         }
-        let answer = self.send(&call).instrument(span).await?;
+        let attempt = |retry, deadline| self.attempt(&call, retry, deadline);
+        let answer = self.with_retries(&call, attempt).instrument(span).await?;
         Ok(answer.to(call))
     }
 
@@ -281,7 +263,9 @@ impl Execute for Client {
         if !span.is_disabled() {
             span.record("request", call.shape());
         }
-        let body = self.begin(&call).instrument(span).await?;
+        // Once rows have been handed on, nothing can be repeated.
+        let attempt = |retry, deadline| self.attempt_to_open(&call, retry, deadline);
+        let body = self.with_retries(&call, attempt).instrument(span).await?;
         Ok(body.map_err(move |error| call.failed(error, 0)).boxed())
     }
 }

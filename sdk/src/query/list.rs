@@ -191,15 +191,7 @@ where
     }
 }
 
-impl<T, V, C> std::fmt::Debug for List<T, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("List")
-            .field("read", &self.read)
-            .field("column", &self.column)
-            .field("values", &self.values.len())
-            .finish()
-    }
-}
+debug_by!(read, List<T, V, C>);
 
 /// Reads every row of one chunk. A count tells whether the server cut the answer; where it did, the
 /// chunk is read by offset, in an order that no two rows share.

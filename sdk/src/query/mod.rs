@@ -1,5 +1,16 @@
 //! The part of a query that every kind of call shares: which rows, which columns, in which order.
 
+/// Implements `Debug` for a builder by one of its fields, without a bound on its type parameters.
+macro_rules! debug_by {
+    ($($field:ident).+, $kind:ident<$($parameter:tt),+>) => {
+        impl<$($parameter),+> std::fmt::Debug for $kind<$($parameter),+> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_tuple(stringify!($kind)).field(&self.$($field).+).finish()
+            }
+        }
+    };
+}
+
 mod change;
 mod execute;
 mod json_keys;

@@ -339,8 +339,4 @@ impl<T, V, C: Clone> Clone for Read<T, V, C> {
     }
 }
 
-impl<T, V, C> std::fmt::Debug for Read<T, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Read").field(&self.query).finish()
-    }
-}
+debug_by!(query, Read<T, V, C>);

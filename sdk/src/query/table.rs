@@ -223,8 +223,4 @@ where
     }
 }
 
-impl<T, V, C> std::fmt::Debug for TableRef<T, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("TableRef").field(&self.endpoint).finish()
-    }
-}
+debug_by!(endpoint, TableRef<T, V, C>);

@@ -116,7 +116,7 @@ impl Response {
     ///
     /// [`ErrorKind::Decode`] where it is not a `D`; the error keeps the body.
     pub fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
-        parse(self.body_or_null()).map_err(|error| self.unexpected(error))
+        parse(self.body_or_null()).map_err(|error| self.unexpected(&error))
     }
 
     /// Reads a function's value. A function that returns a composite type answers a row of nulls
@@ -133,7 +133,7 @@ impl Response {
             {
                 return Ok(value);
             }
-            Err(self.unexpected(error))
+            Err(self.unexpected(&error))
         })
     }
 
@@ -168,9 +168,9 @@ impl Response {
         }
     }
 
-    fn unexpected(&self, error: serde_json::Error) -> Error {
+    fn unexpected(&self, error: &serde_json::Error) -> Error {
         let what = "the response is not what the caller's type expects";
-        self.undecodable(Error::decode(what, &error))
+        self.undecodable(Error::decode(what, error))
     }
 
     fn undecodable(&self, error: Error) -> Error {

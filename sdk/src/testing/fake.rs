@@ -1,13 +1,14 @@
 //! Answering by a function.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::SharedList;
 use super::exchange::RecordedRequest;
 use super::snapshot::Snapshot;
 use crate::client::{Transport, TransportError};
@@ -18,7 +19,7 @@ use crate::client::{Transport, TransportError};
 #[derive(Clone)]
 pub struct Fake {
     answer: Arc<dyn Fn(&RecordedRequest) -> FakeResponse + Send + Sync>,
-    requests: Arc<Mutex<Vec<RecordedRequest>>>,
+    requests: SharedList<RecordedRequest>,
     hidden: Vec<String>,
 }
 
@@ -94,7 +95,7 @@ impl Fake {
     pub fn new(answer: impl Fn(&RecordedRequest) -> FakeResponse + Send + Sync + 'static) -> Self {
         Self {
             answer: Arc::new(answer),
-            requests: Arc::default(),
+            requests: SharedList::default(),
             hidden: Vec::new(),
         }
     }
@@ -108,17 +109,12 @@ impl Fake {
 
     /// The requests so far, in order.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.lock().clone()
+        self.requests.lock().clone()
     }
 
     /// The requests so far as text, for `insta::assert_snapshot!`.
     pub fn snapshot(&self) -> String {
         Snapshot::joined(&self.requests(), &self.hidden)
-    }
-
-    /// A panic in another test thread leaves the list whole, so it is used on.
-    fn lock(&self) -> MutexGuard<'_, Vec<RecordedRequest>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,7 +125,7 @@ impl Transport for Fake {
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
             let request = RecordedRequest::of(&request);
-            self.lock().push(request.clone());
+            self.requests.lock().push(request.clone());
             (self.answer)(&request).outcome
         })
     }
@@ -138,7 +134,7 @@ impl Transport for Fake {
 impl fmt::Debug for Fake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fake")
-            .field("requests", &self.lock().len())
+            .field("requests", &self.requests.lock().len())
             .finish_non_exhaustive()
     }
 }

@@ -1,10 +1,9 @@
 //! Answering from kept exchanges.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::SharedList;
 use super::exchange::{Exchange, RecordedRequest};
 use super::snapshot::Snapshot;
 use crate::client::{Transport, TransportError};
@@ -15,34 +14,31 @@ use crate::client::{Transport, TransportError};
 /// request that none fits fails, and the error shows it: the script asks something else now.
 #[derive(Clone, Debug)]
 pub struct Player {
-    left: Arc<Mutex<Vec<Exchange>>>,
+    left: SharedList<Exchange>,
 }
 
 impl Player {
     /// Answers from `exchanges`.
     pub fn new(exchanges: Vec<Exchange>) -> Self {
-        Self {
-            left: Arc::new(Mutex::new(exchanges)),
-        }
+        let player = Self {
+            left: SharedList::default(),
+        };
+        *player.left.lock() = exchanges;
+        player
     }
 
     /// The exchanges that have not been asked for. A test that expects all of them to be asserts
     /// that this is empty.
     pub fn left(&self) -> Vec<Exchange> {
-        self.lock().clone()
+        self.left.lock().clone()
     }
 
     fn answer(&self, request: &RecordedRequest) -> Option<Exchange> {
-        let mut left = self.lock();
+        let mut left = self.left.lock();
         let position = left
             .iter()
             .position(|exchange| fits(&exchange.request, request))?;
         Some(left.remove(position))
-    }
-
-    /// A panic in another test thread leaves the list whole, so it is used on.
-    fn lock(&self) -> MutexGuard<'_, Vec<Exchange>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

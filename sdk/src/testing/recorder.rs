@@ -1,10 +1,11 @@
 //! Keeping what goes through a transport.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::SharedList;
 use super::exchange::{Exchange, RecordedRequest, RecordedResponse};
 use super::snapshot::Snapshot;
 use crate::client::{Transport, TransportError};
@@ -15,7 +16,7 @@ use crate::client::{Transport, TransportError};
 #[derive(Clone, Debug)]
 pub struct Recorder<T> {
     inner: Arc<T>,
-    kept: Kept,
+    kept: SharedList<Exchange>,
     hidden: Vec<String>,
 }
 
@@ -24,7 +25,7 @@ impl<T: Transport> Recorder<T> {
     pub fn new(inner: T) -> Self {
         Self {
             inner: Arc::new(inner),
-            kept: Kept::default(),
+            kept: SharedList::default(),
             hidden: Vec::new(),
         }
     }
@@ -68,16 +69,5 @@ impl<T: Transport> Transport for Recorder<T> {
             self.kept.lock().push(exchange);
             Ok(response)
         })
-    }
-}
-
-/// Exchanges that several clones see.
-#[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<Exchange>>>);
-
-impl Kept {
-    /// A panic in another test thread leaves the list whole, so it is used on.
-    fn lock(&self) -> MutexGuard<'_, Vec<Exchange>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,102 +5,58 @@ use std::fmt;
 use crate::error::Error;
 use crate::schema::Quantifier;
 
-/// An operator between a column and an operand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operator {
-    Eq,
-    Neq,
-    Gt,
-    Gte,
-    Lt,
-    Lte,
-    Like,
-    Ilike,
-    Match,
-    Imatch,
-    In,
-    Is,
-    IsDistinct,
-    /// The four forms of a full-text query.
-    Fts,
-    Plfts,
-    Phfts,
-    Wfts,
-    /// `@>`, `<@` and `&&`.
-    Contains,
-    ContainedBy,
-    Overlaps,
-    /// `<<`, `>>`, `&<`, `&>` and `-|-`.
-    StrictlyLeft,
-    StrictlyRight,
-    NotRight,
-    NotLeft,
-    Adjacent,
+macro_rules! operators {
+    ($($name:ident => $word:literal,)*) => {
+        /// An operator between a column and an operand.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Operator {
+            $($name),*
+        }
+
+        impl Operator {
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$name),*];
+
+            fn word(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word),*
+                }
+            }
+
+            /// Whether a word of a query is an operator.
+            pub(crate) fn is_word(word: &str) -> bool {
+                matches!(word, $($word)|*)
+            }
+        }
+    };
 }
 
-impl Operator {
-    const ALL: [Self; 25] = [
-        Self::Eq,
-        Self::Neq,
-        Self::Gt,
-        Self::Gte,
-        Self::Lt,
-        Self::Lte,
-        Self::Like,
-        Self::Ilike,
-        Self::Match,
-        Self::Imatch,
-        Self::In,
-        Self::Is,
-        Self::IsDistinct,
-        Self::Fts,
-        Self::Plfts,
-        Self::Phfts,
-        Self::Wfts,
-        Self::Contains,
-        Self::ContainedBy,
-        Self::Overlaps,
-        Self::StrictlyLeft,
-        Self::StrictlyRight,
-        Self::NotRight,
-        Self::NotLeft,
-        Self::Adjacent,
-    ];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Eq => "eq",
-            Self::Neq => "neq",
-            Self::Gt => "gt",
-            Self::Gte => "gte",
-            Self::Lt => "lt",
-            Self::Lte => "lte",
-            Self::Like => "like",
-            Self::Ilike => "ilike",
-            Self::Match => "match",
-            Self::Imatch => "imatch",
-            Self::In => "in",
-            Self::Is => "is",
-            Self::IsDistinct => "isdistinct",
-            Self::Fts => "fts",
-            Self::Plfts => "plfts",
-            Self::Phfts => "phfts",
-            Self::Wfts => "wfts",
-            Self::Contains => "cs",
-            Self::ContainedBy => "cd",
-            Self::Overlaps => "ov",
-            Self::StrictlyLeft => "sl",
-            Self::StrictlyRight => "sr",
-            Self::NotRight => "nxr",
-            Self::NotLeft => "nxl",
-            Self::Adjacent => "adj",
-        }
-    }
-
-    /// Whether a word of a query is an operator.
-    pub(crate) fn is_word(word: &str) -> bool {
-        Self::ALL.iter().any(|operator| operator.word() == word)
-    }
+operators! {
+    Eq => "eq",
+    Neq => "neq",
+    Gt => "gt",
+    Gte => "gte",
+    Lt => "lt",
+    Lte => "lte",
+    Like => "like",
+    Ilike => "ilike",
+    Match => "match",
+    Imatch => "imatch",
+    In => "in",
+    Is => "is",
+    IsDistinct => "isdistinct",
+    Fts => "fts",
+    Plfts => "plfts",
+    Phfts => "phfts",
+    Wfts => "wfts",
+    Contains => "cs",
+    ContainedBy => "cd",
+    Overlaps => "ov",
+    StrictlyLeft => "sl",
+    StrictlyRight => "sr",
+    NotRight => "nxr",
+    NotLeft => "nxl",
+    Adjacent => "adj",
 }
 
 /// What stands in parentheses after an operator.

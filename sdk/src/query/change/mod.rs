@@ -226,7 +226,7 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
             if !patch.columns.is_empty() {
                 draft
                     .params
-                    .push("columns", &quote::identifiers(&patch.columns));
+                    .push("columns", quote::identifiers(&patch.columns));
             }
             draft.body = Some(patch.body());
         }
@@ -326,21 +326,6 @@ where
     }
 }
 
-impl<T, K, S, C> std::fmt::Debug for Change<T, K, S, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = if self.patch.is_some() {
-            "Update"
-        } else {
-            "Delete"
-        };
-        f.debug_tuple(name).field(&self.query).finish()
-    }
-}
+debug_by!(query, Change<T, K, S, C>);
 
-impl<T, V, C> std::fmt::Debug for ChangeReturning<T, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("ChangeReturning")
-            .field(&self.change)
-            .finish()
-    }
-}
+debug_by!(change, ChangeReturning<T, V, C>);

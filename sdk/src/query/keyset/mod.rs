@@ -203,11 +203,4 @@ where
     }
 }
 
-impl<T, V, C> std::fmt::Debug for Keyset<T, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keyset")
-            .field("read", &self.read)
-            .field("keys", &self.keys)
-            .finish_non_exhaustive()
-    }
-}
+debug_by!(read, Keyset<T, V, C>);

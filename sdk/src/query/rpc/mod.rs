@@ -269,11 +269,7 @@ where
     }
 }
 
-impl<F, O, C> std::fmt::Debug for Rpc<F, O, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Rpc").field(&self.query).finish()
-    }
-}
+debug_by!(query, Rpc<F, O, C>);
 
 /// Begins a call of a typed function.
 pub(crate) fn typed<F: Function, C: Context>(context: C, function: &F) -> Rpc<F, F::Output, C> {

@@ -398,23 +398,9 @@ impl<R> WriteSpec<'_, R> {
     }
 }
 
-impl<T, R, K, C> std::fmt::Debug for Write<'_, T, R, K, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Write")
-            .field("endpoint", &self.spec.endpoint)
-            .field("rows", &self.spec.rows.len())
-            .finish_non_exhaustive()
-    }
-}
+debug_by!(spec.endpoint, Write<'a, T, R, K, C>);
 
-impl<T, R, V, C> std::fmt::Debug for WriteReturning<'_, T, R, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WriteReturning")
-            .field("endpoint", &self.spec.endpoint)
-            .field("rows", &self.spec.rows.len())
-            .finish_non_exhaustive()
-    }
-}
+debug_by!(spec.endpoint, WriteReturning<'a, T, R, V, C>);
 
 impl<T, V, N> IntoColumns<T> for Column<T, V, N> {
     fn names(self) -> Vec<String> {

@@ -308,8 +308,10 @@ mod tests {
 
     /// The bodies of the requests, of two rows or 60 bytes at most.
     fn bodies(rows: &[Value]) -> Vec<String> {
-        let mut defaults = CallDefaults::default();
-        defaults.chunk_bytes = 60;
+        let defaults = CallDefaults {
+            chunk_bytes: 60,
+            ..CallDefaults::default()
+        };
         let spec = WriteSpec::new(rows, Endpoint::table("t"), false, &defaults);
         let mut plan = WritePlan::new(&spec, &[]).unwrap();
         let batches = std::iter::from_fn(|| plan.next(2));
