@@ -1,4 +1,4 @@
-//! The address of a server, under which the tables and functions are.
+//! The address of a server.
 
 use std::fmt;
 
@@ -27,9 +27,7 @@ impl Address {
             return Err(refuse("must begin with http:// or https://"));
         }
         if authority.as_str().contains('@') {
-            return Err(refuse(
-                "holds a user name or password; give the key instead",
-            ));
+            return Err(refuse("has a user name or password; pass the key instead"));
         }
         if uri.query().is_some() || trimmed.contains('#') {
             return Err(refuse("must have no query and no fragment"));

@@ -1,4 +1,4 @@
-//! The client: an address, a key, and the loop that sends.
+//! The client: an address, a key, and the retry loop.
 
 mod address;
 mod builder;
@@ -46,11 +46,11 @@ pub use transport::{Chunks, Transport, TransportError};
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    /// What identifies the caller: the key, and a user's token.
+    /// The headers that identify the caller: the key, and a user's token.
     credentials: Arc<HeaderMap>,
 }
 
-/// What all clones of a client have in common.
+/// What all clones of a client share.
 struct Shared {
     address: Address,
     defaults: CallDefaults,
@@ -72,8 +72,8 @@ impl Client {
         TableRef::typed(self.clone())
     }
 
-    /// A table by its name: columns are named with [`col`](crate::col), rows come as JSON or, with
-    /// [`rows`](TableRef::rows), as any type that deserializes.
+    /// A table by its name. Name columns with [`col`](crate::col). Rows are JSON or, with
+    /// [`rows`](TableRef::rows), any type that deserializes.
     pub fn table(&self, name: &str) -> TableRef<Any, serde_json::Value, Self> {
         TableRef::untyped(self.clone(), name)
     }
@@ -101,11 +101,11 @@ impl Client {
         )
     }
 
-    /// The same client as a signed-in user: row-level security sees the user of this JWT.
+    /// The same client as a signed-in user. Row-level security applies to the user of this JWT.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] where the token cannot stand in a header.
+    /// [`ErrorKind::Invalid`] if the token cannot be sent in a header.
     pub fn as_user(&self, token: &SecretString) -> Result<Self, Error> {
         let mut client = self.clone();
         Arc::make_mut(&mut client.credentials).insert(header::AUTHORIZATION, bearer(token)?);
@@ -129,7 +129,7 @@ impl Client {
         }
     }
 
-    /// How long to wait before a call that failed is sent again.
+    /// How long to wait before a failed call is sent again. Returns the error if it is not.
     fn pause(
         &self,
         call: &Call,
@@ -254,8 +254,8 @@ impl Execute for Client {
             span.record("request", call.shape());
         }
         let attempt = |retry, deadline| self.attempt(&call, retry, deadline);
-        let answer = self.with_retries(&call, attempt).instrument(span).await?;
-        Ok(answer.to(call))
+        let response = self.with_retries(&call, attempt).instrument(span).await?;
+        Ok(response.to(call))
     }
 
     async fn open(&self, call: Call) -> Result<Body, Error> {
@@ -263,7 +263,7 @@ impl Execute for Client {
         if !span.is_disabled() {
             span.record("request", call.shape());
         }
-        // Once rows have been handed on, nothing can be repeated.
+        // The retries end with the head of the response: after that, the caller may have rows.
         let attempt = |retry, deadline| self.attempt_to_open(&call, retry, deadline);
         let body = self.with_retries(&call, attempt).instrument(span).await?;
         Ok(body.map_err(move |error| call.failed(error, 0)).boxed())
@@ -278,7 +278,7 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// Reads the whole of an answer that is not a success, as the error it is.
+/// Reads a response that is not a success, as an error.
 async fn refusal(response: http::Response<Chunks>) -> Result<Error, TransportError> {
     let (parts, body) = response.into_parts();
     let body = body.try_fold(Vec::new(), |mut whole, piece| async move {
@@ -292,7 +292,7 @@ async fn refusal(response: http::Response<Chunks>) -> Result<Error, TransportErr
     ))
 }
 
-/// A body that may take as long as it likes, as long as each piece comes in time.
+/// A body without a deadline for the whole, but with one for each piece.
 fn unhurried(body: Chunks, limit: Duration) -> Body {
     stream::try_unfold(body, move |mut body| async move {
         match timeout(limit, body.try_next()).await {
@@ -308,7 +308,7 @@ fn timed_out(elapsed: Duration) -> Error {
     let seconds = elapsed.as_secs_f64();
     Error::new(
         ErrorKind::Timeout,
-        format!("no answer came within {seconds:.1} seconds"),
+        format!("no response came within {seconds:.1} seconds"),
     )
 }
 
@@ -318,7 +318,7 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {
 
 fn sensitive(text: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(text).map_err(|_| {
-        Error::invalid("the key or token holds a character that cannot stand in a header; check it for line breaks")
+        Error::invalid("the key or token has a character that cannot be sent in a header; check it for line breaks")
     })?;
     value.set_sensitive(true);
     Ok(value)

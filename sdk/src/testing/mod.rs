@@ -1,8 +1,8 @@
-//! Tests without a network: record what a script asks, play answers back, stand in for a server.
+//! Tests without a network: record requests, replay responses, or fake a server.
 //!
-//! Needs the feature `testing`. A [`Recorder`] around a real transport keeps every [`Exchange`]; a
-//! [`Player`] answers from kept exchanges; a [`Fake`] answers by a function. All three give
-//! [`Snapshot`]s of the requests, shaped for [insta](https://insta.rs): keys are left out.
+//! Needs the feature `testing`. A [`Recorder`] around a real transport keeps every [`Exchange`]. A
+//! [`Player`] replays recorded exchanges. A [`Fake`] makes responses by a function. [`Snapshot`]s
+//! of the requests work with [insta](https://insta.rs) and hold no key.
 //!
 //! ```
 //! use sluice_sdk::testing::{Fake, FakeResponse};

@@ -1,4 +1,4 @@
-//! Keeping what goes through a transport.
+//! Records what goes through a transport.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use super::exchange::{Exchange, RecordedRequest, RecordedResponse};
 use super::snapshot::Snapshot;
 use crate::client::{Transport, TransportError};
 
-/// A transport that keeps every exchange that goes through another.
+/// A transport that records every exchange that goes through another.
 ///
-/// Clones share what is kept, so one goes into the client and one stays with the test.
+/// Clones share what is recorded: give one to the client, and keep one in the test.
 #[derive(Clone, Debug)]
 pub struct Recorder<T> {
     inner: Arc<T>,
@@ -21,7 +21,7 @@ pub struct Recorder<T> {
 }
 
 impl<T: Transport> Recorder<T> {
-    /// Keeps what goes through `inner`.
+    /// Records what goes through `inner`.
     pub fn new(inner: T) -> Self {
         Self {
             inner: Arc::new(inner),
@@ -30,14 +30,14 @@ impl<T: Transport> Recorder<T> {
         }
     }
 
-    /// Hides these members of bodies in snapshots: what differs each time, or is no one's business.
+    /// Hides these members of bodies in snapshots: values that differ each time, or personal data.
     #[must_use]
     pub fn hiding(mut self, members: &[&str]) -> Self {
         self.hidden = members.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// The exchanges so far, in the order in which they ended.
+    /// The exchanges so far, in the order of their responses.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.kept.lock().clone()
     }

@@ -1,4 +1,4 @@
-//! The operators of the grammar: the one list of their words.
+//! The operators of the grammar.
 
 use std::fmt;
 
@@ -59,7 +59,7 @@ operators! {
     Adjacent => "adj",
 }
 
-/// What stands in parentheses after an operator.
+/// The modifier in parentheses after an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Modifier {
     /// How many of the operand's elements must match.
@@ -69,7 +69,7 @@ pub(crate) enum Modifier {
 }
 
 impl Modifier {
-    /// Refuses a configuration that the grammar has no quoting for.
+    /// Refuses the name of a configuration that would have to be quoted: the grammar has no way to.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         match self {

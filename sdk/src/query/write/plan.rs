@@ -243,7 +243,7 @@ impl<R: Serialize> WriteSpec<'_, R> {
         }
     }
 
-    /// Whether a row may be sent again if its first request was never answered.
+    /// Whether a row may be sent again if its first request got no response.
     pub(super) fn may_repeat(&self, row: &R) -> bool {
         let json = serde_json::to_vec(row).unwrap_or_default();
         let keys = json_keys(&json).unwrap_or_default();
