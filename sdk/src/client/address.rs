@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_address_is_refused() {
+    fn an_invalid_address_is_refused() {
         for url in [
             "",
             "x.supabase.co",

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_and_the_credentials_stay_behind() {
+    fn the_address_and_the_credentials_are_dropped() {
         let query = old()
             .insert_header("x-gateway-key", "old-key")
             .from("posts")
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_builders_schema_goes_before_the_clients() {
+    fn the_builders_schema_wins_over_the_clients() {
         let profile = |query, default, header: &str| {
             let call = call(query, default).unwrap();
             call.request.headers().get(header).cloned()
@@ -229,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_an_error_without_it() {
+    fn an_error_about_an_invalid_address_does_not_show_it() {
         let query = Postgrest::new("old-key").from("t").eq("a", "hunter2");
         let error = call(query, None).unwrap_err();
         let shown = format!("{error} {error:?}");
         assert!(
-            !shown.contains("hunter2") && !told.contains("old-key"),
+            !shown.contains("hunter2") && !shown.contains("old-key"),
             "{shown}"
         );
     }

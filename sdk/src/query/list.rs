@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_asked_for_once() {
+    fn a_value_is_requested_once() {
         let values = deduplicated(scalars(&["b", "a", "b", ""]));
         let texts: Vec<&str> = values.iter().map(|value| value.text.as_str()).collect();
         assert_eq!(texts, ["b", "a", ""]);

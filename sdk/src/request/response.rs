@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_nulls_is_no_row_where_a_row_needs_values() {
+    fn a_row_of_nulls_is_none_if_a_row_needs_values() {
         #[derive(Debug, PartialEq, serde::Deserialize)]
         struct Row {
             id: i64,
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_cannot_be_read_is_kept() {
+    fn a_decode_error_keeps_the_body() {
         let error = response("{\"id\":1}").json::<Vec<i64>>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decode);
         assert_eq!(error.body().unwrap(), "{\"id\":1}");

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_doubles_up_to_the_cap_and_ends() {
+    fn the_wait_doubles_up_to_the_cap() {
         let policy = RetryPolicy::default();
         let error = Error::new(ErrorKind::Connect, "x");
         let wait = |retries, random| policy.wait(&error, Safety::Write, retries, random);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_sets_the_least_wait() {
+    fn retry_after_is_the_minimum_wait() {
         let mut headers = http::HeaderMap::new();
         headers.insert("retry-after", "7".parse().unwrap());
         let body = bytes::Bytes::from_static(br#"{"code":"PGRST002","message":"loading"}"#);

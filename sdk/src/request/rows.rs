@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_as_postgrest_writes_it() {
+    fn rows_are_read_from_a_response_of_postgrest() {
         let body = b"[{\"id\":1,\"t\":\"a]},\\\"\"}, \n {\"id\":2,\"t\":[1,[2]]}]\n";
         let expected = [
             json!({"id": 1, "t": "a]},\""}),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_off_or_is_no_array_is_an_error() {
+    fn a_truncated_body_or_another_value_than_an_array_is_an_error() {
         assert_eq!(
             read(b"[{\"id\":1},", 4).unwrap_err().kind(),
             ErrorKind::Interrupted
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_been_read_is_not_kept() {
+    fn elements_are_dropped_once_they_are_read() {
         let mut elements = Elements::default();
         elements.feed(b"[");
         for _ in 0..1_000 {

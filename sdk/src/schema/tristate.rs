@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_are_three_both_ways() {
+    fn the_three_states_survive_a_round_trip() {
         let three = [
             (Tristate::Absent, json!({})),
             (Tristate::Null, json!({"a": null})),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_not_taken_for_null() {
+    fn absent_is_never_written_as_null() {
         let error = serde_json::to_string(&[Tristate::<i32>::Absent]).unwrap_err();
         assert!(error.to_string().contains("skip_serializing_if"), "{error}");
     }

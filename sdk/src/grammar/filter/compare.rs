@@ -131,7 +131,7 @@ mod tests {
     use crate::schema::{all, any, col};
 
     #[test]
-    fn each_comparison_says_its_operator() {
+    fn each_comparison_writes_its_operator() {
         let flag = || col("f").typed::<bool>();
         let cases = [
             (col("a").eq("x"), "a=eq.x"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn several_operands_are_an_array_that_is_quoted_where_its_elements_need_it() {
+    fn several_operands_are_an_array_with_quoted_elements() {
         let filter = col("a").lte(all([1, 2]));
         assert_eq!(filter.to_string(), "a=lte(all).{1,2}");
         let filter = col("a").eq(any(["x,y", "\""])).or(col("b").eq(1));

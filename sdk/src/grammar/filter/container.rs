@@ -89,7 +89,7 @@ mod tests {
     use crate::schema::{Any, Column, Nullable, Range, col};
 
     #[test]
-    fn each_method_says_its_operator() {
+    fn each_method_writes_its_operator() {
         let range = || -> Column<Any, Range<i32>, Nullable> { col("r").typed() };
         let texts = || -> Column<Any, Vec<String>, Nullable> { col("t").typed() };
         let cases = [

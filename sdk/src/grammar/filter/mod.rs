@@ -286,19 +286,19 @@ mod tests {
     }
 
     #[test]
-    fn a_top_level_and_is_said_by_several_parameters() {
+    fn a_top_level_and_is_several_parameters() {
         let filter = col("a").eq("x,y").and(col("b").eq(2));
         assert_eq!(filter.to_string(), "a=eq.x,y&b=eq.2");
     }
 
     #[test]
-    fn a_negated_list_inside_a_tree_says_not_before_the_list() {
+    fn a_negated_list_inside_a_tree_has_not_before_the_list() {
         let filter = (!(col("a").eq(1).and(col("b").eq(2)))).or(col("c").eq(3));
         assert_eq!(filter.to_string(), "or=(not.and(a.eq.1,b.eq.2),c.eq.3)");
     }
 
     #[test]
-    fn what_cannot_be_said_is_refused() {
+    fn what_the_grammar_cannot_express_is_refused() {
         assert!(Filter::<Any>::any([]).tree.validate().is_err());
         assert!((!Filter::<Any>::all([])).tree.validate().is_err());
         assert!(Filter::<Any>::all([]).tree.validate().is_ok());

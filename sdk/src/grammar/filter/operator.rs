@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_cannot_be_said_is_refused() {
+    fn a_configuration_that_needs_quoting_is_refused() {
         let config = |name: &str| Modifier::Config(name.to_owned()).validate();
         assert!(config("english").is_ok());
         assert!(config("english).eq").is_err() && config("").is_err());

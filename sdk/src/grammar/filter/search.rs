@@ -80,7 +80,7 @@ mod tests {
     use crate::schema::col;
 
     #[test]
-    fn each_form_says_its_operator() {
+    fn each_form_writes_its_operator() {
         let cases = [
             (Search::query("a & b"), "a=fts.a & b"),
             (Search::plain("a b"), "a=plfts.a b"),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_cannot_be_said_is_refused() {
+    fn a_configuration_that_needs_quoting_is_refused() {
         let filter = col("a").search(Search::web("x").config("english).eq"));
         assert!(filter.tree.validate().is_err());
     }

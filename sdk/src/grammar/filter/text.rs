@@ -134,7 +134,7 @@ mod tests {
     use crate::schema::{all, any, col};
 
     #[test]
-    fn each_pattern_says_its_operator() {
+    fn each_pattern_writes_its_operator() {
         let cases = [
             (col("a").like("a%"), "a=like.a%"),
             (col("a").ilike("a_"), "a=ilike.a_"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_in_one_pattern_makes_expressions_of_all() {
+    fn a_star_in_one_pattern_makes_all_regular_expressions() {
         let filter = col("a").ilike(any(["a*", "%b"]));
         assert_eq!(filter.to_string(), r#"a=imatch(any).{"^a\\*$","^.*b$"}"#);
     }

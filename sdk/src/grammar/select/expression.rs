@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_stands_in_its_place() {
+    fn each_part_has_its_position() {
         assert_eq!(written(col("views")), "views");
         assert_eq!(written(col("views").alias("v")), "v:views");
         assert_eq!(written(col("views").cast("text")), "views::text");
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_columns_own_name_is_not_said_twice() {
+    fn a_columns_own_name_is_not_repeated_as_an_alias() {
         assert_eq!(written(col("id").alias("id")), "id");
         assert_eq!(written(col("id").cast("text").alias("id")), "id::text");
         assert_eq!(written(col("id").max().alias("id")), "id:id.max()");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cast_that_cannot_be_said_is_refused() {
+    fn a_cast_that_needs_quoting_is_refused() {
         for kind in ["text[]", "numeric(10,2)", "", "text),(id"] {
             assert!(col("a").cast(kind).validate().is_err(), "{kind}");
             assert!(col("a").sum().cast(kind).validate().is_err(), "{kind}");

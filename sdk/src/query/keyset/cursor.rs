@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_come_where_the_order_puts_them() {
+    fn nulls_follow_the_order() {
         let row = r#"{"a":1,"id":7}"#;
         assert_eq!(
             after(vec![col("a").asc(), id().asc()], row).unwrap(),

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_stands_in_one_place() {
+    fn every_row_is_in_one_list_of_the_report() {
         let checkpoint = Checkpoint::new();
         assert!(checkpoint.open(8, |_| false).unwrap().is_empty());
         checkpoint.superseded(&[7]);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_answered_is_sent_again_where_it_may_be() {
+    fn rows_without_a_response_are_sent_again_if_that_is_safe() {
         let checkpoint = Checkpoint::new();
         checkpoint.open(4, |_| false).unwrap();
         checkpoint.sent(&[0, 1]);

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_follows_the_code_and_the_number_of_rows() {
+    fn the_action_depends_on_the_code_and_the_number_of_rows() {
         use ErrorKind::{Api, Gateway};
         use FailureAction::{Bisect, Refuse, Shrink, Stop};
         let cases = [
