@@ -133,7 +133,7 @@ struct NewPost {
     text: String,
     hash: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>, // left out where there is none: what is stored stays
+    url: Option<String>, // left out if there is none, so the stored one stays
 }
 
 async fn write(db: &Client) -> Outcome {
@@ -189,7 +189,7 @@ async fn read(db: &Client) -> Outcome {
     let filters = [
         Post::NUMBER.gt(any(["8", "9"])),                // gt(any).{…}
         Post::TEXT.ilike(any(["%rain%", "%hail%"])),     // ilike(any).{…}
-        Post::TEXT.contains_text("100% (sure)*"),        // no pattern: just this text
+        Post::TEXT.contains_text("100% (sure)*"),        // this text, not a pattern
         Post::TEXT.search(Search::web("rain -flood")),   // wfts
         Post::COMMENTS.contains(json!([{"by": "ann"}])), // cs, of JSON
         Post::COMMENTS.index(0).text("by").eq("ann"),    // comments->0->>by
@@ -212,7 +212,7 @@ struct PostView {
     #[select(column = comments, json_text = [0, "by"])]
     first_by: Option<String>,
     #[select(embed, inner)]
-    neighborhood: Neighborhood, // one row; Option<_> where there may be none, Vec<_> for many
+    neighborhood: Neighborhood, // one row; Option<_> if there may be none, Vec<_> for many
 }
 
 #[derive(Debug, Deserialize, Select)]
