@@ -30,7 +30,7 @@ struct Post {
     posted_at: Option<Timestamp>,
 }
 
-/// A line: the neighborhood's column stands beside the post's own.
+/// A line: the neighborhood's column is beside the post's own.
 #[derive(Deserialize, Serialize, Select)]
 #[select(from = Post)]
 struct Line {

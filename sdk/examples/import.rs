@@ -1,9 +1,9 @@
-//! Stores posts from JSON lines, whatever happens on the way:
-//! `cargo run -p sluice-sdk --example import -- POSTGREST_URL KEY < posts.jsonl`
+//! Stores posts from JSON lines, and survives outages: `cargo run -p sluice-sdk --example import --
+//! POSTGREST_URL KEY < posts.jsonl`
 //!
-//! A line is `{"neighborhood": "St. Johns", "id": "1", "text": "…", "url": "https://…"}`. Rows that the
-//! database refuses are named and the others are stored; when the server goes away, the script waits
-//! and goes on with what is left.
+//! A line is `{"neighborhood": "St. Johns", "id": "1", "text": "…", "url": "https://…"}`. Rows that
+//! the database refuses are named, and the others are stored. If the server goes away, the script
+//! waits and goes on with the rest.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -36,7 +36,7 @@ struct NewNeighborhood {
     slug: String,
 }
 
-/// A row of `posts`: a line without a URL leaves that column out, and what is stored stays.
+/// A row of `posts`. A line without a URL leaves that column out, so the stored one stays.
 #[derive(Serialize, Table)]
 #[table(name = "posts")]
 struct Post {
@@ -88,8 +88,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The ids of the lines' neighborhoods by slug: those that are not there are made, those that
-/// somebody else makes meanwhile are found.
+/// The ids of the lines' neighborhoods by slug. Missing ones are inserted, unless somebody else
+/// does so first.
 async fn neighborhoods(
     db: &Client,
     lines: &[Line],
@@ -112,7 +112,7 @@ async fn neighborhoods(
     Ok(found.into_iter().map(|row| (row.slug, row.id)).collect())
 }
 
-/// Stores posts; an outage is waited for, and nothing that was acknowledged is sent again.
+/// Stores posts. Waits during an outage, and never sends an acknowledged row again.
 async fn store(db: &Client, posts: &[Post]) -> Result<WriteReport, sluice_sdk::Error> {
     let checkpoint = Checkpoint::new();
     loop {

@@ -1,8 +1,8 @@
 //! Finds the neighborhoods of any number of slugs, one a line:
 //! `cargo run -p sluice-sdk --example lookup -- POSTGREST_URL KEY < slugs.txt`
 //!
-//! The list is as long as it is: it is split by the length of the URL, and no row is left out where
-//! the server caps its answers.
+//! The list may be of any length: it is split by the length of the URL. No row is missing if the
+//! server cuts its responses.
 
 use std::collections::BTreeSet;
 use std::error::Error;

@@ -1,5 +1,5 @@
-//! Finds the posts that are nearest in meaning to one that is stored:
-//! `cargo run -p sluice-sdk --example similar -- POSTGREST_URL KEY NUMBER`
+//! Finds the posts that are nearest in meaning to a stored one: `cargo run -p sluice-sdk --example
+//! similar -- POSTGREST_URL KEY NUMBER`
 
 use std::error::Error;
 use std::io::Write;
@@ -31,7 +31,7 @@ struct PostEmbedding {
 struct Embedded {
     id: Uuid,
     text: String,
-    /// There is one at most, and none before the post is embedded.
+    /// There is at most one, and none before the post is embedded.
     #[select(embed)]
     post_embeddings: Option<PostEmbedding>,
 }
@@ -74,7 +74,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         similarity_threshold: 0.0,
         result_limit: 50,
     };
-    // What the function returns is filtered, ordered and cut like a table.
+    // The function's rows are filtered, ordered and limited like a table's.
     let nearest = db
         .rpc(search)
         .filter(Found::ID.neq(post.id))

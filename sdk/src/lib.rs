@@ -1,8 +1,8 @@
 //! A typed client for [PostgREST](https://postgrest.org), and so for Supabase.
 //!
-//! A column knows its table and its value, so that a wrong comparison does not compile; a value is
-//! quoted by the place it stands in, so that it never changes the query; a long list, a large table
-//! and a bulk write with bad rows in it end as they should.
+//! A column knows its table and its type, so a wrong comparison does not compile. A value is quoted
+//! for its position, so it never changes the query. Long lists, large tables, and bulk writes with
+//! bad rows in them are handled for you.
 //!
 //! ```no_run
 //! use sluice_sdk::{Client, Select, SecretString, Table, serde::{Deserialize, Serialize}};
@@ -50,26 +50,26 @@
 //!
 //! # A tour
 //!
-//! - [`Client::from`] a [`Table`] starts everything: a [`Read`] (awaited, it is a `Vec`), a [`List`]
-//!   of any number of keys, a [`Keyset`] stream of all rows, a [`Write`] of many, a [`Change`] of
-//!   those that a filter names. [`Client::rpc`] calls a [`Function`].
-//! - [`Column`]s make [`Filter`]s and [`Order`]s, of one value or of [`any`] or [`all`] of several; a
-//!   [`derive@Select`] says which columns and embedded rows to read, and its [`Relation`]s filter
-//!   those.
-//! - A [`WriteReport`] tells what became of every row of a bulk write, and a [`Checkpoint`] lets it go on
-//!   where it stopped. A [`Tristate`] of a written row is left out, null or a value.
+//! - [`Client::from`] a [`Table`] starts a [`Read`] (awaiting it returns a `Vec`), a [`List`] of
+//!   any number of values, a [`Keyset`] stream of all rows, a [`Write`] of many rows, or a
+//!   [`Change`] of the rows that match a filter. [`Client::rpc`] calls a [`Function`].
+//! - [`Column`]s make [`Filter`]s and [`Order`]s, of one value, or of [`any`] or [`all`] of
+//!   several. A [`derive@Select`] says which columns and embedded rows to read, and its
+//!   [`Relation`]s filter the embedded rows.
+//! - A [`WriteReport`] says what happened to every row of a bulk write, and a [`Checkpoint`] lets
+//!   it go on where it stopped. A [`Tristate`] in a written row is left out, null or a value.
 //! - [`Client::table`], [`col`] and [`Selection`] do the same without types.
-//! - [`Error`] answers questions.
-//! - [`Offline`] builds requests and sends nothing; a [`Transport`] sends by other means; `testing`
-//!   (a feature) records, plays and fakes.
+//! - [`Error`] has methods for every question about a failure.
+//! - [`Offline`] builds requests without sending them. A [`Transport`] sends by other means. The
+//!   feature `testing` records, replays and fakes responses.
 //!
 //! # Features
 //!
-//! `client` (on by default): [`Client`] and its transport. Without it this crate builds requests
-//! and reads answers, and has no HTTP stack. `testing`: see `testing`. `postgrest`: `Client::run`
-//! sends queries that were built with the crate of that name.
+//! `client` (on by default): [`Client`] and its transport. Without it, this crate builds requests
+//! and reads responses, and needs no HTTP library. `testing`: see `testing`. `postgrest`:
+//! `Client::run` sends queries that were built with the crate of that name.
 
-// The derives name this crate, also within it.
+// The derives use this name of the crate, within it too.
 extern crate self as sluice_sdk;
 
 #[cfg(feature = "client")]

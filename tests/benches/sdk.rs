@@ -1,12 +1,13 @@
-//! What the SDK costs beside the same requests by hand (with reqwest and serde) and through the crate
-//! `postgrest`. `cargo bench -p sluice-tests --bench sdk -- instructions|canned|embedded` (all where nothing
-//! is named); docs/benchmarks.md has the figures from one machine.
+//! What the SDK costs, compared with the same requests by hand (with reqwest and serde) and with
+//! the crate `postgrest`. Run `cargo bench -p sluice-tests --bench sdk --
+//! instructions|canned|embedded` (without a name, all run). docs/benchmarks.md has the figures from
+//! one machine.
 //!
 //! - `instructions`: counted by valgrind, which must be installed, in a process that only sends.
-//! - `canned`: wall time against a server in another process that answers fixed bytes.
+//! - `canned`: wall time against a server in another process that returns fixed bytes.
 //! - `embedded`: wall time against the embedded Supabase.
 //!
-//! Each prints its table as it stands there.
+//! Each prints its table in the format of that page.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has failed")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -60,14 +61,14 @@ async fn main() {
     }
 }
 
-/// What is asked for.
+/// The operation.
 #[derive(Clone, Copy, PartialEq)]
 enum Operation {
     /// The rows of 50 codes, which need quotes.
     In,
     /// 1,000 rows.
     Read,
-    /// An upsert of 1,000 rows in one request, of which only the count comes back.
+    /// An upsert of 1,000 rows in one request that returns only the count.
     Upsert,
     /// A call of a function of two numbers.
     Call,
@@ -100,7 +101,7 @@ impl Operation {
     }
 }
 
-/// Who asks.
+/// The client.
 #[derive(Clone, Copy, PartialEq)]
 enum Peer {
     ByHand,
@@ -206,7 +207,7 @@ impl Clients {
         }
     }
 
-    /// What a careful author writes for this one request, and nothing for the next.
+    /// What a careful author writes by hand for one request.
     async fn by_hand(&self, operation: Operation) {
         match operation {
             Operation::In => {
@@ -301,7 +302,7 @@ impl Clients {
                 assert_eq!(rows.len(), 1_000);
             }
             Operation::Upsert => {
-                // It always asks for the rows, and here they are received, not read.
+                // It always requests the rows. They are received here, and not parsed.
                 let body = serde_json::to_string(&self.rows).unwrap();
                 let answer = table().upsert(body).on_conflict("id").execute().await;
                 let body = answer
@@ -330,8 +331,8 @@ impl Clients {
     }
 }
 
-/// Counts each operation of each client, in thousands: two runs that differ in nothing but the number of
-/// repetitions.
+/// Counts the instructions of each operation of each client, in thousands, by two runs that differ
+/// only in the number of repetitions.
 fn instructions() {
     const FEW: u64 = 20;
     const MORE: u64 = 100;
@@ -348,7 +349,7 @@ fn instructions() {
     }
 }
 
-/// A process that answers fixed bytes, ended with this one.
+/// A process that returns fixed bytes. It ends with this one.
 struct Canned {
     child: Child,
     url: String,
@@ -400,7 +401,7 @@ impl Canned {
 
 impl Drop for Canned {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ended = self.child.kill();
         let _status = self.child.wait();
     }
@@ -486,10 +487,10 @@ async fn embedded() {
     race(&clients, 41, 3).await;
 }
 
-/// Times each operation of each client, in microseconds: the lower quartile and the median over `rounds` of
-/// what `times` repetitions take. The clients take turns in each round, and each begins as often as the
-/// others. Other load only ever adds time, and the lower quartile leaves most of that out; the ratio is that
-/// of the lower quartiles.
+/// Times each operation of each client, in microseconds: the lower quartile and the median over
+/// `rounds` of `times` repetitions. The clients take turns in each round, and each begins equally
+/// often. Other load only adds time, and the lower quartile leaves most of it out. The ratio is
+/// that of the lower quartiles.
 async fn race(clients: &Clients, rounds: usize, times: u32) {
     for operation in OPERATIONS {
         let mut samples = [const { Vec::new() }; PEERS.len()];

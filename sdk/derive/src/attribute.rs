@@ -1,4 +1,4 @@
-//! Reading attributes: those of the derives, and those of serde that rename fields.
+//! Reads attributes: those of the derives, and those of serde that name fields.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -95,7 +95,7 @@ pub(crate) fn optional(text: Option<&LitStr>) -> TokenStream {
     )
 }
 
-/// Reads past a part that is not ours.
+/// Skips a part that is not used.
 fn skip(part: &ParseNestedMeta<'_>) -> Result<()> {
     if part.input.peek(syn::Token![=]) {
         part.value()?.parse::<syn::Expr>()?;

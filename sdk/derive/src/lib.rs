@@ -1,4 +1,4 @@
-//! The derive macros of `sluice-sdk`, which re-exports them and has the traits they implement.
+//! The derive macros of `sluice-sdk`, which re-exports them and defines their traits.
 
 mod attribute;
 mod function;
@@ -29,9 +29,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// assert_eq!(Post::KIND.name(), "type");
 /// ```
 ///
-/// On the struct: `#[table(name = "…")]`, and `schema = "…"` where it is not the client's. On a
-/// field: `#[table(primary_key)]`. Columns are named as serde names them, so `#[serde(rename =
-/// "…")]`, `#[serde(rename_all = "…")]` and `#[serde(skip)]` are read too. An `Option` is a column
+/// On the struct: `#[table(name = "…")]`, with `schema = "…"` if it is not the client's. On a
+/// field: `#[table(primary_key)]`. Columns have the names that serde uses, so `#[serde(rename =
+/// "…")]`, `#[serde(rename_all = "…")]` and `#[serde(skip)]` are respected. An `Option` is a column
 /// that can be null.
 ///
 /// To read rows as the struct, derive `Deserialize` beside it; to write them, `Serialize`.
@@ -43,8 +43,8 @@ pub fn table(input: TokenStream) -> TokenStream {
         .into()
 }
 
-/// Makes a struct a row shape of a table: its fields are the columns that are read, checked against
-/// the table when it compiles.
+/// Makes a struct a row shape of a table: its fields are the columns to read, which the compiler
+/// checks against the table.
 ///
 /// ```
 /// use sluice_sdk::{Select, Table};
@@ -112,9 +112,9 @@ pub fn select(input: TokenStream) -> TokenStream {
 /// # Ok::<(), sluice_sdk::Error>(())
 /// ```
 ///
-/// `#[function(name = "…")]` is required. `returns = …` is `()` where it is left out;
-/// `read_only` says that the function is stable or immutable; `schema = "…"` names a schema that is
-/// not the client's.
+/// `#[function(name = "…")]` is required. `returns = …` is `()` by default. `read_only` declares
+/// that the function is stable or immutable. `schema = "…"` names a schema that is not the
+/// client's.
 #[proc_macro_derive(Function, attributes(function))]
 pub fn function(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -1,4 +1,4 @@
-//! The names that serde gives to fields.
+//! The names of fields in serde's formats.
 
 use syn::{DeriveInput, Field, Ident, LitStr, Result};
 

@@ -1,4 +1,5 @@
-//! The most likely mistakes do not compile, and say why: which table, which column, what to do.
+//! The most likely mistakes do not compile, and their messages name the table, the column and the
+//! remedy.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ fn mistakes_do_not_compile() {
     trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
 }
 
-/// What the first line of a message names, and what it shows beneath.
+/// What the first line of a message must name, and what the lines below must show.
 const NAMED: [(&str, &str, &str); 16] = [
     ("another_tables_column", "`Post`", "Neighborhood::ID"),
     ("another_tables_order", "`Post`", "Neighborhood::ID"),

@@ -1,91 +1,71 @@
-//! The address of a server, under which the tables and functions are.
+//! The address of a server.
 
 use std::fmt;
 
-use bytes::Bytes;
 use http::Uri;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 
 use crate::error::Error;
 
-/// Scheme, host and path, with no slash at the end.
+/// The URL under which the tables and functions are.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
-    scheme: Scheme,
-    authority: Authority,
-    path: String,
+    /// Scheme, host and path, without a slash at the end.
+    base: String,
+    path_bytes: usize,
 }
 
 impl Address {
-    /// A PostgREST server, whose address is taken as it is.
+    /// The address of a PostgREST server, as it is.
     pub(super) fn postgrest(url: &str) -> Result<Self, Error> {
         let refuse = |why: &str| Error::invalid(format!("the URL of the server {why}"));
         let trimmed = url.trim().trim_end_matches('/');
         let uri: Uri = trimmed.parse().map_err(|_| refuse("is not a URL"))?;
-        let is_exact = uri.query().is_none() && !trimmed.contains('#');
-        let parts = uri.into_parts();
-        let authority = parts.authority.ok_or_else(|| refuse("names no host"))?;
-        let scheme = parts
-            .scheme
-            .filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
-        let scheme = scheme.ok_or_else(|| refuse("must begin with http:// or https://"))?;
-        if authority.as_str().contains('@') {
-            return Err(refuse(
-                "holds a user name or password; give the key instead",
-            ));
+        let authority = uri.authority().ok_or_else(|| refuse("names no host"))?;
+        let scheme = uri.scheme_str().unwrap_or_default();
+        if !matches!(scheme, "http" | "https") {
+            return Err(refuse("must begin with http:// or https://"));
         }
-        if !is_exact {
+        if authority.as_str().contains('@') {
+            return Err(refuse("has a user name or password; pass the key instead"));
+        }
+        if uri.query().is_some() || trimmed.contains('#') {
             return Err(refuse("must have no query and no fragment"));
         }
-        let path = parts.path_and_query.map_or_else(String::new, |path| {
-            path.path().trim_end_matches('/').to_owned()
-        });
+        let path = uri.path().trim_end_matches('/');
         Ok(Self {
-            scheme,
-            authority,
-            path,
+            base: format!("{scheme}://{authority}{path}"),
+            path_bytes: path.len(),
         })
     }
 
-    /// The API under a project's URL, whether or not the caller has said its path.
+    /// The address of the API under a project's URL, which may already name its path.
     pub(super) fn supabase(url: &str) -> Result<Self, Error> {
         const API: &str = "/rest/v1";
         let mut address = Self::postgrest(url)?;
-        if !address.path.ends_with(API) {
-            address.path.push_str(API);
+        if !address.base.ends_with(API) {
+            address.base.push_str(API);
+            address.path_bytes += API.len();
         }
         Ok(address)
     }
 
-    pub(super) fn path(&self) -> &str {
-        &self.path
+    /// The length of the path, which every URL begins with.
+    pub(super) fn path_bytes(&self) -> usize {
+        self.path_bytes
     }
 
     /// The whole URI of a request whose own is relative to this address.
     pub(super) fn join(&self, relative: &Uri) -> Result<Uri, Error> {
         let tail = relative.path_and_query().map_or("/", PathAndQuery::as_str);
-        let path = match relative.path_and_query() {
-            // Nothing to put before it: what has been read need not be read again.
-            Some(path) if self.path.is_empty() => path.clone(),
-            _ => {
-                let whole = Bytes::from([self.path.as_str(), tail].concat());
-                PathAndQuery::from_maybe_shared(whole).map_err(|error| {
-                    Error::invalid("the URL is too long to be sent").with_source(error)
-                })?
-            }
-        };
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path);
-        Uri::from_parts(parts)
-            .map_err(|error| Error::invalid("the URL cannot be sent").with_source(error))
+        Uri::try_from([&self.base, tail].concat())
+            .map_err(|error| Error::invalid("the URL is too long to be sent").with_source(error))
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+        f.write_str(&self.base)
     }
 }
 
@@ -116,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_address_is_refused() {
+    fn an_invalid_address_is_refused() {
         for url in [
             "",
             "x.supabase.co",

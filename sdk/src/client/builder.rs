@@ -1,4 +1,4 @@
-//! Describing a client; everything is checked once, in `build`.
+//! The builder of a client. `build` checks everything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,13 +39,13 @@ impl ClientBuilder {
         self.url(Url::Supabase(url.into()))
     }
 
-    /// The URL of a PostgREST server, taken as it is.
+    /// The URL of a PostgREST server.
     pub fn postgrest_url(self, url: impl Into<String>) -> Self {
         self.url(Url::PostgRest(url.into()))
     }
 
-    /// The project's key. A JWT (the older keys) is sent as `apikey` and as the bearer token, an
-    /// opaque key (`sb_secret_…`, `sb_publishable_…`) as `apikey` only.
+    /// The project's key. A JWT (the older kind) is sent as `apikey` and as the bearer token. An
+    /// opaque key (`sb_secret_…`, `sb_publishable_…`) is sent as `apikey` only.
     pub fn key(mut self, key: SecretString) -> Self {
         self.key = Some(key);
         self
@@ -69,13 +69,13 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a request may take with all its repetitions (2 minutes by default).
+    /// How long a request may take with all its retries (2 minutes by default).
     pub fn total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = Some(timeout);
         self
     }
 
-    /// How long the encoded path and query of a split list may become (7,000 bytes by default).
+    /// The maximum length of the encoded path and query of a split list (7,000 bytes by default).
     pub fn url_bytes(mut self, bytes: usize) -> Self {
         self.defaults.url_bytes = bytes;
         self
@@ -93,13 +93,13 @@ impl ClientBuilder {
         self
     }
 
-    /// How many requests of one long list or bulk write are under way at once (4 by default).
+    /// How many requests of one long list or bulk write are in flight at once (4 by default).
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.defaults.concurrency = requests;
         self
     }
 
-    /// Shows every attempt to `observer`.
+    /// Reports every attempt to `observer`.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
@@ -116,11 +116,11 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if there is no URL or more than one, if
-    /// the URL is not the address of a server, or if the key cannot stand in a header.
+    /// the URL is not the address of a server, or if the key cannot be sent in a header.
     pub fn build(self) -> Result<Client, Error> {
         if self.several_urls {
             return Err(Error::invalid(
-                "give either a Supabase URL or a PostgREST URL, not both",
+                "set either a Supabase URL or a PostgREST URL, not both",
             ));
         }
         let address = match self.url {
@@ -128,7 +128,7 @@ impl ClientBuilder {
             Some(Url::PostgRest(url)) => Address::postgrest(&url)?,
             None => {
                 return Err(Error::invalid(
-                    "give the URL of a Supabase project or of PostgREST",
+                    "set the URL of a Supabase project or of PostgREST",
                 ));
             }
         };
@@ -137,7 +137,7 @@ impl ClientBuilder {
             None => Arc::new(Http::new()?),
         };
         let mut defaults = self.defaults;
-        defaults.url_bytes = defaults.url_bytes.saturating_sub(address.path().len());
+        defaults.url_bytes = defaults.url_bytes.saturating_sub(address.path_bytes());
         let shared = Shared {
             address,
             defaults,
@@ -183,7 +183,7 @@ fn credentials(key: Option<&SecretString>) -> Result<HeaderMap, Error> {
     Ok(headers)
 }
 
-/// Whether a key is a JSON Web Token: three parts, the first of them an object in base64.
+/// Whether a key is a JSON Web Token: three parts, of which the first is an object in base64.
 fn is_jwt(key: &str) -> bool {
     key.starts_with("eyJ") && key.split('.').count() == 3
 }

@@ -1,4 +1,4 @@
-//! The client: an address, a key, and the loop that sends.
+//! The client: an address, a key, and the retry loop.
 
 mod address;
 mod builder;
@@ -46,11 +46,11 @@ pub use transport::{Chunks, Transport, TransportError};
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    /// What identifies the caller: the key, and a user's token.
+    /// The headers that identify the caller: the key, and a user's token.
     credentials: Arc<HeaderMap>,
 }
 
-/// What all clones of a client have in common.
+/// What all clones of a client share.
 struct Shared {
     address: Address,
     defaults: CallDefaults,
@@ -72,8 +72,8 @@ impl Client {
         TableRef::typed(self.clone())
     }
 
-    /// A table by its name: columns are named with [`col`](crate::col), rows come as JSON or, with
-    /// [`rows`](TableRef::rows), as any type that deserializes.
+    /// A table by its name. Name columns with [`col`](crate::col). Rows are JSON or, with
+    /// [`rows`](TableRef::rows), any type that deserializes.
     pub fn table(&self, name: &str) -> TableRef<Any, serde_json::Value, Self> {
         TableRef::untyped(self.clone(), name)
     }
@@ -101,44 +101,35 @@ impl Client {
         )
     }
 
-    /// The same client as a signed-in user: row-level security sees the user of this JWT.
+    /// The same client as a signed-in user. Row-level security applies to the user of this JWT.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] where the token cannot stand in a header.
+    /// [`ErrorKind::Invalid`] if the token cannot be sent in a header.
     pub fn as_user(&self, token: &SecretString) -> Result<Self, Error> {
         let mut client = self.clone();
         Arc::make_mut(&mut client.credentials).insert(header::AUTHORIZATION, bearer(token)?);
         Ok(client)
     }
 
-    async fn send(&self, call: &Call) -> Result<Response, Error> {
+    /// Makes attempts until one succeeds or must not be repeated.
+    async fn with_retries<O, F: Future<Output = Result<O, Error>>>(
+        &self,
+        call: &Call,
+        attempt: impl Fn(u32, Instant) -> F,
+    ) -> Result<O, Error> {
         let deadline = Instant::now() + self.shared.total_timeout;
         let mut retries = 0;
         loop {
-            match self.attempt(call, retries, deadline).await {
-                Ok(answer) => return Ok(answer),
+            match attempt(retries, deadline).await {
+                Ok(result) => return Ok(result),
                 Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
             }
             retries += 1;
         }
     }
 
-    /// As [`send`](Self::send), up to the beginning of the answer's body: once rows have been
-    /// handed on, nothing can be repeated.
-    async fn begin(&self, call: &Call) -> Result<Body, Error> {
-        let deadline = Instant::now() + self.shared.total_timeout;
-        let mut retries = 0;
-        loop {
-            match self.attempt_to_begin(call, retries, deadline).await {
-                Ok(body) => return Ok(body),
-                Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
-            }
-            retries += 1;
-        }
-    }
-
-    /// How long to wait before a call that failed is sent again.
+    /// How long to wait before a failed call is sent again. Returns the error if it is not.
     fn pause(
         &self,
         call: &Call,
@@ -172,7 +163,7 @@ impl Client {
         result
     }
 
-    async fn attempt_to_begin(
+    async fn attempt_to_open(
         &self,
         call: &Call,
         retry: u32,
@@ -234,19 +225,9 @@ impl Client {
 
     /// The request with the address and the credentials.
     fn addressed(&self, call: &Call) -> Result<http::Request<Bytes>, Error> {
-        /// Room for ours and for those that a transport adds.
-        const MOST_HEADERS: usize = 12;
-        let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
-        for (name, value) in call.request.headers() {
-            headers.append(name, value.clone());
-        }
-        for (name, value) in &*self.credentials {
-            headers.insert(name, value.clone());
-        }
-        let mut request = http::Request::new(call.request.body().clone());
-        *request.method_mut() = call.request.method().clone();
+        let mut request = call.request.clone();
         *request.uri_mut() = self.shared.address.join(call.request.uri())?;
-        *request.headers_mut() = headers;
+        request.headers_mut().extend((*self.credentials).clone());
         #[cfg(feature = "testing")]
         request
             .extensions_mut()
@@ -272,8 +253,9 @@ impl Execute for Client {
         if !span.is_disabled() {
             span.record("request", call.shape());
         }
-        let answer = self.send(&call).instrument(span).await?;
-        Ok(answer.to(call))
+        let attempt = |retry, deadline| self.attempt(&call, retry, deadline);
+        let response = self.with_retries(&call, attempt).instrument(span).await?;
+        Ok(response.to(call))
     }
 
     async fn open(&self, call: Call) -> Result<Body, Error> {
@@ -281,7 +263,9 @@ impl Execute for Client {
         if !span.is_disabled() {
             span.record("request", call.shape());
         }
-        let body = self.begin(&call).instrument(span).await?;
+        // The retries end with the head of the response: after that, the caller may have rows.
+        let attempt = |retry, deadline| self.attempt_to_open(&call, retry, deadline);
+        let body = self.with_retries(&call, attempt).instrument(span).await?;
         Ok(body.map_err(move |error| call.failed(error, 0)).boxed())
     }
 }
@@ -294,7 +278,7 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// Reads the whole of an answer that is not a success, as the error it is.
+/// Reads a response that is not a success, as an error.
 async fn refusal(response: http::Response<Chunks>) -> Result<Error, TransportError> {
     let (parts, body) = response.into_parts();
     let body = body.try_fold(Vec::new(), |mut whole, piece| async move {
@@ -308,7 +292,7 @@ async fn refusal(response: http::Response<Chunks>) -> Result<Error, TransportErr
     ))
 }
 
-/// A body that may take as long as it likes, as long as each piece comes in time.
+/// A body without a deadline for the whole, but with one for each piece.
 fn unhurried(body: Chunks, limit: Duration) -> Body {
     stream::try_unfold(body, move |mut body| async move {
         match timeout(limit, body.try_next()).await {
@@ -324,7 +308,7 @@ fn timed_out(elapsed: Duration) -> Error {
     let seconds = elapsed.as_secs_f64();
     Error::new(
         ErrorKind::Timeout,
-        format!("no answer came within {seconds:.1} seconds"),
+        format!("no response came within {seconds:.1} seconds"),
     )
 }
 
@@ -334,7 +318,7 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {
 
 fn sensitive(text: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(text).map_err(|_| {
-        Error::invalid("the key or token holds a character that cannot stand in a header; check it for line breaks")
+        Error::invalid("the key or token has a character that cannot be sent in a header; check it for line breaks")
     })?;
     value.set_sensitive(true);
     Ok(value)

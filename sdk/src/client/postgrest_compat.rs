@@ -1,4 +1,4 @@
-//! Queries of the crate `postgrest`, sent by this client: a script moves over one query at a time.
+//! Sends queries of the crate `postgrest`, so that a script can migrate one query at a time.
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::query::{Context, Execute};
 use crate::request::{Call, Page, Safety, profile_header};
 
-/// The headers that PostgREST reads a query from. Keys and tokens are the client's own, and a header
-/// that some gateway reads a secret from must not reach another gateway.
+/// The headers that belong to a query. Keys and tokens come from the client, and a header with a
+/// secret for one gateway must not reach another.
 const CARRIED: [&str; 7] = [
     "accept",
     "accept-profile",
@@ -25,9 +25,10 @@ const CARRIED: [&str; 7] = [
     "range-unit",
 ];
 
-/// A query that was built with the crate `postgrest`: awaiting it gives the answer read into `V`.
+/// A query that was built with the crate `postgrest`. Awaiting it returns the response, read into
+/// `V`.
 ///
-/// A write is sent once, unless [`idempotent`](Self::idempotent) says that it may be repeated.
+/// A write is sent once, unless it is declared [`idempotent`](Self::idempotent).
 #[must_use = "a query does nothing until it is awaited"]
 pub struct CompatQuery<V> {
     client: Client,
@@ -36,13 +37,14 @@ pub struct CompatQuery<V> {
 }
 
 impl Client {
-    /// Takes over a query of the crate `postgrest` (1.6): it is sent to this client's server with this
-    /// client's key, and has its retries, deadlines, errors and types.
+    /// Takes over a query of the crate `postgrest` (1.6). It is sent to this client's server with
+    /// this client's key, retries, deadlines, errors and types.
     ///
-    /// The builder's own address, `apikey`, `Authorization` and other headers are not used: for a
-    /// user's token, see [`as_user`](Self::as_user). Of the address only the table (the last segment)
-    /// or the function (`rpc/` and the last segment) stays. The query itself goes as that crate wrote
-    /// it, **values unquoted**: one that comes from a user belongs into a [`Filter`](crate::Filter).
+    /// The builder's own address, `apikey`, `Authorization` and other headers are not used. For a
+    /// user's token, see [`as_user`](Self::as_user). Of the address, only the table (the last
+    /// segment) or the function (`rpc/` and the last segment) is used. The query is sent as that
+    /// crate wrote it, with **unquoted values**: use a [`Filter`](crate::Filter) for values that
+    /// come from a user.
     ///
     /// ```no_run
     /// # use sluice_sdk::{Client, Error};
@@ -61,8 +63,8 @@ impl Client {
 }
 
 impl<V> CompatQuery<V> {
-    /// Says that a second time changes nothing more, so that the query may be sent again when the
-    /// outcome of the first is unknown.
+    /// Declares that a second time changes nothing more. The query is then sent again if the
+    /// outcome of the first time is unknown.
     pub fn idempotent(mut self) -> Self {
         if let Ok(call) = &mut self.call
             && call.safety == Safety::Write
@@ -72,19 +74,20 @@ impl<V> CompatQuery<V> {
         self
     }
 
-    /// The request, for those who send it themselves.
+    /// The request, for callers that send it themselves.
     ///
     /// # Errors
     ///
-    /// Where the builder's address is no URL, or its query fits into none.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the builder's address is not a URL, or
+    /// if its query does not fit into one.
     pub fn call(&self) -> Result<Call, Error> {
         self.call.clone()
     }
 }
 
 impl<V: DeserializeOwned> CompatQuery<Vec<V>> {
-    /// Sends the query and gives the rows with what the answer tells about them, such as the total
-    /// that `exact_count()` asks for.
+    /// Sends the query. Returns the rows, with their position and number from the headers, such as
+    /// the total that `exact_count()` requests.
     ///
     /// # Errors
     ///
@@ -110,11 +113,11 @@ impl<V> std::fmt::Debug for CompatQuery<V> {
     }
 }
 
-/// The same request in the types that this crate sends, without its address and its credentials.
+/// The same request in this crate's types, without its address and its credentials.
 fn call(query: postgrest::Builder, default_schema: Option<&str>) -> Result<Call, Error> {
     let theirs = query.build().build().map_err(|error| {
         // The URL holds values.
-        Error::invalid("the query of `postgrest` makes no request; check its address")
+        Error::invalid("the query of `postgrest` cannot be built; check its address")
             .with_source(error.without_url())
     })?;
     let method = Method::from_bytes(theirs.method().as_str().as_bytes())
@@ -146,7 +149,7 @@ fn call(query: postgrest::Builder, default_schema: Option<&str>) -> Result<Call,
     Ok(Call { request, safety })
 }
 
-/// What of an address names the table or the function.
+/// The part of an address that names the table or the function.
 fn relative(path: &str, query: Option<&str>) -> Result<Uri, Error> {
     let (base, name) = path.rsplit_once('/').unwrap_or(("", path));
     let function = if base.ends_with("/rpc") { "/rpc" } else { "" };
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_and_the_credentials_stay_behind() {
+    fn the_address_and_the_credentials_are_dropped() {
         let query = old()
             .insert_header("x-gateway-key", "old-key")
             .from("posts")
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_builders_schema_goes_before_the_clients() {
+    fn the_builders_schema_wins_over_the_clients() {
         let profile = |query, default, header: &str| {
             let call = call(query, default).unwrap();
             call.request.headers().get(header).cloned()
@@ -226,13 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_an_error_without_it() {
+    fn an_error_about_an_invalid_address_does_not_show_it() {
         let query = Postgrest::new("old-key").from("t").eq("a", "hunter2");
         let error = call(query, None).unwrap_err();
-        let told = format!("{error} {error:?}");
+        let shown = format!("{error} {error:?}");
         assert!(
-            !told.contains("hunter2") && !told.contains("old-key"),
-            "{told}"
+            !shown.contains("hunter2") && !shown.contains("old-key"),
+            "{shown}"
         );
     }
 }

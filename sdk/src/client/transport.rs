@@ -1,4 +1,4 @@
-//! The one place that touches the network.
+//! How requests are sent.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,11 +10,11 @@ use futures_util::{StreamExt, stream};
 
 use crate::error::{Error, ErrorKind};
 
-/// Sends one request and reads the whole answer, whatever its status.
+/// Sends one request and reads the whole response, whatever its status.
 ///
-/// Implement it to send through another HTTP stack, to count or record, or to stand in for a server
-/// in tests. Deadlines and repetitions are the client's: a transport does neither. The future may
-/// be dropped at any time.
+/// Implement it to send through another HTTP library, to count or record requests, or to replace a
+/// server in tests. The client is responsible for deadlines and retries. The future may be dropped
+/// at any time.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -47,14 +47,14 @@ use crate::error::{Error, ErrorKind};
 /// # }
 /// ```
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `request`, whose URI is absolute, and reads the answer.
+    /// Sends `request`, whose URI is absolute, and reads the response.
     fn send(
         &self,
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>>;
 
-    /// Sends `request` and gives the answer's body as it comes. Unless it is implemented, that is
-    /// the whole body at once.
+    /// Sends `request`, and returns the response's body piece by piece. By default there is one
+    /// piece, the whole body.
     fn open(
         &self,
         request: http::Request<Bytes>,
@@ -66,10 +66,10 @@ pub trait Transport: Send + Sync + 'static {
     }
 }
 
-/// A body in the pieces it comes in.
+/// A body in the pieces in which it arrives.
 pub type Chunks = BoxStream<'static, Result<Bytes, TransportError>>;
 
-/// Why no answer came.
+/// Why there is no response.
 #[derive(Debug)]
 pub struct TransportError {
     kind: ErrorKind,
@@ -77,7 +77,7 @@ pub struct TransportError {
 }
 
 impl TransportError {
-    /// No connection was made: nothing was sent.
+    /// No connection was made, so nothing was sent.
     pub fn connect(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             kind: ErrorKind::Connect,
@@ -85,7 +85,7 @@ impl TransportError {
         }
     }
 
-    /// The connection broke after something had been sent: the outcome is unknown.
+    /// The connection broke after something was sent. The outcome is unknown.
     pub fn interrupted(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             kind: ErrorKind::Interrupted,
@@ -93,7 +93,7 @@ impl TransportError {
         }
     }
 
-    /// The request is one that cannot be sent.
+    /// The request cannot be sent.
     pub fn invalid(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             kind: ErrorKind::Invalid,
@@ -107,7 +107,7 @@ impl fmt::Display for TransportError {
         f.write_str(match self.kind {
             ErrorKind::Connect => "no connection could be made",
             ErrorKind::Invalid => "the request cannot be sent",
-            _ => "the connection broke before the answer was complete",
+            _ => "the connection broke before the response was complete",
         })
     }
 }

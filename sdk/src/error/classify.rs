@@ -1,16 +1,16 @@
-//! The questions an [`Error`] answers: pure readings of its kind, status and code.
+//! The questions that an [`Error`] answers, from its kind, status and code.
 
 use http::StatusCode;
 
 use super::{Error, ErrorKind};
 
 impl Error {
-    /// Returns the SQLSTATE, where Postgres (and not PostgREST) refused.
+    /// Returns the SQLSTATE, if Postgres (and not PostgREST) refused.
     pub fn sqlstate(&self) -> Option<&str> {
         self.code().filter(|code| code.len() == 5)
     }
 
-    /// Returns the `PGRSTnnn` code, where PostgREST itself refused.
+    /// Returns the `PGRSTnnn` code, if PostgREST itself refused.
     pub fn pgrst_code(&self) -> Option<&str> {
         self.code().filter(|code| code.starts_with("PGRST"))
     }
@@ -25,7 +25,7 @@ impl Error {
         self.code() == Some("23503")
     }
 
-    /// Returns the name of the violated constraint, which Postgres says in its message only.
+    /// Returns the name of the violated constraint. Postgres names it only in its message.
     pub fn constraint(&self) -> Option<&str> {
         if !self.sqlstate()?.starts_with("23") {
             return None;
@@ -35,23 +35,22 @@ impl Error {
         rest.split_once('"').map(|(name, _)| name)
     }
 
-    /// Whether no row was there where exactly one was asked for.
+    /// Whether no row matched, and exactly one was required.
     ///
-    /// A missing table or function is not "not found" in this sense: see
-    /// [`is_schema_missing`](Self::is_schema_missing).
+    /// For a missing table or function see [`is_schema_missing`](Self::is_schema_missing).
     pub fn is_not_found(&self) -> bool {
         self.code() == Some("PGRST116") && self.row_count() == Some(0)
     }
 
-    /// Whether another number of rows was there than the one asked for.
+    /// Whether the number of rows was not the required one.
     pub fn is_row_count(&self) -> bool {
         self.kind() == ErrorKind::RowCount || self.code() == Some("PGRST116")
     }
 
-    /// Whether the same call may succeed later, with nothing changed by the caller.
+    /// Whether the same call may succeed later.
     ///
-    /// This speaks of the call, not of safety: a write whose outcome is unknown is retryable in
-    /// this sense, and the client still does not repeat it on its own unless it is idempotent.
+    /// This says nothing about safety. A write whose outcome is unknown counts as retryable, but
+    /// the client repeats it only if it is idempotent.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
             ErrorKind::Connect | ErrorKind::Interrupted | ErrorKind::Timeout => true,
@@ -65,8 +64,8 @@ impl Error {
         }
     }
 
-    /// Whether a table, column, function or relationship is not there: the migrations are missing,
-    /// or PostgREST's schema cache is older than they are.
+    /// Whether a table, column, function or relationship does not exist: the migrations are
+    /// missing, or PostgREST's schema cache is older than they are.
     pub fn is_schema_missing(&self) -> bool {
         matches!(
             self.code(),
@@ -85,7 +84,7 @@ impl Error {
         )
     }
 
-    /// Whether the database cannot be reached: no connection to the API, or none from there to
+    /// Whether the database cannot be reached: no connection to the API, or none from the API to
     /// Postgres (PGRST000 to PGRST003, or a 502, 503 or 504).
     pub fn is_unreachable(&self) -> bool {
         self.kind() == ErrorKind::Connect
@@ -106,8 +105,8 @@ impl Error {
                 && matches!(self.status().map(|status| status.as_u16()), Some(502..=504)))
     }
 
-    /// Whether Postgres cancelled the statement because it ran too long (SQLSTATE 57014): the same
-    /// call with less work in it may pass.
+    /// Whether Postgres cancelled the statement because it ran too long (SQLSTATE 57014). A smaller
+    /// call may succeed.
     pub fn is_statement_timeout(&self) -> bool {
         self.code() == Some("57014")
     }
@@ -117,7 +116,7 @@ impl Error {
         self.status() == Some(StatusCode::PAYLOAD_TOO_LARGE)
     }
 
-    /// Whether Postgres rolled the transaction back and asks to run it again (40001, 40P01).
+    /// Whether Postgres rolled the transaction back, so that it can be run again (40001, 40P01).
     pub fn is_rolled_back(&self) -> bool {
         matches!(self.code(), Some("40001" | "40P01"))
     }
@@ -135,8 +134,8 @@ impl Error {
                 && matches!(self.status().map(|status| status.as_u16()), Some(401 | 403)))
     }
 
-    /// Whether the fault lies in the data of a row: a value that does not fit its type, a violated
-    /// constraint, a trigger that raised, a row that row-level security does not let in.
+    /// Whether the data of a row is at fault: a value that does not fit its type, a violated
+    /// constraint, a trigger that raised, a row that row-level security refuses.
     pub fn is_data_error(&self) -> bool {
         match self.code() {
             Some("PGRST102" | "21000") => true,
@@ -150,7 +149,7 @@ impl Error {
         }
     }
 
-    /// The number of rows that a PGRST116 says it found.
+    /// The number of rows that a PGRST116 found.
     fn row_count(&self) -> Option<u64> {
         let (_, rest) = self.details()?.split_once("contains ")?;
         rest.split(' ').next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! Which rows an answer holds, and how many there are.
+//! Which rows a response holds, and how many there are.
 
 use http::{HeaderMap, header};
 

@@ -1,4 +1,4 @@
-//! The one error of this crate, and what can be asked of it.
+//! The error type of this crate.
 
 mod classify;
 mod content_range;
@@ -17,11 +17,12 @@ pub(crate) use content_range::ContentRange;
 pub(crate) use parse::api_error;
 pub use report::{Chunk, RejectedRow, WriteReport, Written};
 
-/// Why a call did not do what was asked.
+/// Why a call failed.
 ///
-/// One type for everything, because a caller's question is never "which type is it" but "may I try
-/// again", "is this row the problem", "is the schema there". The methods answer those questions.
-/// The [`Display`](fmt::Display) form is one line; it holds no key and no value of the query.
+/// There is one type for everything, because a caller does not ask "which type is it", but "may I
+/// try again", "is this row the problem", "does the schema exist". Its methods answer such
+/// questions. The [`Display`](fmt::Display) form is one line without a key, a value of the query or
+/// a value of a row.
 ///
 /// PostgREST reference: "Errors".
 ///
@@ -39,26 +40,26 @@ pub struct Error {
     inner: Box<Inner>,
 }
 
-/// What went wrong, roughly; [`Error`] has methods for the finer questions.
+/// The kind of a failure. [`Error`] has methods for finer questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The call cannot be said in PostgREST's grammar, or the client is misconfigured. Nothing was
+    /// PostgREST's grammar cannot express the call, or the client is misconfigured. Nothing was
     /// sent.
     Invalid,
     /// No connection could be made. Nothing was sent.
     Connect,
-    /// The connection broke after something had been sent: the outcome is unknown.
+    /// The connection broke after something was sent. The outcome is unknown.
     Interrupted,
-    /// A deadline passed: the outcome is unknown.
+    /// A deadline passed. The outcome is unknown.
     Timeout,
-    /// PostgREST or Postgres answered with an error.
+    /// PostgREST or Postgres returned an error.
     Api,
-    /// Something in between answered (a gateway's HTML page, an empty 502).
+    /// A gateway in between returned an error (an HTML page, an empty 502).
     Gateway,
-    /// The answer came, but is not what the caller's type expects.
+    /// The response is not what the caller's type expects.
     Decode,
-    /// One row at most was asked for and several match.
+    /// One row at most was requested, and several match.
     RowCount,
 }
 
@@ -80,7 +81,7 @@ struct Inner {
 }
 
 impl Error {
-    /// Returns what went wrong, roughly.
+    /// Returns the kind of the failure.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
@@ -91,12 +92,13 @@ impl Error {
         self.inner.code.as_deref()
     }
 
-    /// Returns the message, of PostgREST or Postgres where one of them spoke.
+    /// Returns the message, from PostgREST or Postgres if one of them refused.
     pub fn message(&self) -> &str {
         &self.inner.message
     }
 
-    /// Returns the `details` of the error body; an array of details is kept as its JSON.
+    /// Returns the `details` of the error body, which may quote values of the row. An array of
+    /// details is returned as JSON.
     pub fn details(&self) -> Option<&str> {
         self.inner.details.as_deref()
     }
@@ -106,38 +108,38 @@ impl Error {
         self.inner.hint.as_deref()
     }
 
-    /// Returns the status of the answer, where there was one.
+    /// Returns the status of the response, if there was one.
     pub fn status(&self) -> Option<StatusCode> {
         self.inner.status
     }
 
-    /// Returns the request's method and shape, such as `GET /posts?url=eq.…`: values are left out.
+    /// Returns the request's method and shape without values, such as `GET /posts?url=eq.…`.
     pub fn request(&self) -> Option<&str> {
         self.inner.request.as_deref()
     }
 
-    /// Returns the body that could not be read, for [`ErrorKind::Decode`] and
-    /// [`ErrorKind::Gateway`]: at most its first 64 KiB.
+    /// Returns the first 64 KiB of the body that could not be read ([`ErrorKind::Decode`],
+    /// [`ErrorKind::Gateway`]).
     pub fn body(&self) -> Option<&Bytes> {
         self.inner.body.as_ref()
     }
 
-    /// Returns how long the server asked to wait before the next try.
+    /// Returns how long the server asks to wait before the next attempt.
     pub fn retry_after(&self) -> Option<Duration> {
         self.inner.retry_after
     }
 
-    /// Returns how many times the request had been sent again before this error was given back.
+    /// Returns how many times the request was sent again before this error was returned.
     pub fn retries(&self) -> u32 {
         self.inner.retries
     }
 
-    /// Returns what a bulk write had done before it stopped, where a bulk write stopped.
+    /// Returns what a bulk write did before this error stopped it.
     pub fn write_report(&self) -> Option<&WriteReport> {
         self.inner.report.as_deref()
     }
 
-    /// The number of rows there are, which a 416 answer tells where a count was asked for.
+    /// The total number of rows, which a 416 response names if a count was requested.
     pub(crate) fn total(&self) -> Option<u64> {
         self.inner.total
     }
@@ -183,7 +185,7 @@ impl Error {
     pub(crate) fn too_many_rows() -> Self {
         Self::new(
             ErrorKind::RowCount,
-            "one row was asked for and several match",
+            "one row was requested, and several match",
         )
     }
 
@@ -205,7 +207,7 @@ impl Error {
         self
     }
 
-    /// Keeps the start of a body, enough to see what answered.
+    /// Keeps the start of a body, enough to see who sent it.
     pub(crate) fn with_body(mut self, body: &Bytes) -> Self {
         const KEPT_BYTES: usize = 64 * 1024;
         self.inner.body = Some(body.slice(..body.len().min(KEPT_BYTES)));

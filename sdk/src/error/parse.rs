@@ -1,4 +1,4 @@
-//! Reading an error answer: whatever comes, in whatever shape, an [`Error`] comes out.
+//! Turns any error response into an [`Error`].
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{ContentRange, Error, ErrorKind};
 
-/// The error body of PostgREST; every member may be null or absent, and `details` may be an array
+/// The error body of PostgREST. Every member may be null or absent, and `details` may be an array
 /// (PGRST201).
 #[derive(Deserialize)]
 struct ErrorBody {
@@ -19,7 +19,7 @@ struct ErrorBody {
     hint: Option<Value>,
 }
 
-/// Reads an answer whose status is not a success.
+/// Reads a response whose status is not a success.
 pub(crate) fn api_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Error {
     let mut error = match serde_json::from_slice::<ErrorBody>(body) {
         Ok(parsed) if parsed.code.is_some() || parsed.message.is_some() => from_body(parsed),
@@ -34,7 +34,7 @@ pub(crate) fn api_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) -
 fn from_body(body: ErrorBody) -> Error {
     let message = body
         .message
-        .unwrap_or_else(|| "the server gave no message".to_owned());
+        .unwrap_or_else(|| "the server sent no message".to_owned());
     let mut error = Error::new(ErrorKind::Api, message);
     error.inner.code = body.code.filter(|code| !code.is_empty());
     error.inner.details = body.details.and_then(text);
@@ -42,20 +42,20 @@ fn from_body(body: ErrorBody) -> Error {
     error
 }
 
-/// An answer without PostgREST's body: a HEAD request, whose code stands in `Proxy-Status`, or
-/// something in between that answered in its own words.
+/// A response without PostgREST's body: to a HEAD request, whose code is in `Proxy-Status`, or from
+/// a gateway in between.
 fn from_headers(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Error {
     if let Some(code) = proxy_status_code(headers) {
-        return Error::new(ErrorKind::Api, format!("the server answered {status}")).with_code(code);
+        return Error::new(ErrorKind::Api, format!("the server returned {status}")).with_code(code);
     }
     let from_postgrest = body.is_empty()
         && headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     if from_postgrest {
-        return Error::new(ErrorKind::Api, format!("the server answered {status}"));
+        return Error::new(ErrorKind::Api, format!("the server returned {status}"));
     }
-    let message = format!("something other than PostgREST answered {status}");
+    let message = format!("a gateway in front of PostgREST returned {status}");
     Error::new(ErrorKind::Gateway, message).with_body(body)
 }
 
@@ -67,7 +67,7 @@ fn proxy_status_code(headers: &HeaderMap) -> Option<String> {
     (!code.is_empty()).then(|| code.to_owned())
 }
 
-/// Reads `Retry-After` in seconds; a date there is left alone, since the clock is not ours.
+/// Reads `Retry-After` in seconds. A date is ignored, because this crate reads no clock.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers
         .get(header::RETRY_AFTER)?

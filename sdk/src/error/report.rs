@@ -1,34 +1,33 @@
-//! What a bulk write did: an outcome for every row, whatever happened.
+//! What a bulk write did with each row.
 
 use super::Error;
 
-/// What became of the rows of a bulk write.
+/// What a bulk write did with its rows.
 ///
-/// Every row given is in exactly one place: in a [`Chunk`] that was written, in
-/// [`failed`](Self::failed), in [`superseded`](Self::superseded), in [`pending`](Self::pending), or
-/// in [`uncertain`](Self::uncertain). The last two are empty where the call returned `Ok`.
+/// Every row is in exactly one of these: a [`Chunk`] that was written, [`failed`](Self::failed),
+/// [`superseded`](Self::superseded), [`pending`](Self::pending) or [`uncertain`](Self::uncertain).
+/// The last two are empty if the call returned `Ok`.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct WriteReport {
-    /// How many rows were given.
+    /// How many rows the write has.
     pub rows: u64,
-    /// How many rows the database inserted or changed, by its own count. Smaller than the rows sent
-    /// where duplicates were ignored or row-level security hid rows.
+    /// How many rows the database inserted or changed. It is smaller than the number of rows sent
+    /// if duplicates were ignored or row-level security hid rows.
     pub affected: u64,
-    /// How many requests were answered, failed ones and splits among them; repeated attempts of
-    /// one request count once.
+    /// How many requests got a response, failed ones and halves included. Retries of one request
+    /// count once.
     pub requests: u32,
     /// The requests that were written, in the order in which they finished.
     pub chunks: Vec<Chunk>,
-    /// The rows that the database refused, each with its reason, by index.
+    /// The rows that the database refused, in order, each with its reason.
     pub failed: Vec<RejectedRow>,
-    /// The rows (by index) that were not sent because a later row has the same conflict key: see
+    /// The indexes of rows that were not sent because a later row has the same conflict key. See
     /// [`Write::dedupe`](crate::Write::dedupe).
     pub superseded: Vec<usize>,
-    /// The rows (by index) that were not written because the write stopped early.
+    /// The indexes of rows that were not written because the write stopped early.
     pub pending: Vec<usize>,
-    /// The rows (by index) that were sent and whose request was never answered: some of them may
-    /// have been written.
+    /// The indexes of rows that were sent and got no response. Some of them may have been written.
     pub uncertain: Vec<usize>,
 }
 
@@ -36,7 +35,7 @@ pub struct WriteReport {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Chunk {
-    /// The rows in it: indexes into the slice that was given.
+    /// The indexes of its rows in the slice that was passed.
     pub rows: Vec<usize>,
     /// How many of them the database inserted or changed.
     pub affected: u64,
@@ -46,25 +45,25 @@ pub struct Chunk {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RejectedRow {
-    /// The row's index in the slice that was given.
+    /// The row's index in the slice that was passed.
     pub index: usize,
     /// Why it was refused.
     pub error: Error,
 }
 
-/// The rows that came back from a write, and what the write did.
+/// The rows that a write returned, and what it did.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Written<V> {
-    /// The written rows as the database has them, in the order of the rows given, as far as the
-    /// rows came back in order within a request.
+    /// The written rows as the database has them. Requests are in the order of their rows; within a
+    /// request, PostgREST decides.
     pub rows: Vec<V>,
-    /// What became of every row given.
+    /// What the write did with each row.
     pub report: WriteReport,
 }
 
 impl WriteReport {
-    /// Whether every row given was accepted.
+    /// Whether every row was accepted.
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty() && self.pending.is_empty() && self.uncertain.is_empty()
     }
@@ -77,7 +76,7 @@ impl WriteReport {
             .sum()
     }
 
-    /// Returns the report, or the first refused row's error where a row was refused.
+    /// Returns the report, or the error of the first refused row.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use crate::schema::{Any, Column, NotNull, Nullable, Target};
 
-/// One key of an order: a column, a direction, and where nulls go.
+/// One key of an order: a column, a direction, and the position of nulls.
 ///
 /// ```
 /// use sluice_sdk::col;
@@ -13,17 +13,17 @@ use crate::schema::{Any, Column, NotNull, Nullable, Target};
 /// assert_eq!(col("created_at").desc().nulls_last().to_string(), "created_at.desc.nullslast");
 /// ```
 ///
-/// PostgREST reference: "Ordering"; "Top-level Ordering" for one by a related row's column
+/// PostgREST reference: "Ordering", and "Top-level Ordering" for a related row's column
 /// ([`Relation::by`](crate::Relation::by)).
 pub struct Order<T> {
     pub(crate) key: Key,
     marker: PhantomData<fn() -> T>,
 }
 
-/// A key with its table left behind.
+/// A key without its type parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
-    /// The embedded to-one relation that the column belongs to, already written.
+    /// The embedded to-one relation that the column belongs to, as it is written in the query.
     pub(crate) relation: Option<String>,
     pub(crate) target: Target,
     pub(crate) descending: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Key {
 
 /// One key of an order or several, as a tuple: `(Post::CREATED_AT.desc(), Post::ID.asc())`.
 #[diagnostic::on_unimplemented(
-    message = "an order of `{T}` is needed here, and this is a `{Self}`",
+    message = "an order of `{T}` is needed here, not a `{Self}`",
     label = "not an order by columns of `{T}`",
     note = "an order is `column.asc()` or `column.desc()`, or a tuple of these; by a column of a \
             related row it is `Shape::RELATION.by(…)`"
@@ -43,7 +43,7 @@ pub trait IntoOrder<T> {
     fn orders(self) -> Vec<Order<T>>;
 }
 
-/// Whether a marker says that the column can be null.
+/// The markers [`Nullable`] and [`NotNull`].
 pub trait Nullability {
     /// Whether the column can be null.
     #[doc(hidden)]
@@ -60,12 +60,12 @@ impl Nullability for Nullable {
 
 /// The order by this column.
 impl<T, V, N: Nullability> Column<T, V, N> {
-    /// Smallest first; nulls last, unless said otherwise.
+    /// Smallest first. Nulls are last by default.
     pub fn asc(self) -> Order<T> {
         self.ordered(false)
     }
 
-    /// Largest first; nulls first, unless said otherwise.
+    /// Largest first. Nulls are first by default.
     pub fn desc(self) -> Order<T> {
         self.ordered(true)
     }
@@ -112,7 +112,7 @@ impl Order<Any> {
 }
 
 impl Key {
-    /// Whether nulls come first: as Postgres does it, nulls count as larger than everything.
+    /// Whether nulls come first. By default they count as larger than everything, as in Postgres.
     pub(crate) fn nulls_come_first(&self) -> bool {
         self.nulls_first.unwrap_or(self.descending)
     }
@@ -151,7 +151,7 @@ impl<T> Clone for Order<T> {
     }
 }
 
-/// The keys of an order, with their table left behind.
+/// The keys of an order.
 pub(crate) fn keys_of<T>(order: impl IntoOrder<T>) -> Vec<Key> {
     order.orders().into_iter().map(|order| order.key).collect()
 }

@@ -1,4 +1,4 @@
-//! Writing filters as parameters of the query, each value by the rule of its place.
+//! Writes filters as parameters of the query. Each value is quoted for its position.
 
 use std::fmt::{self, Write};
 
@@ -21,7 +21,7 @@ impl Params {
     /// Adds a filter on the table, or on the embedded relation that `prefix` (`"author."`) names.
     pub(crate) fn filter(&mut self, prefix: &str, tree: &Tree) {
         match tree {
-            // Parameters are joined by "and", and values need no quotes at the top level.
+            // PostgREST joins parameters by "and", and values need no quotes at the top level.
             Tree::Joined {
                 join: Logic::And,
                 negated: false,
@@ -54,14 +54,14 @@ impl Params {
         write_operator(condition, &mut value);
         match &condition.rhs {
             Rhs::Word(word) => value.push_str(word),
-            // The value reaches to the end of the parameter: it is literal, and never quoted.
+            // The value reaches to the end of the parameter, so it is not quoted.
             Rhs::Scalar(scalar) => value.push_str(&scalar.text),
             Rhs::List(list) => write_list(list, &mut value),
         }
         self.push(name, value);
     }
 
-    /// Refuses a NUL character, which no text of Postgres can hold.
+    /// Refuses a NUL character, which Postgres cannot store in a text.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let with_nul =
             |(name, value): &&(String, String)| name.contains('\0') || value.contains('\0');
@@ -110,7 +110,8 @@ fn group(children: &[Tree]) -> String {
     out
 }
 
-/// Writes a tree inside another: here every value is quoted, since commas and parentheses end it.
+/// Writes a tree inside another. Values are quoted here, because a comma or a parenthesis would end
+/// them.
 fn write_tree(tree: &Tree, out: &mut String) {
     match tree {
         Tree::Joined {
@@ -149,7 +150,7 @@ fn write_list(list: &[Scalar], out: &mut String) {
     out.push('(');
     for (position, scalar) in list.iter().enumerate() {
         if position > 0 {
-            // No space: it would belong to the next value.
+            // No space follows: it would become part of the next value.
             out.push(',');
         }
         write_scalar(scalar, out);

@@ -1,4 +1,4 @@
-//! Embedded relations: filters, order and limits on the rows inside a row.
+//! Embedded relations: filters, order and limits of the rows inside a row.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::quote;
 use crate::schema::{Any, Target};
 
-/// A relation that a read embeds: rows of `U` inside rows of `T`, under the name they come back by.
+/// An embedded relation: rows of `U` inside rows of `T`, under the name of the result.
 ///
 /// The derive of [`Select`](derive@crate::Select) makes a constant of this type for each embedded
 /// field; [`relation`] makes one without types.
@@ -32,10 +32,10 @@ pub struct Relation<T, U> {
     marker: PhantomData<fn() -> (T, U)>,
 }
 
-/// Filters, order and limits of one embedded relation, to be given to
+/// Filters, order and limits of one embedded relation. Pass it to
 /// [`Read::embed`](crate::Read::embed).
 pub struct Nested<T, U> {
-    /// The relation's name with those of the relations around it, quoted and joined by dots.
+    /// The names of the outer relations and of this one, quoted and joined by dots.
     path: String,
     filters: Vec<Tree>,
     keys: Vec<Key>,
@@ -61,7 +61,7 @@ impl<T, U> Relation<T, U> {
         }
     }
 
-    /// Reaches into a relation that this relation's rows embed.
+    /// Continues to a relation that this relation's rows embed.
     #[must_use]
     pub fn then<W>(self, inner: Nested<U, W>) -> Nested<T, W> {
         Nested {
@@ -70,7 +70,7 @@ impl<T, U> Relation<T, U> {
         }
     }
 
-    /// Whether there is no related row: a filter on the outer rows.
+    /// A filter of the outer rows: those without a related row.
     pub fn is_null(self) -> Filter<T> {
         Filter::condition(Condition::is_null(Target {
             name: self.name,
@@ -78,7 +78,7 @@ impl<T, U> Relation<T, U> {
         }))
     }
 
-    /// Whether there is a related row: a filter on the outer rows.
+    /// A filter of the outer rows: those with a related row.
     pub fn is_not_null(self) -> Filter<T> {
         !self.is_null()
     }
@@ -96,13 +96,14 @@ impl<T, U> Relation<T, U> {
         self.nested().order(order)
     }
 
-    /// Cuts the related rows of each outer row.
+    /// Limits the related rows of each outer row.
     #[must_use]
     pub fn limit(self, limit: u64) -> Nested<T, U> {
         self.nested().limit(limit)
     }
 
-    /// Orders the outer rows by a column of the related row, which there must be one of at most.
+    /// Orders the outer rows by a column of the related row. The relation must have one row at
+    /// most.
     pub fn by(self, order: Order<U>) -> Order<T> {
         let relation = Some(self.written());
         Order::of(Key {
@@ -130,21 +131,21 @@ impl<T, U> Relation<T, U> {
 }
 
 impl<T, U> Nested<T, U> {
-    /// Keeps the related rows that match; several are all asked for.
+    /// Keeps the related rows that match. Rows must match every filter.
     #[must_use]
     pub fn filter(mut self, filter: impl IntoFilter<U>) -> Self {
         self.filters.push(filter.into_filter().tree);
         self
     }
 
-    /// Orders the related rows; a second order breaks the ties of the first.
+    /// Orders the related rows. A second order breaks the ties of the first.
     #[must_use]
     pub fn order(mut self, order: impl IntoOrder<U>) -> Self {
         self.keys.extend(keys_of(order));
         self
     }
 
-    /// Cuts the related rows of each outer row.
+    /// Limits the related rows of each outer row.
     #[must_use]
     pub fn limit(mut self, limit: u64) -> Self {
         self.limit = Some(limit);
@@ -158,7 +159,7 @@ impl<T, U> Nested<T, U> {
         self
     }
 
-    /// The same with the types left behind.
+    /// The same with other type parameters.
     pub(crate) fn retyped<X, W>(self) -> Nested<X, W> {
         Nested {
             path: self.path,

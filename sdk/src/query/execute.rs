@@ -1,4 +1,4 @@
-//! What a builder needs of whoever sends its calls.
+//! What a builder needs from the sender of its calls.
 
 use std::future::Future;
 
@@ -7,34 +7,35 @@ use futures_util::{StreamExt, stream};
 use crate::error::Error;
 use crate::request::{Body, Call, Response};
 
-/// Where the defaults of a builder come from.
+/// The source of a builder's defaults.
 ///
-/// [`Offline`](crate::Offline) is one that cannot send: for those who send requests themselves.
+/// [`Offline`](crate::Offline) is a context that cannot send, for callers that send requests
+/// themselves.
 pub trait Context: Clone + Send + Sync + 'static {
-    /// The settings that calls are built with.
+    /// The defaults that calls are built with.
     fn defaults(&self) -> &CallDefaults;
 }
 
-/// A [`Context`] that sends calls: [`Client`](crate::Client) is the one of this crate.
+/// A [`Context`] that sends calls. [`Client`](crate::Client) implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot send this call",
     note = "build it with a `Client`, or take its request with `.call()` and send it yourself"
 )]
 pub trait Execute: Context {
-    /// Sends a call, again where that is safe and sensible, and reads the answer.
+    /// Sends a call, with retries if they are safe, and reads the response.
     ///
     /// # Errors
     ///
-    /// Any answer that is not a success, and every failure to get one.
+    /// A response that is not a success, and every failure to get one.
     fn execute(&self, call: Call) -> impl Future<Output = Result<Response, Error>> + Send;
 
-    /// Sends a call and gives the body of a successful answer as it comes. Unless it is
-    /// implemented, that is the whole body at once.
+    /// Sends a call, and returns the body of a successful response piece by piece. By default there
+    /// is one piece, the whole body.
     ///
     /// # Errors
     ///
-    /// As those of [`execute`](Self::execute), until the answer has begun; the stream has those
-    /// that come later.
+    /// As for [`execute`](Self::execute), until the response has begun. Later errors are in the
+    /// stream.
     fn open(&self, call: Call) -> impl Future<Output = Result<Body, Error>> + Send {
         async move {
             let body = self.execute(call).await?.body;
@@ -43,19 +44,19 @@ pub trait Execute: Context {
     }
 }
 
-/// What calls are built with; the client's builder sets it.
+/// The defaults that calls are built with. The client's builder sets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallDefaults {
-    /// The schema of tables and functions that do not name one; `None` for the server's first.
+    /// The schema of tables and functions that do not name one, or `None` for the server's first.
     pub schema: Option<String>,
-    /// How long the encoded path and query of a split list may become.
+    /// The maximum length of the encoded path and query of a split list.
     pub url_bytes: usize,
     /// How many rows go into one request of a bulk write.
     pub chunk_rows: usize,
-    /// How many bytes of JSON go into one request of a bulk write, as far as rows allow.
+    /// How many bytes of JSON go into one request of a bulk write. A longer row goes alone.
     pub chunk_bytes: usize,
-    /// How many requests of one long list or bulk write are under way at once.
+    /// How many requests of one long list or bulk write are in flight at once.
     pub concurrency: usize,
 }
 

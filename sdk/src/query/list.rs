@@ -1,4 +1,4 @@
-//! Lists of values too long for one URL.
+//! Lists of values that are too long for one URL.
 
 use std::collections::HashSet;
 use std::future::IntoFuture;
@@ -16,15 +16,15 @@ use crate::quote;
 use crate::request::{Count, Page};
 use crate::schema::{Any, Column, Nullable, Operand, Scalar};
 
-/// A read of the rows whose column is one of any number of values: awaiting it gives a `Vec`.
+/// A read of the rows whose column is one of any number of values. Awaiting it returns a `Vec`.
 ///
-/// The values are deduplicated and split by the length of the encoded URL, the requests run a few
-/// at once, and the rows come back in the order of the values' chunks. Where the server's limit of
-/// rows cuts the answer to a chunk, the rest of it is read too, so every row comes exactly once as
-/// long as nobody writes meanwhile. No value gives no row, and makes no request.
+/// The values are deduplicated and split by the length of the encoded URL. A few requests run at
+/// once, and the rows are in the order of the values' chunks. If the server's row limit cuts a
+/// response, the rest of its rows is read too. So every row is returned exactly once, as long as
+/// nobody writes meanwhile. Without values there is no request and no row.
 ///
-/// A limit, an offset or an aggregate over several requests would mean something else than it says,
-/// so a read that has one is refused.
+/// A read with a limit, an offset or an aggregate is refused, because it would apply to each
+/// request and not to the whole.
 ///
 /// ```
 /// use sluice_sdk::{Offline, col};
@@ -46,7 +46,8 @@ pub struct List<T, V, C> {
 }
 
 impl<T, V, C: Context> Read<T, V, C> {
-    /// Keeps the rows whose `column` is one of `values`, however many those are: see [`List`].
+    /// Keeps the rows whose `column` is one of `values`, of which there may be any number: see
+    /// [`List`].
     pub fn filter_in<W, N>(
         self,
         column: Column<T, W, N>,
@@ -80,7 +81,7 @@ impl<T, V, C: Context> List<T, V, C> {
         }
     }
 
-    /// Reads each row into `W`, with the columns as they are selected.
+    /// Reads each row into `W`, with the same columns.
     pub fn rows<W>(self) -> List<T, W, C> {
         List {
             read: self.read.rows(),
@@ -89,36 +90,36 @@ impl<T, V, C: Context> List<T, V, C> {
         }
     }
 
-    /// Keeps the rows that match this too.
+    /// Keeps the rows that match this filter too.
     pub fn filter(mut self, filter: impl IntoFilter<T>) -> Self {
         self.read = self.read.filter(filter);
         self
     }
 
-    /// Filters, orders or cuts the rows of an embedded relation.
+    /// Filters, orders or limits the rows of an embedded relation.
     pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
         self.read = self.read.embed(nested);
         self
     }
 
-    /// Orders the rows of each request, not those of all of them together. For a table whose
-    /// primary key is not known, an order by a unique key lets a chunk be read on where the server
-    /// cuts it.
+    /// Orders the rows of each request, not of all together. For a table without a known primary
+    /// key, order by a unique key: this is needed to read on if the server cuts a response.
     pub fn order_within(mut self, order: impl IntoOrder<T>) -> Self {
         self.read = self.read.order(order);
         self
     }
 
-    /// The reads that are made: one for each chunk of values, in order.
+    /// The reads, one for each chunk of values, in order.
     ///
     /// # Errors
     ///
-    /// Where the read has a limit, an offset or an aggregate, or cannot be said at all.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the read has a limit, an offset or an
+    /// aggregate, or if the grammar cannot express it.
     pub fn reads(&self) -> Result<Vec<Read<T, V, C>>, Error> {
         let query = &self.read.query;
         if query.limit.is_some() || query.offset.is_some() {
             return Err(Error::invalid(
-                "a limit or an offset over a split list would apply to each part; cut the rows instead",
+                "a limit or an offset of a split list would apply to each request; remove it, and limit the rows that come back",
             ));
         }
         if query
@@ -127,7 +128,7 @@ impl<T, V, C: Context> List<T, V, C> {
             .is_some_and(Selection::has_aggregates)
         {
             return Err(Error::invalid(
-                "an aggregate over a split list would be one for each part; aggregate the rows instead",
+                "an aggregate of a split list would be computed for each request; read the rows, and aggregate them yourself",
             ));
         }
         let uri_bytes =
@@ -155,11 +156,11 @@ where
     V: DeserializeOwned + Send + 'static,
     C: Execute,
 {
-    /// Reads the rows with their number, which is the sum over the requests.
+    /// Reads the rows with their total number.
     ///
     /// # Errors
     ///
-    /// The first failure of any request; where the read has a limit, an offset or an aggregate.
+    /// As for [`reads`](Self::reads), and the first failure of a request.
     pub async fn fetch(self) -> Result<Page<V>, Error> {
         let concurrency = self.read.context.defaults().concurrency.max(1);
         let reads = self.reads()?;
@@ -191,18 +192,10 @@ where
     }
 }
 
-impl<T, V, C> std::fmt::Debug for List<T, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("List")
-            .field("read", &self.read)
-            .field("column", &self.column)
-            .field("values", &self.values.len())
-            .finish()
-    }
-}
+debug_by!(read, List<T, V, C>);
 
-/// Reads every row of one chunk. A count tells whether the server cut the answer; where it did, the
-/// chunk is read by offset, in an order that no two rows share.
+/// Reads every row of one chunk. A count shows whether the server cut the response. If it did, the
+/// chunk is read by offset, in the order of a unique key.
 async fn whole<T, V, C>(read: Read<T, V, C>) -> Result<Vec<V>, Error>
 where
     T: 'static,
@@ -217,7 +210,7 @@ where
         read.query.keys.clone_from(&read.query.endpoint.primary_key);
         if read.query.keys.is_empty() {
             return Err(Error::invalid(
-                "the server cut the answer, and rows without an order cannot be read on; declare the table's primary key, or order by a unique key with `order_within`",
+                "the server's row limit cut the response, and the rest cannot be read without an order; declare the table's primary key, or order by a unique key with `order_within`",
             ));
         }
         rows.clear();
@@ -225,7 +218,7 @@ where
     while (rows.len() as u64) < total {
         let page = read.clone().offset(rows.len() as u64).fetch().await?;
         if page.rows.is_empty() {
-            // Rows went away since they were counted.
+            // Rows were deleted since they were counted.
             break;
         }
         rows.extend(page.rows);
@@ -241,8 +234,8 @@ fn deduplicated(values: Vec<Scalar>) -> Vec<Scalar> {
         .collect()
 }
 
-/// Splits values so that the encoded list of each chunk fits into `room` bytes; a value that fits
-/// into none gets a chunk of its own.
+/// Splits values so that the encoded list of each chunk fits into `room` bytes. A longer value goes
+/// alone.
 fn split(values: &[Scalar], room: usize) -> Vec<&[Scalar]> {
     let mut chunks = Vec::new();
     let (mut start, mut used) = (0, 0);
@@ -278,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_asked_for_once() {
+    fn a_value_is_requested_once() {
         let values = deduplicated(scalars(&["b", "a", "b", ""]));
         let texts: Vec<&str> = values.iter().map(|value| value.text.as_str()).collect();
         assert_eq!(texts, ["b", "a", ""]);

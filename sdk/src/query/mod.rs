@@ -1,7 +1,19 @@
-//! The part of a query that every kind of call shares: which rows, which columns, in which order.
+//! Builders of calls, and the query that they share: which rows, which columns, in which order.
+
+/// Implements `Debug` for a builder by one of its fields, without a bound on its type parameters.
+macro_rules! debug_by {
+    ($($field:ident).+, $kind:ident<$($parameter:tt),+>) => {
+        impl<$($parameter),+> std::fmt::Debug for $kind<$($parameter),+> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_tuple(stringify!($kind)).field(&self.$($field).+).finish()
+            }
+        }
+    };
+}
 
 mod change;
 mod execute;
+mod json_keys;
 mod keyset;
 mod list;
 mod offline;
@@ -30,12 +42,12 @@ pub use rpc::Rpc;
 pub use table::TableRef;
 pub use write::{Checkpoint, Inserting, IntoColumns, Upserting, Write, WriteReturning};
 
-/// Where rows are: the path, and the schema.
+/// A table or a function: its path and schema.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     path: Path,
     pub(crate) schema: Option<String>,
-    /// The order that no two rows share, where the table's type says it.
+    /// The primary key as an order, if the table's type names it.
     pub(crate) primary_key: Vec<Key>,
 }
 
@@ -67,7 +79,7 @@ impl Endpoint {
     }
 }
 
-/// Which rows of a endpoint, which of their columns, in which order and how many.
+/// Which rows of an endpoint, which of their columns, in which order and how many.
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
     pub(crate) endpoint: Endpoint,
@@ -98,7 +110,7 @@ impl Query {
         self.filters.push(tree);
     }
 
-    /// Begins a request for this query, refusing what cannot be said.
+    /// Begins a request for this query. Refuses what the grammar cannot express.
     pub(crate) fn draft(
         &self,
         method: Method,

@@ -1,4 +1,4 @@
-//! Building calls with nothing to send them.
+//! Builds calls without sending them.
 
 use serde::Serialize;
 
@@ -6,8 +6,8 @@ use super::{CallDefaults, Context, Endpoint, Rpc, TableRef, rpc};
 use crate::grammar::Select;
 use crate::schema::{Any, Function, Table};
 
-/// Builds the same calls as a [`Client`](crate::Client), to be sent by other means: take the
-/// request with `.call()`, and read the answer with [`Response::read`](crate::Response::read).
+/// Builds the same calls as a [`Client`](crate::Client), for sending by other means. Take the
+/// request with `.call()`, and read the response with [`Response::read`](crate::Response::read).
 ///
 /// ```
 /// use sluice_sdk::{Offline, col};

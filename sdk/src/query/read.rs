@@ -14,7 +14,7 @@ use crate::error::{ContentRange, Error, ErrorKind};
 use crate::grammar::{IntoFilter, IntoOrder, Nested, Selection, ShapeOf, keys_of};
 use crate::request::{Call, Count, Explain, Format, Handling, Page, Response, Safety, rows};
 
-/// A read of rows of `T` as `V`: awaiting it gives a `Vec<V>`.
+/// A read of rows of `T` as `V`. Awaiting it returns a `Vec<V>`.
 ///
 /// ```no_run
 /// # use sluice_sdk::{Client, Count, Error, Table, serde::Deserialize};
@@ -27,7 +27,7 @@ use crate::request::{Call, Count, Explain, Format, Handling, Page, Response, Saf
 /// # Ok(()) }
 /// ```
 ///
-/// What is asked for:
+/// The request:
 ///
 /// ```
 /// use sluice_sdk::{Offline, col};
@@ -61,13 +61,13 @@ impl<T, V, C: Context> Read<T, V, C> {
         self.selection(W::selection()).rows()
     }
 
-    /// Reads these columns, whatever the shape of the rows says.
+    /// Reads these columns instead of those of the row type.
     pub fn selection(mut self, selection: Selection) -> Self {
         self.query.selection = Some(selection);
         self
     }
 
-    /// Reads each row into `W`, with the columns as they are selected.
+    /// Reads each row into `W`, with the same columns.
     pub fn rows<W>(self) -> Read<T, W, C> {
         let Self {
             context,
@@ -83,26 +83,26 @@ impl<T, V, C: Context> Read<T, V, C> {
         }
     }
 
-    /// Keeps the rows that match; several filters are all asked for.
+    /// Keeps the rows that match. Rows must match every filter.
     pub fn filter(mut self, filter: impl IntoFilter<T>) -> Self {
         self.query.filter(filter.into_filter().tree);
         self
     }
 
-    /// Filters, orders or cuts the rows of an embedded relation.
+    /// Filters, orders or limits the rows of an embedded relation.
     pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
         self.query.nested.push(nested.retyped());
         self
     }
 
-    /// Orders the rows; a second order breaks the ties of the first.
+    /// Orders the rows. A second order breaks the ties of the first.
     pub fn order(mut self, order: impl IntoOrder<T>) -> Self {
         self.query.keys.extend(keys_of(order));
         self
     }
 
-    /// Reads this many rows at most. The server has a limit of its own (1000 on hosted Supabase)
-    /// and says nothing when it applies it: see [`keyset`](Self::keyset) to read them all.
+    /// Reads this many rows at most. The server has its own limit (1000 on hosted Supabase), which
+    /// cuts silently. To read all rows, see [`keyset`](Self::keyset).
     pub fn limit(mut self, limit: u64) -> Self {
         self.query.limit = Some(limit);
         self
@@ -114,13 +114,13 @@ impl<T, V, C: Context> Read<T, V, C> {
         self
     }
 
-    /// Counts all rows that match; [`fetch`](Self::fetch) tells the number.
+    /// Counts all rows that match. [`fetch`](Self::fetch) returns the number.
     pub fn count(mut self, count: Count) -> Self {
         self.query.prefer.count = Some(count);
         self
     }
 
-    /// Says what happens to preferences that the server does not know.
+    /// Sets what the server does with preferences that it does not know.
     pub fn handling(mut self, handling: Handling) -> Self {
         self.query.prefer.handling = Some(handling);
         self
@@ -134,8 +134,8 @@ impl<T, V, C: Context> Read<T, V, C> {
         self
     }
 
-    /// Leaves null columns out of the answer: it gets shorter, and `V` must have defaults for them
-    /// (an `Option` has).
+    /// Leaves null columns out of the response, which makes it shorter. `V` needs defaults for
+    /// them, as an `Option` has.
     ///
     /// PostgREST reference: "Stripped Nulls".
     pub fn nulls_stripped(mut self) -> Self {
@@ -143,12 +143,12 @@ impl<T, V, C: Context> Read<T, V, C> {
         self
     }
 
-    /// The request, for those who send it themselves.
+    /// The request, for callers that send it themselves.
     ///
     /// # Errors
     ///
-    /// What the grammar cannot say: an empty list of alternatives, a NUL character, a URL that is
-    /// too long.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what the grammar cannot express: an
+    /// empty list of alternatives, a NUL character, a URL that is too long.
     pub fn call(&self) -> Result<Call, Error> {
         self.call_as(Method::GET, self.format)
     }
@@ -162,20 +162,21 @@ impl<T, V, C: Context> Read<T, V, C> {
 }
 
 impl<T, V, C: Execute> Read<T, V, C> {
-    /// Reads the rows with what the answer tells about them.
+    /// Reads the rows, with their position and number from the headers.
     ///
-    /// An offset past the last row gives an empty page, with the total where one was asked for.
+    /// An offset past the last row returns an empty page, with the total if it was requested.
     ///
     /// # Errors
     ///
-    /// Every failure of the call; [`ErrorKind::Decode`] where a row is not a `V`.
+    /// Every failure of the call, and [`ErrorKind::Decode`] if a row is not a `V`.
     pub async fn fetch(self) -> Result<Page<V>, Error>
     where
         V: DeserializeOwned,
     {
         match self.context.execute(self.call()?).await {
-            Ok(answer) => answer.page(),
-            // With a count, an offset past the end is refused; without one it is an empty page.
+            Ok(response) => response.page(),
+            // With a count, the server refuses an offset past the end. Without one, it returns an
+            // empty page.
             Err(error) if error.code() == Some("PGRST103") && error.total().is_some() => {
                 let range = ContentRange {
                     rows: None,
@@ -187,12 +188,10 @@ impl<T, V, C: Execute> Read<T, V, C> {
         }
     }
 
-    /// Reads the rows one by one as the answer comes: one request, and memory for one row however
-    /// many there are. The server's limit of rows applies to it as to every read; to go past that,
-    /// see [`keyset`](Self::keyset).
+    /// Reads the rows one by one as the response arrives. There is one request, and memory for one
+    /// row. The server's row limit applies: to read all rows, see [`keyset`](Self::keyset).
     ///
-    /// A stream that breaks off ends with an error: the rows before it were the first of the
-    /// answer.
+    /// A stream that breaks off ends with an error. The rows before it are valid.
     pub fn stream(self) -> BoxStream<'static, Result<V, Error>>
     where
         T: 'static,
@@ -200,24 +199,24 @@ impl<T, V, C: Execute> Read<T, V, C> {
     {
         let opened = async move {
             let call = self.call()?;
-            let told = call.clone();
+            let failed_call = call.clone();
             let body = self.context.open(call).await?;
-            Ok::<_, Error>(rows(body).map_err(move |error| told.failed(error, 0)))
+            Ok::<_, Error>(rows(body).map_err(move |error| failed_call.failed(error, 0)))
         };
         stream::once(opened).try_flatten().boxed()
     }
 
-    /// Reads the row, or none.
+    /// Reads the row, if there is one.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::RowCount`] where more than one row matches; see
-    /// [`exactly_one`](Self::exactly_one) to have no row as an error too.
+    /// [`ErrorKind::RowCount`] if more than one row matches. For
+    /// [`exactly_one`](Self::exactly_one), no row is an error too.
     pub async fn maybe_one(mut self) -> Result<Option<V>, Error>
     where
         V: DeserializeOwned,
     {
-        // A second row is enough to know that there is more than one.
+        // Two rows are enough to see that there is more than one.
         self.query.limit = Some(self.query.limit.map_or(2, |limit| limit.min(2)));
         let mut rows = self.fetch().await?.rows;
         let row = rows.pop();
@@ -232,32 +231,32 @@ impl<T, V, C: Execute> Read<T, V, C> {
     ///
     /// # Errors
     ///
-    /// PGRST116 where no row or more than one matches ([`Error::is_not_found`] tells them apart);
-    /// see [`maybe_one`](Self::maybe_one) for a row that may be absent.
+    /// PGRST116 if no row or more than one matches ([`Error::is_not_found`] distinguishes these).
+    /// For a row that may be absent see [`maybe_one`](Self::maybe_one).
     ///
     /// PostgREST reference: "Singular or Plural".
     pub async fn exactly_one(self) -> Result<V, Error>
     where
         V: DeserializeOwned,
     {
-        self.answer(Format::Object).await?.json()
+        self.response(Format::Object).await?.json()
     }
 
-    /// Counts the rows that match, and reads none of them.
+    /// Counts the rows that match, without reading them.
     ///
     /// # Errors
     ///
-    /// Every failure of the call. The answer has no body, so most errors have a status only.
+    /// Every failure of the call. The response has no body, so most errors have only a status.
     pub async fn count_rows(mut self, count: Count) -> Result<u64, Error> {
         self.query.prefer.count = Some(count);
-        let answer = self
+        let response = self
             .context
             .execute(self.call_as(Method::HEAD, Format::Json)?)
             .await?;
-        answer.total().ok_or_else(|| {
+        response.total().ok_or_else(|| {
             Error::new(
                 ErrorKind::Decode,
-                "the server gave no count though one was asked for",
+                "the server sent no count, although one was requested",
             )
         })
     }
@@ -266,21 +265,21 @@ impl<T, V, C: Execute> Read<T, V, C> {
     ///
     /// # Errors
     ///
-    /// Every failure of the call; [`ErrorKind::Decode`] where the answer is not UTF-8.
+    /// Every failure of the call, and [`ErrorKind::Decode`] if the response is not UTF-8.
     pub async fn csv(self) -> Result<String, Error> {
-        self.answer(Format::Csv).await?.text()
+        self.response(Format::Csv).await?.text()
     }
 
-    /// Reads the rows as a `GeoJSON` `FeatureCollection`; needs `PostGIS` in the database.
+    /// Reads the rows as a `GeoJSON` `FeatureCollection`. The database needs `PostGIS`.
     ///
     /// # Errors
     ///
     /// Every failure of the call.
     pub async fn geojson(self) -> Result<serde_json::Value, Error> {
-        self.answer(Format::GeoJson).await?.json()
+        self.response(Format::GeoJson).await?.json()
     }
 
-    /// Asks for the plan of this read instead of its rows; the server must allow it
+    /// Returns the execution plan of this read instead of its rows. The server must allow it
     /// (`db-plan-enabled`).
     ///
     /// ```no_run
@@ -294,21 +293,21 @@ impl<T, V, C: Execute> Read<T, V, C> {
     ///
     /// # Errors
     ///
-    /// Every failure of the call; PGRST107 where plans are not allowed.
+    /// Every failure of the call, and PGRST107 if the server does not allow plans.
     pub async fn explain(self, explain: Explain) -> Result<serde_json::Value, Error> {
-        self.answer(Format::Plan(explain)).await?.json()
+        self.response(Format::Plan(explain)).await?.json()
     }
 
     /// As [`explain`](Self::explain), as `EXPLAIN` prints it.
     ///
     /// # Errors
     ///
-    /// As those of [`explain`](Self::explain).
+    /// As for [`explain`](Self::explain).
     pub async fn explain_text(self, explain: Explain) -> Result<String, Error> {
-        self.answer(Format::PlanText(explain)).await?.text()
+        self.response(Format::PlanText(explain)).await?.text()
     }
 
-    async fn answer(&self, format: Format) -> Result<Response, Error> {
+    async fn response(&self, format: Format) -> Result<Response, Error> {
         let call = self.call_as(Method::GET, format)?;
         self.context.execute(call).await
     }
@@ -339,8 +338,4 @@ impl<T, V, C: Clone> Clone for Read<T, V, C> {
     }
 }
 
-impl<T, V, C> std::fmt::Debug for Read<T, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Read").field(&self.query).finish()
-    }
-}
+debug_by!(query, Read<T, V, C>);

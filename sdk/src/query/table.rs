@@ -1,4 +1,4 @@
-//! A table as a client sees it: the start of every read and write.
+//! A table of a client: the start of every read and write.
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -17,9 +17,9 @@ use crate::request::{Count, Page};
 use crate::schema::{Any, Assignable, Column, Operand, Table};
 
 /// A table of a client: [`Client::from`](crate::Client::from) and
-/// [`Client::table`](crate::Client::table) give it.
+/// [`Client::table`](crate::Client::table) return it.
 ///
-/// Awaiting it reads its rows; the methods of [`Read`] can be called on it right away.
+/// Awaiting it reads its rows. It has the methods of [`Read`].
 #[must_use = "a table does nothing until it is read or written"]
 pub struct TableRef<T, V, C> {
     context: C,
@@ -131,30 +131,30 @@ impl<T, V, C: Context> TableRef<T, V, C> {
         self.read().keyset(keys)
     }
 
-    /// Inserts rows. A row that is there already (by a unique constraint) is refused.
+    /// Inserts rows. A row that exists already (by a unique constraint) is refused.
     ///
     /// PostgREST reference: "Insert", "Bulk Insert", "Specifying Columns".
     pub fn insert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Inserting, C> {
         Write::new(self.context, self.endpoint, rows, false)
     }
 
-    /// Inserts rows, and overwrites those that are there already: exactly the columns that a row
-    /// serializes.
+    /// Inserts rows, and updates those that exist already. Exactly the columns that a row
+    /// serializes are written.
     ///
     /// PostgREST reference: "Upsert".
     pub fn upsert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Upserting, C> {
         Write::new(self.context, self.endpoint, rows, true)
     }
 
-    /// Sets columns of the rows that a filter names: exactly those that `patch` serializes. Fields
-    /// that can be left out, null or a value are of the type [`Tristate`](crate::Tristate).
+    /// Sets columns of the rows that match a filter: exactly those that `patch` serializes. A field
+    /// that can be left out, null or a value is a [`Tristate`](crate::Tristate).
     ///
     /// PostgREST reference: "Update".
     pub fn update(self, patch: &(impl Serialize + ?Sized)) -> Change<T, Updating, NeedsFilter, C> {
         Change::update(self.context, self.endpoint, Patch::of(patch))
     }
 
-    /// Sets a column of the rows that a filter names; [`Change::set`] sets more.
+    /// Sets a column of the rows that match a filter. [`Change::set`] sets more.
     pub fn set<W, N>(
         self,
         column: Column<T, W, N>,
@@ -163,7 +163,7 @@ impl<T, V, C: Context> TableRef<T, V, C> {
         Change::update(self.context, self.endpoint, Ok(Patch::default())).set(column, value)
     }
 
-    /// Deletes the rows that a filter names.
+    /// Deletes the rows that match a filter.
     ///
     /// PostgREST reference: "Delete".
     pub fn delete(self) -> Change<T, Deleting, NeedsFilter, C> {
@@ -176,7 +176,7 @@ impl<T, V: DeserializeOwned, C: Execute> TableRef<T, V, C> {
     ///
     /// # Errors
     ///
-    /// As those of [`Read::fetch`].
+    /// As for [`Read::fetch`].
     pub async fn fetch(self) -> Result<Page<V>, Error> {
         self.read().fetch().await
     }
@@ -185,7 +185,7 @@ impl<T, V: DeserializeOwned, C: Execute> TableRef<T, V, C> {
     ///
     /// # Errors
     ///
-    /// As those of [`Read::maybe_one`].
+    /// As for [`Read::maybe_one`].
     pub async fn maybe_one(self) -> Result<Option<V>, Error> {
         self.read().maybe_one().await
     }
@@ -194,7 +194,7 @@ impl<T, V: DeserializeOwned, C: Execute> TableRef<T, V, C> {
     ///
     /// # Errors
     ///
-    /// As those of [`Read::exactly_one`].
+    /// As for [`Read::exactly_one`].
     pub async fn exactly_one(self) -> Result<V, Error> {
         self.read().exactly_one().await
     }
@@ -203,7 +203,7 @@ impl<T, V: DeserializeOwned, C: Execute> TableRef<T, V, C> {
     ///
     /// # Errors
     ///
-    /// As those of [`Read::count_rows`].
+    /// As for [`Read::count_rows`].
     pub async fn count_rows(self, count: Count) -> Result<u64, Error> {
         self.read().count_rows(count).await
     }
@@ -223,8 +223,4 @@ where
     }
 }
 
-impl<T, V, C> std::fmt::Debug for TableRef<T, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("TableRef").field(&self.endpoint).finish()
-    }
-}
+debug_by!(endpoint, TableRef<T, V, C>);

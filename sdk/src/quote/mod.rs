@@ -1,13 +1,13 @@
-//! One encoder for each place of PostgREST's grammar; nothing else in this crate escapes anything.
+//! One encoder for each position in PostgREST's grammar. No other module escapes anything.
 //!
-//! The places differ, and a value encoded for one of them is wrong in another: at the top level
-//! quotes are part of the value, in a list a missing quote drops the rest of the list, in a path
+//! The positions differ, and a value encoded for one of them is wrong in another. At the top level,
+//! quotes are part of the value. In a list, a missing quote drops the rest of the list. In a path,
 //! nothing is quoted at all. See "Reserved characters" in PostgREST's reference on URL grammar.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What stays as it is in a query: commas, parentheses, colons and stars are allowed there by
-/// RFC 3986, and leaving them fits more of a long list into a URL.
+/// The characters that are not percent-encoded in a query. RFC 3986 allows commas, parentheses,
+/// colons and stars there, and leaving them fits more of a long list into a URL.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -20,7 +20,7 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'*')
     .remove(b'!');
 
-/// What stays as it is in a path segment: the unreserved characters.
+/// The characters that are not percent-encoded in a path segment: the unreserved ones.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -48,7 +48,7 @@ pub(crate) fn quoted(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Writes an identifier: bare where every reading of the grammar agrees, quoted otherwise.
+/// Writes an identifier: bare if it has only letters, digits, `_` and `$`, quoted otherwise.
 pub(crate) fn identifier(name: &str, out: &mut String) {
     if is_plain(name) {
         out.push_str(name);
@@ -74,7 +74,7 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }
 
-/// Writes an identifier that begins a parameter's name, where PostgREST's own names are reserved.
+/// Writes an identifier that begins a parameter's name. PostgREST's own names are quoted there.
 pub(crate) fn leading_identifier(name: &str, out: &mut String) {
     if is_reserved(name) {
         quoted(name, out);
@@ -108,14 +108,14 @@ pub(crate) fn segment(text: &str, out: &mut String) {
     out.extend(utf8_percent_encode(text, SEGMENT));
 }
 
-/// The length of [`query`]'s result, without making it.
+/// The length of what [`query`] would write.
 pub(crate) fn query_len(text: &str) -> usize {
     utf8_percent_encode(text, QUERY).map(str::len).sum()
 }
 
 fn escaped(text: &str, out: &mut String) {
     let mut rest = text;
-    // Both are one byte long and part of no other character, so the text can be cut at them.
+    // Both are single bytes in UTF-8, so the text can be split at them.
     while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\')) {
         let (before, from) = rest.split_at(at);
         let (special, after) = from.split_at(1);

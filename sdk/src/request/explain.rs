@@ -1,6 +1,6 @@
-//! The plan of a request instead of its result.
+//! The execution plan of a request instead of its result.
 
-/// What a plan tells: see [`Read::explain`](crate::Read::explain).
+/// The options of an execution plan: see [`Read::explain`](crate::Read::explain).
 ///
 /// PostgREST reference: "Execution plan".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,40 +12,40 @@ pub struct Explain {
 const OPTIONS: [&str; 5] = ["analyze", "verbose", "settings", "buffers", "wal"];
 
 impl Explain {
-    /// The plan alone: nothing is run.
+    /// The plan alone. The statement is not run.
     pub fn plan() -> Self {
         Self::default()
     }
 
-    /// Runs the statement, and tells what it took.
+    /// Runs the statement, and adds times and row counts.
     #[must_use]
     pub fn analyze(mut self) -> Self {
         self.asked[0] = true;
         self
     }
 
-    /// Tells columns, schemas and aliases too.
+    /// Adds columns, schemas and aliases.
     #[must_use]
     pub fn verbose(mut self) -> Self {
         self.asked[1] = true;
         self
     }
 
-    /// Tells which settings of the planner are not the usual ones.
+    /// Adds the planner's settings that are not the default.
     #[must_use]
     pub fn settings(mut self) -> Self {
         self.asked[2] = true;
         self
     }
 
-    /// Tells how many pages were read and written; goes with [`analyze`](Self::analyze).
+    /// Adds how many pages were read and written. It needs [`analyze`](Self::analyze).
     #[must_use]
     pub fn buffers(mut self) -> Self {
         self.asked[3] = true;
         self
     }
 
-    /// Tells what was written to the log; goes with [`analyze`](Self::analyze).
+    /// Adds what was written to the write-ahead log. It needs [`analyze`](Self::analyze).
     #[must_use]
     pub fn wal(mut self) -> Self {
         self.asked[4] = true;

@@ -19,25 +19,25 @@ use crate::quote;
 
 pub use explain::Explain;
 pub use prefer::{Count, Handling};
-pub(crate) use prefer::{Missing, Prefer, Resolution, Returning};
+pub(crate) use prefer::{Prefer, Resolution, Returning};
 pub use response::{Body, Page, Response};
 pub use retry::RetryPolicy;
 pub(crate) use rows::rows;
 
-/// One request of PostgREST, whole but for the address and the key: those are the client's.
+/// One request to PostgREST, without the server's address and the key, which a client adds.
 ///
-/// Every builder makes one with its `call` method; sending it is another layer
-/// ([`Execute`](crate::Execute)). The URI is relative (`/posts?id=eq.1`).
+/// Every builder makes one with its `call` method, and an [`Execute`](crate::Execute) sends it. The
+/// URI is relative (`/posts?id=eq.1`).
 #[derive(Clone)]
 pub struct Call {
     /// The request; its URI is relative to PostgREST's root.
     pub request: http::Request<Bytes>,
-    /// Whether it may be sent again when the outcome of the first time is unknown.
+    /// Whether it may be sent again if the outcome of the first time is unknown.
     pub safety: Safety,
 }
 
 impl Call {
-    /// The request's method and shape, such as `GET /posts?url=eq.…`: values are left out.
+    /// The request's method and shape without values, such as `GET /posts?url=eq.…`.
     pub fn shape(&self) -> String {
         shape::shape(self.request.method(), self.request.uri())
     }
@@ -49,7 +49,7 @@ impl Call {
     }
 }
 
-/// The shape alone, since the values may be anyone's.
+/// Shows the shape only, because values may be personal data.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
@@ -59,18 +59,18 @@ impl fmt::Debug for Call {
     }
 }
 
-/// What sending a request a second time could do.
+/// What a request can change if it is sent a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safety {
     /// It changes nothing.
     Read,
-    /// It changes something, and a second time changes nothing more.
+    /// It changes something, but a second time changes nothing more.
     Idempotent,
     /// A second time may change something again.
     Write,
 }
 
-/// What the answer's body should be.
+/// The format of the response's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// An array of rows, or a function's value.
@@ -78,7 +78,7 @@ pub(crate) enum Format {
     Json,
     /// An array of rows whose null columns are left out.
     JsonWithoutNulls,
-    /// One row as an object; another number of rows is an error, and a write is rolled back.
+    /// One row as an object. Another number of rows is an error, and a write is rolled back.
     Object,
     /// Comma-separated values.
     Csv,
@@ -90,7 +90,7 @@ pub(crate) enum Format {
     PlanText(Explain),
 }
 
-/// What a request is about, by its name in the database.
+/// The table or function of a request, by its name in the database.
 #[derive(Clone, Debug)]
 pub(crate) enum Path {
     Table(Cow<'static, str>),
@@ -115,7 +115,7 @@ impl Path {
     }
 }
 
-/// The parts of a request that are the same for every kind of call.
+/// The parts of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) method: Method,
@@ -196,7 +196,7 @@ impl Format {
     }
 }
 
-/// The header that names a schema: one for reading, one for the methods with a body.
+/// The header that names the schema: it depends on whether the method has a body.
 pub(crate) fn profile_header(method: &Method) -> HeaderName {
     if matches!(*method, Method::GET | Method::HEAD) {
         HeaderName::from_static("accept-profile")
@@ -208,7 +208,7 @@ pub(crate) fn profile_header(method: &Method) -> HeaderName {
 fn header_value(what: &str, text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text).map_err(|error| {
         Error::invalid(format!(
-            "the {what} `{}` cannot stand in a header",
+            "the {what} `{}` cannot be sent in a header",
             text.escape_debug()
         ))
         .with_source(error)

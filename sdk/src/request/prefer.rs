@@ -1,55 +1,50 @@
 //! The `Prefer` header.
 
-/// How the number of all matching rows is found.
+/// How PostgREST counts the matching rows.
 ///
 /// PostgREST reference: "Exact Count", "Planned Count", "Estimated Count".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
-    /// By counting: right, and as slow as the filter on a large table.
+    /// It counts them. This is exact, and slow on a large table.
     Exact,
-    /// By the planner's guess, which can be far off.
+    /// It takes the planner's estimate, which can be far off.
     Planned,
-    /// By counting up to the server's limit of rows, and by the planner's guess above it.
+    /// It counts up to the server's row limit, and takes the planner's estimate above it.
     Estimated,
 }
 
-/// What happens to a preference that PostgREST does not know.
+/// What PostgREST does with a preference that it does not know.
 ///
 /// PostgREST reference: "Strict or Lenient Handling".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
-    /// The request is refused (PGRST122).
+    /// It refuses the request (PGRST122).
     Strict,
-    /// It is ignored.
+    /// It ignores the preference.
     Lenient,
 }
 
-/// What a write gives back.
+/// What a write returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Returning {
     Minimal,
     Representation,
 }
 
-/// What an upsert does with a row that is there.
+/// What an upsert does with a row that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
     Merge,
     Ignore,
 }
 
-/// What a listed column gets in a row that lacks it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
-    Default,
-}
-
-/// Preferences of a request. The first value of each would win, so each is said once.
+/// Preferences of a request. PostgREST uses the first value of each, so each is written once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Prefer {
     pub(crate) returning: Option<Returning>,
     pub(crate) resolution: Option<Resolution>,
-    pub(crate) missing: Option<Missing>,
+    /// Whether a listed column gets its default in a row that lacks it.
+    pub(crate) missing_default: bool,
     pub(crate) count: Option<Count>,
     pub(crate) handling: Option<Handling>,
     pub(crate) rollback: bool,
@@ -58,7 +53,7 @@ pub(crate) struct Prefer {
 }
 
 impl Prefer {
-    /// The header's value; `None` where nothing is preferred.
+    /// The header's value, or `None` if there is no preference.
     pub(crate) fn to_value(&self) -> Option<String> {
         let mut parts: Vec<String> = Vec::new();
         let mut push = |text: &str| parts.push(text.to_owned());
@@ -72,7 +67,7 @@ impl Prefer {
             Some(Resolution::Ignore) => push("resolution=ignore-duplicates"),
             None => {}
         }
-        if self.missing == Some(Missing::Default) {
+        if self.missing_default {
             push("missing=default");
         }
         match self.count {
@@ -81,7 +76,7 @@ impl Prefer {
             Some(Count::Estimated) => push("count=estimated"),
             None => {}
         }
-        // A limit of affected rows is obeyed under strict handling only.
+        // PostgREST enforces a limit of affected rows only under strict handling.
         match (self.handling, self.max_affected) {
             (_, Some(_)) | (Some(Handling::Strict), None) => push("handling=strict"),
             (Some(Handling::Lenient), None) => push("handling=lenient"),

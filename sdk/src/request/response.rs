@@ -1,4 +1,4 @@
-//! Reading an answer.
+//! A successful response.
 
 use std::sync::Arc;
 
@@ -10,32 +10,32 @@ use serde::de::DeserializeOwned;
 use super::{Call, Prefer};
 use crate::error::{ContentRange, Error, ErrorKind};
 
-/// A successful answer, read whole.
+/// A successful response, read to its end.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// Its status, in the 200s.
+    /// A status in the 200s.
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body, decompressed.
+    /// The body, decompressed.
     pub body: Bytes,
-    /// What it answers, to be told where it cannot be read.
+    /// The call, for the error of a body that cannot be read.
     call: Option<Arc<Call>>,
 }
 
-/// The body of an answer, as it comes.
+/// The body of a response, piece by piece.
 pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 
-/// Rows with what the answer tells about them.
+/// Rows, with their position and number from the headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page<V> {
-    /// The rows. There may be fewer than asked for: the server caps what it returns and does not
-    /// say so. Only an empty page is the end.
+    /// The rows. There may be fewer than requested, because the server's row limit cuts silently.
+    /// Only an empty page is the end.
     pub rows: Vec<V>,
-    /// The position of the first row among all that match, where the server said it.
+    /// The position of the first row among all that match, if the server sent it.
     pub first: Option<u64>,
-    /// How many rows match in all, where a count was asked for.
+    /// How many rows match in all, if a count was requested.
     pub total: Option<u64>,
 }
 
@@ -51,11 +51,11 @@ impl<V> Page<V> {
 }
 
 impl Response {
-    /// Reads an answer: a success as it is, anything else as an error.
+    /// Reads a response. One that is not a success becomes an error.
     ///
     /// # Errors
     ///
-    /// An [`Error`] made of the answer where its status is not in the 200s.
+    /// The [`Error`] in the response, if its status is not in the 200s.
     pub fn read(response: http::Response<Bytes>) -> Result<Self, Error> {
         let (parts, body) = response.into_parts();
         if parts.status.is_success() {
@@ -70,10 +70,10 @@ impl Response {
         }
     }
 
-    /// Says what it answers.
+    /// Notes the call that this is the response to.
     #[cfg(feature = "client")]
     pub(crate) fn to(self, mut call: Call) -> Self {
-        // Many answers may be kept at once, and no error tells the body.
+        // Many responses may be kept at once, and no error shows the request's body.
         *call.request.body_mut() = Bytes::new();
         Self {
             call: Some(Arc::new(call)),
@@ -85,23 +85,24 @@ impl Response {
         ContentRange::of(&self.headers)
     }
 
-    /// Returns the count of all rows, or of the rows that a write affected, where one was asked for.
+    /// Returns the number of all rows, or of the rows that a write affected, if a count was
+    /// requested.
     pub fn total(&self) -> Option<u64> {
         self.range().and_then(|range| range.total)
     }
 
-    /// Tells a rehearsal that was none.
-    pub(crate) fn rehearsed(&self, prefer: &Prefer) -> Result<(), Error> {
+    /// Fails if a dry run was committed.
+    pub(crate) fn check_dry_run(&self, prefer: &Prefer) -> Result<(), Error> {
         if prefer.rollback && !self.has_applied("tx=rollback") {
             return Err(Error::new(
                 ErrorKind::Invalid,
-                "the server does not allow `tx=rollback`: what was to be tried has been done",
+                "the dry run was committed: the server does not allow `tx=rollback`. Check what the call changed, and set `db-tx-end = commit-allow-override`",
             ));
         }
         Ok(())
     }
 
-    /// Whether the server says that it obeyed a preference.
+    /// Whether the server says that it applied a preference.
     fn has_applied(&self, preference: &str) -> bool {
         let applied = self
             .headers
@@ -110,21 +111,21 @@ impl Response {
         applied.is_some_and(|applied| applied.split(',').any(|part| part.trim() == preference))
     }
 
-    /// Reads the body as JSON; an empty one as `null`.
+    /// Reads the body as JSON. An empty body is `null`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`] where it is not a `D`; the error keeps the body.
+    /// [`ErrorKind::Decode`] if it is not a `D`. The error keeps the body.
     pub fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
-        parse(self.body_or_null()).map_err(|error| self.unexpected(error))
+        parse(self.body_or_null()).map_err(|error| self.unexpected(&error))
     }
 
-    /// Reads a function's value. A function that returns a composite type answers a row of nulls
-    /// where it found none: that is read as null where it is nothing else.
+    /// Reads a function's value. A function that returns a composite type returns a row of nulls if
+    /// it finds none. Such a row is read as null, unless it can be read as a `D`.
     ///
     /// # Errors
     ///
-    /// As those of [`json`](Self::json).
+    /// As for [`json`](Self::json).
     pub fn value<D: DeserializeOwned>(&self) -> Result<D, Error> {
         let body = self.body_or_null();
         parse(body).or_else(|error| {
@@ -133,7 +134,7 @@ impl Response {
             {
                 return Ok(value);
             }
-            Err(self.unexpected(error))
+            Err(self.unexpected(&error))
         })
     }
 
@@ -141,7 +142,7 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`] where it is not UTF-8.
+    /// [`ErrorKind::Decode`] if it is not UTF-8.
     pub fn text(&self) -> Result<String, Error> {
         String::from_utf8(self.body.to_vec()).map_err(|_| {
             self.undecodable(Error::new(
@@ -151,11 +152,11 @@ impl Response {
         })
     }
 
-    /// Reads rows, with what the headers tell about them.
+    /// Reads rows, with their position and number from the headers.
     ///
     /// # Errors
     ///
-    /// As those of [`json`](Self::json).
+    /// As for [`json`](Self::json).
     pub fn page<V: DeserializeOwned>(&self) -> Result<Page<V>, Error> {
         Ok(Page::new(self.json()?, self.range()))
     }
@@ -168,9 +169,9 @@ impl Response {
         }
     }
 
-    fn unexpected(&self, error: serde_json::Error) -> Error {
+    fn unexpected(&self, error: &serde_json::Error) -> Error {
         let what = "the response is not what the caller's type expects";
-        self.undecodable(Error::decode(what, &error))
+        self.undecodable(Error::decode(what, error))
     }
 
     fn undecodable(&self, error: Error) -> Error {
@@ -182,11 +183,11 @@ impl Response {
     }
 }
 
-/// Reads JSON. One look at the whole spares a look at each text in it, whether it is UTF-8.
+/// Reads JSON. Checking the whole body for UTF-8 at once is faster than checking each text in it.
 fn parse<D: DeserializeOwned>(body: &[u8]) -> Result<D, serde_json::Error> {
     match std::str::from_utf8(body) {
         Ok(text) => serde_json::from_str(text),
-        // Says where, unless that is in what the caller does not read.
+        // This names the position of the fault, unless the caller does not read that part.
         Err(_) => serde_json::from_slice(body),
     }
 }
@@ -201,7 +202,7 @@ fn is_row_of_nulls(body: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn answer(body: &'static str) -> Response {
+    fn response(body: &'static str) -> Response {
         Response {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
@@ -212,17 +213,17 @@ mod tests {
 
     #[test]
     fn an_empty_body_is_null() {
-        answer("").value::<()>().unwrap();
-        assert_eq!(answer("").value::<Option<i32>>().unwrap(), None);
+        response("").value::<()>().unwrap();
+        assert_eq!(response("").value::<Option<i32>>().unwrap(), None);
     }
 
     #[test]
-    fn a_row_of_nulls_is_no_row_where_a_row_needs_values() {
+    fn a_row_of_nulls_is_none_if_a_row_needs_values() {
         #[derive(Debug, PartialEq, serde::Deserialize)]
         struct Row {
             id: i64,
         }
-        let read = |body| answer(body).value::<Option<Row>>();
+        let read = |body| response(body).value::<Option<Row>>();
         assert_eq!(read(r#"{"id":null,"body":null}"#).unwrap(), None);
         assert_eq!(
             read(r#"{"id":1,"body":null}"#).unwrap(),
@@ -233,22 +234,22 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_cannot_be_read_is_kept() {
-        let error = answer("{\"id\":1}").json::<Vec<i64>>().unwrap_err();
+    fn a_decode_error_keeps_the_body() {
+        let error = response("{\"id\":1}").json::<Vec<i64>>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decode);
         assert_eq!(error.body().unwrap(), "{\"id\":1}");
     }
 
     #[test]
     fn a_body_that_is_not_utf8_is_an_error() {
-        let answer = Response {
+        let response = Response {
             body: Bytes::from_static(b"[\"\xff\"]"),
-            ..answer("")
+            ..response("")
         };
         assert_eq!(
-            answer.json::<Vec<String>>().unwrap_err().kind(),
+            response.json::<Vec<String>>().unwrap_err().kind(),
             ErrorKind::Decode
         );
-        assert_eq!(answer.text().unwrap_err().kind(), ErrorKind::Decode);
+        assert_eq!(response.text().unwrap_err().kind(), ErrorKind::Decode);
     }
 }

@@ -1,4 +1,4 @@
-//! What may be sent again, and when: a table and a formula, with no clock and no sleep.
+//! Which requests are sent again, and when. There is no clock and no sleep here.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::error::{Error, ErrorKind};
 
 /// How often and how soon a request is sent again.
 ///
-/// The wait before the n-th repetition is drawn from the upper half of `base · 2ⁿ`, at most `cap`
-/// (so that clients that failed together do not come back together); a `Retry-After` of the server
-/// is the least that is waited.
+/// The wait before retry n is random, between half of `base · 2ⁿ` and all of it, and at most `cap`.
+/// So clients that failed together do not return together. A `Retry-After` from the server is the
+/// minimum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// How many times a request is sent again at most; zero for never.
+    /// How many times a request is sent again at most.
     pub max_retries: u32,
     /// The first wait.
     pub base: Duration,
@@ -21,7 +21,7 @@ pub struct RetryPolicy {
     pub cap: Duration,
 }
 
-/// Four repetitions, from 200 ms to 10 s.
+/// Four retries, with waits from 200 ms to 10 s.
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
@@ -49,23 +49,23 @@ impl RetryPolicy {
         self
     }
 
-    /// Waits `base` before the first repetition, and doubles it for each that follows.
+    /// Waits `base` before the first retry, and twice as long before each further one.
     #[must_use]
     pub const fn base(mut self, base: Duration) -> Self {
         self.base = base;
         self
     }
 
-    /// Never waits longer than `cap` of its own accord.
+    /// Waits `cap` at most, unless the server asks for more.
     #[must_use]
     pub const fn cap(mut self, cap: Duration) -> Self {
         self.cap = cap;
         self
     }
 
-    /// Decides whether a request that failed is sent again, and after how long.
+    /// Decides whether a failed request is sent again, and after how long.
     ///
-    /// `retries` counts the repetitions so far; `random` is a number from 0 up to 1.
+    /// `retries` counts the retries so far. `random` is a number from 0 to 1.
     #[must_use]
     pub fn wait(
         &self,
@@ -101,13 +101,13 @@ pub(crate) fn may_repeat(error: &Error, safety: Safety) -> bool {
     }
 }
 
-/// What a passing failure says about the statement.
+/// What happened to the statement of a request that failed.
 enum Outcome {
     DidNothing,
     Unknown,
 }
 
-/// What became of the statement; `None` where the failure would come again.
+/// What happened to the statement, or `None` if the request would fail again.
 fn certainty(error: &Error) -> Option<Outcome> {
     match error.kind() {
         ErrorKind::Connect => Some(Outcome::DidNothing),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_doubles_up_to_the_cap_and_ends() {
+    fn the_wait_doubles_up_to_the_cap() {
         let policy = RetryPolicy::default();
         let error = Error::new(ErrorKind::Connect, "x");
         let wait = |retries, random| policy.wait(&error, Safety::Write, retries, random);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_sets_the_least_wait() {
+    fn retry_after_is_the_minimum_wait() {
         let mut headers = http::HeaderMap::new();
         headers.insert("retry-after", "7".parse().unwrap());
         let body = bytes::Bytes::from_static(br#"{"code":"PGRST002","message":"loading"}"#);

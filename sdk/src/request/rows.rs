@@ -1,4 +1,4 @@
-//! Rows of a JSON array, one by one, from a body that comes in pieces.
+//! Reads the rows of a JSON array one by one from a body that arrives in pieces.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -47,7 +47,7 @@ impl<V: DeserializeOwned> RowReader<V> {
                 None => {
                     return Err(Error::new(
                         ErrorKind::Interrupted,
-                        "the answer ended before its last row",
+                        "the response ended before its last row",
                     ));
                 }
             }
@@ -55,16 +55,16 @@ impl<V: DeserializeOwned> RowReader<V> {
     }
 }
 
-/// Finds where the elements of a JSON array begin and end, without reading them. What has been
-/// found is dropped when more is fed, so that only the element under way is kept.
+/// Finds where the elements of a JSON array begin and end, without parsing them. Only the
+/// incomplete element is kept when the next piece arrives.
 #[derive(Default)]
 struct Elements {
     buffer: Vec<u8>,
-    /// How much of the buffer has been looked at.
+    /// How much of the buffer has been scanned.
     scanned: usize,
-    /// Where the element under way begins.
+    /// Where the incomplete element begins.
     start: Option<usize>,
-    /// How many brackets are open: one is the array itself.
+    /// How many brackets are open. One is the array itself.
     depth: usize,
     in_text: bool,
     escaped: bool,
@@ -80,7 +80,7 @@ impl Elements {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next element that is complete; `None` where more has to be fed.
+    /// Returns the next complete element, or `None` if more of the body is needed.
     fn next(&mut self) -> Result<Option<&[u8]>, Error> {
         while let Some(&byte) = self.buffer.get(self.scanned) {
             let found = self.step(byte)?;
@@ -96,7 +96,7 @@ impl Elements {
         self.ended
     }
 
-    /// Takes one byte; gives the element that it ends.
+    /// Scans one byte. Returns the element that it ends.
     fn step(&mut self, byte: u8) -> Result<Option<Range<usize>>, Error> {
         if self.in_text {
             self.in_text = self.escaped || byte != b'"';
@@ -113,7 +113,7 @@ impl Elements {
                 }
                 _ => Err(Error::new(
                     ErrorKind::Decode,
-                    "the answer is not an array of rows",
+                    "the response is not an array of rows",
                 )),
             };
         }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_as_postgrest_writes_it() {
+    fn rows_are_read_from_a_response_of_postgrest() {
         let body = b"[{\"id\":1,\"t\":\"a]},\\\"\"}, \n {\"id\":2,\"t\":[1,[2]]}]\n";
         let expected = [
             json!({"id": 1, "t": "a]},\""}),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_off_or_is_no_array_is_an_error() {
+    fn a_truncated_body_or_another_value_than_an_array_is_an_error() {
         assert_eq!(
             read(b"[{\"id\":1},", 4).unwrap_err().kind(),
             ErrorKind::Interrupted
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_been_read_is_not_kept() {
+    fn elements_are_dropped_once_they_are_read() {
         let mut elements = Elements::default();
         elements.feed(b"[");
         for _ in 0..1_000 {

@@ -1,4 +1,4 @@
-//! What of a request may be told: its shape, without the values in it.
+//! The shape of a request, without the values in it.
 
 use http::{Method, Uri};
 
@@ -6,10 +6,10 @@ use crate::grammar::Operator;
 
 /// Describes a request for errors and spans: `GET /posts?select=id&url=eq.…`.
 ///
-/// Names, operators, and parameters that hold no data (`select`, `order`, `limit` …) stay; every
+/// Names, operators, and parameters without data (`select`, `order`, `limit` …) stay. Every
 /// compared value is left out, and so is the inside of a logic tree.
 pub(crate) fn shape(method: &Method, uri: &Uri) -> String {
-    const TOLD: [&str; 6] = [
+    const SHOWN: [&str; 6] = [
         "select",
         "columns",
         "on_conflict",
@@ -26,7 +26,7 @@ pub(crate) fn shape(method: &Method, uri: &Uri) -> String {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         out.extend([name, "="]);
         let last = name.rsplit('.').next().unwrap_or(name);
-        if TOLD.contains(&last) {
+        if SHOWN.contains(&last) {
             out.push_str(value);
         } else {
             out.extend([operator(value), "…"]);
@@ -35,7 +35,7 @@ pub(crate) fn shape(method: &Method, uri: &Uri) -> String {
     out
 }
 
-/// The operator with the dot that ends it; nothing where the value begins with none.
+/// The operator and its dot, or nothing if the value does not begin with an operator.
 fn operator(value: &str) -> &str {
     let negation = if value.starts_with("not.") {
         "not."

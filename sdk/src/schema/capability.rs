@@ -1,13 +1,13 @@
-//! What a column's type allows to be asked of it. Each is a trait for the sake of the message that a
-//! column of another type gets, and bounds the method and not the `impl` around it: there, the
-//! compiler would say that there is no such method, and not why.
+//! What a column's type allows. Each capability is a trait with a message for columns of other
+//! types. It bounds the method and not the `impl` block: otherwise the compiler only says that the
+//! method does not exist, and not why.
 
 use super::marker::{Any, Nullable};
 use super::value::{Range, Value};
 
 /// A column's marker that allows `is_null`.
 #[diagnostic::on_unimplemented(
-    message = "this column of `{T}` is never null, so testing it for null says nothing",
+    message = "this column of `{T}` is never null, so it need not be tested for null",
     label = "holds `{V}`, not `Option<{V}>`",
     note = "declare the field as `Option<{V}>` if the database allows null there"
 )]
@@ -40,7 +40,7 @@ impl<T> Searchable<T> for serde_json::Value {}
 #[diagnostic::on_unimplemented(
     message = "a column of `{T}` that holds `{Self}` has no elements: `contains` and `overlaps` apply to arrays, ranges and JSON",
     label = "not an array, a range or JSON",
-    note = "a text within a text is found by `contains_text`"
+    note = "use `contains_text` to find a text within a text"
 )]
 pub trait ArrayLike<T> {}
 
@@ -63,7 +63,7 @@ impl<T> RangeLike<T> for Any {}
 #[diagnostic::on_unimplemented(
     message = "a column of `{T}` that holds `{Self}` is not JSON: only JSON has a path into it",
     label = "not a JSON column",
-    note = "say that it is with `.typed::<serde_json::Value>()`"
+    note = "use `.typed::<serde_json::Value>()` if the column holds JSON"
 )]
 pub trait JsonLike<T> {}
 

@@ -8,10 +8,10 @@ use super::capability::JsonLike;
 use super::marker::{Any, NotNull, Nullable};
 use crate::quote;
 
-/// A column of the table `T` that holds `V`; `N` says whether it can be null.
+/// A column of the table `T` that holds `V`. `N` is [`Nullable`] or [`NotNull`].
 ///
 /// The derive of [`Table`](derive@crate::Table) makes a constant of this type for each field. A
-/// column of a JSON document goes on as a path:
+/// JSON column has paths into the document:
 ///
 /// ```
 /// use sluice_sdk::{Table, serde_json};
@@ -61,7 +61,7 @@ pub fn col(name: impl Into<Cow<'static, str>>) -> Column<Any, Any, Nullable> {
 }
 
 impl<T, V, N> Column<T, V, N> {
-    /// Names a column. The derive calls this for every field; call it for a column that is none,
+    /// Names a column. The derive calls this for every field. Call it for a column without a field,
     /// such as one that a function computes:
     ///
     /// ```
@@ -98,13 +98,13 @@ impl<T, V, N> Column<T, V, N> {
         &self.name
     }
 
-    /// Says that this column holds `W`: for a type that is not its own in Rust (an enum kept as
-    /// text, a computed column), or for a document's member that is known to be a number.
+    /// Treats this column as one that holds `W`: for an enum of the database, a computed column, or
+    /// a member of a document that is known to be a number.
     pub fn typed<W>(self) -> Column<T, W, N> {
         self.retyped()
     }
 
-    /// The same column, said to be of other types.
+    /// The same column with other type parameters.
     pub(crate) fn retyped<W, M>(self) -> Column<T, W, M> {
         Column {
             name: self.name,
@@ -118,7 +118,7 @@ impl<T, V, N> Column<T, V, N> {
         self.retyped()
     }
 
-    /// The column and its path as the grammar writes them, where no reserved name can stand.
+    /// The column and its path without the type parameters.
     pub(crate) fn target(self) -> Target {
         Target {
             name: self.name,
@@ -131,7 +131,7 @@ impl<T, V, N> Column<T, V, N> {
 ///
 /// PostgREST reference: "JSON Columns".
 impl<T, V, N> Column<T, V, N> {
-    /// The member `key` as JSON (`->`). What it does not hold is null.
+    /// The member `key` as JSON (`->`), null if there is none.
     pub fn key(self, key: impl Into<Cow<'static, str>>) -> Column<T, V, Nullable>
     where
         V: JsonLike<T>,
@@ -188,13 +188,13 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Writes it as a parameter's name, where PostgREST's own names must be quoted.
+    /// Writes it as the name of a parameter. PostgREST's own names are quoted there.
     pub(crate) fn write_leading(&self, out: &mut String) {
         quote::leading_identifier(&self.name, out);
         self.write_path(out);
     }
 
-    /// Writes it anywhere else.
+    /// Writes it in any other position.
     pub(crate) fn write(&self, out: &mut String) {
         quote::identifier(&self.name, out);
         self.write_path(out);

@@ -1,4 +1,4 @@
-//! Types that mark what is known of a column.
+//! Type parameters of columns.
 
 /// The table and the value of a column that has no type: see [`col`](crate::col).
 #[derive(Clone, Copy, Debug)]

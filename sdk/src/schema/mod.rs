@@ -22,13 +22,13 @@ pub(crate) use value::{Quantifier, Scalar, array_of};
 pub trait Table: Send + Sync + 'static {
     /// The table's name in the database.
     const NAME: &'static str;
-    /// The schema it is in, where that is not the client's.
+    /// The schema it is in, if that is not the client's.
     const SCHEMA: Option<&'static str> = None;
     /// The columns, in the order of the fields.
     const COLUMNS: &'static [ColumnInfo];
 }
 
-/// What is known of a column at run time.
+/// A column at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ColumnInfo {
@@ -60,12 +60,12 @@ impl ColumnInfo {
 pub trait Function: serde::Serialize + Send + Sync {
     /// The function's name in the database.
     const NAME: &'static str;
-    /// The schema it is in, where that is not the client's.
+    /// The schema it is in, if that is not the client's.
     const SCHEMA: Option<&'static str> = None;
     /// Whether it is stable or immutable, so that calling it again cannot change anything.
     const READ_ONLY: bool = false;
-    /// What it returns: `()` for void, `Vec<Row>` for a set, `Option<Row>` for a row that may be
-    /// absent.
+    /// What it returns: `()` for void, `Vec<Row>` for a set of rows, `Option<Row>` for a row that
+    /// may be absent.
     type Output: Send + 'static;
 }
 
@@ -77,7 +77,8 @@ pub trait Function: serde::Serialize + Send + Sync {
 )]
 pub trait ReadOnly: Function {}
 
-/// A function's result that is a set of rows, so that it can be filtered, ordered and cut.
+/// The result of a function that returns a set of rows, so that it can be filtered, ordered and
+/// limited.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a set of rows: filters, order and limits need `returns = Vec<…>`"
 )]

@@ -1,4 +1,4 @@
-//! Values that are written: what a column can be set to, and fields that may be left out.
+//! Written values: what a column can be set to, and fields that may be left out.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
@@ -6,10 +6,10 @@ use super::marker::{Any, Nullable};
 
 /// A field of a written row whose column can be null: left out, null, or a value.
 ///
-/// `Option` says two of these three. In an insert, what is left out gets the column's default; in
-/// an update or an upsert, it stays as it is; null is null in each. So a field whose column can be
-/// null *and* need not be written is a `Tristate`, and any other an `Option` or a plain value: then
-/// null where the database takes none does not compile.
+/// An `Option` has only two of these three states. In an insert, a field that is left out gets the
+/// column's default. In an update or an upsert, it keeps its stored value. Use a `Tristate` if a
+/// column can be null *and* need not be written, and an `Option` or a plain value otherwise. Then a
+/// null that the database would refuse does not compile.
 ///
 /// ```
 /// use sluice_sdk::{Tristate, serde::Serialize};
@@ -32,12 +32,11 @@ use super::marker::{Any, Nullable};
 /// assert_eq!(json(PostPatch { url, ..PostPatch::default() }), r#"{"url":"https://example.org"}"#);
 /// ```
 ///
-/// `Tristate::from` takes a value, or an `Option` whose `None` is null. To read one, give it
-/// `#[serde(default)]`, so that a member that is not there is [`Absent`](Self::Absent).
+/// `Tristate::from` takes a value, or an `Option` whose `None` is null. To read one, add
+/// `#[serde(default)]`, so that a missing member is [`Absent`](Self::Absent).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tristate<V> {
-    /// Left out. It needs `#[serde(skip_serializing_if = "Tristate::is_absent")]`; without it, it does
-    /// not serialize.
+    /// Left out. It serializes only with `#[serde(skip_serializing_if = "Tristate::is_absent")]`.
     #[default]
     Absent,
     /// Null.
@@ -52,7 +51,7 @@ impl<V> Tristate<V> {
         matches!(self, Self::Absent)
     }
 
-    /// Returns the value, where it is one.
+    /// Returns the value, if it has one.
     pub fn value(&self) -> Option<&V> {
         match self {
             Self::Value(value) => Some(value),
@@ -93,7 +92,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Tristate<V> {
 }
 
 /// What a column of `T` that holds `V` can be set to: `V`, `&V`, for text also `&str`, and
-/// `Option<V>` where it can be null.
+/// `Option<V>` if it can be null.
 #[diagnostic::on_unimplemented(
     message = "a column of `{T}` that holds `{V}` and is `{N}` cannot be set to `{Self}`",
     label = "the column of `{T}` holds `{V}` and is `{N}`",
@@ -130,7 +129,7 @@ impl<T, W: Serialize, N> Assignable<T, Any, N> for W {
     }
 }
 
-/// There is no `Option<&V>` beside it, so that a bare `None` has one meaning.
+/// `Option<&V>` is not implemented, so that the type of a bare `None` is clear.
 impl<T, V: Serialize> Assignable<T, V, Nullable> for Option<V> {
     fn into_json(self) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(&self)
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_are_three_both_ways() {
+    fn the_three_states_survive_a_round_trip() {
         let three = [
             (Tristate::Absent, json!({})),
             (Tristate::Null, json!({"a": null})),
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_not_taken_for_null() {
+    fn absent_is_never_written_as_null() {
         let error = serde_json::to_string(&[Tristate::<i32>::Absent]).unwrap_err();
         assert!(error.to_string().contains("skip_serializing_if"), "{error}");
     }

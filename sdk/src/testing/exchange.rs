@@ -1,4 +1,4 @@
-//! A request with its answer, as a line of JSON.
+//! A request with its response, as a line of JSON.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,32 @@ use serde::{Deserialize, Serialize};
 use crate::client::RelativeUri;
 use crate::error::Error;
 
-/// A request and the answer to it.
+/// A request and its response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exchange {
-    /// What it shows, for people.
+    /// A title for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// What was asked.
+    /// The request.
     pub request: RecordedRequest,
-    /// What was answered.
+    /// The response.
     pub response: RecordedResponse,
 }
 
-/// The parts of a request that are kept: everything but who asked.
+/// The recorded parts of a request: everything except the server and the credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedRequest {
     /// The method.
     pub method: String,
     /// The path under the server's root, with the query.
     pub path: String,
-    /// The headers, by lowercase name; never a key or a token.
+    /// The headers, by lowercase name, without keys and tokens.
     pub headers: BTreeMap<String, String>,
-    /// The body, where there is one.
+    /// The body, if there is one.
     pub body: Option<String>,
 }
 
-/// An answer.
+/// A recorded response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedResponse {
     /// The status.
@@ -49,7 +49,8 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// Where a line is not an exchange; the message says which.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if a line is not an exchange. The message
+    /// names the line.
     pub fn parse_lines(text: &str) -> Result<Vec<Self>, Error> {
         let lines = text
             .lines()
@@ -64,7 +65,7 @@ impl Exchange {
         lines.map(parse).collect()
     }
 
-    /// Writes exchanges, one a line, for a file that is kept with the tests.
+    /// Writes exchanges, one a line, for a file beside the tests.
     pub fn to_lines(exchanges: &[Self]) -> String {
         let mut out = String::new();
         for exchange in exchanges {
@@ -77,7 +78,7 @@ impl Exchange {
 }
 
 impl RecordedRequest {
-    /// Keeps a request of a client. The address and the credentials are left out.
+    /// Records a request of a client, without the address and the credentials.
     pub(super) fn of(request: &http::Request<Bytes>) -> Self {
         let relative = request.extensions().get::<RelativeUri>();
         let uri = relative.map_or_else(|| request.uri(), |relative| &relative.0);
@@ -92,7 +93,7 @@ impl RecordedRequest {
 }
 
 impl RecordedResponse {
-    /// Keeps a response.
+    /// Records a response.
     pub(super) fn of(response: &http::Response<Bytes>) -> Self {
         Self {
             status: response.status().as_u16(),
@@ -101,7 +102,8 @@ impl RecordedResponse {
         }
     }
 
-    /// The answer again. Headers and a status that are none are left out, as no server sends them.
+    /// The response, to be replayed. Invalid headers are left out, and an invalid status becomes
+    /// 502.
     pub(super) fn to_response(&self) -> http::Response<Bytes> {
         let mut response = http::Response::new(Bytes::from(self.body.clone()));
         *response.status_mut() =
@@ -116,8 +118,7 @@ impl RecordedResponse {
     }
 }
 
-/// The headers that say what was asked or answered. Those of the connection, and those that differ
-/// each time, say nothing.
+/// The headers that matter to a test: not those of the connection, nor those that differ each time.
 fn headers(headers: &http::HeaderMap) -> BTreeMap<String, String> {
     const KEPT: [&str; 10] = [
         "accept",

@@ -1,28 +1,29 @@
-//! Answering by a function.
+//! Responses made by a function.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::SharedList;
 use super::exchange::RecordedRequest;
 use super::snapshot::Snapshot;
 use crate::client::{Transport, TransportError};
 
-/// A transport whose answers are made by a function, and that keeps the requests.
+/// A transport that makes its responses by a function, and records the requests.
 ///
-/// Clones share what is kept, so one goes into the client and one stays with the test.
+/// Clones share what is recorded: give one to the client, and keep one in the test.
 #[derive(Clone)]
 pub struct Fake {
-    answer: Arc<dyn Fn(&RecordedRequest) -> FakeResponse + Send + Sync>,
-    requests: Arc<Mutex<Vec<RecordedRequest>>>,
+    respond: Arc<dyn Fn(&RecordedRequest) -> FakeResponse + Send + Sync>,
+    requests: SharedList<RecordedRequest>,
     hidden: Vec<String>,
 }
 
-/// What a [`Fake`] answers.
+/// The response of a [`Fake`].
 #[derive(Debug)]
 pub struct FakeResponse {
     outcome: Result<http::Response<Bytes>, TransportError>,
@@ -35,7 +36,7 @@ impl FakeResponse {
         reply.header("content-type", "application/json; charset=utf-8")
     }
 
-    /// A body that is no JSON: comma-separated values, a gateway's page.
+    /// A body that is not JSON: comma-separated values, a gateway's page.
     pub fn text(status: u16, body: impl Into<Bytes>) -> Self {
         let mut response = http::Response::new(body.into());
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -44,12 +45,12 @@ impl FakeResponse {
         }
     }
 
-    /// A write that affected this many rows and gives none back.
+    /// A write that affected this many rows and returns none.
     pub fn affected(rows: u64) -> Self {
         Self::text(204, "").header("content-range", &format!("*/{rows}"))
     }
 
-    /// An error as PostgREST answers it.
+    /// An error as PostgREST sends it.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
         Self::json(
             status,
@@ -64,14 +65,14 @@ impl FakeResponse {
         }
     }
 
-    /// A connection that breaks before the answer comes.
+    /// A connection that breaks before the response.
     pub fn interrupted() -> Self {
         Self {
             outcome: Err(TransportError::interrupted("connection reset")),
         }
     }
 
-    /// Adds a header. One that cannot be sent is left out.
+    /// Adds a header, unless its value is invalid.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         if let (Ok(response), Ok(value)) = (&mut self.outcome, HeaderValue::from_str(value)) {
@@ -82,7 +83,7 @@ impl FakeResponse {
         self
     }
 
-    /// Adds how long to wait before another try.
+    /// Adds how long to wait before another attempt.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
         self.header(header::RETRY_AFTER.as_str(), &seconds.to_string())
@@ -90,11 +91,11 @@ impl FakeResponse {
 }
 
 impl Fake {
-    /// Answers by `answer`.
-    pub fn new(answer: impl Fn(&RecordedRequest) -> FakeResponse + Send + Sync + 'static) -> Self {
+    /// Makes responses by `respond`.
+    pub fn new(respond: impl Fn(&RecordedRequest) -> FakeResponse + Send + Sync + 'static) -> Self {
         Self {
-            answer: Arc::new(answer),
-            requests: Arc::default(),
+            respond: Arc::new(respond),
+            requests: SharedList::default(),
             hidden: Vec::new(),
         }
     }
@@ -108,17 +109,12 @@ impl Fake {
 
     /// The requests so far, in order.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.lock().clone()
+        self.requests.lock().clone()
     }
 
     /// The requests so far as text, for `insta::assert_snapshot!`.
     pub fn snapshot(&self) -> String {
         Snapshot::joined(&self.requests(), &self.hidden)
-    }
-
-    /// A panic in another test thread leaves the list whole, so it is used on.
-    fn lock(&self) -> MutexGuard<'_, Vec<RecordedRequest>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,8 +125,8 @@ impl Transport for Fake {
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
             let request = RecordedRequest::of(&request);
-            self.lock().push(request.clone());
-            (self.answer)(&request).outcome
+            self.requests.lock().push(request.clone());
+            (self.respond)(&request).outcome
         })
     }
 }
@@ -138,7 +134,7 @@ impl Transport for Fake {
 impl fmt::Debug for Fake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fake")
-            .field("requests", &self.lock().len())
+            .field("requests", &self.requests.lock().len())
             .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,8 @@
-//! Tests without a network: record what a script asks, play answers back, stand in for a server.
+//! Tests without a network: record requests, replay responses, or fake a server.
 //!
-//! Needs the feature `testing`. A [`Recorder`] around a real transport keeps every [`Exchange`]; a
-//! [`Player`] answers from kept exchanges; a [`Fake`] answers by a function. All three give
-//! [`Snapshot`]s of the requests, shaped for [insta](https://insta.rs): keys are left out.
+//! Needs the feature `testing`. A [`Recorder`] around a real transport keeps every [`Exchange`]. A
+//! [`Player`] replays recorded exchanges. A [`Fake`] makes responses by a function. [`Snapshot`]s
+//! of the requests work with [insta](https://insta.rs) and hold no key.
 //!
 //! ```
 //! use sluice_sdk::testing::{Fake, FakeResponse};
@@ -22,6 +22,8 @@
 //! # }
 //! ```
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 mod exchange;
 mod fake;
 mod player;
@@ -33,3 +35,26 @@ pub use fake::{Fake, FakeResponse};
 pub use player::Player;
 pub use recorder::Recorder;
 pub use snapshot::Snapshot;
+
+/// A list that the clones of a transport share.
+#[derive(Debug)]
+struct SharedList<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> SharedList<T> {
+    /// A panic in another test thread leaves the list whole, so its poison is ignored.
+    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Default for SharedList<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Clone for SharedList<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}

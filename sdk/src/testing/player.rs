@@ -1,48 +1,44 @@
-//! Answering from kept exchanges.
-
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! Responses from recorded exchanges.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::SharedList;
 use super::exchange::{Exchange, RecordedRequest};
 use super::snapshot::Snapshot;
 use crate::client::{Transport, TransportError};
 
-/// A transport that answers from kept exchanges, each once, in any order.
+/// A transport that replays recorded exchanges, each once, in any order.
 ///
-/// A request is answered by the first exchange left whose method, path and body are the same. A
-/// request that none fits fails, and the error shows it: the script asks something else now.
+/// A request gets the response of the first remaining exchange with the same method, path and body.
+/// If there is none, the error shows the request: the script has changed.
 #[derive(Clone, Debug)]
 pub struct Player {
-    left: Arc<Mutex<Vec<Exchange>>>,
+    left: SharedList<Exchange>,
 }
 
 impl Player {
-    /// Answers from `exchanges`.
+    /// Replays `exchanges`.
     pub fn new(exchanges: Vec<Exchange>) -> Self {
-        Self {
-            left: Arc::new(Mutex::new(exchanges)),
-        }
+        let player = Self {
+            left: SharedList::default(),
+        };
+        *player.left.lock() = exchanges;
+        player
     }
 
-    /// The exchanges that have not been asked for. A test that expects all of them to be asserts
-    /// that this is empty.
+    /// The exchanges that were not requested. Assert that it is empty if the test should request
+    /// all.
     pub fn left(&self) -> Vec<Exchange> {
-        self.lock().clone()
+        self.left.lock().clone()
     }
 
-    fn answer(&self, request: &RecordedRequest) -> Option<Exchange> {
-        let mut left = self.lock();
+    fn response(&self, request: &RecordedRequest) -> Option<Exchange> {
+        let mut left = self.left.lock();
         let position = left
             .iter()
             .position(|exchange| fits(&exchange.request, request))?;
         Some(left.remove(position))
-    }
-
-    /// A panic in another test thread leaves the list whole, so it is used on.
-    fn lock(&self) -> MutexGuard<'_, Vec<Exchange>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,10 +49,10 @@ impl Transport for Player {
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
             let request = RecordedRequest::of(&request);
-            match self.answer(&request) {
+            match self.response(&request) {
                 Some(exchange) => Ok(exchange.response.to_response()),
                 None => Err(TransportError::invalid(format!(
-                    "no exchange fits this request:\n{}",
+                    "no recorded exchange matches this request:\n{}",
                     Snapshot::new(&request, &[])
                 ))),
             }

@@ -1,42 +1,43 @@
-//! Keeping what goes through a transport.
+//! Records what goes through a transport.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::SharedList;
 use super::exchange::{Exchange, RecordedRequest, RecordedResponse};
 use super::snapshot::Snapshot;
 use crate::client::{Transport, TransportError};
 
-/// A transport that keeps every exchange that goes through another.
+/// A transport that records every exchange that goes through another.
 ///
-/// Clones share what is kept, so one goes into the client and one stays with the test.
+/// Clones share what is recorded: give one to the client, and keep one in the test.
 #[derive(Clone, Debug)]
 pub struct Recorder<T> {
     inner: Arc<T>,
-    kept: Kept,
+    kept: SharedList<Exchange>,
     hidden: Vec<String>,
 }
 
 impl<T: Transport> Recorder<T> {
-    /// Keeps what goes through `inner`.
+    /// Records what goes through `inner`.
     pub fn new(inner: T) -> Self {
         Self {
             inner: Arc::new(inner),
-            kept: Kept::default(),
+            kept: SharedList::default(),
             hidden: Vec::new(),
         }
     }
 
-    /// Hides these members of bodies in snapshots: what differs each time, or is no one's business.
+    /// Hides these members of bodies in snapshots: values that differ each time, or personal data.
     #[must_use]
     pub fn hiding(mut self, members: &[&str]) -> Self {
         self.hidden = members.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// The exchanges so far, in the order in which they ended.
+    /// The exchanges so far, in the order of their responses.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.kept.lock().clone()
     }
@@ -68,16 +69,5 @@ impl<T: Transport> Transport for Recorder<T> {
             self.kept.lock().push(exchange);
             Ok(response)
         })
-    }
-}
-
-/// Exchanges that several clones see.
-#[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<Exchange>>>);
-
-impl Kept {
-    /// A panic in another test thread leaves the list whole, so it is used on.
-    fn lock(&self) -> MutexGuard<'_, Vec<Exchange>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! A request as text, to be compared with what it was.
+//! A request as text, for snapshot tests.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use super::exchange::RecordedRequest;
 
-/// A request as people read it: the query without percent-encoding, the body as indented JSON, no
+/// A request in a readable form: the query without percent-encoding, the body as indented JSON, no
 /// key.
 ///
-/// It serializes as its text, for `assert_json_snapshot` as for `assert_snapshot`.
+/// It serializes as its text, so it works with `assert_json_snapshot` and with `assert_snapshot`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     text: String,
 }
 
 impl Snapshot {
-    /// Shows a kept request; the members of its body that `hidden` names are shown as `"[hidden]"`.
+    /// Shows a recorded request. Members of its body that `hidden` names appear as `"[hidden]"`.
     pub fn new(request: &RecordedRequest, hidden: &[String]) -> Self {
         let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy();
         let mut text = format!("{} {}\n", request.method, on_one_line(&path));

@@ -1,4 +1,4 @@
-//! A bulk write that stops half way goes on: nothing is lost, and nothing is written twice.
+//! A bulk write that stops half way can go on: nothing is lost, and nothing is written twice.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,20 +15,20 @@ use sluice_sdk::{
 
 use crate::memory::Memory;
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
-    /// It is answered.
+    /// It gets a response.
     Answered,
-    /// It is carried out, and its answer is lost.
+    /// It is executed, and the response is lost.
     Lost,
-    /// It is carried out, and no answer ever comes.
+    /// It is executed, and no response ever comes.
     Silent,
-    /// It reaches nobody.
+    /// It does not reach the server.
     Undelivered,
 }
 
-/// A table behind a line that breaks as it is told, by the number of the request.
+/// A table behind a connection that breaks at given requests.
 #[derive(Clone)]
 struct Line {
     server: Fake,
@@ -119,7 +119,7 @@ async fn upsert(db: &Client, checkpoint: &Checkpoint) -> Result<WriteReport, slu
 }
 
 #[tokio::test]
-async fn after_an_outage_the_rest_is_written_and_what_was_acknowledged_is_not_sent_again() {
+async fn after_an_outage_only_unacknowledged_rows_are_sent_again() {
     let memory = Memory::default();
     let fates = [(4, Fate::Lost), (5, Fate::Undelivered)];
     let line = Line::to(&memory, &fates);
@@ -127,7 +127,7 @@ async fn after_an_outage_the_rest_is_written_and_what_was_acknowledged_is_not_se
     let error = upsert(&line.client(), &checkpoint).await.unwrap_err();
     assert!(error.is_retryable());
     let so_far = error.write_report().unwrap();
-    // Six requests began; one was lost and one never left.
+    // Six requests began. One was lost, and one was never sent.
     assert_eq!((so_far.requests, so_far.written()), (6, 40));
     assert_eq!((so_far.uncertain.len(), so_far.pending.len()), (10, 50));
 
@@ -153,7 +153,7 @@ async fn after_an_outage_the_rest_is_written_and_what_was_acknowledged_is_not_se
         twice, uncertain,
         "only what was never answered is sent again"
     );
-    // Once more, and there is nothing left to do.
+    // A further run has nothing left to do.
     assert_eq!(
         upsert(&line.client(), &checkpoint).await.unwrap().requests,
         12
@@ -161,7 +161,7 @@ async fn after_an_outage_the_rest_is_written_and_what_was_acknowledged_is_not_se
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_is_dropped_goes_on_too() {
+async fn a_dropped_write_can_go_on_too() {
     let memory = Memory::default();
     let line = Line::to(&memory, &[(3, Fate::Silent), (11, Fate::Silent)]);
     let checkpoint = Checkpoint::new();
@@ -179,7 +179,7 @@ async fn a_write_that_is_dropped_goes_on_too() {
 }
 
 #[tokio::test]
-async fn the_report_in_an_error_is_a_ledger_too() {
+async fn the_report_in_an_error_becomes_a_checkpoint() {
     let memory = Memory::default();
     let line = Line::to(&memory, &[(2, Fate::Undelivered)]);
     let error = upsert(&line.client(), &Checkpoint::new())
@@ -196,9 +196,9 @@ async fn the_report_in_an_error_is_a_ledger_too() {
     assert!(line.sent().values().all(|times| *times == 1));
 }
 
-/// An insert has no key by which a second time would be noticed.
+/// An insert has no key that would reveal a second time.
 #[tokio::test]
-async fn an_insert_does_not_send_again_what_may_have_been_written() {
+async fn an_insert_does_not_send_rows_again_that_may_be_written() {
     let memory = Memory::default();
     let line = Line::to(&memory, &[(2, Fate::Lost)]);
     let db = line.client();
@@ -220,7 +220,7 @@ async fn an_insert_does_not_send_again_what_may_have_been_written() {
 }
 
 #[tokio::test]
-async fn rows_that_were_refused_stay_refused() {
+async fn refused_rows_are_not_sent_again() {
     let memory = Memory::default().poison("bad");
     let line = Line::to(&memory, &[(10, Fate::Undelivered)]);
     let (checkpoint, db) = (Checkpoint::new(), line.client());
@@ -240,7 +240,7 @@ async fn rows_that_were_refused_stay_refused() {
     let failed: Vec<usize> = report.failed.iter().map(|failure| failure.index).collect();
     assert_eq!((failed, report.written()), (vec![7], 39));
     assert_eq!(memory.rows().len(), 39);
-    // Among ten rows, five and three, and alone: never after that.
+    // Among ten rows, then five, three and one, and never after that.
     assert_eq!(line.sent()[&7], 4);
 }
 
@@ -271,8 +271,8 @@ fn fate() -> impl Strategy<Value = Fate> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However the line breaks, and however often: an upsert ends with every row, and never sends
-    /// again what was acknowledged.
+    /// However often the connection breaks: an upsert ends with every row, and never sends an
+    /// acknowledged row again.
     #[test]
     fn any_line_that_holds_in_the_end(fates in prop::collection::vec(fate(), 0..30)) {
         let memory = Memory::default();

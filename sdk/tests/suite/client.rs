@@ -1,4 +1,4 @@
-//! The client's loop: what is repeated, what is told, what is hidden.
+//! The client's retry loop, its deadlines and its observer.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use sluice_sdk::{
 
 use crate::memory::client;
 
-/// Fails as often as it is told, then answers a row.
+/// Fails a number of times, then returns a row.
 fn failing(times: usize, failure: impl Fn() -> FakeResponse + Send + Sync + 'static) -> Fake {
     let left = Mutex::new(times);
     Fake::new(move |_| {
@@ -26,7 +26,7 @@ fn failing(times: usize, failure: impl Fn() -> FakeResponse + Send + Sync + 'sta
 }
 
 #[tokio::test]
-async fn a_passing_failure_is_repeated_and_a_lasting_one_is_not() {
+async fn a_passing_failure_is_retried_and_a_lasting_one_is_not() {
     let fake = failing(3, || {
         FakeResponse::error(503, "PGRST002", "schema cache loading")
     });
@@ -44,7 +44,7 @@ async fn a_passing_failure_is_repeated_and_a_lasting_one_is_not() {
 }
 
 #[tokio::test]
-async fn the_last_error_says_how_often_it_was_tried() {
+async fn the_last_error_has_the_number_of_retries() {
     let fake = failing(usize::MAX, FakeResponse::unreachable);
     let error = client(&fake).table("t").await.unwrap_err();
     assert!(error.is_unreachable() && error.is_retryable());
@@ -70,7 +70,7 @@ async fn no_wait_goes_past_the_deadline() {
     );
 }
 
-/// Never answers; a stream breaks its silence once.
+/// Never responds. A stream gets one piece.
 struct Silent;
 
 impl Transport for Silent {
@@ -93,7 +93,7 @@ impl Transport for Silent {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_has_a_deadline_and_all_of_them_have_one() {
+async fn each_attempt_has_a_deadline_and_so_have_all_together() {
     let build = |retries| {
         Client::builder()
             .postgrest_url("http://silent")
@@ -114,7 +114,8 @@ async fn an_attempt_has_a_deadline_and_all_of_them_have_one() {
     let error = build(9).table("t").await.unwrap_err();
     assert_eq!((error.kind(), error.retries()), (ErrorKind::Timeout, 2));
     assert_eq!(started.elapsed().as_secs(), 12);
-    // Rows that were handed on cannot be taken back, so a stream that falls silent ends.
+    // Rows that the caller has cannot be taken back, so a stream without further data ends with an
+    // error.
     let started = tokio::time::Instant::now();
     let mut rows = build(9).table("t").read().stream();
     assert_eq!(rows.next().await.unwrap().unwrap(), json!({"id": 1}));
@@ -167,7 +168,7 @@ async fn an_observer_sees_every_attempt() {
         ]
     );
     seen.0.lock().unwrap().clear();
-    // The length of a stream is not known by the time that it has begun.
+    // The length of a stream is not known when it begins.
     let rows = db.table("t").read().stream();
     assert_eq!(rows.count().await, 1);
     assert_eq!(
@@ -177,7 +178,7 @@ async fn an_observer_sees_every_attempt() {
 }
 
 #[tokio::test]
-async fn what_was_recorded_is_played_back() {
+async fn recorded_exchanges_are_replayed() {
     let recorder = Recorder::new(Fake::new(|_| {
         FakeResponse::json(206, &json!([{"id": 7}])).header("content-range", "0-0/30")
     }));
@@ -206,7 +207,7 @@ fn client_of(transport: impl Transport) -> Client {
 }
 
 #[tokio::test]
-async fn a_gateways_page_is_kept_and_told_apart() {
+async fn a_gateways_page_has_its_own_kind_and_keeps_its_body() {
     let fake = Fake::new(|_| FakeResponse::text(502, "<html>bad gateway</html>"));
     let error = client(&fake).call("f", &json!({})).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Gateway);
@@ -221,7 +222,7 @@ async fn a_gateways_page_is_kept_and_told_apart() {
 }
 
 #[tokio::test]
-async fn rows_are_streamed_from_one_answer() {
+async fn rows_are_streamed_from_one_response() {
     let fake = failing(2, || {
         FakeResponse::error(503, "PGRST002", "schema cache loading")
     });

@@ -1,4 +1,4 @@
-//! Pages after pages: every row comes exactly once, whatever the order and the server's cap.
+//! Keyset reads return every row exactly once, whatever the order and the server's row limit.
 
 use futures_util::TryStreamExt;
 use proptest::prelude::*;
@@ -45,7 +45,7 @@ async fn a_stream_goes_on_past_the_cap_and_ends_at_an_empty_page() {
     let mut ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..2_500).collect::<Vec<_>>());
-    // Asked for 1000 a page, got 100: 25 pages, and the empty one.
+    // The pages have 100 rows instead of the requested 1000: 25 pages, and the empty one.
     assert_eq!(fake.requests().len(), 26);
 }
 
@@ -69,14 +69,15 @@ async fn the_primary_key_breaks_ties_and_need_not_be_selected() {
         path,
         "/items?select=name,keyset_1:id&order=name.asc,id.asc&limit=3"
     );
-    // The table in memory does not rename, so the stream cannot find its key: an error, not a loop.
+    // The table in memory ignores aliases, so the stream does not find its key. That is an error,
+    // not a loop.
     let rows: Result<Vec<Name>, _> = keyset.stream().try_collect().await;
     assert!(rows.unwrap_err().message().contains("`keyset_1`"));
     assert_eq!(fake.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_the_filter_does_not_loop_for_ever() {
+async fn a_server_that_ignores_the_filter_does_not_loop_endlessly() {
     let fake = sluice_sdk::testing::Fake::new(|_| {
         sluice_sdk::testing::FakeResponse::json(200, &json!([{"id": 1}]))
     });
@@ -87,7 +88,7 @@ async fn a_server_that_ignores_the_filter_does_not_loop_for_ever() {
 }
 
 #[tokio::test]
-async fn an_order_or_a_limit_of_the_reads_own_is_refused() {
+async fn a_keyset_read_with_its_own_order_or_limit_is_refused() {
     let (db, fake) = Memory::default().client();
     let limited = db.from::<Item>().limit(3).keyset(Item::ID.asc());
     assert!(limited.call().is_err());

@@ -23,7 +23,7 @@ fn items(count: i64) -> Vec<Value> {
 #[tokio::test]
 async fn a_long_list_is_read_in_urls_that_fit() {
     let (db, fake) = Memory::with_rows(items(3_000)).client();
-    // Twice each, and as many that are not there.
+    // Each twice, and as many that do not exist.
     let wanted: Vec<i64> = (0..6_000).chain(0..6_000).collect();
     let rows = db
         .from::<Item>()
@@ -64,7 +64,7 @@ async fn rows_that_the_server_cuts_off_are_read_too() {
 }
 
 #[tokio::test]
-async fn a_cut_answer_without_an_order_is_an_error_and_not_a_loss() {
+async fn a_cut_response_without_an_order_is_an_error_and_not_a_loss() {
     let (db, _) = Memory::with_rows(items(50)).max_rows(10).client();
     let ids: Vec<i64> = (0..50).collect();
     let error = db
@@ -93,7 +93,7 @@ async fn no_value_is_no_request() {
 }
 
 #[tokio::test]
-async fn what_would_mean_something_else_over_parts_is_refused() {
+async fn a_split_list_with_a_limit_or_an_aggregate_is_refused() {
     let (db, fake) = Memory::with_rows(items(5)).client();
     assert!(
         db.from::<Item>()

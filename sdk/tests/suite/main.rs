@@ -1,5 +1,5 @@
-//! The SDK without a server: its encoders against a record and an independent reading of the
-//! grammar, its answers against recorded exchanges, and its loops against a table in memory.
+//! Tests the SDK without a server: its encoders against a record and an independent parser of the
+//! grammar, its responses against recorded exchanges, and its loops against a table in memory.
 
 #![expect(
     clippy::indexing_slicing,

@@ -1,6 +1,5 @@
-//! A table in memory that answers like PostgREST: enough of it to hold the loops of the SDK
-//! against, reading queries by the independent decoder. It caps what it returns and says nothing
-//! about it.
+//! A table in memory that responds like PostgREST, as far as the SDK's loops need it. It reads
+//! queries with the independent parser, and silently cuts responses at a row limit.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
@@ -64,7 +63,7 @@ impl Memory {
         self.state.lock().unwrap().rows.clone()
     }
 
-    /// A client of this table, and what it asks.
+    /// A client of this table, and its recorded requests.
     pub(crate) fn client(&self) -> (Client, Fake) {
         let state = Arc::clone(&self.state);
         let fake = Fake::new(move |request| state.lock().unwrap().answer(request));
@@ -72,7 +71,7 @@ impl Memory {
     }
 }
 
-/// A client that sends to `fake` and repeats without waiting.
+/// A client that sends to `fake` and retries without waiting.
 pub(crate) fn client(fake: &Fake) -> Client {
     let retry = RetryPolicy::default().base(std::time::Duration::ZERO);
     let builder = Client::builder()

@@ -8,23 +8,23 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A request as it came over the wire.
+/// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     /// The connection, counted from zero.
     pub(crate) connection: usize,
-    /// The request line and the headers, in lowercase but for the first.
+    /// The request line, and the headers in lowercase.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
-/// What a server does about a request.
+/// What a server does with a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Reaction {
     Answer(Vec<u8>),
     /// Answers, and closes the connection.
     Last(Vec<u8>),
-    /// Closes the connection without a word.
+    /// Closes the connection without a response.
     HangUp,
 }
 

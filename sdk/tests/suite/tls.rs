@@ -118,7 +118,7 @@ async fn http2_is_used_if_the_server_offers_it() {
     assert_eq!(version.await, http::Version::HTTP_11);
 }
 
-/// REFUSED_STREAM says that the server did nothing with the request (RFC 9113, section 8.7), so reqwest
+/// `REFUSED_STREAM` says that the server did nothing with the request (RFC 9113, section 8.7), so reqwest
 /// sends even a write again, twice at most.
 #[tokio::test]
 async fn a_refused_stream_is_sent_again_and_a_broken_one_is_not() {

@@ -49,7 +49,7 @@ async fn a_connection_that_the_server_closed_is_replaced_even_for_a_write() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_made_again_for_a_read_and_not_for_a_write() {
+async fn a_broken_connection_is_retried_for_a_read_and_not_for_a_write() {
     let server = Server::start(|seen| {
         if seen.connection == 0 || seen.head.starts_with("POST") {
             Reaction::HangUp

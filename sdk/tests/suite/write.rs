@@ -82,7 +82,7 @@ async fn an_upsert_of_four_shapes_with_three_poison_rows() {
     assert_eq!(written.len(), 19_997, "every row is in one chunk");
     // 40 chunks, and about twice the depth of bisecting 500 rows for each poison row.
     assert!(report.requests <= 40 + 3 * 20, "{}", report.requests);
-    // A key that a row left out kept what was stored.
+    // A key that a row left out kept its stored value.
     let kept = memory.rows();
     assert_eq!(
         kept[1],
@@ -129,7 +129,7 @@ async fn a_request_that_is_too_large_or_too_slow_is_halved() {
     let report = db.from::<Item>().insert(&rows).await.unwrap();
     assert!(report.is_complete());
     assert_eq!(memory.rows().len(), 1_000);
-    // Both requests of 500 rows fail, and so do their halves, down to what passes: 63 rows.
+    // Both requests of 500 rows fail, and so do their halves, until 63 rows succeed.
     assert!(fake.requests().len() < 40, "{}", fake.requests().len());
 }
 
@@ -175,7 +175,7 @@ async fn chunks_keep_to_rows_and_bytes() {
 }
 
 #[tokio::test]
-async fn a_failure_that_is_no_rows_own_ends_the_write_and_tells_what_was_written() {
+async fn a_failure_not_due_to_a_row_ends_the_write_with_a_report() {
     let answered = Mutex::new(0);
     let fake = Fake::new(move |_| {
         let mut answered = answered.lock().unwrap();
@@ -201,7 +201,7 @@ async fn a_failure_that_is_no_rows_own_ends_the_write_and_tells_what_was_written
 }
 
 #[tokio::test]
-async fn an_insert_is_not_repeated_when_its_outcome_is_unknown_and_an_upsert_is() {
+async fn an_upsert_with_an_unknown_outcome_is_retried_and_an_insert_is_not() {
     let rows = [json!({"id": 1})];
     let fake = Fake::new(|_| FakeResponse::interrupted());
     let error = client(&fake)
@@ -267,7 +267,7 @@ async fn rows_with_one_conflict_key_are_all_written_or_deduplicated() {
 }
 
 #[tokio::test]
-async fn written_rows_come_back_in_order() {
+async fn written_rows_are_returned_in_order() {
     let (db, _) = Memory::default().client();
     let rows: Vec<Value> = (0..95).map(|id| json!({"id": id})).collect();
     let written = db
@@ -331,7 +331,7 @@ async fn all_or_nothing_is_one_request() {
 }
 
 #[tokio::test]
-async fn one_row_is_written_and_comes_back() {
+async fn one_row_is_written_and_returned() {
     let one = Fake::new(|_| FakeResponse::json(201, &json!({"id": 7})));
     let row = [json!({"name": "a"})];
     let insert = client(&one).from::<Item>().insert(&row);
@@ -362,7 +362,7 @@ async fn one_row_is_written_and_comes_back() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_row_is_reported_and_the_rest_is_written() {
+async fn rows_that_are_not_objects_are_reported_and_the_rest_is_written() {
     let memory = Memory::default();
     let (db, _) = memory.client();
     let rows = [json!({"id": 1}), json!(7), json!({"id": 2})];
@@ -373,7 +373,7 @@ async fn what_is_not_a_row_is_reported_and_the_rest_is_written() {
 }
 
 #[tokio::test]
-async fn a_change_counts_rows_and_tells_a_rehearsal_that_was_none() {
+async fn a_change_counts_rows_and_reports_a_committed_dry_run() {
     let fake = Fake::new(|_| FakeResponse::affected(3));
     let db = client(&fake);
     let patch = json!({"name": null});

@@ -1,5 +1,5 @@
-//! One embedded server for all tests of this binary, without the migrations: each test makes a table of
-//! its own.
+//! One embedded server for all tests of this binary, without the migrations. Each test makes its
+//! own table.
 
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -8,10 +8,10 @@ use sluice_sdk::{Client, ClientBuilder};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
-/// What the server returns at most, whatever is asked for.
+/// The server's row limit.
 pub(crate) const MAX_ROWS: u32 = 1_000;
 
-/// A second schema that the API serves, for who creates it.
+/// A second schema that the API serves. A test that needs it creates it.
 pub(crate) const SCHEMA: &str = "attic";
 
 /// A client of the server, after it has run these statements.
@@ -26,7 +26,7 @@ pub(crate) async fn run(statements: &str) {
     run_on(server().await, statements).await;
 }
 
-/// Runs statements on a server of the caller's own.
+/// Runs statements on the caller's own server.
 pub(crate) async fn run_on(server: &Server, statements: &str) {
     let answer = reqwest::Client::builder()
         .build()
@@ -51,7 +51,7 @@ pub(crate) async fn with_key(builder: ClientBuilder) -> ClientBuilder {
     builder.key(server().await.secret_key().clone())
 }
 
-/// Starts the server once, on a runtime that outlives the test that came first.
+/// Starts the server once, on a runtime that outlives the first test.
 async fn server() -> &'static Server {
     static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
     static SERVER: OnceCell<Server> = OnceCell::const_new();

@@ -1,6 +1,6 @@
-//! What PostgREST can be asked, asked of a live server: a small shop.
+//! The features of PostgREST on a live server: a small shop.
 //!
-//! What the embedded server answers otherwise than PostgREST is in one list, in `otherwise.rs`.
+//! The differences between the embedded server and PostgREST are in `otherwise.rs`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub(crate) struct Good {
 impl Good {
     /// The function `shout(goods)`.
     pub(crate) const SHOUT: Column<Self, String> = Column::new("shout");
-    /// `ages` is an `int4range`, which comes as text and is compared as what it is.
+    /// `ages` is an `int4range`, which is read as text and compared as a range.
     fn ages() -> Column<Self, Range<i32>, sluice_sdk::Nullable> {
         Self::AGES.typed()
     }

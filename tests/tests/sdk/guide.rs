@@ -1,5 +1,6 @@
-//! The code of the guides: each block of Rust in docs/sdk.md, docs/migrating.md and sdk/README.md stands
-//! here, between lines that seed and check it, and runs against a stack with our migrations.
+//! The code of the guides. Each block of Rust in docs/sdk.md, docs/migrating.md and sdk/README.md
+//! is in this file, between lines that prepare and check it, and runs against a stack with our
+//! migrations.
 
 #![expect(
     clippy::indexing_slicing,
@@ -132,7 +133,7 @@ struct NewPost {
     text: String,
     hash: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>, // left out where there is none: what is stored stays
+    url: Option<String>, // left out if there is none, so the stored one stays
 }
 
 async fn write(db: &Client) -> Outcome {
@@ -188,7 +189,7 @@ async fn read(db: &Client) -> Outcome {
     let filters = [
         Post::NUMBER.gt(any(["8", "9"])),                // gt(any).{…}
         Post::TEXT.ilike(any(["%rain%", "%hail%"])),     // ilike(any).{…}
-        Post::TEXT.contains_text("100% (sure)*"),        // no pattern: just this text
+        Post::TEXT.contains_text("100% (sure)*"),        // this text, not a pattern
         Post::TEXT.search(Search::web("rain -flood")),   // wfts
         Post::COMMENTS.contains(json!([{"by": "ann"}])), // cs, of JSON
         Post::COMMENTS.index(0).text("by").eq("ann"),    // comments->0->>by
@@ -211,7 +212,7 @@ struct PostView {
     #[select(column = comments, json_text = [0, "by"])]
     first_by: Option<String>,
     #[select(embed, inner)]
-    neighborhood: Neighborhood, // one row; Option<_> where there may be none, Vec<_> for many
+    neighborhood: Neighborhood, // one row; Option<_> if there may be none, Vec<_> for many
 }
 
 #[derive(Debug, Deserialize, Select)]
@@ -257,7 +258,7 @@ async fn choose(db: &Client) -> Outcome {
             let is_whole = |row: &Tally| !row.neighborhood_id.is_nil() && row.posts > 0;
             assert!(rows.iter().all(is_whole) && rows[0].latest.is_none());
         }
-        // Aggregates are off unless the server is told otherwise.
+        // Aggregates are off by default.
         Err(error) => assert_eq!(error.pgrst_code(), Some("PGRST123")),
     }
     Ok(())
@@ -300,7 +301,7 @@ async fn resume(db: &Client, rows: &[NewPost]) -> Outcome {
         match tokio::time::timeout(Duration::from_secs(60), write).await {
             Ok(Ok(report)) => break report,
             Ok(Err(error)) if !error.is_retryable() => return Err(error.into()),
-            // An outage, or the minute is over: what was acknowledged is in the checkpoint.
+            // An outage, or the minute is over. The checkpoint has the acknowledged rows.
             Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_secs(5)).await,
         }
     };

@@ -1,5 +1,5 @@
-//! The SDK against a live server that caps what it returns at 1,000 rows, as hosted Supabase does, and
-//! against the crate `postgrest`.
+//! Tests the SDK against a live server with a row limit of 1,000, like hosted Supabase, and against
+//! the crate `postgrest`.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,15 +1,15 @@
-//! What the embedded server answers otherwise than PostgREST, as far as the SDK shows it. For these,
-//! what PostgREST answers is held by the replayed record (`sdk/tests/suite/exchange`).
+//! The differences between the embedded server and PostgREST that the SDK shows. The replayed
+//! record (`sdk/tests/suite/exchange`) has what PostgREST does.
 //!
-//! | asked for | PostgREST | the embedded server | the record |
+//! | request | PostgREST | the embedded server | the record |
 //! | --- | --- | --- | --- |
-//! | a rehearsal (`tx=rollback`) | rolls back | says so, and does not | `update rolled back` |
-//! | one row of a write of several | rolls back | writes, and answers 406 | `singular update of many` |
+//! | a dry run (`tx=rollback`) | rolls back | claims to, and does not | `update rolled back` |
+//! | one row of a write of several | rolls back | writes, and returns 406 | `singular update of many` |
 //! | a plan | the plan | PGRST107 | `plan` |
 //! | GeoJSON | with PostGIS, a collection | PGRST107 | `not acceptable` |
-//! | a time zone | times in it | times as they are | none: it is a header, and no more |
+//! | a time zone | times in it | times unchanged | none: only the header is recorded |
 //! | a quoted JSON key (`->>"k.ey"`) | that key | nothing | `json path` |
-//! | a value with spaces around it, or in quotes | that value | one without them | the grammar's |
+//! | a value with spaces around it, or in quotes | that value | a trimmed one | the grammar's |
 //! | `numeric` in JSON | a number | a text, from the driver | `missing default` |
 
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use sluice_sdk::{Count, Explain, Selection, col};
 use crate::capped;
 use crate::feature::{Good, TURN, shop};
 
-/// When one of these fails, the server has learnt it: the line goes, and a test comes in its place.
+/// If one of these fails, the server has learnt it: replace the line by a test.
 #[tokio::test]
 async fn the_list_is_true() {
     let _turn = TURN.lock().await;
@@ -32,12 +32,12 @@ async fn the_list_is_true() {
         row.unwrap().pieces
     };
 
-    let rehearsal = db
+    let dry = db
         .from::<Good>()
         .set(Good::PIECES, 50)
         .filter(Good::ID.eq(1));
-    assert_eq!(rehearsal.dry_run().await.unwrap(), 1);
-    assert_eq!(pieces(1).await, 50, "a rehearsal");
+    assert_eq!(dry.dry_run().await.unwrap(), 1);
+    assert_eq!(pieces(1).await, 50, "a dry run");
 
     let several = db
         .from::<Good>()

@@ -1,5 +1,5 @@
-//! The SDK held against the crate `postgrest`: on benign input both ask for the same, and where input is
-//! not benign, why only one of them can be trusted with it.
+//! Compares the SDK with the crate `postgrest`. On benign input both send equivalent requests. On
+//! hostile input, only the SDK's are safe.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -24,14 +24,14 @@ struct Post {
     during: Range<i64>,
 }
 
-/// What a request asks for, in one spelling. What comes back of a write is left out: `postgrest` always
-/// asks for the rows, this SDK for their number. So is `columns`, which `postgrest` does not say.
+/// The meaning of a request, in one spelling. What a write returns is left out: `postgrest` always
+/// requests the rows, the SDK their number. So is `columns`, which `postgrest` does not send.
 #[derive(Debug, PartialEq)]
 struct Asked {
     method: String,
     path: String,
-    /// Sorted, decoded, without the quotes that benign values do not need, and with `*` for `%`, which
-    /// are one to PostgREST in a pattern.
+    /// Sorted, decoded, without the quotes that benign values do not need, and with `*` for `%`,
+    /// which mean the same to PostgREST in a pattern.
     params: Vec<(String, String)>,
     /// The first row and the number of rows.
     window: (u64, Option<u64>),
@@ -87,7 +87,7 @@ fn decoded(text: &str) -> String {
     text.replace('"', "").replace('%', "*")
 }
 
-/// Which rows of the result are wanted: this SDK says it by parameters, `postgrest` by a header.
+/// Which rows of the result are requested: the SDK uses parameters, `postgrest` a header.
 fn window(params: &mut Vec<(String, String)>, range: Option<&str>) -> (u64, Option<u64>) {
     if let Some((first, last)) = range.and_then(|range| range.split_once('-')) {
         let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
@@ -196,7 +196,7 @@ fn ranges_searches_and_trees() -> Vec<(Builder, sluice_sdk::Filter<Post>)> {
             Post::ID.eq(1).or(Post::ID.gt(5).and(!Post::URL.is_null())),
         ),
         (
-            // At the top, where parameters are joined by "and", this SDK needs no tree.
+            // At the top level, parameters are joined by "and", so the SDK needs no tree.
             theirs().gt("id", "1").lt("id", "5"),
             Post::ID.gt(1).and(Post::ID.lt(5)),
         ),
@@ -251,7 +251,7 @@ fn columns_orders_and_windows_say_the_same() {
             .call(),
     );
     same(theirs().range(5, 9), ours().offset(5).limit(5).call());
-    // Their count asks for one row too.
+    // Their count requests one row too.
     same(
         theirs().exact_count(),
         ours().limit(1).count(Count::Exact).call(),
@@ -336,7 +336,7 @@ fn what_panics_there_is_an_error_or_a_request_here() {
     assert!(panics(|| Postgrest::new("http://peer")
         .schema("a\nb")
         .from("t")));
-    // Without overflow checks it asks for the rows 0 to 18446744073709551615 instead.
+    // Without overflow checks it requests the rows 0 to 18446744073709551615 instead.
     #[cfg(debug_assertions)]
     assert!(panics(|| theirs().limit(0)));
 

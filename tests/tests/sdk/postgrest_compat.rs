@@ -58,7 +58,7 @@ async fn a_live_server_answers_them_with_rows_counts_and_errors() {
     assert!(error.is_unique_violation("tools_name_key"), "{error}");
     assert!(!format!("{error} {error:?}").contains("old-key"));
 
-    // The comma splits the value where it is not quoted, and the row is not found.
+    // The comma splits an unquoted value, so the row is not found.
     let lost: Vec<Tool> = client
         .run(old().from("tools").in_("name", ["file, flat"]))
         .await

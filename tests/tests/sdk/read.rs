@@ -1,4 +1,4 @@
-//! A table of 25,000 rows behind the cap: every row comes, and comes once.
+//! A table of 25,000 rows behind the row limit: every row is returned exactly once.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -65,7 +65,7 @@ async fn the_server_caps_a_plain_read() {
 #[tokio::test]
 async fn twenty_thousand_keys_find_their_rows_once() {
     let expected: Vec<Reading> = (1..=20_000).map(reading).collect();
-    // Twice each, and some that no row has.
+    // Each twice, and some that no row has.
     let asked = expected.iter().chain(expected.iter().rev());
     let codes = asked
         .map(|row| row.code.clone())
@@ -103,7 +103,7 @@ async fn a_stream_over_ties_and_nulls_gives_every_row_once_and_in_order() {
             Reading::LABEL.asc(),
             Reading::SENSOR.desc(),
         ))
-        // More than the server gives: a page that is shorter than asked for is not the last.
+        // More than the server returns: a page that is shorter than requested is not the last.
         .page_rows(1_500)
         .stream()
         .try_collect()
@@ -111,7 +111,7 @@ async fn a_stream_over_ties_and_nulls_gives_every_row_once_and_in_order() {
         .unwrap();
     let mut expected: Vec<Reading> = (1..=ROWS).map(reading).collect();
     expected.sort_by(|a, b| {
-        // Postgres takes NULL for the greatest.
+        // Postgres orders NULL as the greatest.
         greatest_last(b.level.as_ref(), a.level.as_ref())
             .then_with(|| greatest_last(a.label.as_ref(), b.label.as_ref()))
             .then_with(|| b.sensor.cmp(&a.sensor))

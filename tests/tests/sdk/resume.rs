@@ -1,4 +1,4 @@
-//! Bulk writes that break off over a live server, and go on.
+//! Bulk writes to a live server that break off and go on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::capped;
 const ROWS: i64 = 5_000;
 const CHUNK_ROWS: usize = 250;
 
-/// A row, and how often it has been written: a trigger counts, whoever writes.
+/// A row, and how often it was written, which a trigger counts.
 #[derive(Debug, Serialize, Deserialize, Table)]
 #[table(name = "parcels")]
 struct Parcel {
@@ -24,7 +24,7 @@ struct Parcel {
     weight: i64,
 }
 
-/// The same rows, under a key that the database makes: a second time would write them twice.
+/// The same rows with a generated key: a second time would write them twice.
 #[derive(Debug, Deserialize, Table)]
 #[table(name = "letters")]
 #[expect(dead_code, reason = "the table's type has its columns, read or not")]
@@ -38,7 +38,7 @@ fn parcels() -> Vec<Parcel> {
     (0..ROWS).map(|id| Parcel { id, weight: id % 7 }).collect()
 }
 
-/// Does something to the wire when so many requests have been answered.
+/// Does something to the connection after a number of responses.
 struct After<F> {
     answers: usize,
     seen: AtomicUsize,
@@ -54,7 +54,7 @@ impl<F: Fn() + Send + Sync + 'static> Observer for After<F> {
     }
 }
 
-/// A client through the wire, which meets its fate after so many answers.
+/// A client through a connection that fails after a number of responses.
 async fn through(wire: &Arc<Wire>, answers: usize, act: fn(&Wire)) -> Client {
     let broken = Arc::clone(wire);
     let observer = After {
@@ -84,7 +84,7 @@ async fn written(db: &Client) -> BTreeMap<i64, i64> {
     }
     let rows = db.call("written", &json!({})).output::<Vec<Written>>();
     let mut all = BTreeMap::new();
-    // One value, which no limit of rows cuts.
+    // One value, which the row limit does not cut.
     for row in rows.await.unwrap() {
         all.insert(row.id, row.times);
     }

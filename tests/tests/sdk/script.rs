@@ -1,4 +1,4 @@
-//! The SDK's examples, run as the scripts they are against a stack with our migrations.
+//! Runs the SDK's examples as scripts against a stack with our migrations.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use sluice_tests::{Run, Stack, Wire, script};
 
 const POSTS: usize = 2_500;
 
-/// Input for `import`: two lines hold a character that no text of Postgres can.
+/// Input for `import`: two lines hold a NUL character, which Postgres cannot store.
 fn posts() -> String {
     let line = |number: usize| {
         let text = match number {
@@ -71,7 +71,7 @@ async fn posts_are_imported_looked_up_exported_and_compared() {
         .collect();
     assert_eq!(quarters.len(), 5);
 
-    // Vectors of three directions: 0 and 1 lie near one another, 2 farther off.
+    // Vectors of three directions: 0 and 1 are near each other, 2 is farther away.
     let embed = |number: u32, vector: &str| {
         format!(
             "insert into post_embeddings (post_id, embedding)
@@ -101,7 +101,7 @@ async fn an_import_waits_for_a_server_that_is_away() {
     let arguments = [wire.url(), key.expose_secret()];
     let importing = script("import", &arguments, &input);
     let outage = async {
-        // The neighborhoods are there, and some of the posts.
+        // The neighborhoods and some of the posts exist.
         while stack.count("select count(*) from posts").await == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -19,12 +19,12 @@ struct Entry {
     line: String,
 }
 
-/// The embedded server's secret for tokens, which is no secret.
+/// The embedded server's key for tokens, which is public.
 const JWT_SECRET: &[u8] = b"unsafe-secret-change-me";
 
 #[tokio::test]
 async fn each_user_sees_and_changes_their_own_rows() {
-    // A server of its own: it looks for policies when it first meets the table.
+    // A separate server, because it looks for policies when it first sees the table.
     let options = Options {
         skip_migrations: true,
         ..Options::default()
@@ -56,7 +56,7 @@ async fn each_user_sees_and_changes_their_own_rows() {
     assert!(lines(&everybody).await.is_empty());
     assert_eq!(lines(&ann).await, ["rain", "wind"]);
 
-    // What row-level security hides is not an error: the count tells.
+    // Rows that row-level security hides are not an error. The count shows them.
     let all = ann.from::<Entry>().set(Entry::LINE, "snow").all_rows();
     assert_eq!(all.await.unwrap(), 2);
     assert_eq!(lines(&service).await, ["snow", "sun", "snow"]);

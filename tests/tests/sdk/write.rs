@@ -38,7 +38,7 @@ fn given(id: i64) -> Article {
     }
 }
 
-/// The row as it must be afterwards; `None` where nothing may be stored.
+/// The expected row, or `None` if nothing may be stored.
 fn expected(id: i64) -> Option<Article> {
     let before = Article {
         id,
@@ -60,15 +60,15 @@ fn expected(id: i64) -> Option<Article> {
         }
     } else {
         Article {
-            // The column's default, since the key was not sent.
+            // The column's default, because the key was not sent.
             name: given.name.or(Some("unnamed".to_owned())),
             ..given
         }
     })
 }
 
-/// The check raises its own error: the embedded server answers a plain check constraint's with a bare
-/// 500, without the SQLSTATE that PostgREST would give.
+/// The check raises its own error. For a plain check constraint the embedded server returns a bare
+/// 500, without the SQLSTATE that PostgREST sends.
 async fn table() -> Client {
     let statements = format!(
         "create function is_price(price bigint) returns boolean language plpgsql immutable as $$

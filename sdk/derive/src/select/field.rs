@@ -9,20 +9,20 @@ use syn::{Field, Ident, Lit, LitStr, Result, Token};
 
 use crate::attribute::parts;
 
-/// How a field is read.
+/// The attributes of a field that is read.
 #[derive(Default)]
 pub(super) struct FieldAttributes {
-    /// The field of the table whose column it reads, where that is another.
+    /// The table's field whose column it reads, if the names differ.
     pub(super) column: Option<Ident>,
     /// The steps of a path into a JSON column, as calls.
     pub(super) path: Option<Vec<TokenStream>>,
     /// The function over each group.
     pub(super) aggregate: Option<Ident>,
-    /// Whether it is the number of rows of each group.
+    /// Whether it is the number of rows in each group.
     pub(super) row_count: bool,
     pub(super) cast: Option<LitStr>,
     pub(super) unchecked: bool,
-    /// The related rows that it holds instead of a column.
+    /// The related rows that it holds, if it is not a column.
     pub(super) embedding: Option<Embedding>,
 }
 
@@ -122,7 +122,7 @@ fn path(value: ParseStream<'_>, as_text: bool) -> Result<Vec<TokenStream>> {
     elements.iter().enumerate().map(step).collect()
 }
 
-/// The method that a word names.
+/// The method for the name of an aggregate.
 fn aggregate(name: &LitStr) -> Result<Ident> {
     match name.value().as_str() {
         word @ ("avg" | "count" | "max" | "min" | "sum") => Ok(Ident::new(word, name.span())),

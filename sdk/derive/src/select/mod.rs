@@ -69,7 +69,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// One call on the selection: what a field reads.
+/// The method call on the selection for a field.
 fn step(
     table: &Type,
     name: &str,
@@ -91,7 +91,7 @@ fn step(
         .as_ref()
         .map(|function| quote!(.#function()));
     let cast = attributes.cast.as_ref().map(|cast| quote!(.cast(#cast)));
-    // What is made of a column has a type of its own.
+    // A path, an aggregate and a cast have other types than their column.
     let is_plain = path.is_none() && aggregate.is_none() && cast.is_none();
     if attributes.row_count {
         quote!(.column(::sluice_sdk::Expression::row_count()#cast.alias(#name)))

@@ -1,4 +1,4 @@
-//! What every column can be asked, and a truth value besides.
+//! Comparisons of any column, and tests of a truth value.
 
 use super::{Condition, Filter, Modifier, Operator, Rhs};
 use crate::schema::{CanBeNull, Column, Operand, Operands, Scalar};
@@ -46,7 +46,7 @@ impl<T, V, N> Column<T, V, N> {
 
     /// One of `values` (`in`). No value matches no row.
     ///
-    /// The whole list goes into one URL; for a list of any length see
+    /// The whole list goes into one URL. For a list of any length see
     /// [`TableRef::filter_in`](crate::TableRef::filter_in).
     pub fn in_(self, values: impl IntoIterator<Item = impl Operand<V, T>>) -> Filter<T> {
         self.list(values.into_iter().map(Operand::into_scalar).collect())
@@ -54,7 +54,7 @@ impl<T, V, N> Column<T, V, N> {
 
     pub(crate) fn list(self, list: Vec<Scalar>) -> Filter<T> {
         match list.as_slice() {
-            // The grammar reads a lone empty text as the empty list, so it is said as an equality.
+            // The grammar reads a single empty text as an empty list, so it becomes an equality.
             [only] if only.text.is_empty() => self.scalar(Operator::Eq, only.clone()),
             _ => self.condition(Operator::In, None, Rhs::List(list)),
         }
@@ -131,9 +131,9 @@ mod tests {
     use crate::schema::{all, any, col};
 
     #[test]
-    fn each_comparison_says_its_operator() {
+    fn each_comparison_writes_its_operator() {
         let flag = || col("f").typed::<bool>();
-        let said = [
+        let cases = [
             (col("a").eq("x"), "a=eq.x"),
             (col("a").neq(1), "a=neq.1"),
             (col("a").gt(1), "a=gt.1"),
@@ -149,13 +149,13 @@ mod tests {
             (flag().is_false(), "f=is.false"),
             (flag().is_unknown(), "f=is.unknown"),
         ];
-        for (filter, text) in said {
+        for (filter, text) in cases {
             assert_eq!(filter.to_string(), text);
         }
     }
 
     #[test]
-    fn several_operands_are_an_array_that_is_quoted_where_its_elements_need_it() {
+    fn several_operands_are_an_array_with_quoted_elements() {
         let filter = col("a").lte(all([1, 2]));
         assert_eq!(filter.to_string(), "a=lte(all).{1,2}");
         let filter = col("a").eq(any(["x,y", "\""])).or(col("b").eq(1));

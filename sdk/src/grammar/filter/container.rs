@@ -1,9 +1,9 @@
-//! Arrays, ranges and JSON: what holds what, and how ranges lie to one another.
+//! Containment of arrays, ranges and JSON, and the relative position of ranges.
 
 use super::{Filter, Operator};
 use crate::schema::{ArrayLike, Column, Operand, RangeLike};
 
-/// Arrays, ranges and JSON: what holds what.
+/// Containment of arrays, ranges and JSON.
 ///
 /// PostgREST reference: "Operators" (`cs`, `cd`, `ov`), "Array Columns".
 impl<T, V, N> Column<T, V, N> {
@@ -89,10 +89,10 @@ mod tests {
     use crate::schema::{Any, Column, Nullable, Range, col};
 
     #[test]
-    fn each_method_says_its_operator() {
+    fn each_method_writes_its_operator() {
         let range = || -> Column<Any, Range<i32>, Nullable> { col("r").typed() };
         let texts = || -> Column<Any, Vec<String>, Nullable> { col("t").typed() };
-        let said = [
+        let cases = [
             (texts().contains(["a"]), r#"t=cs.{"a"}"#),
             (texts().contained_by(&["a".to_owned()][..]), r#"t=cd.{"a"}"#),
             (texts().overlaps(vec!["a".to_owned()]), r#"t=ov.{"a"}"#),
@@ -104,7 +104,7 @@ mod tests {
             (range().not_left_of(1..), "r=nxl.[1,)"),
             (range().adjacent_to(..2), "r=adj.(,2)"),
         ];
-        for (filter, text) in said {
+        for (filter, text) in cases {
             assert_eq!(filter.to_string(), text);
         }
     }

@@ -20,7 +20,7 @@ pub use text::Patterns;
 
 /// A condition on the rows of `T`.
 ///
-/// Made by comparing a column ([`Column::eq`](crate::Column::eq) and its siblings), joined by
+/// Compare a column to make one ([`Column::eq`](crate::Column::eq) and others), and join filters by
 /// [`and`](Self::and), [`or`](Self::or) and `!`. Its [`Display`](fmt::Display) form is the query
 /// before percent-encoding.
 ///
@@ -40,10 +40,10 @@ pub struct Filter<T> {
     marker: PhantomData<fn() -> T>,
 }
 
-/// A filter of `T`'s rows: a [`Filter<T>`] and nothing else. It is a trait for the sake of the
-/// message that a filter of another table gets.
+/// A filter of `T`'s rows. Only [`Filter<T>`] implements it: the trait exists for its message,
+/// which a filter of another table gets.
 #[diagnostic::on_unimplemented(
-    message = "a filter of `{T}` is needed here, and this is a `{Self}`",
+    message = "a filter of `{T}` is needed here, not a `{Self}`",
     label = "compares a column of another table than `{T}`",
     note = "for the rows of an embedded relation use `.embed(Shape::RELATION.filter(…))`"
 )]
@@ -58,7 +58,7 @@ impl<T> IntoFilter<T> for Filter<T> {
     }
 }
 
-/// A filter with its table left behind.
+/// A filter without its type parameter.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Tree {
     Is(Condition),
@@ -75,7 +75,7 @@ pub(crate) enum Logic {
     Or,
 }
 
-/// `target=not.operator(modifier).rhs`, perhaps without the negation and the modifier.
+/// `target=not.operator(modifier).rhs`. The negation and the modifier are optional.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Condition {
     pub(crate) target: Target,
@@ -85,7 +85,7 @@ pub(crate) struct Condition {
     pub(crate) rhs: Rhs,
 }
 
-/// What stands to the right of an operator.
+/// The operand of an operator.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Rhs {
     /// A word of the grammar (`null`, `true`), never quoted.
@@ -120,13 +120,13 @@ impl<T> Filter<T> {
         self.joined(Logic::Or, other.into_filter())
     }
 
-    /// All of `filters`; every row where there is none.
+    /// All of `filters`, or every row if there are none.
     pub fn all(filters: impl IntoIterator<Item = Self>) -> Self {
         Self::many(Logic::And, filters)
     }
 
-    /// At least one of `filters`. An empty list is refused when the request is built, since the
-    /// grammar has no way to say "no row".
+    /// At least one of `filters`. An empty list is refused when the request is built, because the
+    /// grammar cannot express "no row".
     pub fn any(filters: impl IntoIterator<Item = Self>) -> Self {
         Self::many(Logic::Or, filters)
     }
@@ -140,7 +140,7 @@ impl<T> Filter<T> {
         })
     }
 
-    /// Joins two filters, in one list where the first already is one of that kind.
+    /// Joins two filters. A second `and` (or `or`) extends the list of the first.
     fn joined(self, join: Logic, other: Self) -> Self {
         let children = match self.tree {
             Tree::Joined {
@@ -161,8 +161,8 @@ impl<T> Filter<T> {
     }
 }
 
-/// What does not match. As everywhere in SQL, a comparison with null is neither true nor false, so
-/// such a row matches neither a filter nor its opposite.
+/// The rows that do not match. As in SQL, a comparison with null is neither true nor false, so a
+/// row with null matches neither a filter nor its opposite.
 impl<T> std::ops::Not for Filter<T> {
     type Output = Self;
 
@@ -185,7 +185,7 @@ impl<T> std::ops::Not for Filter<T> {
     }
 }
 
-/// A filter of a known table is also one of a table without a type.
+/// A filter of a typed table can be used for an untyped one.
 impl Filter<Any> {
     /// Forgets the table of a filter, to use it with [`Client::table`](crate::Client::table).
     pub fn untyped<T>(filter: Filter<T>) -> Self {
@@ -194,7 +194,7 @@ impl Filter<Any> {
 }
 
 impl Tree {
-    /// Refuses what the grammar cannot say, before anything is written.
+    /// Refuses what the grammar cannot express.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         match self {
             Self::Joined {
@@ -206,12 +206,12 @@ impl Tree {
         }
     }
 
-    /// As [`validate`](Self::validate), where a list cannot be left out by saying nothing.
+    /// As [`validate`](Self::validate), inside a tree. An empty list cannot be left out there.
     fn validate_inner(&self) -> Result<(), Error> {
         match self {
             Self::Is(condition) => condition.validate(),
             Self::Joined { children, .. } if children.is_empty() => Err(Error::invalid(
-                "a filter joins no conditions, which the grammar cannot say; leave it out, or the request where no row can match",
+                "a filter joins no conditions, which the grammar cannot express; leave out the filter, or the request if no row can match",
             )),
             Self::Joined { children, .. } => children.iter().try_for_each(Self::validate_inner),
         }
@@ -286,19 +286,19 @@ mod tests {
     }
 
     #[test]
-    fn a_top_level_and_is_said_by_several_parameters() {
+    fn a_top_level_and_is_several_parameters() {
         let filter = col("a").eq("x,y").and(col("b").eq(2));
         assert_eq!(filter.to_string(), "a=eq.x,y&b=eq.2");
     }
 
     #[test]
-    fn a_negated_list_inside_a_tree_says_not_before_the_list() {
+    fn a_negated_list_inside_a_tree_has_not_before_the_list() {
         let filter = (!(col("a").eq(1).and(col("b").eq(2)))).or(col("c").eq(3));
         assert_eq!(filter.to_string(), "or=(not.and(a.eq.1,b.eq.2),c.eq.3)");
     }
 
     #[test]
-    fn what_cannot_be_said_is_refused() {
+    fn what_the_grammar_cannot_express_is_refused() {
         assert!(Filter::<Any>::any([]).tree.validate().is_err());
         assert!((!Filter::<Any>::all([])).tree.validate().is_err());
         assert!(Filter::<Any>::all([]).tree.validate().is_ok());

@@ -1,109 +1,65 @@
-//! The operators of the grammar: the one list of their words.
+//! The operators of the grammar.
 
 use std::fmt;
 
 use crate::error::Error;
 use crate::schema::Quantifier;
 
-/// An operator between a column and an operand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operator {
-    Eq,
-    Neq,
-    Gt,
-    Gte,
-    Lt,
-    Lte,
-    Like,
-    Ilike,
-    Match,
-    Imatch,
-    In,
-    Is,
-    IsDistinct,
-    /// The four forms of a full-text query.
-    Fts,
-    Plfts,
-    Phfts,
-    Wfts,
-    /// `@>`, `<@` and `&&`.
-    Contains,
-    ContainedBy,
-    Overlaps,
-    /// `<<`, `>>`, `&<`, `&>` and `-|-`.
-    StrictlyLeft,
-    StrictlyRight,
-    NotRight,
-    NotLeft,
-    Adjacent,
-}
-
-impl Operator {
-    const ALL: [Self; 25] = [
-        Self::Eq,
-        Self::Neq,
-        Self::Gt,
-        Self::Gte,
-        Self::Lt,
-        Self::Lte,
-        Self::Like,
-        Self::Ilike,
-        Self::Match,
-        Self::Imatch,
-        Self::In,
-        Self::Is,
-        Self::IsDistinct,
-        Self::Fts,
-        Self::Plfts,
-        Self::Phfts,
-        Self::Wfts,
-        Self::Contains,
-        Self::ContainedBy,
-        Self::Overlaps,
-        Self::StrictlyLeft,
-        Self::StrictlyRight,
-        Self::NotRight,
-        Self::NotLeft,
-        Self::Adjacent,
-    ];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Eq => "eq",
-            Self::Neq => "neq",
-            Self::Gt => "gt",
-            Self::Gte => "gte",
-            Self::Lt => "lt",
-            Self::Lte => "lte",
-            Self::Like => "like",
-            Self::Ilike => "ilike",
-            Self::Match => "match",
-            Self::Imatch => "imatch",
-            Self::In => "in",
-            Self::Is => "is",
-            Self::IsDistinct => "isdistinct",
-            Self::Fts => "fts",
-            Self::Plfts => "plfts",
-            Self::Phfts => "phfts",
-            Self::Wfts => "wfts",
-            Self::Contains => "cs",
-            Self::ContainedBy => "cd",
-            Self::Overlaps => "ov",
-            Self::StrictlyLeft => "sl",
-            Self::StrictlyRight => "sr",
-            Self::NotRight => "nxr",
-            Self::NotLeft => "nxl",
-            Self::Adjacent => "adj",
+macro_rules! operators {
+    ($($name:ident => $word:literal,)*) => {
+        /// An operator between a column and an operand.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Operator {
+            $($name),*
         }
-    }
 
-    /// Whether a word of a query is an operator.
-    pub(crate) fn is_word(word: &str) -> bool {
-        Self::ALL.iter().any(|operator| operator.word() == word)
-    }
+        impl Operator {
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$name),*];
+
+            fn word(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word),*
+                }
+            }
+
+            /// Whether a word of a query is an operator.
+            pub(crate) fn is_word(word: &str) -> bool {
+                matches!(word, $($word)|*)
+            }
+        }
+    };
 }
 
-/// What stands in parentheses after an operator.
+operators! {
+    Eq => "eq",
+    Neq => "neq",
+    Gt => "gt",
+    Gte => "gte",
+    Lt => "lt",
+    Lte => "lte",
+    Like => "like",
+    Ilike => "ilike",
+    Match => "match",
+    Imatch => "imatch",
+    In => "in",
+    Is => "is",
+    IsDistinct => "isdistinct",
+    Fts => "fts",
+    Plfts => "plfts",
+    Phfts => "phfts",
+    Wfts => "wfts",
+    Contains => "cs",
+    ContainedBy => "cd",
+    Overlaps => "ov",
+    StrictlyLeft => "sl",
+    StrictlyRight => "sr",
+    NotRight => "nxr",
+    NotLeft => "nxl",
+    Adjacent => "adj",
+}
+
+/// The modifier in parentheses after an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Modifier {
     /// How many of the operand's elements must match.
@@ -113,7 +69,7 @@ pub(crate) enum Modifier {
 }
 
 impl Modifier {
-    /// Refuses a configuration that the grammar has no quoting for.
+    /// Refuses the name of a configuration that would have to be quoted: the grammar has no way to.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         match self {
@@ -158,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_cannot_be_said_is_refused() {
+    fn a_configuration_that_needs_quoting_is_refused() {
         let config = |name: &str| Modifier::Config(name.to_owned()).validate();
         assert!(config("english").is_ok());
         assert!(config("english).eq").is_err() && config("").is_err());

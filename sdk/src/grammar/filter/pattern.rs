@@ -1,4 +1,4 @@
-//! Patterns: what `like` can say, and what only a regular expression can.
+//! Patterns of `like`, and their translation to regular expressions.
 
 /// Escapes `text` so that a `like` pattern matches it literally.
 pub(crate) fn literal(text: &str) -> String {
@@ -12,16 +12,16 @@ pub(crate) fn literal(text: &str) -> String {
     out
 }
 
-/// Whether PostgREST would read something else: it takes every `*` of a `like` pattern for `%`, and
-/// the grammar has no escape for it.
+/// Whether PostgREST would misread a `like` pattern: it takes every `*` for `%`, and the grammar
+/// has no escape.
 pub(crate) fn needs_regex(pattern: &str) -> bool {
     pattern.contains('*')
 }
 
-/// Says a `like` pattern as a regular expression that matches the same texts.
+/// Translates a `like` pattern to a regular expression that matches the same texts.
 ///
-/// The expression is anchored at both ends. In Postgres's default flavour `.` matches line breaks
-/// and `^` and `$` match only at the ends of the text, just as `%` and `_` reach over lines.
+/// The expression is anchored at both ends. In Postgres's default flavour `.` matches line breaks,
+/// as `%` and `_` do, and `^` and `$` match only at the ends of the text.
 pub(crate) fn like_to_regex(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 8);
     out.push('^');

@@ -3,7 +3,7 @@
 use super::{Filter, Modifier, Operator, Rhs};
 use crate::schema::{Column, Scalar, Searchable};
 
-/// A full-text query: in which of Postgres's four forms it is written, and its configuration.
+/// A full-text query in one of Postgres's four forms, with its configuration.
 ///
 /// PostgREST reference: "Full-Text Search".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// `to_tsquery` (`fts`): words joined by `&`, `|` and `!`. A slip in it is an error.
+    /// `to_tsquery` (`fts`): words joined by `&`, `|` and `!`. A syntax error fails the request.
     pub fn query(query: impl Into<String>) -> Self {
         Self::of(Operator::Fts, query)
     }
@@ -29,13 +29,14 @@ impl Search {
         Self::of(Operator::Phfts, query)
     }
 
-    /// `websearch_to_tsquery` (`wfts`): as people type into search boxes; never an error.
+    /// `websearch_to_tsquery` (`wfts`): as people type into a search box. It is never a syntax
+    /// error.
     pub fn web(query: impl Into<String>) -> Self {
         Self::of(Operator::Wfts, query)
     }
 
-    /// The text search configuration, such as `english`: letters, digits and `_`, since PostgREST
-    /// can name no other. Anything else is refused when the request is built.
+    /// The text search configuration, such as `english`. PostgREST can only name one of letters,
+    /// digits and `_`; another is refused when the request is built.
     #[must_use]
     pub fn config(mut self, config: impl Into<String>) -> Self {
         self.config = Some(config.into());
@@ -79,20 +80,20 @@ mod tests {
     use crate::schema::col;
 
     #[test]
-    fn each_form_says_its_operator() {
-        let said = [
+    fn each_form_writes_its_operator() {
+        let cases = [
             (Search::query("a & b"), "a=fts.a & b"),
             (Search::plain("a b"), "a=plfts.a b"),
             (Search::phrase("a b"), "a=phfts.a b"),
             (Search::web("a or b"), "a=wfts.a or b"),
         ];
-        for (search, text) in said {
+        for (search, text) in cases {
             assert_eq!(col("a").search(search).to_string(), text);
         }
     }
 
     #[test]
-    fn a_configuration_that_cannot_be_said_is_refused() {
+    fn a_configuration_that_needs_quoting_is_refused() {
         let filter = col("a").search(Search::web("x").config("english).eq"));
         assert!(filter.tree.validate().is_err());
     }

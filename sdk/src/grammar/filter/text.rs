@@ -9,7 +9,7 @@ use crate::schema::{Column, Quantified, Quantifier, Scalar, TextLike, array_of};
     note = "a pattern is a text, or `any([…])` or `all([…])` of texts"
 )]
 pub trait Patterns {
-    /// The patterns, with the quantifier where there may be several.
+    /// The patterns, with the quantifier of several.
     #[doc(hidden)]
     fn into_patterns(self) -> (Option<Quantifier>, Vec<String>);
 }
@@ -29,9 +29,9 @@ impl<P: AsRef<str>> Patterns for Quantified<P> {
 
 /// Patterns of text, each of which may be [`any`](crate::any) or [`all`](crate::all) of several.
 ///
-/// In `like` and `ilike`, `%` stands for any text, `_` for any character and `\` takes the meaning
-/// from the one that follows, as in SQL. PostgREST would take `*` for `%`; a pattern with a `*` in
-/// it is therefore sent as the regular expression that means the same, so that `*` is just a star.
+/// In `like` and `ilike`, `%` stands for any text, `_` for any character, and `\` escapes the next
+/// one, as in SQL. PostgREST would take `*` for `%`. A pattern with a `*` is therefore sent as an
+/// equivalent regular expression, in which `*` is just a star.
 ///
 /// PostgREST reference: "Pattern Matching".
 impl<T, V, N> Column<T, V, N> {
@@ -43,7 +43,7 @@ impl<T, V, N> Column<T, V, N> {
         self.pattern(Operator::Like, Operator::Match, pattern)
     }
 
-    /// Matches a pattern, whatever the case of letters (`ilike`).
+    /// Matches a pattern, ignoring case (`ilike`).
     pub fn ilike(self, pattern: impl Patterns) -> Filter<T>
     where
         V: TextLike<T>,
@@ -60,7 +60,7 @@ impl<T, V, N> Column<T, V, N> {
         self.texts(Operator::Match, quantifier, &expressions)
     }
 
-    /// Matches a regular expression, whatever the case of letters (`imatch`).
+    /// Matches a regular expression, ignoring case (`imatch`).
     pub fn imatches(self, expression: impl Patterns) -> Filter<T>
     where
         V: TextLike<T>,
@@ -69,7 +69,7 @@ impl<T, V, N> Column<T, V, N> {
         self.texts(Operator::Imatch, quantifier, &expressions)
     }
 
-    /// Holds `text`, taken literally.
+    /// Contains `text` literally.
     ///
     /// ```
     /// use sluice_sdk::col;
@@ -84,7 +84,7 @@ impl<T, V, N> Column<T, V, N> {
         self.like(format!("%{}%", pattern::literal(text.as_ref())))
     }
 
-    /// Begins with `text`, taken literally.
+    /// Begins with `text` literally.
     pub fn starts_with(self, text: impl AsRef<str>) -> Filter<T>
     where
         V: TextLike<T>,
@@ -92,7 +92,7 @@ impl<T, V, N> Column<T, V, N> {
         self.like(format!("{}%", pattern::literal(text.as_ref())))
     }
 
-    /// Ends with `text`, taken literally.
+    /// Ends with `text` literally.
     pub fn ends_with(self, text: impl AsRef<str>) -> Filter<T>
     where
         V: TextLike<T>,
@@ -100,7 +100,8 @@ impl<T, V, N> Column<T, V, N> {
         self.like(format!("%{}", pattern::literal(text.as_ref())))
     }
 
-    /// One star among several patterns makes regular expressions of all: they share an operator.
+    /// If one of several patterns has a star, all become regular expressions, because they share an
+    /// operator.
     fn pattern(self, like: Operator, regex: Operator, pattern: impl Patterns) -> Filter<T> {
         let (quantifier, mut patterns) = pattern.into_patterns();
         if !patterns.iter().any(|text| pattern::needs_regex(text)) {
@@ -133,8 +134,8 @@ mod tests {
     use crate::schema::{all, any, col};
 
     #[test]
-    fn each_pattern_says_its_operator() {
-        let said = [
+    fn each_pattern_writes_its_operator() {
+        let cases = [
             (col("a").like("a%"), "a=like.a%"),
             (col("a").ilike("a_"), "a=ilike.a_"),
             (col("a").matches("^a"), "a=match.^a"),
@@ -148,13 +149,13 @@ mod tests {
             (col("a").ilike(all(["a"])), r#"a=ilike(all).{"a"}"#),
             (col("a").imatches(any(["^a"])), r#"a=imatch(any).{"^a"}"#),
         ];
-        for (filter, text) in said {
+        for (filter, text) in cases {
             assert_eq!(filter.to_string(), text);
         }
     }
 
     #[test]
-    fn a_star_in_one_pattern_makes_expressions_of_all() {
+    fn a_star_in_one_pattern_makes_all_regular_expressions() {
         let filter = col("a").ilike(any(["a*", "%b"]));
         assert_eq!(filter.to_string(), r#"a=imatch(any).{"^a\\*$","^.*b$"}"#);
     }

@@ -6,7 +6,7 @@ use super::Selection;
 use crate::error::Error;
 use crate::quote;
 
-/// The rows of a related table that a row holds, or whose columns it takes over.
+/// Rows of a related table: embedded in a row, or with their columns spread into it.
 ///
 /// ```
 /// use sluice_sdk::{Embedding, Selection, col};
@@ -33,7 +33,7 @@ pub struct Embedding {
     join: Option<Join>,
 }
 
-/// What becomes of rows that have no related row.
+/// What happens to rows that have no related row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Join {
     Inner,
@@ -42,7 +42,8 @@ enum Join {
 
 impl Embedding {
     /// Embeds `selection` of a relation: a table, a view, a computed relationship, or the foreign
-    /// key's column. An empty selection embeds nothing, and still lets the rows be filtered by it.
+    /// key's column. With an empty selection, rows can be filtered by the relation without reading
+    /// it.
     pub fn of(relation: impl Into<Cow<'static, str>>, selection: Selection) -> Self {
         Self {
             relation: relation.into(),
@@ -53,15 +54,15 @@ impl Embedding {
         }
     }
 
-    /// The name under which the rows come back, and by which they are filtered: the relation's own
-    /// by default.
+    /// The name under which the rows are returned and filtered. By default it is the relation's
+    /// own.
     pub fn alias(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.alias = Some(name.into());
         self
     }
 
-    /// The foreign key (its constraint or its column) or the joining table to go by, where there
-    /// are several.
+    /// The foreign key (its constraint or its column) or the joining table to use, if there are
+    /// several.
     pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -73,7 +74,7 @@ impl Embedding {
         self
     }
 
-    /// Keeps the rows that have no related row (`!left`), which is the default.
+    /// Keeps the rows that have no related row (`!left`). This is the default.
     pub fn left(mut self) -> Self {
         self.join = Some(Join::Left);
         self
@@ -82,7 +83,7 @@ impl Embedding {
     pub(super) fn validate(&self, spread: bool) -> Result<(), Error> {
         if spread && self.alias.is_some() {
             return Err(Error::invalid(
-                "columns that are spread into the row have no name of their own to come back under; leave out the alias",
+                "columns that are spread into the row have no common name; leave out the alias",
             ));
         }
         self.selection.validate()

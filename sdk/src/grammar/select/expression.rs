@@ -1,4 +1,4 @@
-//! One item of a select: a column, or what is made of one.
+//! One item of a select: a column, possibly cast, aggregated or renamed.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use crate::schema::{Column, Target};
 
 type Name = Cow<'static, str>;
 
-/// A column or a path into one, cast, aggregated and named as it should come back. A [`Column`] is
-/// one as it is.
+/// A column or a path into one, with a cast, an aggregate and a name for the result. Every
+/// [`Column`] converts into one.
 ///
 /// ```
 /// use sluice_sdk::{Expression, Selection, col};
@@ -30,9 +30,9 @@ type Name = Cow<'static, str>;
 #[must_use = "an expression does nothing until it is selected"]
 pub struct Expression {
     alias: Option<Name>,
-    /// Absent for the number of rows.
+    /// `None` for the number of rows.
     target: Option<Target>,
-    /// Of the column, before the aggregate.
+    /// The cast of the column, before the aggregate.
     cast: Option<Name>,
     aggregate: Option<Aggregate>,
     aggregate_cast: Option<Name>,
@@ -48,26 +48,26 @@ enum Aggregate {
     Sum,
 }
 
-/// What a select makes of a column.
+/// What can be selected of a column.
 impl<T, V, N> Column<T, V, N> {
     /// This column under another name.
     pub fn alias(self, name: impl Into<Cow<'static, str>>) -> Expression {
         Expression::from(self).alias(name)
     }
 
-    /// This column as another type of Postgres (`views::text`): letters, digits, `_`, `$` and
-    /// spaces only.
+    /// This column as another type of Postgres (`views::text`). The type's name may have letters,
+    /// digits, `_`, `$` and spaces only.
     pub fn cast(self, kind: impl Into<Cow<'static, str>>) -> Expression {
         Expression::from(self).cast(kind)
     }
 
-    /// The average over each group: the groups are the rows with the same values of all that is
-    /// selected and not aggregated. The server must allow aggregates (`db-aggregates-enabled`).
+    /// The average over each group. A group is the rows that have the same values in everything
+    /// selected without an aggregate. The server must allow aggregates (`db-aggregates-enabled`).
     pub fn avg(self) -> Expression {
         Expression::from(self).avg()
     }
 
-    /// How many values are not null in each group.
+    /// The number of values that are not null in each group.
     pub fn count(self) -> Expression {
         Expression::from(self).count()
     }
@@ -106,7 +106,7 @@ impl Expression {
         self
     }
 
-    /// This as another type of Postgres: the column, or the aggregate where it is one.
+    /// This as another type of Postgres: the aggregate if there is one, else the column.
     pub fn cast(mut self, kind: impl Into<Cow<'static, str>>) -> Self {
         let cast = if self.aggregate.is_some() {
             &mut self.aggregate_cast
@@ -161,7 +161,7 @@ impl Expression {
         self.aggregate.is_some()
     }
 
-    /// The name under which it comes back, where it is nothing but `wanted`.
+    /// The name of the result, if this is `wanted` without a cast or an aggregate.
     pub(super) fn result_name_of(&self, wanted: &Target) -> Option<&str> {
         let target = self.target.as_ref().filter(|target| *target == wanted)?;
         let is_plain = self.cast.is_none() && self.aggregate.is_none();
@@ -172,12 +172,12 @@ impl Expression {
         })
     }
 
-    /// Refuses what the grammar cannot say.
+    /// Refuses what the grammar cannot express.
     pub(super) fn validate(&self) -> Result<(), Error> {
         let casts = self.cast.iter().chain(&self.aggregate_cast);
         match casts.into_iter().find(|cast| !is_cast(cast)) {
             Some(cast) => Err(Error::invalid(format!(
-                "`{}` cannot be said as a cast; use a type name of letters, digits, `_`, `$` and spaces",
+                "`{}` cannot be used as a cast; use a type name of letters, digits, `_`, `$` and spaces",
                 cast.escape_debug()
             ))),
             None => Ok(()),
@@ -200,8 +200,8 @@ impl Expression {
         write_cast(self.aggregate_cast.as_deref(), out);
     }
 
-    /// Whether it comes back under this name without an alias: a column does, whatever its type, a
-    /// path under its last key, an aggregate under its function's name.
+    /// Whether the result has this name without an alias. A column's result has the column's name,
+    /// a path's its last key, an aggregate's the function's name.
     fn is_named(&self, name: &str) -> bool {
         match (self.aggregate, &self.target) {
             (Some(aggregate), _) => aggregate.word() == name,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_stands_in_its_place() {
+    fn each_part_has_its_position() {
         assert_eq!(written(col("views")), "views");
         assert_eq!(written(col("views").alias("v")), "v:views");
         assert_eq!(written(col("views").cast("text")), "views::text");
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_columns_own_name_is_not_said_twice() {
+    fn a_columns_own_name_is_not_repeated_as_an_alias() {
         assert_eq!(written(col("id").alias("id")), "id");
         assert_eq!(written(col("id").cast("text").alias("id")), "id::text");
         assert_eq!(written(col("id").max().alias("id")), "id:id.max()");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cast_that_cannot_be_said_is_refused() {
+    fn a_cast_that_needs_quoting_is_refused() {
         for kind in ["text[]", "numeric(10,2)", "", "text),(id"] {
             assert!(col("a").cast(kind).validate().is_err(), "{kind}");
             assert!(col("a").sum().cast(kind).validate().is_err(), "{kind}");

@@ -1,4 +1,4 @@
-//! What is read of a row: columns, casts, aggregates and embedded rows.
+//! What a read returns of a row: columns, casts, aggregates and embedded rows.
 
 mod embedding;
 mod expression;
@@ -10,8 +10,8 @@ pub use embedding::Embedding;
 pub use expression::Expression;
 pub use selection::Selection;
 
-/// A row shape that is read from a table: the columns and the embedded rows to ask for. Derive it:
-/// see [`derive@crate::Select`]. Every [`Table`](crate::Table) selects itself.
+/// A row shape of a table: the columns and embedded rows to read. Derive it: see
+/// [`derive@crate::Select`]. Every [`Table`](crate::Table) is its own row shape.
 ///
 /// PostgREST reference: "Vertical Filtering".
 #[diagnostic::on_unimplemented(
@@ -22,12 +22,12 @@ pub trait Select: Send + 'static {
     /// The table it is read from.
     type From;
 
-    /// The columns and embedded rows to ask for.
+    /// The columns and embedded rows to read.
     fn selection() -> Selection;
 }
 
-/// A row shape of the table `T`: a [`Select`] whose `From` is `T`. The derive implements it; it is a
-/// trait of its own for the sake of the message that a shape of another table gets.
+/// A row shape of the table `T`: a [`Select`] whose `From` is `T`. The derive implements it. The
+/// trait exists for its message, which a shape of another table gets.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a row shape of `{T}`",
     label = "not read from `{T}`",
@@ -35,13 +35,12 @@ pub trait Select: Send + 'static {
 )]
 pub trait ShapeOf<T>: Select<From = T> {}
 
-/// The rows that a field of a [`Select`] may hold of an embedded table: `V` or `Option<V>` for one
-/// row, `Vec<V>` for many.
+/// What a field for embedded rows can hold: `V` or `Option<V>` for one row, `Vec<V>` for many.
 ///
 /// PostgREST reference: "Resource Embedding".
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold embedded rows",
-    note = "use `V` or `Option<V>` for one row and `Vec<V>` for many, where `V` derives `Select` or `Table`"
+    note = "use `V` or `Option<V>` for one row and `Vec<V>` for many; `V` must derive `Select` or `Table`"
 )]
 pub trait Embed {
     /// The shape of one row.
@@ -60,7 +59,7 @@ impl<V: Select> Embed for Vec<V> {
     type Row = V;
 }
 
-/// A field that can hold what a column of `T` gives: its value, or an `Option` of it where the
+/// A field type that a column of `T` can be read into: its value, or an `Option` of it if the
 /// column can be null.
 #[diagnostic::on_unimplemented(
     message = "a field of type `{Self}` cannot be read from this column of `{T}`, which holds `{V}` and is `{N}`",
@@ -72,9 +71,9 @@ pub trait Reads<T, V, N> {}
 impl<T, V> Reads<T, V, NotNull> for V {}
 impl<T, V, N> Reads<T, V, N> for Option<V> {}
 
-/// The check that the derive of [`Select`](derive@crate::Select) makes of each field.
+/// A check that the derive of [`Select`](derive@crate::Select) makes for each field.
 impl<T, V, N> Column<T, V, N> {
-    /// This column, if a field of the type `F` can hold what it gives.
+    /// This column, if it can be read into a field of type `F`.
     #[doc(hidden)]
     #[must_use]
     pub fn read_as<F: Reads<T, V, N>>(self) -> Self {

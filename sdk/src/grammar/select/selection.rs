@@ -1,4 +1,4 @@
-//! A whole select, built by hand.
+//! A select built by hand.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::schema::Target;
 
 /// The value of a `select` parameter.
 ///
-/// The derive of [`Select`](derive@crate::Select) makes one; this is the way to build one by hand.
+/// The derive of [`Select`](derive@crate::Select) makes one. Use this to build one by hand.
 ///
 /// ```
 /// use sluice_sdk::{Embedding, Selection, col};
@@ -46,7 +46,7 @@ impl Selection {
         self.with(Item::All)
     }
 
-    /// Selects a column, or what an [`Expression`] makes of one.
+    /// Selects a column or an [`Expression`].
     pub fn column(self, column: impl Into<Expression>) -> Self {
         self.with(Item::Expression(column.into()))
     }
@@ -66,12 +66,12 @@ impl Selection {
         self
     }
 
-    /// Selects a column with its types left behind.
+    /// Selects a column without its type parameters.
     pub(crate) fn target(self, target: Target, alias: String) -> Self {
         self.column(Expression::of_target(target).alias(alias))
     }
 
-    /// The name under which a column comes back, where it is selected as it is.
+    /// The name of a column's result, if the column is selected without a cast or an aggregate.
     pub(crate) fn result_name_of<'a>(&'a self, wanted: &'a Target) -> Option<&'a str> {
         self.items.iter().find_map(|item| match item {
             Item::All if wanted.path.is_empty() => Some(wanted.name.as_ref()),
@@ -85,7 +85,7 @@ impl Selection {
         self.items.iter().any(is_aggregate)
     }
 
-    /// Refuses what the grammar cannot say.
+    /// Refuses what the grammar cannot express.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         self.items.iter().try_for_each(|item| match item {
             Item::All => Ok(()),

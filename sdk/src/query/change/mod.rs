@@ -1,4 +1,4 @@
-//! Updates and deletes: changes to the rows that a filter names.
+//! Updates and deletes of the rows that match a filter.
 
 mod patch;
 
@@ -20,9 +20,9 @@ use crate::schema::{Any, Column};
 
 pub(crate) use patch::Patch;
 
-/// An update or a delete: awaiting it gives the number of rows it changed.
+/// An update or a delete. Awaiting it returns the number of changed rows.
 ///
-/// It can be awaited only after [`filter`](Self::filter) or [`all_rows`](Self::all_rows): a
+/// It can be awaited only after [`filter`](Self::filter) or [`all_rows`](Self::all_rows), so a
 /// forgotten filter does not compile.
 ///
 /// ```no_run
@@ -41,7 +41,7 @@ pub(crate) use patch::Patch;
 /// # Ok(()) }
 /// ```
 ///
-/// What is asked for:
+/// The request:
 ///
 /// ```
 /// use sluice_sdk::{Offline, col};
@@ -58,7 +58,7 @@ pub(crate) use patch::Patch;
 pub struct Change<T, K, S, C> {
     context: C,
     query: Query,
-    /// The columns with their new values; none for a delete.
+    /// The columns with their new values, or `None` for a delete.
     patch: Option<Result<Patch, Error>>,
     safety: Safety,
     marker: Marker<T, K, S>,
@@ -66,7 +66,7 @@ pub struct Change<T, K, S, C> {
 
 type Marker<T, K, S> = PhantomData<fn() -> (T, K, S)>;
 
-/// A [`Change`] that gives the changed rows back: awaiting it gives a `Vec<V>`, for a delete of the
+/// A [`Change`] that returns the changed rows. Awaiting it returns a `Vec<V>`, for a delete the
 /// rows as they were.
 #[must_use = "a change does nothing until it is awaited"]
 pub struct ChangeReturning<T, V, C> {
@@ -82,11 +82,11 @@ pub enum Updating {}
 #[derive(Clone, Copy, Debug)]
 pub enum Deleting {}
 
-/// The state of a [`Change`] that has no filter yet: it cannot be awaited.
+/// The state of a [`Change`] without a filter: it cannot be awaited.
 #[derive(Clone, Copy, Debug)]
 pub enum NeedsFilter {}
 
-/// The state of a [`Change`] that says which rows it means.
+/// The state of a [`Change`] with a filter, or for all rows.
 #[derive(Clone, Copy, Debug)]
 pub enum HasFilter {}
 
@@ -120,9 +120,10 @@ impl<T, K, C: Context> Change<T, K, NeedsFilter, C> {
 }
 
 impl<T, S, C: Context> Change<T, Updating, S, C> {
-    /// Sets one more column; each may be set once.
+    /// Sets one more column. Each can be set once.
     ///
-    /// A value of another type, or `None` where the column cannot be null, does not compile.
+    /// A value of another type does not compile, and neither does `None` for a column that cannot
+    /// be null.
     pub fn set<V, N>(mut self, column: Column<T, V, N>, value: impl Assignable<T, V, N>) -> Self {
         let patch = self.patch.take().unwrap_or_else(|| Ok(Patch::default()));
         self.patch = Some(patch.and_then(|patch| patch.with(column.target(), value.into_json())));
@@ -131,13 +132,14 @@ impl<T, S, C: Context> Change<T, Updating, S, C> {
 }
 
 impl<T, K, S, C: Context> Change<T, K, S, C> {
-    /// Changes the rows that match; several filters are all asked for.
+    /// Changes the rows that match. Rows must match every filter.
     pub fn filter(mut self, filter: impl IntoFilter<T>) -> Change<T, K, HasFilter, C> {
         self.query.filter(filter.into_filter().tree);
         self.retyped()
     }
 
-    /// Refuses to change more than this many rows: the call then fails (PGRST124) and changes none.
+    /// Limits the number of changed rows. If more rows match, the call fails (PGRST124) and changes
+    /// none.
     ///
     /// PostgREST reference: "Max Affected".
     pub fn max_affected(mut self, rows: u64) -> Self {
@@ -145,9 +147,9 @@ impl<T, K, S, C: Context> Change<T, K, S, C> {
         self
     }
 
-    /// Runs the change and rolls it back (`tx=rollback`). The server must allow it
-    /// (`db-tx-end = commit-allow-override`); where it does not, the call fails and says that the
-    /// rows *were* changed, so try it on a server that does.
+    /// Runs the change and rolls it back (`tx=rollback`). The server must allow it (`db-tx-end =
+    /// commit-allow-override`). If it does not, the change *is* committed, and the call fails and
+    /// says so.
     ///
     /// PostgREST reference: "Transaction End Preference".
     pub fn dry_run(mut self) -> Self {
@@ -155,20 +157,21 @@ impl<T, K, S, C: Context> Change<T, K, S, C> {
         self
     }
 
-    /// Says what happens to preferences that the server does not know.
+    /// Sets what the server does with preferences that it does not know.
     pub fn handling(mut self, handling: Handling) -> Self {
         self.query.prefer.handling = Some(handling);
         self
     }
 
-    /// Gives times back in this time zone, such as `America/Los_Angeles`.
+    /// Returns times in this time zone, such as `America/Los_Angeles`.
     pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
         self.query.prefer.timezone = Some(timezone.into());
         self
     }
 
-    /// Says that a second time changes nothing more, so that the call may be sent again when the
-    /// outcome of the first time is unknown. The number of rows is then that of the last time.
+    /// Declares that sending the call twice changes nothing more than once. It is then sent again
+    /// if the outcome of the first time is unknown. The returned number of rows is that of the last
+    /// time.
     pub fn idempotent(mut self) -> Self {
         self.safety = Safety::Idempotent;
         self
@@ -188,13 +191,13 @@ impl<T, K, S, C> Change<T, K, S, C> {
 }
 
 impl<T, K, C: Context> Change<T, K, HasFilter, C> {
-    /// Gives the changed rows back as `V`.
+    /// Returns the changed rows as `V`.
     pub fn returning<V: ShapeOf<T>>(mut self) -> ChangeReturning<T, V, C> {
         self.query.selection = Some(V::selection());
         self.returning_rows()
     }
 
-    /// Gives the changed rows back with all columns, each read into `V`.
+    /// Returns the changed rows with all columns, each read into `V`.
     pub fn returning_rows<V>(self) -> ChangeReturning<T, V, C> {
         ChangeReturning {
             change: self.retyped(),
@@ -202,12 +205,12 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
         }
     }
 
-    /// The request, for those who send it themselves.
+    /// The request, for callers that send it themselves.
     ///
     /// # Errors
     ///
-    /// What the grammar cannot say, a column that is set twice, and a patch that does not serialize
-    /// as an object.
+    /// [`ErrorKind::Invalid`] for what the grammar cannot express, a column that is set twice, and
+    /// a patch that does not serialize as an object.
     pub fn call(&self) -> Result<Call, Error> {
         self.call_as(Returning::Minimal, Format::Json)
     }
@@ -226,7 +229,7 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
             if !patch.columns.is_empty() {
                 draft
                     .params
-                    .push("columns", &quote::identifiers(&patch.columns));
+                    .push("columns", quote::identifiers(&patch.columns));
             }
             draft.body = Some(patch.body());
         }
@@ -236,12 +239,12 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
 
 impl<T, K, C: Execute> Change<T, K, HasFilter, C> {
     async fn run(&self, returning: Returning, format: Format) -> Result<Response, Error> {
-        let answer = self
+        let response = self
             .context
             .execute(self.call_as(returning, format)?)
             .await?;
-        answer.rehearsed(&self.query.prefer)?;
-        Ok(answer)
+        response.check_dry_run(&self.query.prefer)?;
+        Ok(response)
     }
 }
 
@@ -250,18 +253,18 @@ where
     V: DeserializeOwned,
     C: Execute,
 {
-    /// Filters, orders or cuts the rows of a relation that is embedded in what comes back.
+    /// Filters, orders or limits the rows of a relation that is embedded in the returned rows.
     pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
         self.change.query.nested.push(nested.retyped());
         self
     }
 
-    /// Changes one row or none, and gives it back; where several match, the change is rolled back.
+    /// Changes one row or none, and returns it. If several match, the change is rolled back.
     ///
     /// # Errors
     ///
-    /// PGRST116 where several rows match; see [`exactly_one`](Self::exactly_one) to have no row as
-    /// an error too.
+    /// PGRST116 if several rows match. For [`exactly_one`](Self::exactly_one), no row is an error
+    /// too.
     pub async fn maybe_one(self) -> Result<Option<V>, Error> {
         match self.exactly_one().await {
             Ok(row) => Ok(Some(row)),
@@ -270,13 +273,13 @@ where
         }
     }
 
-    /// Changes exactly one row and gives it back; where another number of rows matches, the change
-    /// is rolled back.
+    /// Changes exactly one row and returns it. If another number of rows matches, the change is
+    /// rolled back.
     ///
     /// # Errors
     ///
-    /// PGRST116 where another number of rows matches ([`Error::is_not_found`] for none, which
-    /// [`maybe_one`](Self::maybe_one) takes for an answer); every failure of the call.
+    /// Every failure of the call, and PGRST116 if another number of rows matches.
+    /// [`maybe_one`](Self::maybe_one) allows none.
     pub async fn exactly_one(self) -> Result<V, Error> {
         self.change
             .run(Returning::Representation, Format::Object)
@@ -296,11 +299,11 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let answer = self.run(Returning::Minimal, Format::Json).await?;
-            answer.total().ok_or_else(|| {
+            let response = self.run(Returning::Minimal, Format::Json).await?;
+            response.total().ok_or_else(|| {
                 Error::new(
                     ErrorKind::Decode,
-                    "the server did not say how many rows it changed",
+                    "the server did not send the number of changed rows",
                 )
             })
         })
@@ -326,21 +329,6 @@ where
     }
 }
 
-impl<T, K, S, C> std::fmt::Debug for Change<T, K, S, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = if self.patch.is_some() {
-            "Update"
-        } else {
-            "Delete"
-        };
-        f.debug_tuple(name).field(&self.query).finish()
-    }
-}
+debug_by!(query, Change<T, K, S, C>);
 
-impl<T, V, C> std::fmt::Debug for ChangeReturning<T, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("ChangeReturning")
-            .field(&self.change)
-            .finish()
-    }
-}
+debug_by!(change, ChangeReturning<T, V, C>);

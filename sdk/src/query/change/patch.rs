@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::query::write::keys_of;
+use crate::query::json_keys::json_keys;
 use crate::schema::Target;
 
 /// The columns of an update with their new values.
@@ -20,12 +20,10 @@ pub(crate) struct Patch {
 impl Patch {
     /// The columns that `patch` serializes.
     pub(crate) fn of(patch: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
-        let columns = keys_of(patch).map_err(|error| {
-            Error::invalid(format!(
-                "the new values must serialize as an object: {error}"
-            ))
-        })?;
         let object = serde_json::to_vec(patch).map_err(unwritable)?;
+        let columns = json_keys(&object).map_err(unwritable)?;
+        let columns = columns.into_iter().map(|key| Cow::Owned(key.into_owned()));
+        let columns = columns.collect();
         let members = object
             .strip_prefix(b"{")
             .and_then(|rest| rest.strip_suffix(b"}"));

@@ -1,4 +1,4 @@
-//! The place of a row in an order, and the condition for what comes after it.
+//! The position of a row in an order, and the filter for the rows after it.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -8,18 +8,18 @@ use crate::error::{Error, ErrorKind};
 use crate::grammar::{Condition, Key, Logic, Operator, Rhs, Selection, Tree};
 use crate::schema::Scalar;
 
-/// The values of a row's keys as text; `None` for null.
+/// The values of a row's keys as text. `None` is null.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     values: Vec<Option<String>>,
 }
 
-/// The names under which the keys come back in each row.
+/// The names of the keys in each row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyNames(Vec<String>);
 
 impl KeyNames {
-    /// Finds the keys in a selection, and adds those that are not in it under names of their own.
+    /// Finds the keys in a selection, and adds the missing ones under new names.
     pub(crate) fn add_to(selection: &mut Option<Selection>, keys: &[Key]) -> Self {
         let mut selected = selection.take().unwrap_or_else(|| Selection::new().all());
         let mut names = Vec::with_capacity(keys.len());
@@ -48,8 +48,7 @@ impl Cursor {
             serde_json::from_str(last).map_err(unreadable)?;
         let value = |name: &String| {
             let member = members.get(name).ok_or_else(|| {
-                let message =
-                    format!("the rows have no member `{name}`, which is a key of their order");
+                let message = format!("the rows lack `{name}`, which is a key of their order");
                 Error::new(ErrorKind::Decode, message)
             })?;
             text(member).map_err(unreadable)
@@ -59,10 +58,10 @@ impl Cursor {
         })
     }
 
-    /// The condition for rows after this one: `None` where there can be none.
+    /// The filter for the rows after this one, or `None` if there can be none.
     ///
-    /// Rows are compared key by key: a row comes after if its first key does, or if that is the
-    /// same and the second comes after, and so on.
+    /// Rows are compared key by key. A row is later if its first key is later, or if that is equal
+    /// and its second key is later, and so on.
     pub(crate) fn after(&self, keys: &[Key]) -> Option<Tree> {
         let mut alternatives = Vec::new();
         let mut equal: Vec<Tree> = Vec::new();
@@ -78,7 +77,8 @@ impl Cursor {
             return None;
         }
         let after = joined(Logic::Or, alternatives);
-        // The alternatives alone hide from the planner that an index on the first key bounds them.
+        // This condition lets the planner use an index on the first key: it does not see one in the
+        // alternatives.
         Some(match (keys.first(), self.values.first()) {
             (Some(key), Some(Some(value))) if keys.len() > 1 && !key.nullable => {
                 let operator = if key.descending {
@@ -93,7 +93,7 @@ impl Cursor {
     }
 }
 
-/// Whether `key` comes after `value`; `None` where nothing does.
+/// The condition that `key` is later than `value`, or `None` if nothing is.
 fn later(key: &Key, value: Option<&str>) -> Option<Tree> {
     let nulls_first = key.nulls_come_first();
     match value {
@@ -156,8 +156,8 @@ fn joined(join: Logic, mut children: Vec<Tree>) -> Tree {
     }
 }
 
-/// The text that Postgres reads back as the same value. Numbers keep every digit: parsing them
-/// could round them.
+/// The text that Postgres reads as the same value. Numbers are not parsed, because that could round
+/// them.
 fn text(value: &RawValue) -> Result<Option<String>, serde_json::Error> {
     match value.get() {
         "null" => Ok(None),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_come_where_the_order_puts_them() {
+    fn nulls_follow_the_order() {
         let row = r#"{"a":1,"id":7}"#;
         assert_eq!(
             after(vec![col("a").asc(), id().asc()], row).unwrap(),

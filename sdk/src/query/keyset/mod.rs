@@ -1,4 +1,4 @@
-//! All rows of a read, page by page, each page beginning after the last row of the one before.
+//! All rows of a read, page by page. Each page begins after the last row of the page before.
 
 mod cursor;
 
@@ -14,12 +14,12 @@ use crate::request::{Call, Format, Response, Safety};
 
 use cursor::{Cursor, KeyNames};
 
-/// A read of all rows in the order of a key, in pages, with no offset: the cost of a page does not
-/// grow with its number, and rows that come or go meanwhile neither repeat nor hide others.
+/// A read of all rows in the order of a key, in pages without an offset. Each page costs the same,
+/// and rows that are inserted or deleted meanwhile neither repeat nor hide others.
 ///
-/// The key must tell any two rows apart. The primary key of a typed table is added to it where it
-/// is not in it; for a table without a type, name a unique column last. Keys may be nullable and go
-/// in either direction. The pages end when one is *empty*: a short page may be the server's doing.
+/// The key must be unique. The primary key of a typed table is added to it; for an untyped table,
+/// name a unique column last. Keys may be nullable and in either direction. The read ends at an
+/// *empty* page, because the server's row limit can shorten any other.
 ///
 /// ```no_run
 /// # use sluice_sdk::{Client, Error, Table, serde::Deserialize, futures_util::TryStreamExt};
@@ -33,7 +33,7 @@ use cursor::{Cursor, KeyNames};
 /// # Ok(()) }
 /// ```
 ///
-/// What is asked for first:
+/// The first request:
 ///
 /// ```
 /// # use sluice_sdk::{Offline, Table};
@@ -89,7 +89,7 @@ impl<T, V, C: Context> Keyset<T, V, C> {
         }
     }
 
-    /// Reads each row into `W`, with the columns as they are selected.
+    /// Reads each row into `W`, with the same columns.
     pub fn rows<W>(self) -> Keyset<T, W, C> {
         Keyset {
             read: self.read.rows(),
@@ -104,13 +104,13 @@ impl<T, V, C: Context> Keyset<T, V, C> {
         self
     }
 
-    /// Filters, orders or cuts the rows of an embedded relation.
+    /// Filters, orders or limits the rows of an embedded relation.
     pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
         self.read = self.read.embed(nested);
         self
     }
 
-    /// Asks for this many rows a page (1,000 by default); at least one.
+    /// Reads this many rows a page (1,000 by default).
     pub fn page_rows(mut self, rows: u64) -> Self {
         self.page_rows = rows.max(1);
         self
@@ -120,7 +120,8 @@ impl<T, V, C: Context> Keyset<T, V, C> {
     ///
     /// # Errors
     ///
-    /// Where the read has a limit, an offset or an order of its own, has no key, or cannot be said.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the read has a limit, an offset or its
+    /// own order, if it has no key, or if the grammar cannot express it.
     pub fn call(&self) -> Result<Call, Error> {
         self.page(None).map(|(call, _)| call)
     }
@@ -130,12 +131,12 @@ impl<T, V, C: Context> Keyset<T, V, C> {
         let mut query = self.read.query.clone();
         if query.limit.is_some() || query.offset.is_some() || !query.keys.is_empty() {
             return Err(Error::invalid(
-                "a keyset read goes through all rows in its own order; remove the read's order, limit and offset, and take as many rows of the stream as wanted",
+                "a keyset read has its own order and reads all rows; remove the order, limit and offset, and take as many rows of the stream as you need",
             ));
         }
         if self.keys.is_empty() || self.keys.iter().any(|key| key.relation.is_some()) {
             return Err(Error::invalid(
-                "a keyset read needs a key of the table's own columns",
+                "a keyset read needs a key made of the table's own columns",
             ));
         }
         let names = KeyNames::add_to(&mut query.selection, &self.keys);
@@ -158,7 +159,7 @@ where
     V: DeserializeOwned + Send + 'static,
     C: Execute,
 {
-    /// The rows, one by one; the next page is asked for when the last one is used up.
+    /// The rows, one by one. The next page is read when the rows of the last are used up.
     pub fn stream(self) -> BoxStream<'static, Result<V, Error>> {
         self.pages()
             .map_ok(|rows| stream::iter(rows).map(Ok))
@@ -166,7 +167,7 @@ where
             .boxed()
     }
 
-    /// The rows, a page at a time; no page is empty.
+    /// The rows, a page at a time. No page is empty.
     pub fn pages(self) -> BoxStream<'static, Result<Vec<V>, Error>> {
         let first = Some((self, None));
         stream::try_unfold(first, |state| async move {
@@ -174,28 +175,28 @@ where
                 return Ok(None);
             };
             let (call, names) = keyset.page(cursor.as_ref())?;
-            let answer = keyset.read.context.execute(call).await?;
-            let rows: Vec<V> = answer.json()?;
+            let response = keyset.read.context.execute(call).await?;
+            let rows: Vec<V> = response.json()?;
             if rows.is_empty() {
                 return Ok(None);
             }
-            let next = keyset.next(&answer, &names, cursor.as_ref())?;
+            let next = keyset.next(&response, &names, cursor.as_ref())?;
             Ok(Some((rows, next.map(|cursor| (keyset, Some(cursor))))))
         })
         .boxed()
     }
 
-    /// The cursor after the last row of a page; `None` where no row can follow.
+    /// The cursor after the last row of a page, or `None` if no row can follow.
     fn next(
         &self,
-        answer: &Response,
+        response: &Response,
         names: &KeyNames,
         before: Option<&Cursor>,
     ) -> Result<Option<Cursor>, Error> {
-        let cursor = Cursor::of_last_row(&answer.body, names)?;
+        let cursor = Cursor::of_last_row(&response.body, names)?;
         if before == Some(&cursor) {
             return Err(Error::invalid(
-                "a page ended where it began: the key does not tell rows apart, or the server ignores the filter",
+                "a page ended where it began: the key is not unique, or the server ignores the filter",
             ));
         }
         let rows_may_follow = cursor.after(&self.keys).is_some();
@@ -203,11 +204,4 @@ where
     }
 }
 
-impl<T, V, C> std::fmt::Debug for Keyset<T, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keyset")
-            .field("read", &self.read)
-            .field("keys", &self.keys)
-            .finish_non_exhaustive()
-    }
-}
+debug_by!(read, Keyset<T, V, C>);

@@ -43,13 +43,13 @@ fn in_parameter(name: &str, value: Value) -> Option<String> {
         Value::Bool(value) => Some(value.to_string()),
         Value::Number(value) => Some(value.to_string()),
         Value::String(text) if !looks_like_a_filter(&text) && !text.contains('\0') => Some(text),
-        // Null cannot be said in a URL; arrays and objects have no form that suits every type.
+        // A URL cannot express null. Arrays and objects have no form that fits every type.
         Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-/// Whether PostgREST would take an argument's value for a filter on the rows that come back: a word
-/// of letters (an operator, perhaps with something in parentheses) before a dot.
+/// Whether PostgREST would take an argument's value for a filter of the returned rows: it does if
+/// the text begins with a letter and has a dot, as `eq.` and `fts(english).` do.
 fn looks_like_a_filter(text: &str) -> bool {
     let word = text.split_once('.').map(|(word, _)| word);
     word.is_some_and(|word| {

@@ -1,4 +1,4 @@
-//! Calls of the database's functions.
+//! Calls of functions in the database.
 
 mod arguments;
 
@@ -17,14 +17,14 @@ use crate::grammar::{IntoFilter, IntoOrder, Nested, Selection, ShapeOf, keys_of}
 use crate::request::{Call, Count, Format, Page, Safety};
 use crate::schema::{Function, ReadOnly, Rows};
 
-/// A call of a function: awaiting it gives what the function returns.
+/// A call of a function. Awaiting it returns what the function returns.
 ///
-/// Calls go by POST, where no argument can be taken for a filter. An `Option` argument that is
-/// `None` is sent as null; leave it out with `#[serde(skip_serializing_if = "Option::is_none")]`
-/// to have its default.
+/// Calls are sent by POST, so that no argument can be misread as a filter. An `Option` argument
+/// that is `None` is sent as null. To get the argument's default, leave it out with
+/// `#[serde(skip_serializing_if = "Option::is_none")]`.
 ///
-/// A set of rows is cut by the server's limit of rows like any read, *after* the function has run:
-/// a function that claims work should return one JSON value, which nothing cuts.
+/// The server's row limit cuts a set of rows *after* the function has run. So a function that
+/// claims work should return one JSON value, which is never cut.
 ///
 /// ```no_run
 /// # use sluice_sdk::{Client, Error, Function, serde::{Serialize, Deserialize}};
@@ -42,7 +42,7 @@ use crate::schema::{Function, ReadOnly, Rows};
 /// # Ok(()) }
 /// ```
 ///
-/// What is asked for:
+/// The request:
 ///
 /// ```
 /// use sluice_sdk::{Offline, serde_json::json};
@@ -92,8 +92,8 @@ impl<F, O, C: Context> Rpc<F, O, C> {
         self
     }
 
-    /// Calls by GET, so that caches and read replicas may serve it. Arguments that cannot stand
-    /// safely in a URL (a text that looks like a filter, null, an object) still go by POST.
+    /// Calls by GET, so that caches and read replicas can serve it. The call is still sent by POST
+    /// if an argument is unsafe in a URL (a text that looks like a filter, null, an object).
     pub fn get(mut self) -> Self
     where
         F: ReadOnly,
@@ -102,8 +102,8 @@ impl<F, O, C: Context> Rpc<F, O, C> {
         self
     }
 
-    /// Says that a second call changes nothing more, so that it may be sent again when the outcome
-    /// of the first is unknown.
+    /// Declares that a second call changes nothing more. It is then sent again if the outcome of
+    /// the first is unknown.
     pub fn idempotent(mut self) -> Self {
         if self.safety == Safety::Write {
             self.safety = Safety::Idempotent;
@@ -112,26 +112,27 @@ impl<F, O, C: Context> Rpc<F, O, C> {
     }
 
     /// Runs the function and rolls back what it did (`tx=rollback`). The server must allow it
-    /// (`db-tx-end = commit-allow-override`); where it does not, the call fails and says that what
-    /// the function does *was* done.
+    /// (`db-tx-end = commit-allow-override`). If it does not, the changes *are* committed, and the
+    /// call fails and says so.
     pub fn dry_run(mut self) -> Self {
         self.query.prefer.rollback = true;
         self
     }
 
-    /// Refuses to change more rows than this: the call then fails (PGRST124) and changes none.
+    /// Limits the number of changed rows. If there are more, the call fails (PGRST124) and changes
+    /// none.
     pub fn max_affected(mut self, rows: u64) -> Self {
         self.query.prefer.max_affected = Some(rows);
         self
     }
 
-    /// Gives times back in this time zone, such as `America/Los_Angeles`.
+    /// Returns times in this time zone, such as `America/Los_Angeles`.
     pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
         self.query.prefer.timezone = Some(timezone.into());
         self
     }
 
-    /// Gives back these columns of what the function returns: of a row, or of each row of a set.
+    /// Returns these columns of the row or rows that the function returns.
     pub fn selection(mut self, selection: Selection) -> Self {
         self.query.selection = Some(selection);
         self
@@ -157,11 +158,12 @@ impl<F, O, C: Context> Rpc<F, O, C> {
         }
     }
 
-    /// The request, for those who send it themselves.
+    /// The request, for callers that send it themselves.
     ///
     /// # Errors
     ///
-    /// Arguments that do not serialize as an object; what the grammar cannot say.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for arguments that do not serialize as an
+    /// object, and for what the grammar cannot express.
     pub fn call(&self) -> Result<Call, Error> {
         let body = self.arguments.clone()?;
         let schema = self.context.defaults().schema.as_deref();
@@ -204,7 +206,7 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
         self
     }
 
-    /// Gives back this many rows at most.
+    /// Returns this many rows at most.
     pub fn limit(mut self, limit: u64) -> Self {
         self.query.limit = Some(limit);
         self
@@ -216,24 +218,24 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
         self
     }
 
-    /// Counts all rows; [`fetch`](Self::fetch) tells the number.
+    /// Counts all rows. [`fetch`](Self::fetch) returns the number.
     pub fn count(mut self, count: Count) -> Self {
         self.query.prefer.count = Some(count);
         self
     }
 
-    /// Filters, orders or cuts the rows of an embedded relation.
+    /// Filters, orders or limits the rows of an embedded relation.
     pub fn embed<U>(mut self, nested: Nested<O::Row, U>) -> Self {
         self.query.nested.push(nested.retyped());
         self
     }
 
-    /// Gives back rows of the shape `V` instead. Filters go before it.
+    /// Returns rows of the shape `V` instead. Call it after the filters.
     pub fn select<V: ShapeOf<O::Row>>(self) -> Rpc<F, Vec<V>, C> {
         self.selection(V::selection()).output()
     }
 
-    /// Calls the function and gives back the rows with what the answer tells about them.
+    /// Calls the function. Returns the rows, with their position and number from the headers.
     ///
     /// # Errors
     ///
@@ -243,9 +245,9 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
         O::Row: DeserializeOwned,
         C: Execute,
     {
-        let answer = self.context.execute(self.call()?).await?;
-        answer.rehearsed(&self.query.prefer)?;
-        answer.page()
+        let response = self.context.execute(self.call()?).await?;
+        response.check_dry_run(&self.query.prefer)?;
+        response.page()
     }
 }
 
@@ -258,22 +260,18 @@ where
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        // The call is made here, so that the future does not hold borrowed arguments.
+        // The call is built here, so that the future does not borrow the arguments.
         let call = self.call();
         let (context, prefer) = (self.context, self.query.prefer);
         Box::pin(async move {
-            let answer = context.execute(call?).await?;
-            answer.rehearsed(&prefer)?;
-            answer.value()
+            let response = context.execute(call?).await?;
+            response.check_dry_run(&prefer)?;
+            response.value()
         })
     }
 }
 
-impl<F, O, C> std::fmt::Debug for Rpc<F, O, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Rpc").field(&self.query).finish()
-    }
-}
+debug_by!(query, Rpc<F, O, C>);
 
 /// Begins a call of a typed function.
 pub(crate) fn typed<F: Function, C: Context>(context: C, function: &F) -> Rpc<F, F::Output, C> {

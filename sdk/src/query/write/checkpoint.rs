@@ -1,19 +1,18 @@
-//! What has become of each row of a bulk write, kept where the write itself may break off.
+//! What happened to each row of a bulk write, kept outside the write, which may break off.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Chunk, Error, RejectedRow, WriteReport};
 
-/// What has become of each row of a bulk write, kept outside of it.
+/// What happened to each row of a bulk write, so that the write can go on if it stops.
 ///
-/// A write that is given a checkpoint notes in it what it sends and what is acknowledged. When it stops
-/// half way (an outage, a deadline, or its future is dropped) the same write is made again with the
-/// same checkpoint, and goes on: rows that were written, refused or superseded are not sent again. Rows
-/// whose request was never answered are sent again only where that is idempotent: by an upsert whose
-/// rows have the columns of the conflict. In any other write they stay
-/// [`uncertain`](WriteReport::uncertain), and the write ends with an error that says so, once all
-/// others are written.
+/// A write notes in its checkpoint what it sends and what the server acknowledges. If it stops half
+/// way (by an outage or a deadline, or because its future is dropped), make the same write again
+/// with the same checkpoint. Rows that were written, refused or superseded are not sent again. Rows
+/// that got no response are sent again only if that is idempotent: by an upsert whose rows have the
+/// conflict columns. In any other write they stay [`uncertain`](WriteReport::uncertain), and the
+/// write ends with an error once all other rows are written.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -35,9 +34,9 @@ use crate::error::{Chunk, Error, RejectedRow, WriteReport};
 /// }
 /// ```
 ///
-/// The rows must be the same, in the same order, and one write at a time has the checkpoint. Clones are
-/// the same checkpoint, so that another task can follow a write by [`report`](Self::report). The report
-/// in an error makes one too: `Checkpoint::from(report)`.
+/// The rows must be the same, in the same order. Only one write at a time may use the checkpoint.
+/// Clones share their state, so another task can follow a write by [`report`](Self::report). The
+/// report in an error can be turned into one: `Checkpoint::from(report)`.
 #[derive(Clone, Default)]
 pub struct Checkpoint {
     state: Arc<Mutex<State>>,
@@ -45,19 +44,19 @@ pub struct Checkpoint {
 
 #[derive(Debug, Default)]
 struct State {
-    /// All but `pending`, which is what stands nowhere else.
+    /// Everything except `pending`, which is computed from the rest.
     report: WriteReport,
-    /// Rows that were sent and not answered yet, a request each.
+    /// The rows of each request that is in flight.
     under_way: Vec<Vec<usize>>,
 }
 
 impl Checkpoint {
-    /// Nothing has been sent.
+    /// A checkpoint of a write that has not begun.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What has become of each row so far. Rows that are under way count as
+    /// What happened to each row so far. Rows in flight count as
     /// [`uncertain`](WriteReport::uncertain).
     pub fn report(&self) -> WriteReport {
         let state = self.lock();
@@ -72,8 +71,8 @@ impl Checkpoint {
         report
     }
 
-    /// Begins a write of `rows` rows; gives those that it must not send, in order. `may_repeat`
-    /// tells of a row that was never answered whether it may be sent again.
+    /// Begins a write of `rows` rows. Returns the indexes of those that it must not send.
+    /// `may_repeat` decides for a row that got no response whether it may be sent again.
     pub(super) fn open(
         &self,
         rows: usize,
@@ -83,11 +82,11 @@ impl Checkpoint {
         let known = state.report.rows;
         if known > 0 && known != rows as u64 {
             return Err(Error::invalid(format!(
-                "the checkpoint is that of a write of {known} rows, and these are {rows}: give it the same rows, or a new checkpoint"
+                "the checkpoint belongs to a write with another number of rows ({known}, not {rows}); pass the same rows, or a new checkpoint"
             )));
         }
         state.report.rows = rows as u64;
-        // Whatever was under way has been given up.
+        // An earlier run gave up the requests that were in flight.
         let broken_off = std::mem::take(&mut state.under_way);
         state.report.uncertain.extend(broken_off.iter().flatten());
         let mut settled = settled(&state.report);
@@ -132,26 +131,26 @@ impl Checkpoint {
         self.lock().answered(rows);
     }
 
-    /// Nobody knows whether the rows were written.
+    /// It is unknown whether the rows were written.
     pub(super) fn lost(&self, rows: &[usize]) {
         let mut state = self.lock();
         let rows = state.answered(rows);
         state.report.uncertain.extend(rows);
     }
 
-    /// Rows that could not be sent at all.
+    /// The rows could not be serialized.
     pub(super) fn unsendable(&self, failures: Vec<RejectedRow>) {
         self.lock().report.failed.extend(failures);
     }
 
-    /// A panic in another thread leaves the lists whole, so they are used on.
+    /// A panic in another thread leaves the lists whole, so the poison is ignored.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Ends a request, and gives its rows.
+    /// Ends a request, and returns its rows.
     fn answered(&mut self, rows: &[usize]) -> Vec<usize> {
         self.report.requests += 1;
         let request = self.under_way.iter().position(|sent| sent == rows);
@@ -179,7 +178,7 @@ impl fmt::Debug for Checkpoint {
     }
 }
 
-/// For each row, whether something has become of it.
+/// For each row, whether it must not be sent again.
 fn settled(report: &WriteReport) -> Vec<bool> {
     let mut settled = vec![false; usize::try_from(report.rows).unwrap_or(usize::MAX)];
     let written = report.chunks.iter().flat_map(|chunk| &chunk.rows);
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_stands_in_one_place() {
+    fn every_row_is_in_one_list_of_the_report() {
         let checkpoint = Checkpoint::new();
         assert!(checkpoint.open(8, |_| false).unwrap().is_empty());
         checkpoint.superseded(&[7]);
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_answered_is_sent_again_where_it_may_be() {
+    fn rows_without_a_response_are_sent_again_if_that_is_safe() {
         let checkpoint = Checkpoint::new();
         checkpoint.open(4, |_| false).unwrap();
         checkpoint.sent(&[0, 1]);

@@ -1,4 +1,4 @@
-//! Sending the requests of a bulk write, a few at once, and reacting to what comes back.
+//! Sends the requests of a bulk write, a few at once, and reacts to the responses.
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -12,17 +12,17 @@ use crate::error::{Error, ErrorKind, WriteReport};
 use crate::query::Execute;
 use crate::request::{Call, Response};
 
-/// What a whole write did, with the answers in the order of their rows.
+/// What a write did, with the responses in the order of their rows.
 pub(super) struct WriteResult {
     pub(super) report: WriteReport,
-    pub(super) answers: Vec<Response>,
+    pub(super) responses: Vec<Response>,
 }
 
 /// Runs a write to its end.
 ///
 /// # Errors
 ///
-/// The first failure that is not the rows' own; the report is in it.
+/// The first failure that is not due to a row. It holds the report.
 pub(super) async fn run<R, C>(context: &C, spec: &WriteSpec<'_, R>) -> Result<WriteResult, Error>
 where
     R: Serialize + Sync,
@@ -44,14 +44,15 @@ where
     driver.finish()
 }
 
-/// The state of a write: what is left of the plan. What has become of the rest is in the checkpoint.
+/// The state of a write. The plan has the rows that are left, and the checkpoint what happened to
+/// the rest.
 struct Driver<'a, R> {
     spec: &'a WriteSpec<'a, R>,
     plan: WritePlan<'a, R>,
     checkpoint: &'a Checkpoint,
-    /// Answers with the first row of their request.
-    answers: Vec<(usize, Response)>,
-    /// How many rows this run has seen refused.
+    /// Responses with the first row of their request.
+    responses: Vec<(usize, Response)>,
+    /// How many rows were refused in this run.
     failures: usize,
     max_rows: usize,
     stopped: Option<Error>,
@@ -67,14 +68,14 @@ impl<'a, R: Serialize> Driver<'a, R> {
             spec,
             plan,
             checkpoint: &spec.checkpoint,
-            answers: Vec::new(),
+            responses: Vec::new(),
             failures: 0,
             max_rows: spec.chunk_rows,
             stopped: None,
         })
     }
 
-    /// The next request, as long as nothing has ended the write.
+    /// The next request, unless the write has ended.
     fn next(&mut self) -> Option<(Batch, Call)> {
         if self.stopped.is_some() {
             return None;
@@ -87,9 +88,9 @@ impl<'a, R: Serialize> Driver<'a, R> {
             return None;
         }
         let batch = batch?;
-        match self.spec.call(&self.plan, &batch) {
+        match self.spec.call(&batch) {
             Ok(call) => {
-                self.checkpoint.sent(self.plan.indexes(&batch));
+                self.checkpoint.sent(&batch.rows);
                 Some((batch, call))
             }
             Err(error) => {
@@ -101,10 +102,10 @@ impl<'a, R: Serialize> Driver<'a, R> {
 
     fn settle(&mut self, batch: &Batch, result: Result<Response, Error>) {
         match result {
-            Ok(answer) => {
-                let rehearsed = answer.rehearsed(&self.spec.prefer);
-                self.written(batch, answer);
-                if let Err(error) = rehearsed {
+            Ok(response) => {
+                let dry_run = response.check_dry_run(&self.spec.prefer);
+                self.written(batch, response);
+                if let Err(error) = dry_run {
                     self.stop(error);
                 }
             }
@@ -112,17 +113,17 @@ impl<'a, R: Serialize> Driver<'a, R> {
         }
     }
 
-    fn written(&mut self, batch: &Batch, answer: Response) {
-        let rows = self.plan.indexes(batch);
-        let affected = answer.total().unwrap_or(rows.len() as u64);
+    fn written(&mut self, batch: &Batch, response: Response) {
+        let rows = &batch.rows;
+        let affected = response.total().unwrap_or(rows.len() as u64);
         self.checkpoint.written(rows, affected);
-        self.answers
-            .push((rows.first().copied().unwrap_or_default(), answer));
+        self.responses
+            .push((rows.first().copied().unwrap_or_default(), response));
     }
 
     fn refused(&mut self, batch: &Batch, error: Error) {
-        let rows = self.plan.indexes(batch);
-        let safety = self.spec.safety(&self.plan, batch);
+        let rows = &batch.rows;
+        let safety = self.spec.safety(batch);
         let action = match action_for(&error, rows.len(), safety) {
             _ if self.spec.one_request => FailureAction::Stop,
             action => action,
@@ -130,7 +131,7 @@ impl<'a, R: Serialize> Driver<'a, R> {
         match action {
             FailureAction::Shrink => {
                 self.unwritten(rows, &error);
-                // What was too much once is too much for the requests to come.
+                // A size that was too much once is too much for later requests.
                 self.max_rows = self.max_rows.min(rows.len().div_ceil(2)).max(1);
                 self.plan.halve(batch);
             }
@@ -175,14 +176,18 @@ impl<'a, R: Serialize> Driver<'a, R> {
             let error = Error::new(
                 ErrorKind::Interrupted,
                 format!(
-                    "{} rows were sent and never answered, and sending them again could write them twice; look whether they are there, or upsert them",
+                    "rows without a response: {}; sending them again could write them twice, so check whether they exist, or upsert them",
                     report.uncertain.len()
                 ),
             );
             return Err(error.with_report(report));
         }
-        self.answers.sort_by_key(|(first, _)| *first);
-        let answers = self.answers.into_iter().map(|(_, answer)| answer).collect();
-        Ok(WriteResult { report, answers })
+        self.responses.sort_by_key(|(first, _)| *first);
+        let responses = self
+            .responses
+            .into_iter()
+            .map(|(_, response)| response)
+            .collect();
+        Ok(WriteResult { report, responses })
     }
 }

@@ -1,9 +1,9 @@
-//! What a failed request of a bulk write says about its rows: a pure reading of the error.
+//! What a bulk write does about a failed request.
 
 use crate::error::{Error, ErrorKind};
 use crate::request::Safety;
 
-/// What to do about a request that failed.
+/// What to do about a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailureAction {
     /// Send it in two halves, because it is too large or too slow.
@@ -12,14 +12,14 @@ pub(super) enum FailureAction {
     Bisect,
     /// Report its only row as refused.
     Refuse,
-    /// End the write: no row is at fault, and every request would fail.
+    /// End the write, because no row is at fault and every request would fail.
     Stop,
 }
 
 pub(super) fn action_for(error: &Error, rows: usize, safety: Safety) -> FailureAction {
     let too_large = error.is_statement_timeout()
         || error.is_payload_too_large()
-        // A gateway that gives up does not say whether the rows were written.
+        // A gateway's timeout leaves open whether the rows were written.
         || (safety != Safety::Write && is_gateway_giving_up(error));
     match (too_large, error.is_data_error(), rows) {
         (true, _, 2..) => FailureAction::Shrink,
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_follows_the_code_and_the_number_of_rows() {
+    fn the_action_depends_on_the_code_and_the_number_of_rows() {
         use ErrorKind::{Api, Gateway};
         use FailureAction::{Bisect, Refuse, Shrink, Stop};
         let cases = [

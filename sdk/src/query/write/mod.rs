@@ -1,11 +1,8 @@
 //! Writing many rows: inserts and upserts.
 
-mod body;
 mod checkpoint;
 mod driver;
 mod failure;
-mod key_group;
-mod keys;
 mod plan;
 
 use std::future::IntoFuture;
@@ -24,21 +21,20 @@ use crate::schema::Column;
 use plan::WritePlan;
 
 pub use checkpoint::Checkpoint;
-pub(super) use keys::keys as keys_of;
 
-/// An insert or an upsert of any number of rows: awaiting it gives a [`WriteReport`].
+/// An insert or an upsert of any number of rows. Awaiting it returns a [`WriteReport`].
 ///
-/// Rows are anything that serializes as an object; keys that a row leaves out are not written, so
-/// its columns keep their defaults (or, in an upsert, their stored values). Rows with the same keys
-/// go together into requests of at most [`CallDefaults::chunk_rows`] rows and
-/// [`CallDefaults::chunk_bytes`] bytes, a few at once.
+/// A row is anything that serializes as an object. Keys that a row leaves out are not written: the
+/// columns get their defaults or, in an upsert, keep their stored values. Rows with the same keys
+/// share requests of at most [`CallDefaults::chunk_rows`] rows and [`CallDefaults::chunk_bytes`]
+/// bytes. A few requests run at once.
 ///
-/// A request that is too large or runs too long is halved. A request that the database refuses
-/// for its data is halved too, down to the rows at fault: those are reported in
-/// [`WriteReport::failed`], and every other row is written. A failure that is not the rows' own (no
-/// connection, no permission, no such table) ends the write: the error's
-/// [`write_report`](Error::write_report) says what had been written by then, and with a
-/// [`checkpoint`](Self::checkpoint) the write goes on from there.
+/// A request that is too large or runs too long is halved. A request that the database refuses for
+/// its data is halved too, until the rows at fault are found. These are reported in
+/// [`WriteReport::failed`], and every other row is written. A failure that is not due to a row (no
+/// connection, no permission, no such table) ends the write. The error's
+/// [`write_report`](Error::write_report) says what was written by then, and with a
+/// [`checkpoint`](Self::checkpoint) the write can go on from there.
 ///
 /// ```no_run
 /// # use sluice_sdk::{Client, Error, Table, serde::Serialize};
@@ -57,7 +53,7 @@ pub(super) use keys::keys as keys_of;
 /// # Ok(()) }
 /// ```
 ///
-/// What is asked for, where two rows have other keys than the rest:
+/// The requests, if rows have different keys:
 ///
 /// ```
 /// use sluice_sdk::{Offline, col, serde_json::json};
@@ -86,7 +82,7 @@ pub enum Inserting {}
 #[derive(Clone, Copy, Debug)]
 pub enum Upserting {}
 
-/// A [`Write`] that gives the written rows back: awaiting it gives [`Written`].
+/// A [`Write`] that returns the written rows. Awaiting it returns [`Written`].
 #[must_use = "a write does nothing until it is awaited"]
 pub struct WriteReturning<'a, T, R, V, C> {
     context: C,
@@ -94,7 +90,7 @@ pub struct WriteReturning<'a, T, R, V, C> {
     marker: PhantomData<fn() -> (T, V)>,
 }
 
-/// Everything about a write but where it is sent.
+/// Everything about a write except the client that sends it.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteSpec<'a, R> {
     rows: &'a [R],
@@ -115,7 +111,7 @@ pub(crate) struct WriteSpec<'a, R> {
     checkpoint: Checkpoint,
 }
 
-/// What of the written rows comes back.
+/// What a write returns of its rows.
 #[derive(Clone, Debug)]
 enum ReturnedRows {
     Nothing,
@@ -123,9 +119,9 @@ enum ReturnedRows {
     Columns(Selection),
 }
 
-/// Columns as one, or as a tuple: `(Post::NEIGHBORHOOD_ID, Post::HASH)`.
+/// One column, or a tuple: `(Post::NEIGHBORHOOD_ID, Post::HASH)`.
 #[diagnostic::on_unimplemented(
-    message = "columns of `{T}` are needed here, and this is a `{Self}`",
+    message = "columns of `{T}` are needed here, not a `{Self}`",
     label = "not a column of `{T}`, and no tuple of such"
 )]
 pub trait IntoColumns<T> {
@@ -174,7 +170,7 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
         self
     }
 
-    /// Puts at most this many bytes into a request (1 MiB by default); a longer row goes alone.
+    /// Puts at most this many bytes into a request (1 MiB by default). A longer row goes alone.
     pub fn chunk_bytes(mut self, bytes: usize) -> Self {
         self.spec.chunk_bytes = bytes;
         self
@@ -186,54 +182,54 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
         self
     }
 
-    /// Gives up when this many rows have been refused (1,000 by default): finding each costs
+    /// Stops if more rows than this are refused (1,000 by default), because finding each costs
     /// requests.
     pub fn max_failures(mut self, rows: usize) -> Self {
         self.spec.max_failures = rows;
         self
     }
 
-    /// Writes all rows in one request, and so in one transaction: if one is refused, none is
-    /// written and the call fails. An insert may mix rows with different keys (missing ones get
-    /// their defaults); an upsert may not, since missing keys would overwrite stored values.
+    /// Writes all rows in one request and so in one transaction. If one row is refused, none is
+    /// written and the call fails. An insert may mix rows with different keys: missing ones get
+    /// their defaults. An upsert may not, because missing keys would overwrite stored values.
     pub fn all_or_nothing(mut self) -> Self {
         self.spec.one_request = true;
         self
     }
 
-    /// Notes in `checkpoint` what becomes of each row, and sends only those of which nothing has become
-    /// yet: so a write that stopped half way goes on. See [`Checkpoint`].
+    /// Notes in `checkpoint` what happens to each row, and sends only rows that are not done. So a
+    /// write that stopped half way goes on. See [`Checkpoint`].
     pub fn checkpoint(mut self, checkpoint: &Checkpoint) -> Self {
         self.spec.checkpoint = checkpoint.clone();
         self
     }
 
-    /// Runs the write and rolls it back (`tx=rollback`). The server must allow it
-    /// (`db-tx-end = commit-allow-override`); where it does not, the call fails and says that the
-    /// rows *were* written, so try it on a server that does.
+    /// Runs the write and rolls it back (`tx=rollback`). The server must allow it (`db-tx-end =
+    /// commit-allow-override`). If it does not, the rows *are* written, and the call fails and says
+    /// so.
     pub fn dry_run(mut self) -> Self {
         self.spec.prefer.rollback = true;
         self
     }
 
-    /// Gives times back in this time zone, such as `America/Los_Angeles`.
+    /// Returns times in this time zone, such as `America/Los_Angeles`.
     pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
         self.spec.prefer.timezone = Some(timezone.into());
         self
     }
 
-    /// Says what happens to preferences that the server does not know.
+    /// Sets what the server does with preferences that it does not know.
     pub fn handling(mut self, handling: Handling) -> Self {
         self.spec.prefer.handling = Some(handling);
         self
     }
 
-    /// Gives the written rows back as `V`. Rows that an upsert ignored do not come back.
+    /// Returns the written rows as `V`, without those that an upsert ignored.
     pub fn returning<V: ShapeOf<T>>(self) -> WriteReturning<'a, T, R, V, C> {
         self.giving_back(ReturnedRows::Columns(V::selection()))
     }
 
-    /// Gives the written rows back with all columns, each read into `V`.
+    /// Returns the written rows with all columns, each read into `V`.
     pub fn returning_rows<V>(self) -> WriteReturning<'a, T, R, V, C> {
         self.giving_back(ReturnedRows::All)
     }
@@ -250,11 +246,12 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
         }
     }
 
-    /// The requests that are made if nothing fails, for those who send them themselves.
+    /// The requests of a write in which nothing fails, for callers that send them themselves.
     ///
     /// # Errors
     ///
-    /// Where a row does not serialize as an object, or the write cannot be said.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if a row does not serialize as an object,
+    /// or if the grammar cannot express the write.
     pub fn calls(&self) -> Result<Vec<Call>, Error>
     where
         R: Serialize,
@@ -262,7 +259,7 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
         let mut plan = WritePlan::new(&self.spec, &[])?;
         let mut calls = Vec::new();
         while let Some(batch) = plan.next(self.spec.chunk_rows) {
-            calls.push(self.spec.call(&plan, &batch)?);
+            calls.push(self.spec.call(&batch)?);
         }
         match plan.failed.pop() {
             Some(failure) => Err(failure.error),
@@ -272,25 +269,25 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
 }
 
 impl<T, R, C: Context> Write<'_, T, R, Upserting, C> {
-    /// The columns whose unique constraint tells that a row is there; the primary key by default.
+    /// The columns of the unique constraint that decides whether a row exists. By default this is
+    /// the primary key.
     pub fn on_conflict(mut self, columns: impl IntoColumns<T>) -> Self {
         self.spec.conflict = columns.names();
         self
     }
 
-    /// Leaves rows that are there as they are, instead of overwriting the columns given.
+    /// Leaves existing rows as they are, instead of updating them.
     ///
-    /// Where a request had to be sent again, rows that its first time wrote are there by then: they
-    /// are neither counted as affected nor given back.
+    /// If a request is sent again, rows that its first attempt wrote exist by then. They are
+    /// neither counted as affected nor returned.
     pub fn ignore_duplicates(mut self) -> Self {
         self.spec.resolution = Resolution::Ignore;
         self
     }
 
     /// Sends only the last of the rows with the same values in the columns of
-    /// [`on_conflict`](Self::on_conflict); the others are [`superseded`](WriteReport::superseded).
-    /// Without this, such rows are still all written, one request after another, but in no certain
-    /// order.
+    /// [`on_conflict`](Self::on_conflict). The others are [`superseded`](WriteReport::superseded).
+    /// Without this, all are written, in separate requests and in no certain order.
     pub fn dedupe(mut self) -> Self {
         self.spec.dedupe = true;
         self
@@ -338,9 +335,9 @@ where
             let outcome = driver::run(&context, &spec).await?;
             let report = outcome.report;
             let mut rows = Vec::new();
-            for answer in outcome.answers {
-                // The rows are written: an answer that cannot be read must not hide that.
-                let page: Vec<V> = answer
+            for response in outcome.responses {
+                // The rows are written. A response that cannot be read must not hide that.
+                let page: Vec<V> = response
                     .json()
                     .map_err(|error| error.with_report(report.clone()))?;
                 rows.extend(page);
@@ -356,31 +353,31 @@ where
     V: DeserializeOwned,
     C: Execute,
 {
-    /// Writes one row and gives it back. Where the rows given are not one, nothing is written.
+    /// Writes one row and returns it. If there is not exactly one row, nothing is written.
     ///
     /// # Errors
     ///
-    /// PGRST116 where another number of rows was written: none, for one that an upsert ignored (see
-    /// [`maybe_one`](Self::maybe_one)); every failure of the call, a refused row among them.
+    /// Every failure of the call, a refused row included. PGRST116 if an upsert ignored the row:
+    /// see [`maybe_one`](Self::maybe_one).
     pub async fn exactly_one(mut self) -> Result<V, Error> {
         self.spec.one_request = true;
         self.spec.format = Format::Object;
         let outcome = driver::run(&self.context, &self.spec).await?;
-        match outcome.answers.first() {
-            Some(answer) => answer
+        match outcome.responses.first() {
+            Some(response) => response
                 .json()
                 .map_err(|error| error.with_report(outcome.report)),
             None => Err(Error::invalid(
-                "one row is to be written, and none was given",
+                "`exactly_one` needs one row, and there is none",
             )),
         }
     }
 
-    /// Writes one row and gives it back; none where an upsert ignored it.
+    /// Writes one row and returns it, or `None` if an upsert ignored it.
     ///
     /// # Errors
     ///
-    /// As those of [`exactly_one`](Self::exactly_one), but for no row.
+    /// As for [`exactly_one`](Self::exactly_one), except PGRST116 for no row.
     pub async fn maybe_one(self) -> Result<Option<V>, Error> {
         match self.exactly_one().await {
             Ok(row) => Ok(Some(row)),
@@ -391,7 +388,7 @@ where
 }
 
 impl<R> WriteSpec<'_, R> {
-    /// The query part of each request: conflict columns and what comes back.
+    /// The part of the query that all requests share.
     fn query(&self) -> Query {
         let mut query = Query::new(self.endpoint.clone());
         if let ReturnedRows::Columns(selection) = &self.returning {
@@ -402,23 +399,9 @@ impl<R> WriteSpec<'_, R> {
     }
 }
 
-impl<T, R, K, C> std::fmt::Debug for Write<'_, T, R, K, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Write")
-            .field("endpoint", &self.spec.endpoint)
-            .field("rows", &self.spec.rows.len())
-            .finish_non_exhaustive()
-    }
-}
+debug_by!(spec.endpoint, Write<'a, T, R, K, C>);
 
-impl<T, R, V, C> std::fmt::Debug for WriteReturning<'_, T, R, V, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WriteReturning")
-            .field("endpoint", &self.spec.endpoint)
-            .field("rows", &self.spec.rows.len())
-            .finish_non_exhaustive()
-    }
-}
+debug_by!(spec.endpoint, WriteReturning<'a, T, R, V, C>);
 
 impl<T, V, N> IntoColumns<T> for Column<T, V, N> {
     fn names(self) -> Vec<String> {

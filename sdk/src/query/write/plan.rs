@@ -1,51 +1,54 @@
-//! Cutting the rows of a write into requests.
+//! Splitting the rows of a write into requests.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::collections::VecDeque;
-use std::ops::Range;
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 
-use super::body::BodyWriter;
-use super::key_group::{KeyGroup, Unwritten};
-use super::keys::keys;
 use super::{ReturnedRows, WriteSpec};
 use crate::error::{Error, RejectedRow};
+use crate::query::json_keys::json_keys;
 use crate::quote;
-use crate::request::{Call, Count, Missing, Resolution, Returning, Safety};
+use crate::request::{Call, Count, Resolution, Returning, Safety};
 
-/// The rows of a write that are still to be sent, by the keys they have.
+/// The rows of a write that are still to be sent.
 pub(super) struct WritePlan<'a, R> {
     rows: &'a [R],
-    /// How many rows have been looked at: written as one of the first shape, or put to another.
-    seen: usize,
-    shapes: Vec<KeyGroup>,
-    by_keys: HashMap<Vec<Cow<'static, str>>, usize>,
-    /// Pieces of requests that were halved, the next one first.
-    split: VecDeque<Batch>,
+    /// The first row that has not been looked at.
+    next_row: usize,
+    /// For each set of keys, the request that is being filled.
+    open: Vec<Batch>,
+    /// The position in `open`, by the sorted keys.
+    by_keys: HashMap<Vec<String>, usize>,
+    /// The position in `open` of the last row: the next one mostly has the same keys.
+    last: usize,
+    /// Requests that are sent before all others, such as halves of one that failed.
+    first: VecDeque<Batch>,
     chunk_bytes: usize,
     one_request: bool,
-    /// Rows that are not objects, or cannot be written as JSON, as far as they have been looked at.
+    /// Rows that cannot be written as a JSON object, as far as rows have been looked at.
     pub(super) failed: Vec<RejectedRow>,
-    /// Rows that a later row of the same conflict key replaces, in order.
+    /// Rows that a later row with the same conflict key replaces, in order.
     pub(super) superseded: Vec<usize>,
-    /// Those, and the rows that are settled: none of them is sent.
+    /// Those, and the rows that an earlier run settled. None of them is sent.
     skipped: Vec<usize>,
 }
 
-/// The rows of one request: a part of one shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The rows of one request. All have the same keys, unless the write is one request.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
-    shape: usize,
-    part: Range<usize>,
-    body: Bytes,
+    /// Indexes into the rows of the write.
+    pub(super) rows: Vec<usize>,
+    columns: Arc<Vec<String>>,
+    /// The rows as a JSON array without its closing bracket. Empty if it has to be written yet.
+    json: Vec<u8>,
 }
 
 impl<'a, R: Serialize> WritePlan<'a, R> {
-    /// Plans a write of all rows but those that are `settled` (indexes, in order).
+    /// Plans a write of all rows except those that are `settled` (indexes, in order).
     pub(super) fn new(spec: &WriteSpec<'a, R>, settled: &[usize]) -> Result<Self, Error> {
         let mut superseded = if spec.dedupe {
             superseded(spec.rows, &spec.conflict)?
@@ -57,268 +60,206 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
         skipped.sort_unstable();
         let mut plan = Self {
             rows: spec.rows,
-            seen: 0,
-            shapes: Vec::new(),
+            next_row: 0,
+            open: Vec::new(),
             by_keys: HashMap::new(),
-            split: VecDeque::new(),
+            last: 0,
+            first: VecDeque::new(),
             chunk_bytes: spec.chunk_bytes,
             one_request: spec.one_request,
             failed: Vec::new(),
             superseded,
             skipped,
         };
-        if plan.one_request
-            && let Some(whole) = plan.next(usize::MAX)
-        {
-            match plan.shapes.len() {
-                1 => plan.split.push_front(whole),
-                _ => plan.unite(spec)?,
+        if plan.one_request {
+            let whole = plan.next(usize::MAX);
+            plan.first.extend(whole);
+            let merges = spec.upsert && spec.resolution == Resolution::Merge;
+            if merges && plan.by_keys.len() > 1 {
+                return Err(Error::invalid(
+                    "an upsert in one request would overwrite the columns that a row leaves out; give all rows the same keys, or drop `all_or_nothing`",
+                ));
             }
         }
         Ok(plan)
     }
 
-    /// The next request, of at most `max_rows` rows; `None` when all rows have been cut.
+    /// Returns the next request, of at most `max_rows` rows, until all rows have been returned.
     pub(super) fn next(&mut self, max_rows: usize) -> Option<Batch> {
-        if let Some(mut batch) = self.split.pop_front() {
-            if batch.body.is_empty() {
-                batch = self.encode(batch.shape, batch.part, usize::MAX)?;
+        if let Some(batch) = self.first.pop_front() {
+            return Some(self.encoded(batch));
+        }
+        while let Some(row) = self.rows.get(self.next_row) {
+            let index = self.next_row;
+            self.next_row += 1;
+            if self.skipped.binary_search(&index).is_ok() {
+                continue;
             }
-            return Some(batch);
-        }
-        let (max_rows, max_bytes) = if self.one_request {
-            (usize::MAX, usize::MAX)
-        } else {
-            (max_rows.max(1), self.chunk_bytes)
-        };
-        if let Some(batch) = self.of_first_shape(max_rows, max_bytes) {
-            return Some(batch);
-        }
-        loop {
-            let is_left = |shape: &KeyGroup| shape.taken < shape.rows.len();
-            let shape = self.shapes.iter().position(is_left)?;
-            let left = self.shapes.get(shape)?;
-            let part = left.taken..left.rows.len().min(left.taken.saturating_add(max_rows));
-            let batch = self.encode(shape, part, max_bytes)?;
-            self.shapes.get_mut(shape)?.taken = batch.part.end;
-            if !batch.part.is_empty() {
-                return Some(batch);
+            match self.add(index, row, max_rows) {
+                Ok(None) => {}
+                Ok(full) => return full,
+                Err(error) => self.failed.push(RejectedRow {
+                    index,
+                    error: unserializable(&error),
+                }),
             }
         }
+        let left = self.open.iter_mut().find(|batch| !batch.rows.is_empty())?;
+        Some(left.take())
     }
 
-    /// Cuts a request in two, to be sent next.
+    /// Splits a request in two, to be sent next.
     pub(super) fn halve(&mut self, batch: &Batch) {
-        let middle = batch.part.start + batch.part.len() / 2;
-        let half = |part| Batch {
-            shape: batch.shape,
-            part,
-            body: Bytes::new(),
+        let (left, right) = batch.rows.split_at(batch.rows.len() / 2);
+        for rows in [right, left] {
+            self.first.push_front(Batch {
+                rows: rows.to_vec(),
+                columns: Arc::clone(&batch.columns),
+                json: Vec::new(),
+            });
+        }
+    }
+
+    /// Adds a row to the request of its keys. Returns that request as it was if the row does not fit.
+    fn add(&mut self, index: usize, row: &R, max_rows: usize) -> serde_json::Result<Option<Batch>> {
+        let json = serde_json::to_vec(row)?;
+        let position = self.position(&json_keys(&json)?);
+        self.last = position;
+        let Some(batch) = self.open.get_mut(position) else {
+            return Ok(None);
         };
-        self.split.push_front(half(middle..batch.part.end));
-        self.split.push_front(half(batch.part.start..middle));
+        let has_room = batch.rows.len() < max_rows.max(1)
+            && batch.json.len() + json.len() + ",]".len() <= self.chunk_bytes;
+        let is_full = !(batch.rows.is_empty() || has_room || self.one_request);
+        let full = is_full.then(|| batch.take());
+        batch.push(index, &json);
+        Ok(full)
     }
 
-    /// The indexes of the rows in a batch.
-    pub(super) fn indexes(&self, batch: &Batch) -> &[usize] {
-        let rows = self
-            .shapes
-            .get(batch.shape)
-            .map(|shape| shape.rows.as_slice());
-        rows.and_then(|rows| rows.get(batch.part.clone()))
-            .unwrap_or_default()
-    }
-
-    fn names(&self, batch: &Batch) -> &[Cow<'static, str>] {
-        self.shapes
-            .get(batch.shape)
-            .map(KeyGroup::names)
-            .unwrap_or_default()
-    }
-
-    fn is_skipped(&self, index: usize) -> bool {
-        self.skipped.binary_search(&index).is_ok()
-    }
-
-    /// Goes on through the rows and writes those of the first shape, until a request is full or
-    /// all rows have been seen. Mostly there is no other shape, and each row is gone through once;
-    /// rows of other shapes are put by, to be written when all are known.
-    fn of_first_shape(&mut self, max_rows: usize, max_bytes: usize) -> Option<Batch> {
-        let start = self.shapes.first().map_or(0, |shape| shape.rows.len());
-        let mut body = BodyWriter::new(max_rows.min(self.rows.len() - self.seen), max_bytes);
-        while !body.is_full()
-            && let Some(row) = self.rows.get(self.seen)
-        {
-            if !self.is_skipped(self.seen) {
-                match self.add_of_first_shape(row, &mut body) {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(error) => self.failed.push(RejectedRow {
-                        index: self.seen,
-                        error,
-                    }),
-                }
-            }
-            self.seen += 1;
+    /// The position in `open` of the request for rows with these keys, in whatever order.
+    fn position(&mut self, keys: &[Cow<'_, str>]) -> usize {
+        let last = self.open.get(self.last);
+        if last.is_some_and(|batch| keys == batch.columns.as_slice()) {
+            return self.last;
         }
-        if body.rows() == 0 {
-            return None;
-        }
-        let part = start..start + body.rows();
-        self.shapes.first_mut()?.taken = part.end;
-        Some(Batch {
-            shape: 0,
-            part,
-            body: body.finish(),
-        })
-    }
-
-    /// Adds the next row to a request of the first shape, or puts it to its own shape; false where
-    /// the request has no room for it.
-    fn add_of_first_shape(&mut self, row: &R, body: &mut BodyWriter) -> Result<bool, Error> {
-        let first = self.shapes.first();
-        let mut added = first.map_or(Err(Unwritten::Differs), |first| body.add_like(first, row));
-        if let Err(Unwritten::Differs) = added {
-            let shape = self.shape_of(keys(row).map_err(|error| unserializable(&error))?);
-            if shape > 0
-                && let Some(other) = self.shapes.get_mut(shape)
-            {
-                other.rows.push(self.seen);
-                return Ok(true);
-            }
-            added = body.add(row);
-        }
-        let has_room = added.map_err(|error| unserializable(&error))?;
-        if has_room && let Some(first) = self.shapes.first_mut() {
-            first.rows.push(self.seen);
-        }
-        Ok(has_room)
-    }
-
-    /// The shape that has these keys, in whatever order.
-    fn shape_of(&mut self, keys: Vec<Cow<'static, str>>) -> usize {
-        let mut sorted = keys.clone();
+        let names = || keys.iter().map(|key| key.clone().into_owned());
+        let mut sorted: Vec<String> = names().collect();
         sorted.sort_unstable();
-        let next = self.shapes.len();
-        let shape = *self.by_keys.entry(sorted).or_insert(next);
-        if shape == next {
-            self.shapes.push(KeyGroup::new(keys));
+        let next = self.by_keys.len();
+        let position = *self.by_keys.entry(sorted).or_insert(next);
+        if self.one_request && next > 0 {
+            // One request lists the columns of all its rows.
+            if let Some(columns) = self
+                .open
+                .first_mut()
+                .map(|it| Arc::make_mut(&mut it.columns))
+            {
+                let new: Vec<String> = names().filter(|key| !columns.contains(key)).collect();
+                columns.extend(new);
+            }
+            return 0;
         }
-        shape
+        if position == next {
+            self.open.push(Batch {
+                columns: Arc::new(names().collect()),
+                ..Batch::default()
+            });
+        }
+        position
     }
 
-    /// Writes rows of a shape as many as fit into `max_bytes` and at least one.
-    ///
-    /// A row that cannot be written is put aside; its place in the shape is taken out, so that a
-    /// part of a shape never holds it.
-    fn encode(&mut self, shape: usize, part: Range<usize>, max_bytes: usize) -> Option<Batch> {
-        let mut body = BodyWriter::new(part.len(), max_bytes);
-        let mut limit = part.end;
-        let like = self.shapes.get_mut(shape)?;
-        while part.start + body.rows() < limit {
-            let position = part.start + body.rows();
-            let index = *like.rows.get(position)?;
-            let row = self.rows.get(index)?;
-            let added = match body.add_like(like, row) {
-                Err(Unwritten::Differs) => body.add(row),
-                added => added,
-            };
-            match added {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    self.failed.push(RejectedRow {
-                        index,
-                        error: unserializable(&error),
-                    });
-                    like.rows.remove(position);
-                    limit -= 1;
-                }
+    /// Writes the rows of a request, if that has not been done.
+    fn encoded(&mut self, batch: Batch) -> Batch {
+        if !batch.json.is_empty() {
+            return batch;
+        }
+        let mut encoded = Batch {
+            columns: batch.columns,
+            ..Batch::default()
+        };
+        for index in batch.rows {
+            match self.rows.get(index).map(serde_json::to_vec) {
+                Some(Ok(json)) => encoded.push(index, &json),
+                Some(Err(error)) => self.failed.push(RejectedRow {
+                    index,
+                    error: unserializable(&error),
+                }),
+                None => {}
             }
         }
-        Some(Batch {
-            shape,
-            part: part.start..part.start + body.rows(),
-            body: body.finish(),
-        })
+        encoded
+    }
+}
+
+impl Batch {
+    fn push(&mut self, index: usize, json: &[u8]) {
+        self.json
+            .push(if self.rows.is_empty() { b'[' } else { b',' });
+        self.json.extend_from_slice(json);
+        self.rows.push(index);
     }
 
-    /// Makes one shape of all, for an insert whose missing keys get their defaults.
-    fn unite(&mut self, spec: &WriteSpec<'a, R>) -> Result<(), Error> {
-        if spec.upsert && spec.resolution == Resolution::Merge {
-            return Err(Error::invalid(
-                "rows with different keys cannot be upserted in one request without overwriting what the missing ones hold; give them the same keys, or drop `all_or_nothing`",
-            ));
+    /// Takes the rows out, and leaves a request for others with the same keys.
+    fn take(&mut self) -> Self {
+        Self {
+            rows: mem::take(&mut self.rows),
+            columns: Arc::clone(&self.columns),
+            json: mem::take(&mut self.json),
         }
-        let mut keys: Vec<Cow<'static, str>> = Vec::new();
-        let mut rows = Vec::new();
-        for shape in self.shapes.drain(..) {
-            for key in shape.names() {
-                if !keys.contains(key) {
-                    keys.push(key.clone());
-                }
-            }
-            rows.extend(shape.rows);
-        }
-        rows.sort_unstable();
-        let mut all = KeyGroup::new(keys);
-        all.rows = rows;
-        self.shapes.push(all);
-        Ok(())
     }
 }
 
 impl<R: Serialize> WriteSpec<'_, R> {
-    /// The request for one batch.
-    pub(super) fn call(&self, plan: &WritePlan<'_, R>, batch: &Batch) -> Result<Call, Error> {
+    /// The request for a batch.
+    pub(super) fn call(&self, batch: &Batch) -> Result<Call, Error> {
         let query = self.query();
         let schema = self.schema.as_deref();
-        let safety = self.safety(plan, batch);
-        let mut draft = query.draft(Method::POST, safety, self.format, schema)?;
+        let mut draft = query.draft(Method::POST, self.safety(batch), self.format, schema)?;
         if !self.conflict.is_empty() {
-            draft
-                .params
-                .push("on_conflict", &quote::identifiers(&self.conflict));
+            let conflict = quote::identifiers(&self.conflict);
+            draft.params.push("on_conflict", conflict);
         }
-        let names = plan.names(batch);
-        if !names.is_empty() {
-            draft.params.push("columns", &quote::identifiers(names));
+        if !batch.columns.is_empty() {
+            let columns = quote::identifiers(&batch.columns);
+            draft.params.push("columns", columns);
         }
         draft.prefer.returning = Some(match self.returning {
             ReturnedRows::Nothing => Returning::Minimal,
             ReturnedRows::All | ReturnedRows::Columns(_) => Returning::Representation,
         });
         draft.prefer.resolution = self.upsert.then_some(self.resolution);
-        draft.prefer.missing = self.one_request.then_some(Missing::Default);
+        draft.prefer.missing_default = self.one_request;
         draft.prefer.count = Some(Count::Exact);
-        draft.body = Some(batch.body.clone());
+        draft.body = Some([batch.json.as_slice(), b"]"].concat().into());
         draft.build()
     }
 
-    pub(super) fn safety(&self, plan: &WritePlan<'_, R>, batch: &Batch) -> Safety {
-        if self.is_idempotent(plan.names(batch)) {
+    pub(super) fn safety(&self, batch: &Batch) -> Safety {
+        let keys = batch.columns.iter().map(String::as_str);
+        if self.is_idempotent(&keys.collect::<Vec<_>>()) {
             Safety::Idempotent
         } else {
             Safety::Write
         }
     }
 
-    /// Whether a row whose first request was never answered may be sent again.
+    /// Whether a row may be sent again if its first request got no response.
     pub(super) fn may_repeat(&self, row: &R) -> bool {
-        keys(row).is_ok_and(|keys| self.is_idempotent(&keys))
+        let json = serde_json::to_vec(row).unwrap_or_default();
+        let keys = json_keys(&json).unwrap_or_default();
+        self.is_idempotent(&keys.iter().map(AsRef::as_ref).collect::<Vec<_>>())
     }
 
-    /// An upsert ends in the same rows however often it runs, as long as its rows say the values
-    /// that tell whether they are there; with a generated key, every run would add rows.
-    fn is_idempotent(&self, keys: &[Cow<'static, str>]) -> bool {
+    /// An upsert ends in the same rows however often it runs, if its rows hold the values of the
+    /// conflict columns. With a generated key, every run would add rows.
+    fn is_idempotent(&self, keys: &[&str]) -> bool {
         let primary_key = self.endpoint.primary_key.iter();
         let conflict: Vec<&str> = if self.conflict.is_empty() {
             primary_key.map(|key| key.target.name.as_ref()).collect()
         } else {
             self.conflict.iter().map(String::as_str).collect()
         };
-        let is_said = |column: &&str| keys.iter().any(|key| key == column);
-        self.upsert && !conflict.is_empty() && conflict.iter().all(is_said)
+        self.upsert && !conflict.is_empty() && conflict.iter().all(|column| keys.contains(column))
     }
 }
 
@@ -326,22 +267,22 @@ impl<R: Serialize> WriteSpec<'_, R> {
 fn superseded(rows: &[impl Serialize], columns: &[String]) -> Result<Vec<usize>, Error> {
     if columns.is_empty() {
         return Err(Error::invalid(
-            "`dedupe` needs the columns of `on_conflict` to compare",
+            "`dedupe` compares the columns of `on_conflict`; give these too",
         ));
     }
     let mut last: HashMap<String, usize> = HashMap::new();
     let mut superseded = Vec::new();
     for (index, row) in rows.iter().enumerate() {
-        // A row that cannot be written is reported when the rows are grouped.
+        // A row that cannot be serialized is reported when the requests are made.
         let Ok(value) = serde_json::to_value(row) else {
             continue;
         };
         let key: Vec<_> = columns.iter().map(|column| value.get(column)).collect();
-        // Nulls are distinct, so rows that lack a value never conflict.
-        if key
+        // Nulls are distinct in SQL, so rows that lack a value never conflict.
+        let lacks_value = key
             .iter()
-            .any(|value| value.is_none_or(serde_json::Value::is_null))
-        {
+            .any(|value| value.is_none_or(serde_json::Value::is_null));
+        if lacks_value {
             continue;
         }
         if let Some(earlier) = last.insert(format!("{key:?}"), index) {
@@ -352,8 +293,54 @@ fn superseded(rows: &[impl Serialize], columns: &[String]) -> Result<Vec<usize>,
     Ok(superseded)
 }
 
-fn unserializable(error: &(impl std::error::Error + ?Sized)) -> Error {
+fn unserializable(error: &serde_json::Error) -> Error {
     Error::invalid(format!(
         "the row cannot be written as a JSON object: {error}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::query::{CallDefaults, Endpoint};
+
+    /// The bodies of the requests, of two rows or 60 bytes at most.
+    fn bodies(rows: &[Value]) -> Vec<String> {
+        let defaults = CallDefaults {
+            chunk_bytes: 60,
+            ..CallDefaults::default()
+        };
+        let spec = WriteSpec::new(rows, Endpoint::table("t"), false, &defaults);
+        let mut plan = WritePlan::new(&spec, &[]).unwrap();
+        let batches = std::iter::from_fn(|| plan.next(2));
+        let bodies = batches.map(|batch| spec.call(&batch).unwrap().request.into_body());
+        bodies
+            .map(|body| String::from_utf8(body.to_vec()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn rows_with_the_same_keys_share_requests_up_to_the_limits() {
+        let long = "x".repeat(50);
+        let rows = [
+            json!({"a": 1}),
+            json!({"b": 2}),
+            json!({"a": 3}),
+            json!({"a": 4, "b": 5}),
+            json!({"a": long}),
+            json!({"b": 6, "a": 7}),
+            json!({}),
+        ];
+        let expected = [
+            r#"[{"a":1},{"a":3}]"#.to_owned(),
+            format!(r#"[{{"a":"{long}"}}]"#),
+            r#"[{"b":2}]"#.to_owned(),
+            r#"[{"a":4,"b":5},{"b":6,"a":7}]"#.to_owned(),
+            "[{}]".to_owned(),
+        ];
+        assert_eq!(bodies(&rows), expected);
+        assert!(bodies(&[]).is_empty());
+    }
 }

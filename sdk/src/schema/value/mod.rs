@@ -16,9 +16,9 @@ pub use operand::{Operand, Operands, Quantified, all, any};
 pub(crate) use operand::{Quantifier, Scalar, array_of};
 pub use range::Range;
 
-/// A Rust value that can stand in a filter, written as the text that Postgres reads for its type.
+/// A Rust value that can be used in a filter, written as text that Postgres reads.
 ///
-/// Implement it for your own types (an enum of the database, a newtype) where a column holds them:
+/// Implement it for your own types, such as an enum of the database or a newtype:
 ///
 /// ```
 /// use sluice_sdk::{Column, Value};
@@ -40,12 +40,12 @@ pub use range::Range;
             as what it is in Rust, or as another type after `.typed::<…>()`"
 )]
 pub trait Value {
-    /// Whether no text of this type can hold a character that the grammar reserves: letters,
-    /// digits, `-`, `.` and `+` only. Such values go into lists without quotes, so that more of
-    /// them fit into a URL.
+    /// Whether every text of this type has only letters, digits, `-`, `.` and `+`, which the
+    /// grammar does not reserve. Such values need no quotes in a list, so more of them fit into a
+    /// URL.
     const BARE: bool = false;
 
-    /// Writes the text form of this value, with no quoting of any kind.
+    /// Writes this value as text, without quotes.
     fn write(&self, out: &mut String);
 
     /// Writes this value as an element of an array literal, or as a bound of a range.
@@ -88,7 +88,7 @@ impl<E: Element> Value for Vec<E> {
     }
 
     fn write_element(&self, out: &mut String) {
-        // An array within an array is not quoted: `{{1,2},{3,4}}`.
+        // An array inside an array is not quoted: `{{1,2},{3,4}}`.
         self.write(out);
     }
 }
@@ -168,7 +168,7 @@ macro_rules! float_values {
 
             fn write(&self, out: &mut String) {
                 if self.is_infinite() {
-                    // Rust says `inf`, Postgres `Infinity`; both say `NaN`.
+                    // Rust writes `inf`, Postgres reads `Infinity`. Both use `NaN`.
                     out.push_str(if *self > 0.0 { "Infinity" } else { "-Infinity" });
                 } else {
                     display(self, out);

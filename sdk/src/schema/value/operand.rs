@@ -1,4 +1,4 @@
-//! What a column may be compared with.
+//! The values that a column may be compared with.
 
 use std::borrow::Cow;
 
@@ -32,8 +32,8 @@ pub trait Operands<V, T> {
     fn into_quantified(self) -> (Option<Quantifier>, Scalar);
 }
 
-/// Tells what is one value from [`Quantified`], so that both can be [`Operands`]. The compiler is
-/// asked to speak of those, which the caller named, and of none of this.
+/// Marks single values, which are not [`Quantified`], so that both can implement [`Operands`].
+/// Compiler messages name those traits instead of this one.
 #[doc(hidden)]
 pub trait One {}
 
@@ -57,7 +57,7 @@ impl<V, T, O: Operand<V, T>> Operands<V, T> for Quantified<O> {
     }
 }
 
-/// Several operands of which one must match, or all: see [`any`] and [`all`].
+/// Several operands, of which one or all must match: see [`any`] and [`all`].
 #[derive(Clone, Debug)]
 pub struct Quantified<W> {
     pub(crate) quantifier: Quantifier,
@@ -105,7 +105,7 @@ pub fn all<W>(values: impl IntoIterator<Item = W>) -> Quantified<W> {
     }
 }
 
-/// A value's text, ready for whichever place it is put in.
+/// A value as text, before it is quoted for its position.
 #[doc(hidden)]
 #[derive(Clone, PartialEq, Eq)]
 pub struct Scalar {

@@ -66,7 +66,7 @@ impl<V> From<std::ops::RangeToInclusive<V>> for Range<V> {
     }
 }
 
-/// Bounds are quoted as elements of an array are; an absent one must not be, since `""` is a text.
+/// Bounds are quoted like elements of an array. An absent bound is not, because `""` is a text.
 impl<V: Value> Value for Range<V> {
     fn write(&self, out: &mut String) {
         let is_included = |bound: &Bound<V>| matches!(bound, Included(_));

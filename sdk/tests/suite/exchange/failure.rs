@@ -6,7 +6,7 @@ use sluice_sdk::{Any, Client, Error, ErrorKind, Filter, col};
 use super::schema::{Neighborhood, Secret};
 use super::{Case, never, recorded};
 
-/// What a right query makes of an answer to a wrong one.
+/// Runs a correct query that gets the recorded response to a wrong one.
 async fn misread(db: Client) -> Result<(), Error> {
     let error = db.table("posts").filter(col("id").eq(1)).await.unwrap_err();
     assert!(!error.is_retryable() && !error.is_data_error(), "{error}");
@@ -126,7 +126,7 @@ pub(super) const CASES: &[Case] = &[
     }),
     never("options", "no browser is asked for its leave", |db| {
         Box::pin(async move {
-            // An answer of nothing is that of a function without a result.
+            // An empty response is that of a function without a result.
             db.call("nothing", &json!({})).output::<()>().await
         })
     }),

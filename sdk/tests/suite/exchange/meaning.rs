@@ -1,4 +1,4 @@
-//! What a request means to PostgREST: two that differ in nothing that it minds are equal.
+//! The meaning of a request to PostgREST: two requests are equal if PostgREST treats them alike.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use sluice_sdk::testing::RecordedRequest;
 
 use crate::grammar::decode::{self, Param};
 
-/// A request, read.
+/// A parsed request.
 #[derive(Debug, PartialEq)]
 pub(super) struct Meaning {
     method: String,
     path: String,
-    /// In no order; an ascending order is not said.
+    /// Unordered. An ascending order is left out.
     params: BTreeSet<String>,
     body: Value,
     accept: Option<String>,
@@ -38,8 +38,8 @@ impl Meaning {
         }
     }
 
-    /// Asserts that this is `recorded`, but for what the SDK says of its own accord: a write lists
-    /// its columns, and asks for the number of rows, and for rows or for none.
+    /// Asserts that this is `recorded`, except for what the SDK adds: a write lists its columns,
+    /// and requests the number of rows, and all rows or none.
     pub(super) fn assert_is(mut self, recorded: &Self, name: &str) {
         let is_columns = |param: &String| param.starts_with("columns=");
         if !recorded.params.iter().any(is_columns) {

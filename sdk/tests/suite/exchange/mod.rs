@@ -1,6 +1,6 @@
-//! The 115 exchanges recorded from a real PostgREST, each replayed through the SDK's public
-//! interface: the request is the recorded one (or the list says why it is not), and the recorded
-//! answer becomes the right typed value or error.
+//! Exchanges recorded from a real PostgREST, each replayed through the SDK's public interface. The
+//! request is the recorded one, or the list says why not. The recorded response becomes the right
+//! typed value or error.
 
 mod embed;
 mod failure;
@@ -34,10 +34,10 @@ static EXCHANGES: LazyLock<BTreeMap<String, Exchange>> = LazyLock::new(|| {
         .collect()
 });
 
-/// A call through the SDK: it judges what comes of the recorded answer, and ends as it ended.
+/// A call through the SDK: it asserts the result, and returns it.
 type Check = fn(Client) -> BoxFuture<'static, Result<(), Error>>;
 
-/// How one exchange of the record is had through the SDK.
+/// How the SDK makes one exchange of the record.
 struct Case {
     /// The exchange's name in the record.
     name: &'static str,
@@ -45,17 +45,17 @@ struct Case {
     check: Check,
 }
 
-/// What the SDK asks where the record has the exchange's request.
+/// How the SDK's request relates to the recorded one.
 enum Said {
     /// The same: every parameter, the body, the media type, the schema, and all preferences.
     AsRecorded,
-    /// In other words that mean the same to PostgREST.
+    /// Written differently, with the same meaning to PostgREST.
     InOtherWords {
         /// The method, the path and the body.
         request: &'static str,
         why: &'static str,
     },
-    /// Something else: such a request cannot be made. The answer is read all the same.
+    /// Another request, because the SDK cannot make this one. The response is read all the same.
     Never { why: &'static str },
 }
 
@@ -79,7 +79,7 @@ const fn never(name: &'static str, why: &'static str, check: Check) -> Case {
     Case { name, said, check }
 }
 
-/// The one answer of the 400s that is no failure: an offset past the last row is an empty page.
+/// The only 4xx response that is not a failure: an offset past the last row is an empty page.
 const EMPTY_PAGE: &str = "range past the end with count";
 
 impl Case {

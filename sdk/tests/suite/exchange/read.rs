@@ -1,4 +1,4 @@
-//! Reads: pages, counts, one row, and other forms than rows.
+//! Reads: pages, counts, one row, and other formats.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -239,9 +239,9 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// What the same answers make of the paired calls, which ask otherwise.
+/// The same responses to the paired methods, which send other requests.
 #[tokio::test]
-async fn one_row_may_also_be_none_or_too_many() {
+async fn reads_of_one_row_report_none_and_too_many() {
     let answered = |name: &str| {
         let response = super::EXCHANGES[name].response.clone();
         super::client(&super::Fake::new(move |_| super::reply(&response)))

@@ -1,4 +1,4 @@
-//! Writes: inserts, upserts, updates and deletes, and what becomes of bad rows.
+//! Writes: inserts, upserts, updates, deletes, and bad rows.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value, json};

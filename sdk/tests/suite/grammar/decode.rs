@@ -1,12 +1,12 @@
-//! An independent reading of PostgREST's query grammar, written from its rules and not from the
-//! encoders: what this makes of a query is what PostgREST makes of it.
+//! An independent parser of PostgREST's query grammar, written from the grammar's rules and not
+//! from the encoders. It reads a query as PostgREST does.
 
 use percent_encoding::percent_decode_str;
 
-/// One parameter of a query, read.
+/// One parsed parameter of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Param {
-    /// A condition on the rows of a relation; no relation for the table itself.
+    /// A condition on the rows of a relation, or of the table itself if there is no relation.
     Filter { relation: Vec<String>, tree: Tree },
     /// Anything that is not a filter, with its decoded value.
     Other { name: String, value: String },
@@ -47,7 +47,7 @@ pub(crate) enum StepOperand {
     Index(i64),
 }
 
-/// An operator with what stands in parentheses after it.
+/// An operator with its modifier in parentheses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Operator {
     pub(crate) name: String,
@@ -285,7 +285,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `(tree,tree,…)`; what follows is not read.
+    /// `(tree,tree,…)`, without what follows.
     fn group(&mut self) -> Result<Vec<Tree>, String> {
         self.blanks();
         self.expect("(")?;
@@ -368,14 +368,14 @@ impl<'a> Reader<'a> {
         }
         self.expect(")")?;
         self.blanks();
-        // One empty element is how the empty list is read.
+        // PostgREST reads one empty element as the empty list.
         if elements.iter().all(String::is_empty) && elements.len() == 1 {
             elements.clear();
         }
         Ok(elements)
     }
 
-    /// A quoted text that ends where an element ends, or whatever stands before a comma or the end.
+    /// A quoted text that is a whole element, or anything up to a comma or the end.
     fn element(&mut self) -> String {
         let start = self.rest;
         if let Ok(text) = self.quoted()

@@ -1,4 +1,4 @@
-//! What Postgres makes of a condition that has been read: which of the record's rows it matches.
+//! Evaluates a parsed condition as Postgres does: which of the record's rows it matches.
 
 use super::decode::{Field, Operand, Operator, Param, StepOperand, Tree};
 
@@ -8,7 +8,7 @@ pub(crate) struct Row<'a> {
     pub(crate) text: &'a str,
 }
 
-/// Whether the row matches all filters among the parameters; an error where Postgres would refuse.
+/// Whether the row matches all filters among the parameters, or an error if Postgres would refuse.
 pub(crate) fn matches(params: &[Param], row: &Row<'_>) -> Result<bool, String> {
     for param in params {
         if let Param::Filter { relation, tree } = param {

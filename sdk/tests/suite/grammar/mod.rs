@@ -1,5 +1,5 @@
-//! The encoders, held against a record of what PostgREST answered and an independent reading of its
-//! grammar, which is itself held against the record.
+//! Tests the encoders against recorded responses of PostgREST, and against an independent parser of
+//! its grammar, which is tested against the same record.
 
 pub(crate) mod decode;
 mod evaluate;

@@ -1,5 +1,5 @@
-//! Hostile values through every place of the grammar: the value comes back whole, and never changes
-//! the shape of the query. `PROPTEST_CASES=100000` runs as many of them as that.
+//! Hostile values in every position of the grammar: the value is read back whole and never changes
+//! the shape of the query. `PROPTEST_CASES=100000` sets the number of cases.
 
 use proptest::prelude::*;
 use sluice_sdk::{Any, Filter, Offline, Search, col, relation};
@@ -7,8 +7,8 @@ use sluice_sdk::{Any, Filter, Offline, Search, col, relation};
 use super::decode::{self, Field, Operand, Operator, Param, Step, StepOperand, Tree};
 use super::evaluate::{array, like, regex};
 
-/// Texts of everything: reserved characters in bunches, all of Unicode, words of the grammar,
-/// nothing, and very long.
+/// Texts of many kinds: runs of reserved characters, all of Unicode, words of the grammar, the
+/// empty text, and very long ones.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[\"\\\\,()\\[\\]{}.:;*%_&=+#?!<>|' \t\n\r-]{0,12}",
@@ -26,7 +26,7 @@ fn name() -> impl Strategy<Value = String> {
     hostile().prop_filter("a name is not empty", |text| !text.is_empty())
 }
 
-/// The filters of a query, as read.
+/// The filters of a query, parsed.
 fn read(filter: Filter<Any>) -> Vec<Tree> {
     let call = Offline::default().table("t").filter(filter).call().unwrap();
     trees(call.request.uri().query().unwrap_or_default())

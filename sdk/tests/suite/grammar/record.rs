@@ -39,7 +39,7 @@ fn record() -> (Table, Vec<Recorded>) {
     )
 }
 
-/// The rows that a query matches, by the independent reading.
+/// The rows that a query matches, by the independent parser.
 fn ids(query: &str, table: &Table) -> Result<Vec<usize>, String> {
     let params = decode::query(query)?;
     let mut ids = Vec::new();
@@ -52,7 +52,7 @@ fn ids(query: &str, table: &Table) -> Result<Vec<usize>, String> {
 }
 
 #[test]
-fn the_independent_reading_agrees_with_every_recorded_answer() {
+fn the_independent_parser_agrees_with_every_recorded_response() {
     let (table, recorded) = record();
     assert_eq!(recorded.len(), 5_635);
     let mut wrong = Vec::new();
@@ -74,11 +74,11 @@ fn the_independent_reading_agrees_with_every_recorded_answer() {
     );
 }
 
-/// How the SDK has a form of the record.
+/// How the SDK makes queries of a recorded form.
 enum Form {
-    /// It makes queries of it, by this.
+    /// By this function.
     Made(fn(&str) -> Filter<Any>),
-    /// It makes none, for this reason.
+    /// Not at all, for this reason.
     Never(&'static str),
 }
 
@@ -155,8 +155,8 @@ fn quoted(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// The rows that a query means where the recorded one means others: the record shows a trap of the
-/// grammar that the SDK steps around. `None` where it means the same.
+/// The rows that a query should match, if the recorded query matches others: it shows a trap of the
+/// grammar that the SDK avoids. `None` if they match the same.
 fn meant_instead(form: &str, text: &str, table: &Table) -> Option<Vec<usize>> {
     let rows = table.rows.iter().enumerate();
     let matching = |matches: &dyn Fn(&str) -> bool| -> Vec<usize> {
@@ -164,10 +164,10 @@ fn meant_instead(form: &str, text: &str, table: &Table) -> Option<Vec<usize>> {
         rows.map(|(id, _)| id).collect()
     };
     match (form, text) {
-        // `in.("")` is read as the empty list; here it is the list of the empty text.
+        // PostgREST reads `in.("")` as the empty list. The SDK means the list of the empty text.
         ("in single quoted" | "or in quoted", "") => Some(matching(&str::is_empty)),
         ("not in quoted", "") => Some(matching(&|row| !row.is_empty())),
-        // `*` is read as `%`; here it is a star.
+        // PostgREST reads `*` as `%`. The SDK means a star.
         ("like", _) if text.contains('*') => {
             Some(matching(&|row| like(text, row).unwrap_or_default()))
         }
@@ -182,7 +182,7 @@ fn meant_instead(form: &str, text: &str, table: &Table) -> Option<Vec<usize>> {
 }
 
 #[test]
-fn every_recorded_query_is_made_with_its_meaning_or_is_known_not_to_be() {
+fn every_recorded_query_keeps_its_meaning_or_is_listed() {
     let (table, recorded) = record();
     let forms: BTreeMap<&str, Form> = FORMS.into_iter().collect();
     let (mut made, mut improved, mut never) = (0, 0, 0);
@@ -210,7 +210,7 @@ fn every_recorded_query_is_made_with_its_meaning_or_is_known_not_to_be() {
     assert_eq!(made + improved + never, recorded.len());
 }
 
-/// The request of a filter, and the rows that it matches by the independent reading.
+/// The request of a filter, and the rows that it matches by the independent parser.
 fn matched(filter: Filter<Any>, table: &Table) -> (String, Result<Vec<usize>, String>) {
     let call = Offline::default().table("g").filter(filter).call().unwrap();
     let uri = call.request.uri();
@@ -219,7 +219,7 @@ fn matched(filter: Filter<Any>, table: &Table) -> (String, Result<Vec<usize>, St
 
 /// A star is a star: the record's `like` would have matched more.
 #[test]
-fn a_text_taken_literally_matches_the_texts_that_hold_it() {
+fn a_literal_text_matches_the_texts_that_contain_it() {
     let (table, _) = record();
     let holding = |predicate: &dyn Fn(&str) -> bool| -> Vec<usize> {
         let rows = table.rows.iter().enumerate();

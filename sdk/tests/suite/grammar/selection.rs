@@ -1,4 +1,4 @@
-//! Hostile names in `select` and `order`: an independent reading finds them whole.
+//! Hostile names in `select` and `order`: an independent parser reads them back whole.
 
 use proptest::prelude::*;
 use sluice_sdk::{Embedding, Offline, Selection, col};
@@ -105,7 +105,7 @@ proptest! {
         let field = Field { name: a.clone(), path: Vec::new() };
         let expected = [
             plain(&a),
-            // A column's own name is not said twice.
+            // A column's own name is not repeated as an alias.
             Item::Field { alias: (a != b).then_some(b), field },
             Item::Embed {
                 alias: Some(d.clone()),
