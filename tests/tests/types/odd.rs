@@ -8,7 +8,7 @@
 )]
 mod generated;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sluice_runner::local::{LocalOptions, Server};
 use sluice_runner::typegen::{Catalog, TypegenOptions, generate};
 use sluice_sdk::{Client, Tristate};
