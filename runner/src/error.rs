@@ -1,55 +1,68 @@
-//! The one error of the program's commands, and the exit code that each stands for.
+//! The error of every command, and its exit code.
 
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
 use crate::db::DatabaseError;
 use crate::exit::Exit;
+#[cfg(feature = "local")]
 use crate::local::LocalError;
 use crate::provider::{self, ErrorKind};
+#[cfg(feature = "typegen")]
+use crate::typegen::TypegenError;
 
-/// Why a command could not do what was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration is wrong or incomplete.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The arguments make no sense together, or with what is in the database.
+    /// The arguments contradict each other or the database.
     #[error("{0}")]
     Usage(String),
-    /// The database did not do what was asked.
+    /// A request to the database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The provider did not do what was asked.
+    /// A request to the provider failed.
     #[error("{0}")]
     Provider(#[from] provider::Error),
-    /// The embedded Supabase is not there.
+    /// The embedded Supabase does not run.
+    #[cfg(feature = "local")]
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// Types could not be made from a database.
+    #[cfg(feature = "typegen")]
+    #[error(transparent)]
+    Typegen(#[from] TypegenError),
     /// A file could not be read or written.
     #[error("failed to open {}: {source}", path.display())]
+    #[allow(missing_docs, reason = "the message describes the fields")]
     File {
-        /// The file.
         path: PathBuf,
-        /// What the system says.
         source: std::io::Error,
     },
-    /// Something that should not happen.
+    /// Anything that should not happen.
     #[error("{0}")]
     Unexpected(String),
 }
 
 impl Error {
-    /// The exit code that this error stands for.
+    /// The exit code of this error.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Usage(_) | Self::File { .. } => Exit::Usage,
             Self::Database(error) if error.is_refused() => Exit::Usage,
+            #[cfg(feature = "typegen")]
+            Self::Typegen(TypegenError::Database(_)) => Exit::Database,
+            #[cfg(feature = "typegen")]
+            Self::Typegen(_) => Exit::Usage,
             Self::Database(_) => Exit::Database,
             Self::Provider(error) if matches!(error.kind(), ErrorKind::Refused(_)) => {
                 Exit::ProviderRefuses
             }
-            Self::Provider(_) | Self::Local(_) | Self::Unexpected(_) => Exit::Unexpected,
+            #[cfg(feature = "local")]
+            Self::Local(_) => Exit::Unexpected,
+            Self::Provider(_) | Self::Unexpected(_) => Exit::Unexpected,
         }
     }
 }

@@ -12,6 +12,7 @@
 //! - [`typegen`] writes the types of a database as Rust for the SDK.
 //! - [`report`] and [`exit`] are what a run tells a program.
 
+pub mod bundled;
 pub mod cli;
 pub mod command;
 pub mod config;
@@ -30,7 +31,10 @@ pub mod worker;
 
 pub use error::Error;
 pub use sluice_engine as engine;
+#[cfg(feature = "local")]
 pub use sluice_local as local;
 pub use sluice_provider as provider;
+#[cfg(feature = "simulator")]
 pub use sluice_simulator as simulator;
+#[cfg(feature = "typegen")]
 pub use sluice_typegen as typegen;

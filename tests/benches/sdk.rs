@@ -27,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use postgrest::Postgrest;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use sluice_runner::local::{Options, Server};
+use sluice_runner::local::{LocalOptions, Server};
 use sluice_sdk::{Client, Function, Table};
 
 const ROWS: i64 = 1_000;
@@ -460,11 +460,7 @@ async fn canned() {
 }
 
 async fn embedded() {
-    let options = Options {
-        skip_migrations: true,
-        ..Options::default()
-    };
-    let server = Server::start(&options).await.unwrap();
+    let server = Server::start(&LocalOptions::default()).await.unwrap();
     let prepared = reqwest::Client::builder()
         .build()
         .unwrap()

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use serde_json::Value;
+use sluice_runner::bundled::MIGRATIONS;
 use sluice_runner::config::{DatabaseSettings, Environment, Raw, Settings};
 use sluice_runner::db::Database;
 use sluice_runner::flow::Session;
-use sluice_runner::local::{MIGRATIONS, Options, Server};
+use sluice_runner::local::{LocalOptions, Server};
 use sluice_runner::simulator::{self, Config, Simulator};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -158,7 +159,11 @@ async fn start() -> Shared {
             _server: None,
         };
     }
-    let server = background(async { Server::start(&Options::default()).await.unwrap() }).await;
+    let options = LocalOptions {
+        migrations: MIGRATIONS,
+        ..LocalOptions::default()
+    };
+    let server = background(async move { Server::start(&options).await.unwrap() }).await;
     let (url, key) = (server.url().to_owned(), server.secret_key().clone());
     Shared {
         postgrest_url: format!("{url}/rest/v1"),

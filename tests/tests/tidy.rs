@@ -1,68 +1,36 @@
-//! The architecture's invariants, as far as the source shows them: which module may import which, and
-//! what stands in one place only. docs/ARCHITECTURE.md says why.
+//! Invariants of the architecture that can be checked in the source text: which module may import
+//! which, and what only one module may do. docs/ARCHITECTURE.md says why.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// For each module of the program, the modules that it may import. What is not listed imports nothing.
-/// Cargo holds the order of the crates.
-const RUNNER: &[(&str, &[&str])] = &[
-    ("cli", &["exit", "job"]),
-    (
-        "command",
-        &[
-            "cli",
-            "config",
-            "db",
-            "engine",
-            "error",
-            "exit",
-            "flow",
-            "job",
-            "local",
-            "memory",
-            "output",
-            "provider",
-            "report",
-            "scoring",
-            "simulator",
-            "store",
-            "typegen",
-            "worker",
-        ],
-    ),
-    ("config", &["provider", "scoring"]),
-    ("db", &["config", "engine", "provider"]),
-    ("error", &["config", "db", "exit", "local", "provider"]),
-    ("exit", &["engine"]),
-    (
-        "flow",
-        &[
-            "config", "db", "digest", "engine", "error", "exit", "memory", "provider", "report",
-            "scoring",
-        ],
-    ),
-    ("job", &["error", "flow", "report"]),
-    ("output", &["cli", "report"]),
-    ("report", &["engine", "exit"]),
-    ("scoring", &["provider"]),
-    (
-        "store",
-        &[
-            "db", "digest", "engine", "error", "exit", "memory", "report",
-        ],
-    ),
-    (
-        "worker",
-        &["db", "engine", "error", "exit", "flow", "job", "report"],
-    ),
+/// The modules of the program, from the top. Each imports only from the rows below its own.
+/// Cargo checks the order of the crates, which the program re-exports.
+const RUNNER: &[&[&str]] = &[
+    &["command"],
+    &["output", "worker"],
+    &["cli"],
+    &["job"],
+    &["flow", "store"],
+    &["error"],
+    &["db"],
+    &["config", "report"],
+    &["bundled", "digest", "exit", "memory", "scoring"],
+    &["engine", "local", "provider", "simulator", "typegen"],
 ];
 
 /// The folders of the SDK, from the top. Each imports only from those below it.
-const SDK: &[&str] = &[
-    "testing", "client", "query", "request", "grammar", "schema", "error", "quote",
+const SDK: &[&[&str]] = &[
+    &["testing"],
+    &["client"],
+    &["query"],
+    &["request"],
+    &["grammar"],
+    &["schema"],
+    &["error"],
+    &["quote"],
 ];
 
 /// The files of the store flow that do no I/O.
@@ -123,48 +91,38 @@ fn imports(code: &str) -> BTreeSet<String> {
         .collect()
 }
 
-#[test]
-fn modules_of_the_runner_import_only_what_they_may() {
+/// Checks that every module of a crate is in a row, and imports only from the rows below.
+fn assert_layered(folder: &str, rows: &[&[&str]]) {
+    let row = |module: &str| rows.iter().position(|row| row.contains(&module));
     let mut wrong = Vec::new();
-    for (file, source) in sources(&root().join("runner/src")) {
+    for (file, source) in sources(&root().join(folder)) {
         let module = file.split(['/', '.']).next().unwrap();
         if matches!(module, "lib" | "main") || file.contains("tests") {
             continue;
         }
-        let allowed = RUNNER
-            .iter()
-            .find(|(name, _)| *name == module)
-            .map_or(&[][..], |rule| rule.1);
+        let own = row(module);
+        assert!(own.is_some(), "{folder}/{file} is in no row");
         for import in imports(&code(&source)) {
-            if import != module && !allowed.contains(&import.as_str()) {
-                wrong.push(format!("{file} imports {import}"));
+            if import != module && row(&import) <= own {
+                wrong.push(format!("{folder}/{file} imports {import}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn modules_of_the_runner_import_only_from_rows_below() {
+    assert_layered("runner/src", RUNNER);
 }
 
 #[test]
 fn folders_of_the_sdk_import_only_from_those_below() {
-    let floor = |folder: &str| SDK.iter().position(|name| *name == folder);
-    let mut wrong = Vec::new();
-    for (file, source) in sources(&root().join("sdk/src")) {
-        let Some((folder, _)) = file.split_once('/') else {
-            continue; // lib.rs
-        };
-        let own = floor(folder);
-        assert!(own.is_some(), "{folder} is not in the list");
-        for import in imports(&code(&source)) {
-            if floor(&import) < own {
-                wrong.push(format!("{file} imports {import}"));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_layered("sdk/src", SDK);
 }
 
 #[test]
-fn pure_files_read_no_clock_and_reach_nothing() {
+fn pure_files_do_no_io_and_read_no_clock() {
     let runner = root().join("runner/src");
     for (file, source) in sources(&runner) {
         let is_pure = PURE.contains(&file.as_str()) || file.starts_with("scoring/");
@@ -204,13 +162,13 @@ fn only_quote_encodes_for_urls() {
             || code(&source).contains("utf8_percent_encode(");
         assert!(
             !encodes || file.starts_with("quote"),
-            "{file} encodes by itself"
+            "{file} has its own encoder"
         );
     }
 }
 
 #[test]
-fn no_file_has_grown_beyond_what_one_thing_needs() {
+fn no_file_is_longer_than_600_lines() {
     for folder in [
         "sdk/src",
         "sdk/derive/src",
@@ -228,10 +186,7 @@ fn no_file_has_grown_beyond_what_one_thing_needs() {
                 continue;
             }
             let lines = source.lines().count();
-            assert!(
-                lines <= 600,
-                "{folder}/{file} has {lines} lines: is it one thing?"
-            );
+            assert!(lines <= 600, "{folder}/{file} has {lines} lines; split it");
         }
     }
 }

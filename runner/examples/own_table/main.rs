@@ -1,7 +1,7 @@
 //! Embeds a table of your own with the engine of `sluice embed`: `cargo run -p sluice-runner --example
-//! own_table`. It brings its own database and its own stand-in for `OpenAI`, and spends nothing.
+//! own_table`. It starts its own database and a simulator of `OpenAI`, and spends nothing.
 //!
-//! On a project of yours, `config::load(None, &Environment::read()?)?` takes the place of [`settings`].
+//! For a project of yours, replace [`settings`] with `config::load(None, &Environment::read()?)?`.
 
 mod recipes;
 
@@ -10,10 +10,11 @@ use std::io::Write;
 
 use recipes::{DueRecipes, RecipeEmbeddings};
 use secrecy::ExposeSecret;
+use sluice_runner::bundled::MIGRATIONS;
 use sluice_runner::config::{Environment, Raw, Settings};
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::{FlowOptions, Session, embed_rows};
-use sluice_runner::local::{Options, Server};
+use sluice_runner::local::{LocalOptions, Server};
 use sluice_runner::simulator;
 
 /// Three hundred recipes.
@@ -23,17 +24,16 @@ const RECIPES: &str = "insert into recipes (title, steps)
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let server = Server::start(&Options::default()).await?;
+    let options = LocalOptions {
+        migrations: MIGRATIONS,
+        ..LocalOptions::default()
+    };
+    let server = Server::start(&options).await?;
     let simulator = simulator::start(simulator::Config::default()).await?;
-    run_sql(
-        &server,
-        concat!(
-            include_str!("own_table.sql"),
-            "notify pgrst, 'reload schema';"
-        ),
-    )
-    .await?;
-    run_sql(&server, RECIPES).await?;
+    // On a project of yours this is a migration.
+    server.sql(include_str!("own_table.sql")).await?;
+    server.sql("notify pgrst, 'reload schema'").await?;
+    server.sql(RECIPES).await?;
 
     let session = Session::new(settings(&server, &simulator.base_url())?)?;
     let client = session.database.client();
@@ -58,15 +58,4 @@ fn settings(server: &Server, openai_url: &str) -> Result<Settings, Box<dyn Error
     .into_iter()
     .collect();
     Ok(Settings::check(Raw::default(), &environment)?)
-}
-
-/// Runs SQL on the embedded server; on a project of yours it is a migration.
-async fn run_sql(server: &Server, sql: &str) -> Result<(), Box<dyn Error>> {
-    let client = reqwest::Client::builder().build()?;
-    let request = client
-        .post(format!("{}/sql", server.url()))
-        .header("apikey", server.secret_key().expose_secret())
-        .body(sql.to_owned());
-    request.send().await?.error_for_status()?;
-    Ok(())
 }

@@ -12,30 +12,53 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use super::LocalError;
-use super::carried::{MIGRATIONS, SERVER};
 
-/// Written last, so that an interrupted install is done again.
+/// This file is written last, so that an interrupted install starts over.
 const MARKER: &str = ".installed";
 
-/// A folder that holds the installed server, and the migrations beneath it.
+/// A file's name and contents.
+type NamedFile = (&'static str, &'static str);
+
+/// A file of `supabase/local`.
+macro_rules! carried {
+    ($name:literal) => {
+        (
+            $name,
+            include_str!(concat!("../../../supabase/local/", $name)),
+        )
+    };
+}
+
+/// The files of `supabase/local`.
+const SERVER: &[NamedFile] = &[
+    carried!("api.mjs"),
+    carried!("database.mjs"),
+    carried!("errors.mjs"),
+    carried!("migrate.mjs"),
+    carried!("package-lock.json"),
+    carried!("package.json"),
+    carried!("server.mjs"),
+    carried!("settings.mjs"),
+    carried!("template.mjs"),
+];
+
+/// Where the installed program is, and the folder of the migrations if there are any.
 #[derive(Debug)]
 pub(super) struct Installed {
     pub(super) server: PathBuf,
-    pub(super) migrations: PathBuf,
+    pub(super) migrations: Option<PathBuf>,
 }
 
-/// Makes sure that the server is installed; quick when it is.
-pub(super) async fn ensure() -> Result<Installed, LocalError> {
-    let root = cache_folder()?;
+/// Installs the server unless it is installed already.
+pub(super) async fn ensure(migrations: &[(&str, &str)]) -> Result<Installed, LocalError> {
+    let strategy = etcetera::choose_base_strategy().map_err(|error| {
+        LocalError::cache(Path::new("the user's cache folder"))(io::Error::other(error))
+    })?;
+    let root = strategy.cache_dir().join("sluice");
     let server = root.join(format!("server-{}", digest(SERVER)));
-    let migrations = root.join(format!("migrations-{}", digest(MIGRATIONS)));
-    fs::create_dir_all(&root).map_err(cache_error(&root))?;
-    // Held until this function ends, so that processes that start together install once.
+    fs::create_dir_all(&root).map_err(LocalError::cache(&root))?;
+    // The lock is held until this function ends, so that processes that start together install once.
     let _lock = lock(&root.join("install.lock")).await?;
-    if !migrations.join(MARKER).exists() {
-        unpack(&migrations, MIGRATIONS)?;
-        mark(&migrations)?;
-    }
     if !is_whole(&server) {
         unmark(&server)?;
         unpack(&server, SERVER)?;
@@ -44,41 +67,42 @@ pub(super) async fn ensure() -> Result<Installed, LocalError> {
     }
     Ok(Installed {
         server: server.join("server.mjs"),
-        migrations,
+        migrations: unpack_migrations(&root, migrations)?,
     })
 }
 
-/// Whether the server and the packages that it names are there. Caches get cleaned, and not always whole.
+fn unpack_migrations(root: &Path, files: &[(&str, &str)]) -> Result<Option<PathBuf>, LocalError> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let folder = root.join(format!("migrations-{}", digest(files)));
+    if !folder.join(MARKER).exists() {
+        unpack(&folder, files)?;
+        mark(&folder)?;
+    }
+    Ok(Some(folder))
+}
+
+/// Whether all files of the server and all packages that it names exist. Cache cleaners may delete some.
 fn is_whole(server: &Path) -> bool {
-    let packages = SERVER
-        .iter()
-        .filter(|(name, _)| *name == "package.json")
-        .filter_map(|(_, contents)| serde_json::from_str::<Package>(contents).ok())
+    let manifest = SERVER.iter().find(|(name, _)| *name == "package.json");
+    let packages = manifest
+        .and_then(|(_, contents)| serde_json::from_str::<Package>(contents).ok())
+        .into_iter()
         .flat_map(|package| package.dependencies.into_keys())
         .map(|name| format!("node_modules/{name}/package.json"));
     let files = SERVER.iter().map(|(name, _)| (*name).to_owned());
-    let marker = MARKER.to_owned();
-    std::iter::once(marker)
-        .chain(files)
-        .chain(packages)
-        .all(|file| server.join(file).exists())
+    let mut needed = files.chain(packages).chain([MARKER.to_owned()]);
+    needed.all(|file| server.join(file).exists())
 }
 
-/// What is read of the server's package.json.
+/// The part of the server's package.json that is read here.
 #[derive(Deserialize)]
 struct Package {
     dependencies: BTreeMap<String, String>,
 }
 
-fn cache_folder() -> Result<PathBuf, LocalError> {
-    let strategy = etcetera::choose_base_strategy().map_err(|error| LocalError::Cache {
-        path: PathBuf::from("the user's cache folder"),
-        source: io::Error::other(error),
-    })?;
-    Ok(strategy.cache_dir().join("sluice"))
-}
-
-/// Names a set of files by what is in them.
+/// A name for a set of files, made from their contents.
 fn digest(files: &[(&str, &str)]) -> String {
     let parts = files
         .iter()
@@ -89,34 +113,28 @@ fn digest(files: &[(&str, &str)]) -> String {
 }
 
 async fn lock(path: &Path) -> Result<File, LocalError> {
-    let file = File::create(path).map_err(cache_error(path))?;
-    let path = path.to_owned();
+    let file = File::create(path).map_err(LocalError::cache(path))?;
     let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
     locked
         .map_err(io::Error::other)
-        .and_then(|result| result)
-        .map_err(cache_error(&path))
+        .flatten()
+        .map_err(LocalError::cache(path))
 }
 
 fn unpack(folder: &Path, files: &[(&str, &str)]) -> Result<(), LocalError> {
-    fs::create_dir_all(folder).map_err(cache_error(folder))?;
+    fs::create_dir_all(folder).map_err(LocalError::cache(folder))?;
     for (name, contents) in files {
         let path = folder.join(name);
-        fs::write(&path, contents).map_err(cache_error(&path))?;
+        fs::write(&path, contents).map_err(LocalError::cache(&path))?;
     }
     Ok(())
 }
 
 async fn npm_ci(folder: &Path) -> Result<(), LocalError> {
     tracing::info!(folder = %folder.display(), "installing the embedded Supabase (once)");
+    let arguments = "ci --omit=dev --no-audit --no-fund --loglevel=error";
     let output = Command::new("npm")
-        .args([
-            "ci",
-            "--omit=dev",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-        ])
+        .args(arguments.split(' '))
         .current_dir(folder)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -126,42 +144,34 @@ async fn npm_ci(folder: &Path) -> Result<(), LocalError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
     Err(LocalError::Install {
         folder: folder.to_owned(),
-        message: last_lines(&said, 8),
+        message: last_lines(&String::from_utf8_lossy(&output.stderr), 8),
     })
 }
 
 fn mark(folder: &Path) -> Result<(), LocalError> {
     let path = folder.join(MARKER);
-    File::create(&path).map(drop).map_err(cache_error(&path))
+    File::create(&path)
+        .map(drop)
+        .map_err(LocalError::cache(&path))
 }
 
 fn unmark(folder: &Path) -> Result<(), LocalError> {
     let path = folder.join(MARKER);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cache_error(&path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(LocalError::cache(&path)(error))
+        }
         _ => Ok(()),
     }
 }
 
-fn cache_error(path: &Path) -> impl FnOnce(io::Error) -> LocalError + use<> {
-    let path = path.to_owned();
-    move |source| LocalError::Cache { path, source }
-}
-
 fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    lines
-        .iter()
-        .skip(lines.len().saturating_sub(count))
-        .copied()
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let lines: Vec<&str> = lines.collect();
+    let skipped = lines.len().saturating_sub(count);
+    lines.get(skipped..).unwrap_or_default().join("\n")
 }
 
 #[cfg(test)]
@@ -169,14 +179,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_file_gets_a_folder_of_its_own() {
+    fn changed_file_gets_another_folder() {
         assert_ne!(digest(&[("a", "1")]), digest(&[("a", "2")]));
         assert_ne!(digest(&[("ab", "")]), digest(&[("a", "b")]));
         assert_eq!(digest(&[("a", "1")]), digest(&[("a", "1")]));
     }
 
     #[test]
-    fn a_server_that_lacks_a_package_is_not_whole() {
+    fn every_file_of_the_server_is_carried() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../supabase/local");
+        let names = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names
+            .filter(|name| {
+                [".mjs", ".json"]
+                    .iter()
+                    .any(|end| name.to_string_lossy().ends_with(end))
+            })
+            .collect();
+        names.sort();
+        let carried: Vec<_> = SERVER.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, carried);
+    }
+
+    #[test]
+    fn server_without_one_of_its_packages_is_not_whole() {
         let folder = tempfile::tempdir().unwrap();
         let server = folder.path();
         unpack(server, SERVER).unwrap();
@@ -201,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_long_message_is_kept() {
+    fn end_of_a_long_message_is_kept() {
         assert_eq!(last_lines("a\n\nb\nc\n", 2), "b\nc");
     }
 }

@@ -10,31 +10,33 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::timeout;
 
 use super::{LocalError, install, node};
 
-/// Starting takes seconds; past this something is wrong.
+/// A start takes seconds. After this long, something is wrong.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Of what it complains about, this much is told.
+/// An error quotes this many lines of the server's stderr.
 const LINES_KEPT: usize = 8;
 
-/// How to run it.
+/// How to run the server. The default is an empty database in memory, on a free port.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct LocalOptions {
     /// The port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
-    /// Keep the database here; otherwise it lives in memory.
+    /// Keeps the database in this folder, not in memory.
     pub data: Option<PathBuf>,
-    /// Answer at most this many rows a request, as hosted Supabase does with 1000.
+    /// Returns at most this many rows a request, as hosted Supabase does with 1000.
     pub max_rows: Option<u32>,
-    /// Further settings of its API, by the names that Supabase's `config.toml` has for them:
-    /// `schemas`, `aggregates_enabled`.
+    /// Further API settings, by their names in Supabase's `config.toml`: `schemas`,
+    /// `aggregates_enabled`.
     pub api: Map<String, Value>,
-    /// Serve this Postgres (`postgres://…`) instead of an embedded one.
+    /// Serves this Postgres (`postgres://…`) instead of an embedded one.
     pub database_url: Option<SecretString>,
-    /// Apply the migrations when it starts (the default of [`Server::start`] is to do so).
-    pub skip_migrations: bool,
+    /// The migrations to apply at the start: (file name, SQL), in this order.
+    pub migrations: &'static [(&'static str, &'static str)],
 }
 
 /// A running embedded Supabase. Dropping it stops it.
@@ -44,7 +46,7 @@ pub struct Server {
     secret_key: SecretString,
     publishable_key: SecretString,
     child: Child,
-    // The child leaves when this pipe closes, which the system does for us even after a SIGKILL.
+    // The child ends when this pipe closes. The system closes it even after a SIGKILL.
     stdin: Option<ChildStdin>,
 }
 
@@ -53,9 +55,9 @@ impl Server {
     ///
     /// # Errors
     /// Each case of [`LocalError`], with what to do about it.
-    pub async fn start(options: &Options) -> Result<Self, LocalError> {
+    pub async fn start(options: &LocalOptions) -> Result<Self, LocalError> {
         node::check().await?;
-        let installed = install::ensure().await?;
+        let installed = install::ensure(options.migrations).await?;
         let secret_key = fresh_key("sb_secret_");
         let publishable_key = fresh_key("sb_publishable_");
         let mut command = Command::new("node");
@@ -72,8 +74,8 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        if !options.skip_migrations {
-            command.env("SLUICE_LOCAL_MIGRATIONS", &installed.migrations);
+        if let Some(migrations) = &installed.migrations {
+            command.env("SLUICE_LOCAL_MIGRATIONS", migrations);
         }
         if let Some(data) = &options.data {
             command.env("SLUICE_LOCAL_DATA_DIR", data);
@@ -88,7 +90,7 @@ impl Server {
         if let Some(url) = &options.database_url {
             command.env("SLUICE_LOCAL_DATABASE_URL", url.expose_secret());
         }
-        let mut child = command.spawn().map_err(start_error)?;
+        let mut child = command.spawn().map_err(LocalError::start)?;
         let stdin = child.stdin.take();
         let url = ready(&mut child, options.port, &installed.server).await?;
         Ok(Self {
@@ -100,7 +102,7 @@ impl Server {
         })
     }
 
-    /// The project's URL; PostgREST is at `/rest/v1` beneath it.
+    /// The project's URL. PostgREST is at `/rest/v1` below it.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -115,27 +117,46 @@ impl Server {
         &self.publishable_key
     }
 
-    /// Waits until the server ends by itself, which it should not.
+    /// Runs SQL statements as the database's owner, and returns the rows of the last statement.
+    ///
+    /// # Errors
+    /// [`LocalError::Sql`], with the server's message.
+    pub async fn sql(&self, statements: impl Into<String>) -> Result<Vec<Value>, LocalError> {
+        let client = reqwest::Client::builder().build();
+        let response = client
+            .map_err(LocalError::sql)?
+            .post(format!("{}/sql", self.url))
+            .header("apikey", self.secret_key.expose_secret())
+            .body(statements.into())
+            .send()
+            .await
+            .map_err(LocalError::sql)?;
+        let succeeded = response.status().is_success();
+        let text = response.text().await.map_err(LocalError::sql)?;
+        if succeeded {
+            serde_json::from_str(&text).map_err(LocalError::sql)
+        } else {
+            Err(LocalError::sql(text))
+        }
+    }
+
+    /// Waits until the server ends without having been stopped, which it should not.
     pub async fn ended(&mut self) {
         // An error here means that the child is gone as well.
         let _status = self.child.wait().await;
     }
 
-    /// Stops it and waits until the database is closed.
+    /// Stops the server and waits until the database is closed.
     pub async fn stop(mut self) {
         drop(self.stdin.take());
-        if tokio::time::timeout(Duration::from_secs(5), self.child.wait())
-            .await
-            .is_err()
-        {
+        if timeout(STOP_TIMEOUT, self.child.wait()).await.is_err() {
             let _already_gone = self.child.kill().await;
         }
     }
 }
 
-/// The one line that the server prints when it serves, or cannot.
+/// The one line that the server prints when it serves, or when it cannot.
 #[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
 struct Line {
     url: Option<String>,
     error: Option<LineError>,
@@ -148,36 +169,40 @@ struct LineError {
     file: Option<String>,
 }
 
+/// Waits for that line, and returns the URL in it.
 async fn ready(child: &mut Child, port: u16, program: &Path) -> Result<String, LocalError> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(start_error("no output"));
+        return Err(LocalError::start("it has no output"));
     };
     let mut lines = BufReader::new(stdout).lines();
     let complaints = tokio::spawn(drain(BufReader::new(stderr).lines()));
-    let line = tokio::time::timeout(START_TIMEOUT, lines.next_line())
+    let silent = |_| LocalError::start(format!("no output for {} s", START_TIMEOUT.as_secs()));
+    let line = timeout(START_TIMEOUT, lines.next_line())
         .await
-        .map_err(|_| start_error(format!("nothing heard for {} s", START_TIMEOUT.as_secs())))?
-        .map_err(start_error)?;
+        .map_err(silent)?
+        .map_err(LocalError::start)?;
     let Some(line) = line else {
-        let mut said = complaints.await.unwrap_or_default();
-        return Err(ended_early(said.make_contiguous(), program));
+        let complaints = complaints.await.unwrap_or_default();
+        return Err(ended_early(complaints, program));
     };
     tokio::spawn(drain(lines));
     let line: Line = serde_json::from_str(&line)
-        .map_err(|_| start_error(format!("it said `{line}` where its URL was expected")))?;
+        .map_err(|_| LocalError::start(format!("expected its URL, got `{line}`")))?;
     match (line.url, line.error) {
         (Some(url), None) => Ok(url),
-        (_, Some(error)) if error.kind == "port_taken" => Err(LocalError::PortTaken { port }),
-        (_, Some(error)) if error.kind == "migration" => Err(LocalError::Migration {
-            file: error.file.unwrap_or_default(),
-            message: error.message,
+        (_, Some(error)) => Err(match error.kind.as_str() {
+            "port_taken" => LocalError::PortTaken { port },
+            "migration" => LocalError::Migration {
+                file: error.file.unwrap_or_default(),
+                message: error.message,
+            },
+            _ => LocalError::start(error.message),
         }),
-        (_, Some(error)) => Err(start_error(error.message)),
-        (None, None) => Err(start_error("it named no URL")),
+        (None, None) => Err(LocalError::start("it printed no URL")),
     }
 }
 
-/// Keeps a pipe empty, so that a chatty library never blocks the server, and gives the last lines of it.
+/// Reads a pipe to its end, so that log output never blocks the server. Returns the last lines.
 async fn drain<R: AsyncRead + Unpin>(mut lines: Lines<BufReader<R>>) -> VecDeque<String> {
     let mut last = VecDeque::new();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -190,12 +215,12 @@ async fn drain<R: AsyncRead + Unpin>(mut lines: Lines<BufReader<R>>) -> VecDeque
     last
 }
 
-/// A program that says nothing and ends lacks a part of itself, most of the time: caches get cleaned.
-fn ended_early(said: &[String], program: &Path) -> LocalError {
+/// Most often the server ends early because a cache cleaner has deleted some of its files.
+fn ended_early(complaints: VecDeque<String>, program: &Path) -> LocalError {
     let folder = program.parent().unwrap_or(program).display();
-    start_error(format!(
-        "it ended before it was ready; delete {folder} to have it installed anew\n{}",
-        said.join("\n")
+    let complaints = Vec::from(complaints).join("\n");
+    LocalError::start(format!(
+        "it ended before it was ready; delete {folder} to install it again\n{complaints}"
     ))
 }
 
@@ -204,18 +229,12 @@ fn fresh_key(prefix: &str) -> SecretString {
     SecretString::from(format!("{prefix}{id}"))
 }
 
-fn start_error(message: impl std::fmt::Display) -> LocalError {
-    LocalError::Start {
-        message: message.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_server_that_ends_early_is_quoted_with_the_way_out() {
+    async fn error_of_an_early_end_quotes_the_server_and_says_what_to_delete() {
         let mut child = Command::new("node")
             .args([
                 "-e",

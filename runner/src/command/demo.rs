@@ -1,4 +1,4 @@
-//! `sluice demo`: everything, once, on this machine.
+//! `sluice demo`: runs every flow once, on this machine.
 
 use std::path::Path;
 
@@ -9,14 +9,15 @@ use tokio::time::Instant;
 use super::flows::watched;
 use super::look;
 use super::signal::{Watch, signalled};
-use crate::cli::{Demo, Search};
+use crate::bundled::{MIGRATIONS, SAMPLE_POSTS};
+use crate::cli::{DemoArgs, SearchArgs};
 use crate::config::{DatabaseSettings, Settings};
 use crate::db::RankPosts;
 use crate::engine::Stop;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{self, FlowOptions, RecomputeOptions, ScoreScope, Session};
-use crate::local::{Options, SAMPLE_POSTS, Server};
+use crate::local::{LocalOptions, Server};
 use crate::output::Printer;
 use crate::report::{Counts, Outcome, Report, RowCounts, Status};
 use crate::simulator::{self, Simulator};
@@ -26,12 +27,12 @@ use crate::store::{self, StoreOptions};
 const SHOWN: u32 = 8;
 
 pub(super) async fn run(
-    arguments: &Demo,
+    arguments: &DemoArgs,
     settings: Settings,
     printer: &Printer,
 ) -> Result<Exit, Error> {
     let started = Instant::now();
-    // A file that is not there is no reason to start a database first.
+    // A missing file is reported before a database is started for nothing.
     if let Some(path) = &arguments.posts {
         std::fs::metadata(path).map_err(|source| Error::File {
             path: path.clone(),
@@ -39,17 +40,22 @@ pub(super) async fn run(
         })?;
     }
     printer.say("Starting an embedded Supabase (the first time, this installs it) …");
-    let options = Options::default();
+    let options = LocalOptions {
+        migrations: MIGRATIONS,
+        ..LocalOptions::default()
+    };
     let server = tokio::select! {
         server = Server::start(&options) => server?,
         () = signalled() => return Ok(Exit::Interrupted),
     };
     let (settings, simulator) = with_services(settings, &server).await?;
     printer.say(&match &simulator {
-        Some(_) => "OPENAI_API_KEY is not set: a stand-in answers in place of OpenAI. Nothing is \
-                    spent; the dollars below are what OpenAI would have asked for."
-            .to_owned(),
-        None => format!("Asking {}.", settings.openai.base_url),
+        Some(_) => {
+            "OPENAI_API_KEY is not set, so a simulator takes the place of OpenAI. Nothing is \
+                    spent; the dollars below are what OpenAI would have charged."
+                .to_owned()
+        }
+        None => format!("Requests go to {}.", settings.openai.base_url),
     });
     let session = Session::new(settings)?;
     let outcome = flows(arguments, &session, printer, started).await;
@@ -62,16 +68,15 @@ pub(super) async fn run(
     Ok(outcome.exit)
 }
 
-/// Points the settings at the embedded Supabase and, without a key, at a stand-in for the provider.
+/// Points the settings at the embedded Supabase and, if there is no key, at a simulator of `OpenAI`.
 async fn with_services(
     mut settings: Settings,
     server: &Server,
 ) -> Result<(Settings, Option<Simulator>), Error> {
-    settings.database = Some(DatabaseSettings {
-        postgrest_url: format!("{}/rest/v1", server.url()),
-        key: server.secret_key().clone(),
-        schema: "public".to_owned(),
-    });
+    settings.database = Some(DatabaseSettings::of_project(
+        server.url(),
+        server.secret_key().clone(),
+    ));
     if settings.openai.key.is_some() {
         return Ok((settings, None));
     }
@@ -81,15 +86,15 @@ async fn with_services(
     };
     let simulator = simulator::start(config)
         .await
-        .map_err(|error| Error::Unexpected(format!("failed to start the stand-in: {error}")))?;
+        .map_err(|error| Error::Unexpected(format!("failed to start the simulator: {error}")))?;
     settings.openai.base_url = simulator.base_url();
     settings.openai.key = Some(SecretString::from("simulated"));
     Ok((settings, Some(simulator)))
 }
 
-/// Store, embed, score, recompute; then the ranking and a search.
+/// Stores, embeds, scores and recomputes, then shows the ranking and a search.
 async fn flows(
-    arguments: &Demo,
+    arguments: &DemoArgs,
     session: &Session,
     printer: &Printer,
     started: Instant,
@@ -127,7 +132,7 @@ async fn store_posts(
     }
 }
 
-async fn show(arguments: &Demo, session: &Session, printer: &Printer) -> Result<(), Error> {
+async fn show(arguments: &DemoArgs, session: &Session, printer: &Printer) -> Result<(), Error> {
     if printer.is_json() {
         return Ok(());
     }
@@ -141,7 +146,7 @@ async fn show(arguments: &Demo, session: &Session, printer: &Printer) -> Result<
     let ranked = session.database.call(rank).await?;
     printer.say("\nThe posts with the highest final scores:");
     printer.say(&look::ranked_table(&ranked));
-    let search = Search {
+    let search = SearchArgs {
         text: vec![arguments.search.clone()],
         limit: SHOWN,
         threshold: 0.0,
@@ -153,7 +158,7 @@ async fn show(arguments: &Demo, session: &Session, printer: &Printer) -> Result<
     Ok(())
 }
 
-/// One report of all flows. The exit code is that of the first flow that did not complete.
+/// Merges the reports of all flows. The exit code is that of the first flow that did not complete.
 fn sum(outcomes: Vec<Outcome>, started: Instant) -> Outcome {
     let exit = outcomes
         .iter()

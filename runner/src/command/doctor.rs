@@ -1,4 +1,4 @@
-//! `sluice doctor`: what is wrong, and how to mend it.
+//! `sluice doctor`: what is wrong, and how to fix it.
 
 use serde::Serialize;
 
@@ -7,10 +7,9 @@ use crate::db::{Database, PipelineStatus};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{self, embed_query};
-use crate::local;
 use crate::output::{Printer, Table};
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Check {
     what: &'static str,
@@ -38,13 +37,11 @@ pub(super) async fn run(
 
 async fn check_all(settings: Settings) -> Vec<Check> {
     vec![
-        check(
-            "configuration",
-            Ok("it is complete and makes sense".to_owned()),
-        ),
+        check("configuration", Ok("complete and valid".to_owned())),
         check("database", database(&settings).await),
         check("provider", provider(&settings).await),
-        // Most people do without it, so it is no failure.
+        // Few people need Node, so its absence is no failure.
+        #[cfg(feature = "local")]
         Check {
             exit: Exit::Complete,
             ..check("node (only for the embedded Supabase)", node().await)
@@ -71,19 +68,19 @@ async fn database(settings: &Settings) -> Result<String, Error> {
     Ok(format!("reachable, migrations applied, {posts} posts"))
 }
 
-/// Says nothing of the database: what is wrong there is another check's to say.
 async fn provider(settings: &Settings) -> Result<String, Error> {
     let provider = flow::provider(settings)?;
     let vector = embed_query(&provider, &settings.embedding, "hello").await?;
     Ok(format!(
-        "reachable, the key is accepted, {} answers {} dimensions",
+        "reachable, the key is accepted, {} returns {} dimensions",
         settings.embedding.model,
         vector.len()
     ))
 }
 
+#[cfg(feature = "local")]
 async fn node() -> Result<String, Error> {
-    local::check_node().await?;
+    crate::local::check_node().await?;
     Ok("installed and new enough".to_owned())
 }
 

@@ -1,6 +1,6 @@
 //! `sluice failures list|replay`
 
-use crate::cli::Failures;
+use crate::cli::FailuresArgs;
 use crate::db::{ReplayWork, WorkItem};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -8,13 +8,13 @@ use crate::flow::Session;
 use crate::output::{Printer, Table, cut};
 
 pub(super) async fn run(
-    arguments: &Failures,
+    arguments: &FailuresArgs,
     session: &Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
     match arguments {
-        Failures::List { kind, limit } => list(kind.as_deref(), *limit, session, printer).await,
-        Failures::Replay { kind, posts } => {
+        FailuresArgs::List { kind, limit } => list(kind.as_deref(), *limit, session, printer).await,
+        FailuresArgs::Replay { kind, posts } => {
             let replayed = session
                 .database
                 .call(ReplayWork {

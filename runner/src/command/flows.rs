@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::signal::Watch;
-use crate::cli::{Backfill, Embed, FlowArgs, Recompute, Rescore};
+use crate::cli::{BackfillArgs, EmbedArgs, FlowArgs, RecomputeArgs, RescoreArgs};
 use crate::engine::Stop;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -12,7 +12,7 @@ use crate::output::{Printer, Sample};
 use crate::report::Outcome;
 
 pub(super) async fn embed(
-    arguments: &Embed,
+    arguments: &EmbedArgs,
     session: Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
@@ -30,7 +30,7 @@ pub(super) async fn score(
 }
 
 pub(super) async fn rescore(
-    arguments: &Rescore,
+    arguments: &RescoreArgs,
     session: Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
@@ -60,7 +60,7 @@ async fn score_scope(
 }
 
 pub(super) async fn backfill(
-    arguments: &Backfill,
+    arguments: &BackfillArgs,
     session: Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
@@ -76,7 +76,7 @@ pub(super) async fn backfill(
 }
 
 pub(super) async fn recompute(
-    arguments: &Recompute,
+    arguments: &RecomputeArgs,
     session: Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
@@ -94,7 +94,7 @@ pub(super) async fn recompute(
     .await
 }
 
-/// What the arguments bound.
+/// The options of a flow, from the arguments.
 pub(super) fn options(arguments: &FlowArgs) -> FlowOptions {
     FlowOptions {
         limit: arguments.limit,
@@ -106,7 +106,7 @@ pub(super) fn options(arguments: &FlowArgs) -> FlowOptions {
     }
 }
 
-/// Runs a flow under signals and progress, prints its report, and answers its exit code.
+/// Runs a flow with signal handling and progress, prints its report, and returns its exit code.
 async fn finish(
     printer: &Printer,
     label: &'static str,
@@ -118,7 +118,7 @@ async fn finish(
     Ok(outcome.exit)
 }
 
-/// Runs a flow under signals and progress.
+/// Runs a flow with signal handling and progress.
 pub(super) async fn watched<T>(
     printer: &Printer,
     label: &'static str,

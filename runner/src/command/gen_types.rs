@@ -1,31 +1,29 @@
-//! `sluice gen types`: types from the database, or whether a file of them still fits it.
+//! `sluice gen types`: writes types from the database, or checks a file of them against it.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cli::GenTypes;
+use crate::cli::GenTypesArgs;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::Printer;
-use crate::typegen::source::Source;
-use crate::typegen::{Drift, Options, TypegenError, compare, generate};
+use crate::typegen::{self, Catalog, Drift, TypegenOptions};
 
-/// What a program reads after `--file`.
+/// The JSON of `--file`.
 #[derive(Serialize)]
 struct Generated<'a> {
     file: &'a Path,
     bytes: usize,
 }
 
-/// What a program reads where no file is named.
+/// The JSON if no file is named.
 #[derive(Serialize)]
 struct Printed<'a> {
     types: &'a str,
 }
 
-/// What a program reads after `--check`.
+/// The JSON of `--check`.
 #[derive(Serialize)]
 struct Checked<'a> {
     file: &'a Path,
@@ -33,18 +31,22 @@ struct Checked<'a> {
     drifts: &'a [Drift],
 }
 
-pub(super) async fn run(arguments: &GenTypes, printer: Printer) -> Result<Exit, Error> {
-    // A file that cannot be read is said before a database is started for it.
+pub(super) async fn run(arguments: &GenTypesArgs, printer: Printer) -> Result<Exit, Error> {
+    // An unreadable file is reported before a database is started for nothing.
     let checked = match &arguments.check {
         Some(file) => Some((file, std::fs::read_to_string(file).map_err(at(file))?)),
         None => None,
     };
-    let text = match written(arguments).await {
-        Ok(text) => text,
-        Err(error) => return refused(error, printer),
+    let options = TypegenOptions {
+        schemas: arguments.schemas.clone(),
+        exclude: arguments.exclude.iter().cloned().collect(),
+        nullable: arguments.nullable.iter().cloned().collect(),
+        not_null: arguments.not_null.iter().cloned().collect(),
     };
+    let catalog = read_catalog(arguments, &options).await?;
+    let text = typegen::generate(&catalog, &options)?;
     if let Some((file, stored)) = checked {
-        return Ok(report(file, &compare(&stored, &text), printer));
+        return Ok(report(file, &typegen::compare(&stored, &text), printer));
     }
     match &arguments.file {
         Some(file) => {
@@ -60,58 +62,52 @@ pub(super) async fn run(arguments: &GenTypes, printer: Printer) -> Result<Exit, 
     Ok(Exit::Complete)
 }
 
-async fn written(arguments: &GenTypes) -> Result<String, TypegenError> {
-    let options = Options {
-        schemas: arguments.schemas.clone(),
-        exclude: arguments.exclude.iter().cloned().collect(),
-        nullable: arguments.nullable.iter().cloned().collect(),
-        not_null: arguments.not_null.iter().cloned().collect(),
-    };
-    let source = match &arguments.source.db_url {
-        Some(url) => Source::Database {
-            url: url.clone(),
-            authority: arguments.db_ca.clone(),
-        },
-        None => Source::Local,
-    };
-    generate(&source.read(&options).await?, &options)
+/// Reads the database that the arguments name.
+async fn read_catalog(
+    arguments: &GenTypesArgs,
+    options: &TypegenOptions,
+) -> Result<Catalog, Error> {
+    #[cfg(feature = "local")]
+    if arguments.source.local {
+        return read_local(options).await;
+    }
+    let url = arguments.source.db_url.clone().unwrap_or_default();
+    let authority = arguments.db_ca.as_deref();
+    Ok(Catalog::read(&url, authority, &options.schemas).await?)
+}
+
+/// Reads an embedded Supabase with the built-in migrations, started for this.
+#[cfg(feature = "local")]
+async fn read_local(options: &TypegenOptions) -> Result<Catalog, Error> {
+    let server = crate::local::Server::start(&crate::local::LocalOptions {
+        migrations: crate::bundled::MIGRATIONS,
+        ..Default::default()
+    })
+    .await?;
+    let rows = server.sql(Catalog::query(&options.schemas)).await;
+    server.stop().await;
+    Ok(Catalog::from_rows(&rows?)?)
 }
 
 fn report(file: &Path, drifts: &[Drift], printer: Printer) -> Exit {
-    let drifted = !drifts.is_empty();
     let checked = Checked {
         file,
-        drifted,
+        drifted: !drifts.is_empty(),
         drifts,
     };
     printer.either(&checked, || {
         let shown = file.display();
-        if !drifted {
-            return format!("{shown} is what the database gives");
+        if drifts.is_empty() {
+            return format!("{shown} matches the database");
         }
-        let mut text = format!("{shown} is not what the database gives (- file, + database):");
-        for drift in drifts {
-            let _ = write!(text, "\n\n{drift}");
-        }
-        text
+        let drifts = drifts.iter().map(|drift| format!("\n\n{drift}"));
+        let drifts: String = drifts.collect();
+        format!("{shown} does not match the database (- file, + database):{drifts}")
     });
-    if drifted {
-        Exit::Unexpected
-    } else {
+    if drifts.is_empty() {
         Exit::Complete
-    }
-}
-
-fn refused(error: TypegenError, printer: Printer) -> Result<Exit, Error> {
-    match error {
-        TypegenError::Local(error) => Err(error.into()),
-        TypegenError::Database(_) => {
-            printer.error(&error);
-            Ok(Exit::Database)
-        }
-        TypegenError::Settings(_)
-        | TypegenError::UnknownSchema(_)
-        | TypegenError::UnknownName(_) => Err(Error::Usage(error.to_string())),
+    } else {
+        Exit::Unexpected
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::cli::{Enqueue, Jobs};
+use crate::cli::{EnqueueArgs, JobsArgs};
 use crate::db::{CancelJob, DatabaseError, EnqueueJob, Job, RetryJob, SaveAndRecompute};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -16,22 +16,24 @@ use crate::scoring::{Rubric, Weights};
 const ASKED_BY: &str = "sluice";
 
 pub(super) async fn run(
-    arguments: &Jobs,
+    arguments: &JobsArgs,
     session: &Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
     let database = &session.database;
     match arguments {
-        Jobs::List { status, limit } => list(status.as_deref(), *limit, session, printer).await?,
-        Jobs::Enqueue(job) => enqueue(job, session, printer).await?,
-        Jobs::Cancel { id } => {
+        JobsArgs::List { status, limit } => {
+            list(status.as_deref(), *limit, session, printer).await?
+        }
+        JobsArgs::Enqueue(job) => enqueue(job, session, printer).await?,
+        JobsArgs::Cancel { id } => {
             let cancel = CancelJob {
                 p_job_id: *id,
                 p_by: ASKED_BY.to_owned(),
             };
             say_status(*id, database.call(cancel).await?, *printer)?;
         }
-        Jobs::Retry { id } => {
+        JobsArgs::Retry { id } => {
             let retry = RetryJob { p_job_id: *id };
             say_status(*id, database.call(retry).await?, *printer)?;
         }
@@ -119,7 +121,7 @@ fn table(jobs: &[Job]) -> String {
     table.to_string()
 }
 
-async fn enqueue(job: &Enqueue, session: &Session, printer: &Printer) -> Result<(), Error> {
+async fn enqueue(job: &EnqueueArgs, session: &Session, printer: &Printer) -> Result<(), Error> {
     let database = &session.database;
     if let Some(text) = &job.weights {
         if job.kind != JobKind::RecomputeFinalScores {

@@ -4,13 +4,14 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::signal::signalled;
-use crate::cli::Local;
+use crate::bundled::MIGRATIONS;
+use crate::cli::LocalArgs;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::local::{LocalError, Options, Server};
+use crate::local::{LocalError, LocalOptions, Server};
 use crate::output::Printer;
 
-/// What a program needs to use the server. The keys are made for this run and end with it.
+/// What a program needs to use the server. The keys are valid until the server stops.
 #[derive(Serialize)]
 struct Up<'a> {
     url: &'a str,
@@ -18,17 +19,18 @@ struct Up<'a> {
     publishable_key: &'a str,
 }
 
-pub(super) async fn run(arguments: &Local, printer: &Printer) -> Result<Exit, Error> {
-    let Local::Up {
+pub(super) async fn run(arguments: LocalArgs, printer: &Printer) -> Result<Exit, Error> {
+    let LocalArgs::Up {
         port,
         data,
         max_rows,
     } = arguments;
-    let options = Options {
-        port: *port,
-        data: data.clone(),
-        max_rows: *max_rows,
-        ..Options::default()
+    let options = LocalOptions {
+        port,
+        data,
+        max_rows,
+        migrations: MIGRATIONS,
+        ..LocalOptions::default()
     };
     let mut server = tokio::select! {
         server = Server::start(&options) => server?,
@@ -49,7 +51,7 @@ pub(super) async fn run(arguments: &Local, printer: &Printer) -> Result<Exit, Er
     tokio::select! {
         () = signalled() => {}
         () = server.ended() => {
-            let message = "it ended by itself; -v shows what it said".to_owned();
+            let message = "it ended unexpectedly; run again with -v to see its log".to_owned();
             return Err(LocalError::Start { message }.into());
         }
     }

@@ -1,6 +1,6 @@
-//! `sluice status`, `search` and `rank`: looking, and changing nothing.
+//! `sluice status`, `search` and `rank`, which change nothing.
 
-use crate::cli::{Rank, Search};
+use crate::cli::{RankArgs, SearchArgs};
 use crate::db::{FoundPost, PipelineStatus, RankPosts, RankedPost, SearchPostsByEmbedding};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -45,7 +45,7 @@ pub(super) async fn status(session: &Session, printer: &Printer) -> Result<Exit,
 }
 
 pub(super) async fn search(
-    arguments: &Search,
+    arguments: &SearchArgs,
     session: &Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
@@ -55,7 +55,10 @@ pub(super) async fn search(
 }
 
 /// Embeds the text and finds the posts nearest to it.
-pub(super) async fn find(session: &Session, arguments: &Search) -> Result<Vec<FoundPost>, Error> {
+pub(super) async fn find(
+    session: &Session,
+    arguments: &SearchArgs,
+) -> Result<Vec<FoundPost>, Error> {
     let text = arguments.text.join(" ");
     if text.trim().is_empty() {
         return Err(Error::Usage("the text to search for is blank".to_owned()));
@@ -71,7 +74,8 @@ pub(super) async fn find(session: &Session, arguments: &Search) -> Result<Vec<Fo
 
 pub(super) fn found_table(found: &[FoundPost]) -> String {
     if found.is_empty() {
-        return "nothing is that similar; is everything embedded (`sluice status`)?".to_owned();
+        return "no post is that similar; `sluice status` shows whether every post is embedded"
+            .to_owned();
     }
     let mut table = Table::new(["similarity", "post"]).right(0);
     for post in found {
@@ -84,7 +88,7 @@ pub(super) fn found_table(found: &[FoundPost]) -> String {
 }
 
 pub(super) async fn rank(
-    arguments: &Rank,
+    arguments: &RankArgs,
     session: &Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
@@ -109,7 +113,7 @@ pub(super) async fn rank(
 
 pub(super) fn ranked_table(ranked: &[RankedPost]) -> String {
     if ranked.is_empty() {
-        return "no post has a final score that matches; `sluice score` and `sluice recompute` make them"
+        return "no post has a matching final score; `sluice score` and `sluice recompute` write final scores"
             .to_owned();
     }
     let mut table = Table::new(["score", "neighborhood", "categories", "post"]).right(0);

@@ -1,36 +1,43 @@
-//! One file a command: wiring configuration, flows and output together.
+//! One file a command. Each connects configuration, flows and output.
 
+#[cfg(all(feature = "local", feature = "simulator"))]
 mod demo;
 mod doctor;
 mod failures;
 mod flows;
+#[cfg(feature = "typegen")]
 mod gen_types;
 mod jobs;
+#[cfg(feature = "local")]
 mod local;
 mod look;
 mod plan;
 mod schema;
 mod signal;
+#[cfg(feature = "simulator")]
 mod simulate;
 mod store;
 mod worker;
 
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command, FlowArgs, Gen, Global};
+#[cfg(feature = "typegen")]
+use crate::cli::GenArgs;
+use crate::cli::{Cli, Command, FlowArgs, GlobalArgs};
 use crate::config::{self, Environment, Settings};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::Session;
 use crate::output::Printer;
 
-/// Runs the command that the arguments name, and answers what to exit with.
+/// Runs the command that the arguments name, and returns its exit code.
 ///
 /// # Errors
-/// Whatever kept it from doing what was asked; [`Error::exit`] is the code that stands for it.
+/// Why the command failed. [`Error::exit`] is its exit code.
 pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = &cli.global;
     match cli.command {
+        #[cfg(all(feature = "local", feature = "simulator"))]
         Command::Demo(arguments) => demo::run(&arguments, settings(global)?, printer).await,
         Command::Store(arguments) => store::run(&arguments, &settings(global)?, printer).await,
         Command::Embed(arguments) => {
@@ -55,10 +62,13 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Search(arguments) => look::search(&arguments, &session(global)?, printer).await,
         Command::Rank(arguments) => look::rank(&arguments, &session(global)?, printer).await,
         Command::Failures(arguments) => failures::run(&arguments, &session(global)?, printer).await,
+        #[cfg(feature = "simulator")]
         Command::Simulate(arguments) => simulate::run(&arguments, printer).await,
-        Command::Local(arguments) => local::run(&arguments, printer).await,
+        #[cfg(feature = "local")]
+        Command::Local(arguments) => local::run(arguments, printer).await,
         Command::Doctor => doctor::run(settings(global), printer).await,
-        Command::Gen(Gen::Types(arguments)) => gen_types::run(&arguments, *printer).await,
+        #[cfg(feature = "typegen")]
+        Command::Gen(GenArgs::Types(arguments)) => gen_types::run(&arguments, *printer).await,
         Command::Schema(arguments) => schema::run(&arguments, *printer),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -69,15 +79,15 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     }
 }
 
-fn settings(global: &Global) -> Result<Settings, Error> {
+fn settings(global: &GlobalArgs) -> Result<Settings, Error> {
     Ok(config::load(
         global.config.as_deref(),
         &Environment::read()?,
     )?)
 }
 
-/// A session for a flow: the flags precede the configuration.
-fn flow_session(global: &Global, flags: &FlowArgs) -> Result<Session, Error> {
+/// A session for a flow. Its flags override the configuration.
+fn flow_session(global: &GlobalArgs, flags: &FlowArgs) -> Result<Session, Error> {
     let mut settings = settings(global)?;
     if let Some(concurrency) = flags.concurrency {
         settings.limits.concurrency = concurrency;
@@ -85,6 +95,6 @@ fn flow_session(global: &Global, flags: &FlowArgs) -> Result<Session, Error> {
     Session::new(settings)
 }
 
-fn session(global: &Global) -> Result<Session, Error> {
+fn session(global: &GlobalArgs) -> Result<Session, Error> {
     Session::new(settings(global)?)
 }

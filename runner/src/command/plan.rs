@@ -1,8 +1,8 @@
-//! `sluice plan`: what is due, and what it would cost in tokens, dollars and minutes.
+//! `sluice plan`: what is due, and its cost in tokens, dollars and minutes.
 
 use serde::Serialize;
 
-use crate::cli::{Plan, PlanFlow};
+use crate::cli::{PlanArgs, PlanFlow};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{Preview, ScoreScope, Session, plan_embed, plan_score};
@@ -16,14 +16,14 @@ struct Planned {
     requests: u64,
     input_tokens: u64,
     output_tokens_at_most: u64,
-    /// Dollars at most; null where the model has no price.
+    /// Dollars at most; null if the model has no price.
     usd_at_most: Option<f64>,
-    /// Minutes at the configured limits; null where none is configured.
+    /// Minutes at the configured limits; null if none is configured.
     minutes: Option<f64>,
 }
 
 pub(super) async fn run(
-    arguments: &Plan,
+    arguments: &PlanArgs,
     session: &Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
@@ -66,8 +66,8 @@ fn table(plans: &[Planned]) -> String {
         "flow",
         "rows",
         "requests",
-        "tokens read",
-        "written at most",
+        "input tokens",
+        "output tokens at most",
         "cost at most",
         "minutes",
     ];

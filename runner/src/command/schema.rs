@@ -1,18 +1,18 @@
 //! `sluice schema …`
 
-use crate::cli::Schema;
+use crate::bundled::MIGRATIONS;
+use crate::cli::SchemaArgs;
 use crate::config::Raw;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::local::MIGRATIONS;
 use crate::output::Printer;
 use crate::report::Report;
 
-pub(super) fn run(arguments: &Schema, printer: Printer) -> Result<Exit, Error> {
+pub(super) fn run(arguments: &SchemaArgs, printer: Printer) -> Result<Exit, Error> {
     match arguments {
-        Schema::Config => printer.json(&schemars::schema_for!(Raw)),
-        Schema::Report => printer.json(&schemars::schema_for!(Report)),
-        Schema::Migrations { directory } => {
+        SchemaArgs::Config => printer.json(&schemars::schema_for!(Raw)),
+        SchemaArgs::Report => printer.json(&schemars::schema_for!(Report)),
+        SchemaArgs::Migrations { directory } => {
             let failed = |source| Error::File {
                 path: directory.clone(),
                 source,

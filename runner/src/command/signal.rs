@@ -1,8 +1,8 @@
-//! Signals: the first one drains, the second one gives up.
+//! Signals: the first one lets requests in flight finish, the second one does not wait for them.
 
 use crate::engine::{Stop, StopReason};
 
-/// Stops a flow on SIGINT or SIGTERM, until dropped.
+/// Until it is dropped, SIGINT or SIGTERM stops a flow.
 pub(super) struct Watch {
     task: tokio::task::JoinHandle<()>,
 }
@@ -40,7 +40,7 @@ pub(super) async fn signalled() {
             return;
         }
     }
-    // Where no handler can be set, the process ends by itself at a signal.
+    // If no handler can be set, a signal ends the process anyway.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

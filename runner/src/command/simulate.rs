@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::signal::signalled;
-use crate::cli::Simulate;
+use crate::cli::SimulateArgs;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::Printer;
@@ -15,13 +15,13 @@ struct Up {
     base_url: String,
 }
 
-pub(super) async fn run(arguments: &Simulate, printer: &Printer) -> Result<Exit, Error> {
+pub(super) async fn run(arguments: &SimulateArgs, printer: &Printer) -> Result<Exit, Error> {
     let simulator = simulator::start(config(arguments)?)
         .await
         .map_err(|error| {
             let port = arguments.port;
             Error::Usage(format!(
-                "failed to start on port {port}: {error}; --port 0 takes a free one"
+                "failed to start on port {port}: {error}; --port 0 takes a free port"
             ))
         })?;
     let up = Up {
@@ -29,7 +29,7 @@ pub(super) async fn run(arguments: &Simulate, printer: &Printer) -> Result<Exit,
     };
     printer.either(&up, || {
         format!(
-            "The OpenAI stand-in is up. In another terminal:\n\n  export OPENAI_BASE_URL={}\n  \
+            "The OpenAI simulator is up. In another terminal:\n\n  export OPENAI_BASE_URL={}\n  \
              export OPENAI_API_KEY=simulated\n\nCtrl-C stops it.",
             up.base_url
         )
@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: &Simulate, printer: &Printer) -> Result<Exit,
     Ok(Exit::Complete)
 }
 
-fn config(arguments: &Simulate) -> Result<Config, Error> {
+fn config(arguments: &SimulateArgs) -> Result<Config, Error> {
     Ok(Config {
         port: arguments.port,
         limits: Limits {
@@ -60,7 +60,7 @@ fn config(arguments: &Simulate) -> Result<Config, Error> {
     })
 }
 
-/// Reads `drop=0.1` and the like, by the names that the stand-in's own configuration has.
+/// Parses texts like `drop=0.1`. The names are those of the simulator's configuration.
 fn faults(texts: &[String]) -> Result<Faults, Error> {
     let mut rates = Map::new();
     for text in texts {
@@ -86,14 +86,14 @@ mod tests {
     use crate::simulator::Fault;
 
     #[test]
-    fn faults_are_named_as_in_the_configuration() {
+    fn faults_have_the_names_of_the_configuration() {
         let faults = faults(&["drop=0.25".to_owned(), "truncated_json".to_owned()]).unwrap();
         assert_eq!(faults.rates.get(&Fault::Drop), Some(&0.25));
         assert_eq!(faults.rates.get(&Fault::TruncatedJson), Some(&1.0));
     }
 
     #[test]
-    fn a_fault_that_does_not_exist_is_named() {
+    fn unknown_fault_is_named_in_the_error() {
         let error = super::faults(&["dorp=0.1".to_owned()])
             .unwrap_err()
             .to_string();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::signal::Watch;
-use crate::cli::Store;
+use crate::cli::StoreArgs;
 use crate::config::Settings;
 use crate::db::Database;
 use crate::engine::Stop;
@@ -13,7 +13,7 @@ use crate::output::Printer;
 use crate::store::{self, StoreOptions};
 
 pub(super) async fn run(
-    arguments: &Store,
+    arguments: &StoreArgs,
     settings: &Settings,
     printer: &Printer,
 ) -> Result<Exit, Error> {

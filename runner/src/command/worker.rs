@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::signal::Watch;
-use crate::cli::Worker;
+use crate::cli::WorkerArgs;
 use crate::engine::Stop;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -14,7 +14,7 @@ use crate::report::{Counts, Outcome, Report, RowCounts};
 use crate::worker;
 
 pub(super) async fn run(
-    arguments: &Worker,
+    arguments: &WorkerArgs,
     session: Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {

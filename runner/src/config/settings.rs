@@ -109,6 +109,22 @@ pub struct AppHook {
     pub secret: SecretString,
 }
 
+impl DatabaseSettings {
+    /// The schema `public` of a Supabase project, whose PostgREST is at `/rest/v1`.
+    pub fn of_project(url: &str, key: SecretString) -> Self {
+        let url = url.trim_end_matches(['/', ' ']);
+        let root = url.strip_suffix(REST_PATH).unwrap_or(url);
+        Self {
+            postgrest_url: format!("{root}{REST_PATH}"),
+            key,
+            schema: "public".to_owned(),
+        }
+    }
+}
+
+/// The path of PostgREST in a Supabase project.
+const REST_PATH: &str = "/rest/v1";
+
 const KEY_VARIABLES: [&str; 3] = [
     "SUPABASE_SERVICE_KEY",
     "SUPABASE_SECRET_KEY",

@@ -3,10 +3,10 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
-use crate::cli::{Global, LogFormat};
+use crate::cli::{GlobalArgs, LogFormat};
 
 /// Starts the log as the options ask for. Called once, by `main`.
-pub fn init(options: &Global) {
+pub fn init(options: &GlobalArgs) {
     let ours = match (options.quiet, options.verbose) {
         (true, _) => "error",
         (false, 0) => "warn",

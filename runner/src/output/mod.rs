@@ -15,20 +15,20 @@ pub use logging::init as init_logging;
 pub use progress::{Progress, Sample};
 pub use table::{Table, cut};
 
-use crate::cli::{Global, Output};
+use crate::cli::{GlobalArgs, OutputFormat};
 use crate::report::Outcome;
 
 /// Where output goes, and in which form.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
-    form: Output,
+    form: OutputFormat,
     bars: bool,
     quiet: bool,
 }
 
 impl Printer {
     /// What the options ask for. Bars are drawn only where stderr is a terminal.
-    pub fn new(options: &Global) -> Self {
+    pub fn new(options: &GlobalArgs) -> Self {
         Self {
             form: options.output,
             bars: io::stderr().is_terminal() && !options.no_progress && !options.quiet,
@@ -38,7 +38,7 @@ impl Printer {
 
     /// Whether stdout carries JSON.
     pub fn is_json(&self) -> bool {
-        self.form == Output::Json
+        self.form == OutputFormat::Json
     }
 
     /// Prints a report, whole as JSON or in a few lines for people.

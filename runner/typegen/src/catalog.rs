@@ -1,46 +1,46 @@
-//! What the database says about itself: the query, and the shape of its answer.
+//! The description of a database: the query for it, and its parsed result.
+
+#![allow(
+    missing_docs,
+    reason = "the fields mirror the JSON of the queries in `sql/`, which describe them"
+)]
 
 use serde::Deserialize;
+use serde_json::Value;
+
+use super::TypegenError;
 
 /// The tables, views, functions and types that code is made from.
 ///
-/// Read it with [`query`]; nothing in it depends on the host, the time or a collation.
+/// The query of [`Catalog::query`] returns it. Nothing in it depends on the host, the time or a
+/// collation.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Catalog {
-    /// The schemas that were asked for and exist.
+    /// The requested schemas that exist.
     pub schemas: Vec<String>,
-    /// The tables and views of these schemas.
-    pub relations: Vec<Relation>,
-    /// The functions of these schemas.
-    pub functions: Vec<Function>,
-    /// Every type of the database.
-    pub types: Vec<Type>,
+    pub relations: Vec<CatalogTable>,
+    pub functions: Vec<CatalogFunction>,
+    /// Every type of the database, used or not.
+    pub types: Vec<CatalogType>,
 }
 
-/// The number by which the database knows a type. It differs between databases, so nothing that is
-/// written may depend on it.
+/// The database's number of a type. It differs between databases, so generated code must not depend
+/// on it.
 pub type TypeId = i64;
 
 /// A table, a view, a materialized view or a foreign table.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Relation {
-    /// The schema it is in.
+pub struct CatalogTable {
     pub schema: String,
-    /// Its name.
     pub name: String,
     /// Whether it is a view, materialized or not.
     pub is_view: bool,
     /// The type of its rows.
     pub row_type: TypeId,
-    /// Its comment.
     pub comment: Option<String>,
-    /// Whether rows can be inserted.
     pub insertable: bool,
-    /// Whether rows can be updated.
     pub updatable: bool,
-    /// Its columns, in their order.
-    pub columns: Vec<Column>,
-    /// Its foreign keys.
+    pub columns: Vec<CatalogColumn>,
     pub foreign_keys: Vec<ForeignKey>,
 }
 
@@ -48,24 +48,19 @@ pub struct Relation {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "the catalog has that many independent flags of a column"
+    reason = "these flags of a column are independent"
 )]
-pub struct Column {
-    /// Its name.
+pub struct CatalogColumn {
     pub name: String,
-    /// Its type.
     pub type_id: TypeId,
-    /// Whether it is declared `not null`.
     pub not_null: bool,
-    /// Whether an insert may leave it out: it has a default, or is an identity by default.
+    /// Whether an insert may omit it: it has a default, or is an identity by default.
     pub has_default: bool,
-    /// Whether the database alone writes it: generated, or an identity always.
+    /// Whether only the database writes it: generated, or an identity always.
     pub generated: bool,
     /// Whether a view passes writes on to it.
     pub writable: bool,
-    /// Whether it belongs to the primary key.
     pub primary_key: bool,
-    /// Its comment.
     pub comment: Option<String>,
 }
 
@@ -74,160 +69,157 @@ pub struct Column {
 pub struct ForeignKey {
     /// The constraint's name, which is the hint of an embed.
     pub name: String,
-    /// The columns that refer.
+    /// The referring columns.
     pub columns: Vec<String>,
-    /// The schema of the table they refer to.
+    /// The schema of the table that is referred to.
     pub schema: String,
-    /// The table they refer to.
+    /// The table that is referred to.
     pub relation: String,
-    /// The columns they refer to.
+    /// The columns that are referred to.
     pub references: Vec<String>,
 }
 
-/// A function.
+/// A function. Overloads share a name.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Function {
-    /// The schema it is in.
+pub struct CatalogFunction {
     pub schema: String,
-    /// Its name, which it may share with others.
     pub name: String,
-    /// Its comment.
     pub comment: Option<String>,
     /// Whether it is stable or immutable.
     pub read_only: bool,
-    /// Whether it returns a set.
     pub returns_set: bool,
-    /// The type that it returns, or of which it returns a set.
+    /// The type that it returns, or of the rows of its set.
     pub result: TypeId,
     /// How many of its last inputs have defaults.
     pub defaults: usize,
-    /// Its arguments and the columns of its result, in their order.
+    /// Its arguments and the columns of its result.
     pub arguments: Vec<Argument>,
 }
 
 /// An argument of a function, or a column of its result.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Argument {
-    /// Its name, where it has one.
     pub name: Option<String>,
-    /// Which way it goes.
-    pub mode: Mode,
-    /// Its type.
+    pub mode: ArgumentMode,
     pub type_id: TypeId,
 }
 
-/// Which way an argument goes.
+/// The direction of an argument.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub enum Mode {
-    /// `IN`
+pub enum ArgumentMode {
     #[default]
     #[serde(rename = "i")]
     In,
-    /// `OUT`
     #[serde(rename = "o")]
     Out,
-    /// `INOUT`
     #[serde(rename = "b")]
-    Both,
-    /// `VARIADIC`
+    InOut,
     #[serde(rename = "v")]
     Variadic,
-    /// A column of `RETURNS TABLE`
+    /// A column of `RETURNS TABLE`.
     #[serde(rename = "t")]
     Table,
 }
 
-impl Mode {
-    /// Whether a caller gives it.
-    pub(super) fn is_input(self) -> bool {
-        matches!(self, Self::In | Self::Both | Self::Variadic)
+impl CatalogFunction {
+    /// The arguments that a caller passes.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = &Argument> {
+        use ArgumentMode::{In, InOut, Variadic};
+        let arguments = self.arguments.iter();
+        arguments.filter(|argument| matches!(argument.mode, In | InOut | Variadic))
     }
 
-    /// Whether it is a column of the result.
-    pub(super) fn is_output(self) -> bool {
-        matches!(self, Self::Out | Self::Both | Self::Table)
+    /// The columns of the result.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &Argument> {
+        use ArgumentMode::{InOut, Out, Table};
+        let arguments = self.arguments.iter();
+        arguments.filter(|argument| matches!(argument.mode, Out | InOut | Table))
     }
 }
 
 /// A type of the database.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Type {
-    /// Its number.
+pub struct CatalogType {
     pub id: TypeId,
-    /// The schema it is in.
     pub schema: String,
-    /// Its name.
     pub name: String,
-    /// What it is.
-    pub kind: Kind,
-    /// Of an array: the type of its elements; else 0.
+    pub kind: TypeKind,
+    /// The type of an array's elements; 0 for other types.
     pub element: TypeId,
-    /// Of a domain: the type beneath it; else 0.
+    /// The type below a domain; 0 for other types.
     pub base: TypeId,
     /// Whether it is a domain that refuses null.
     pub not_null: bool,
     /// Whether it is a domain with a default.
     pub has_default: bool,
-    /// Its comment.
     pub comment: Option<String>,
-    /// Of an enum: its labels, in their order.
+    /// The labels of an enum, in their order.
     pub labels: Vec<String>,
-    /// Of a composite type that stands alone: its attributes, in their order.
-    pub attributes: Vec<Attribute>,
+    /// The attributes of a composite type that is no table's row type.
+    pub attributes: Vec<TypeAttribute>,
     /// Whether it is the type of a table's or view's rows.
     pub is_row: bool,
 }
 
 /// What a type is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub enum Kind {
-    /// A type by itself, arrays too.
+pub enum TypeKind {
+    /// A scalar or an array.
     #[default]
     #[serde(rename = "b")]
     Base,
-    /// A composite type.
     #[serde(rename = "c")]
     Composite,
-    /// A domain.
     #[serde(rename = "d")]
     Domain,
-    /// An enum.
     #[serde(rename = "e")]
     Enum,
     /// A type that only functions use, such as `void`.
     #[serde(rename = "p")]
     Pseudo,
-    /// A range.
     #[serde(rename = "r")]
     Range,
-    /// A set of ranges.
     #[serde(rename = "m")]
     Multirange,
 }
 
 /// An attribute of a composite type.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Attribute {
-    /// Its name.
+pub struct TypeAttribute {
     pub name: String,
-    /// Its type.
     pub type_id: TypeId,
-    /// Its comment.
     pub comment: Option<String>,
 }
 
-/// The statement that reads the catalog of these schemas: one row with one column of JSON text.
-pub fn query(schemas: &[String]) -> String {
-    // Parts first, so that no schema's name is taken for the place of one.
-    let text = include_str!("sql/catalog.sql")
-        .replace(":relations", include_str!("sql/relations.sql"))
-        .replace(":functions", include_str!("sql/functions.sql"))
-        .replace(":types", include_str!("sql/types.sql"));
-    let names: Vec<String> = schemas.iter().map(|name| literal(name)).collect();
-    text.replace(":schemas", &format!("array[{}]::text[]", names.join(", ")))
+impl Catalog {
+    /// The statement that reads the catalog of these schemas. It returns one row with one column,
+    /// `catalog`, of JSON text.
+    pub fn query(schemas: &[String]) -> String {
+        // The schemas come last, so that a schema called `:types` is not replaced.
+        let text = include_str!("sql/catalog.sql")
+            .replace(":relations", include_str!("sql/relations.sql"))
+            .replace(":functions", include_str!("sql/functions.sql"))
+            .replace(":types", include_str!("sql/types.sql"));
+        let names: Vec<String> = schemas.iter().map(|name| literal(name)).collect();
+        text.replace(":schemas", &format!("array[{}]::text[]", names.join(", ")))
+    }
+
+    /// Parses the result of [`Catalog::query`] from rows that are JSON objects.
+    ///
+    /// # Errors
+    /// [`TypegenError::Database`] if they are not the result of that query.
+    pub fn from_rows(rows: &[Value]) -> Result<Self, TypegenError> {
+        let text = rows.first().and_then(|row| row.get("catalog")?.as_str());
+        Self::from_json(text.unwrap_or_default())
+    }
+
+    pub(super) fn from_json(text: &str) -> Result<Self, TypegenError> {
+        serde_json::from_str(text)
+            .map_err(|error| TypegenError::Database(format!("unexpected result: {error}")))
+    }
 }
 
-/// A text as SQL, safe whatever `standard_conforming_strings` is.
+/// A text as an SQL literal that does not depend on `standard_conforming_strings`.
 fn literal(text: &str) -> String {
     let doubled = text.replace('\\', r"\\").replace('\'', "''");
     format!("e'{doubled}'")
@@ -238,8 +230,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schemas_name_cannot_leave_its_quotes() {
-        let text = query(&[r"it's\".to_owned(), ":types".to_owned()]);
+    fn schema_name_cannot_leave_its_quotes() {
+        let text = Catalog::query(&[r"it's\".to_owned(), ":types".to_owned()]);
         assert!(text.contains(r"array[e'it''s\\', e':types']::text[]"));
         for place in [":relations", ":functions", ":schemas"] {
             assert!(!text.contains(place), "{place} is left");

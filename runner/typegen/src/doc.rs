@@ -1,14 +1,14 @@
-//! Comments of the database as documentation of Rust.
+//! Comments of the database as Rust documentation.
 
-/// The lines of a comment, so that rustdoc shows them as they are: no line is taken for code to be
-/// run, for a link or for HTML, and none holds what the compiler refuses in a comment.
+/// The lines of a comment, escaped so that rustdoc shows them as they are: not as code to run, a link
+/// or HTML. Characters that the compiler refuses in a comment are removed.
 pub(super) fn lines(comment: &str) -> Vec<String> {
     let visible = comment
         .replace("\r\n", "\n")
         .replace('\r', "\n")
         .replace('\t', " ");
     let lines: Vec<String> = visible.trim().lines().map(line).collect();
-    // Blank lines part paragraphs; a second one says no more.
+    // One blank line separates paragraphs.
     let mut kept: Vec<String> = Vec::with_capacity(lines.len());
     for line in lines {
         let repeats = line.is_empty() && kept.last().is_none_or(String::is_empty);
@@ -19,14 +19,14 @@ pub(super) fn lines(comment: &str) -> Vec<String> {
     kept
 }
 
-/// A name of the database within a line of documentation.
+/// A name of the database as inline code.
 pub(super) fn code(name: &str) -> String {
     let shown: String = name.chars().filter(|c| is_shown(*c)).collect();
     if shown.is_empty() {
         return "`\"\"`".to_owned();
     }
     if shown.contains('`') {
-        // Code that holds a backtick is set in two, apart from them by a space.
+        // Code that contains a backtick needs two around it, and spaces.
         format!("`` {shown} ``")
     } else {
         format!("`{shown}`")
@@ -35,7 +35,7 @@ pub(super) fn code(name: &str) -> String {
 
 fn line(text: &str) -> String {
     let shown: String = text.chars().filter(|c| is_shown(*c)).collect();
-    // Four spaces would begin a block of code, which rustdoc compiles and runs.
+    // Four leading spaces would start a code block, which rustdoc compiles and runs.
     let shown = shown.trim();
     let even = shown.matches('`').count().is_multiple_of(2);
     let fenced = shown.starts_with("```") || shown.starts_with("~~~");
@@ -43,13 +43,13 @@ fn line(text: &str) -> String {
     let mut line = String::with_capacity(shown.len());
     for letter in shown.chars() {
         in_code ^= letter == '`';
-        let read = match letter {
+        let has_meaning = match letter {
             '[' | ']' | '<' | '>' => !(in_code && even && !fenced),
             '`' => !even || fenced,
             '~' => fenced,
             _ => false,
         };
-        if read {
+        if has_meaning {
             line.push('\\');
         }
         line.push(letter);
@@ -57,8 +57,7 @@ fn line(text: &str) -> String {
     line
 }
 
-/// Whether a character may stand in a comment: controls and those that turn the direction of writing
-/// may not.
+/// Whether a character may be in a comment. Control characters and direction marks may not.
 fn is_shown(letter: char) -> bool {
     !letter.is_control()
         && !matches!(
@@ -72,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_comment_keeps_its_lines_and_paragraphs() {
+    fn comment_keeps_its_lines_and_paragraphs() {
         assert_eq!(
             lines("\n one\r\ntwo \n\n\n\nthree\rfour\n"),
             ["one", "two", "", "three", "four"]
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_it_is_run_or_followed() {
+    fn code_links_and_html_are_escaped() {
         assert_eq!(lines("    let x = 1;"), ["let x = 1;"]);
         assert_eq!(lines("```rust\nfail()"), [r"\`\`\`rust", "fail()"]);
         assert_eq!(lines("~~~"), [r"\~\~\~"]);
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_compiler_refuses_is_left_out() {
+    fn characters_that_the_compiler_refuses_are_removed() {
         assert_eq!(lines("a\u{202e}b\u{7}c */ \"d\""), [r#"abc */ "d""#]);
         assert_eq!(code("a`b\n"), "`` a`b ``");
         assert_eq!(code("posts"), "`posts`");

@@ -1,4 +1,4 @@
-//! How a file of types differs from the database.
+//! The differences between a file of types and the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,11 +8,11 @@ use serde::Serialize;
 /// One item that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drift {
-    /// The item, as it is declared.
+    /// The item's declaration.
     pub item: String,
     /// Lines that only the file has.
     pub only_in_file: Vec<String>,
-    /// Lines that only the database gives.
+    /// Lines that only the database's types have.
     pub only_in_database: Vec<String>,
 }
 
@@ -32,8 +32,7 @@ impl fmt::Display for Drift {
     }
 }
 
-/// What differs between a file and the text that the database gives now; empty only where they are
-/// the same but for the ends of their lines.
+/// The differences between a file and the current text. Line endings do not count.
 pub fn compare(file: &str, current: &str) -> Vec<Drift> {
     let file = file.replace("\r\n", "\n");
     if file == current {
@@ -64,7 +63,7 @@ pub fn compare(file: &str, current: &str) -> Vec<Drift> {
     drifts
 }
 
-/// The lines of each item. Items stand apart by blank lines, which none has within.
+/// The lines of each item. Blank lines separate items; no item contains one.
 fn blocks(text: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut blocks: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for block in text.split("\n\n") {
@@ -81,19 +80,21 @@ fn blocks(text: &str) -> BTreeMap<&str, Vec<&str>> {
     blocks
 }
 
-/// The lines of one text that are not among another's, each as often as it is there more often.
+/// The lines that are not among the others. A line counts as often as it occurs.
 fn without(lines: &[&str], others: &[&str]) -> Vec<String> {
     let mut rest = others.to_vec();
-    let mut kept = Vec::new();
-    for line in lines {
-        match rest.iter().position(|other| other == line) {
-            Some(at) => {
-                rest.swap_remove(at);
-            }
-            None => kept.push((*line).to_owned()),
+    let is_new = |line: &&&str| match rest.iter().position(|other| other == *line) {
+        Some(at) => {
+            rest.swap_remove(at);
+            false
         }
-    }
-    kept
+        None => true,
+    };
+    lines
+        .iter()
+        .filter(is_new)
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[cfg(test)]
@@ -104,13 +105,13 @@ mod tests {
         "// made\n\nuse a;\n\n/// A.\npub struct A {\n    pub x: i32,\n}\n\npub struct B {}\n";
 
     #[test]
-    fn the_same_text_does_not_differ() {
+    fn same_text_does_not_differ() {
         assert!(compare(FILE, FILE).is_empty());
         assert!(compare(&FILE.replace('\n', "\r\n"), FILE).is_empty());
     }
 
     #[test]
-    fn a_changed_column_is_named_with_its_table() {
+    fn changed_column_is_shown_with_its_table() {
         let changed = FILE.replace("pub x: i32,", "pub x: i64,");
         let drifts: Vec<String> = compare(FILE, &changed)
             .iter()
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_came_or_went_is_named() {
+    fn added_or_removed_item_is_named() {
         let without_b = FILE.replace("\npub struct B {}\n", "");
         let drifts = compare(FILE, &without_b);
         assert_eq!(drifts.len(), 1);
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_difference_is_one_too() {
+    fn every_other_difference_counts_too() {
         assert_eq!(
             compare(&FILE.replace("use a", "use b"), FILE)[0].item,
             "the file"

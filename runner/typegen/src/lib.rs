@@ -1,22 +1,21 @@
-//! Types from the database: its catalogs, read as one JSON document, written as Rust for the SDK.
+//! Reads a database's catalog as one JSON document, and writes its types as Rust for the SDK.
 //!
 //! ```text
-//! source (effects) → catalog → build → model → render → text
+//! database → catalog → build → model → render → text
 //! ```
 //!
-//! All but [`source`] is pure, and the text depends on nothing but the schema and the options: no time,
-//! no host, no number that differs between two databases with the same migrations. docs/types.md is the
-//! guide.
+//! Only [`Catalog::read`] does I/O. The text depends on the schema and the options alone, so two
+//! databases with the same migrations give the same text. docs/types.md is the guide.
 
 mod build;
 pub mod catalog;
+mod database;
 mod doc;
 mod drift;
 mod mapping;
 mod model;
 mod name;
 mod render;
-pub mod source;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,23 +23,21 @@ use std::fmt;
 pub use catalog::Catalog;
 pub use drift::{Drift, compare};
 
-use sluice_local::LocalError;
-
-/// What to write, and what to say that the database does not.
+/// What to write, and facts that the database does not record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// The schemas, in the order in which they are written.
+pub struct TypegenOptions {
+    /// The schemas, in the order of the output.
     pub schemas: Vec<String>,
     /// Tables, views and functions to leave out.
     pub exclude: BTreeSet<String>,
-    /// What can be null: `function.argument` (which then can be given null), `table.column`.
+    /// What can be null: `function.argument`, `table.column`.
     pub nullable: BTreeSet<String>,
     /// What is never null: `view.column`, `function.column`, `type.attribute`, or `function` for its
     /// result.
     pub not_null: BTreeSet<String>,
 }
 
-impl Default for Options {
+impl Default for TypegenOptions {
     fn default() -> Self {
         Self {
             schemas: vec!["public".to_owned()],
@@ -51,8 +48,8 @@ impl Default for Options {
     }
 }
 
-/// As options of the command, each after a space.
-impl fmt::Display for Options {
+/// The options as `sluice gen types` takes them, each after a space.
+impl fmt::Display for TypegenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schemas = self.schemas.iter().map(|value| ("schema", value));
         let exclude = self.exclude.iter().map(|value| ("exclude", value));
@@ -71,52 +68,46 @@ impl fmt::Display for Options {
     }
 }
 
-/// Why no types could be made.
+/// Why types could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TypegenError {
     /// The connection string or the certificate cannot be used.
     #[error("{0}")]
     Settings(String),
-    /// The database cannot be reached, or refuses.
-    #[error("failed to read the database's catalogs: {0}")]
+    /// The database cannot be reached, or refuses the query.
+    #[error("failed to read the database's catalog: {0}")]
     Database(String),
-    /// The embedded Supabase is not there.
-    #[error(transparent)]
-    Local(#[from] LocalError),
-    /// A schema that was asked for does not exist.
-    #[error("the database has no schema `{0}`: name one that it has with --schema")]
+    /// A requested schema does not exist.
+    #[error("the database has no schema `{0}`; pass --schema with one that exists")]
     UnknownSchema(String),
-    /// An option names what does not exist.
-    #[error("nothing that would be written is called `{0}`: is it misspelled in an option?")]
+    /// An option names something that does not exist.
+    #[error("an option names `{0}`, but nothing that would be written has that name")]
     UnknownName(String),
 }
 
-/// Writes the types of a catalog as a file of Rust.
-///
-/// The text is formatted as rustfmt would format it by default, and the same for every database with
-/// the same schema.
+/// Writes the types of a catalog as the text of a Rust file, in rustfmt's default format.
 ///
 /// ```
-/// use sluice_typegen::{Catalog, Options, catalog::Relation, generate};
+/// use sluice_typegen::{Catalog, TypegenOptions, catalog::CatalogTable, generate};
 ///
 /// let catalog = Catalog {
 ///     schemas: vec!["public".to_owned()],
-///     relations: vec![Relation {
+///     relations: vec![CatalogTable {
 ///         schema: "public".to_owned(),
 ///         name: "posts".to_owned(),
-///         ..Relation::default()
+///         ..CatalogTable::default()
 ///     }],
 ///     ..Catalog::default()
 /// };
-/// let text = generate(&catalog, &Options::default())?;
+/// let text = generate(&catalog, &TypegenOptions::default())?;
 /// assert!(text.contains("#[table(name = \"posts\")]\npub struct Posts {}"));
 /// # Ok::<(), sluice_typegen::TypegenError>(())
 /// ```
 ///
 /// # Errors
-/// [`TypegenError::UnknownSchema`] and [`TypegenError::UnknownName`]: an option names what the catalog
-/// lacks.
-pub fn generate(catalog: &Catalog, options: &Options) -> Result<String, TypegenError> {
+/// [`TypegenError::UnknownSchema`] and [`TypegenError::UnknownName`], if the catalog lacks what an
+/// option names.
+pub fn generate(catalog: &Catalog, options: &TypegenOptions) -> Result<String, TypegenError> {
     Ok(render::module(&build::module(catalog, options)?))
 }
 

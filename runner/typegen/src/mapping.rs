@@ -1,88 +1,50 @@
-//! Which type of Rust holds a value of which type of the database, as PostgREST writes it in JSON.
+//! The Rust type of each database type's values, as PostgREST writes them in JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalog::{Catalog, Kind, Type, TypeId};
+use super::catalog::{Catalog, CatalogType, TypeId, TypeKind};
 
 /// Any JSON.
 pub(super) const ANY: &str = "serde_json::Value";
 
-/// The types that are known by name, those of common extensions too. docs/types.md says why.
-const KNOWN: &[(&str, &[&str])] = &[
-    ("bool", &["bool"]),
-    ("i16", &["int2"]),
-    ("i32", &["int4"]),
-    ("i64", &["int8"]),
-    ("f32", &["float4"]),
-    ("f64", &["float8"]),
-    ("serde_json::Number", &["numeric"]),
-    ("uuid::Uuid", &["uuid"]),
-    ("jiff::Timestamp", &["timestamptz"]),
-    ("jiff::civil::DateTime", &["timestamp"]),
-    ("jiff::civil::Date", &["date"]),
-    ("jiff::civil::Time", &["time"]),
-    (ANY, &["json", "jsonb"]),
-    ("String", TEXTS),
+/// Known types, by their names in Postgres and common extensions. docs/types.md gives the reasons.
+const KNOWN: &[(&str, &str)] = &[
+    ("bool", "bool"),
+    ("i16", "int2"),
+    ("i32", "int4"),
+    ("i64", "int8"),
+    ("f32", "float4"),
+    ("f64", "float8"),
+    ("serde_json::Number", "numeric"),
+    ("uuid::Uuid", "uuid"),
+    ("jiff::Timestamp", "timestamptz"),
+    ("jiff::civil::DateTime", "timestamp"),
+    ("jiff::civil::Date", "date"),
+    ("jiff::civil::Time", "time"),
+    (ANY, "json jsonb"),
+    // JSON holds these as text, and common Rust crates have no better type for them.
+    (
+        "String",
+        "bit bpchar box bytea char cidr circle citext halfvec inet int2vector interval line lquery \
+         lseg ltree ltxtquery macaddr macaddr8 money name oid oidvector path pg_lsn point polygon \
+         regclass regproc regprocedure regrole regtype sparsevec text timetz tsquery tsvector \
+         varbit varchar vector xml",
+    ),
 ];
 
-/// The types that JSON holds as text, and that Rust's common types have no better form for.
-const TEXTS: &[&str] = &[
-    "bit",
-    "bpchar",
-    "box",
-    "bytea",
-    "char",
-    "cidr",
-    "circle",
-    "citext",
-    "halfvec",
-    "inet",
-    "int2vector",
-    "interval",
-    "line",
-    "lquery",
-    "lseg",
-    "ltree",
-    "ltxtquery",
-    "macaddr",
-    "macaddr8",
-    "money",
-    "name",
-    "oid",
-    "oidvector",
-    "path",
-    "pg_lsn",
-    "point",
-    "polygon",
-    "regclass",
-    "regproc",
-    "regprocedure",
-    "regrole",
-    "regtype",
-    "sparsevec",
-    "text",
-    "timetz",
-    "tsquery",
-    "tsvector",
-    "varbit",
-    "varchar",
-    "vector",
-    "xml",
-];
-
-/// A type of Rust, and what to say about it.
+/// A Rust type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RustType {
-    /// As it is written.
+    /// The type in Rust syntax.
     pub(super) text: String,
-    /// The name of the type that it stands for, where that has no form of its own.
+    /// The name of the database type, if there is no Rust type for it.
     pub(super) stands_for: Option<String>,
 }
 
-/// The types of a catalog, and the names that some of them get in Rust.
+/// The types of a catalog, and the names that some of them have in Rust.
 #[derive(Debug)]
 pub(super) struct Types<'a> {
-    by_id: BTreeMap<TypeId, &'a Type>,
+    by_id: BTreeMap<TypeId, &'a CatalogType>,
     names: BTreeMap<TypeId, String>,
 }
 
@@ -94,7 +56,7 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// Says that a type is written out in Rust under this name.
+    /// Records the name of a type that is generated.
     pub(super) fn name(&mut self, id: TypeId, name: String) {
         self.names.insert(id, name);
     }
@@ -108,9 +70,9 @@ impl<'a> Types<'a> {
             return RustType::any("an unknown type");
         };
         match kind.kind {
-            Kind::Domain => self.rust(kind.base),
-            Kind::Range | Kind::Multirange => RustType::of("String"),
-            Kind::Base => match (known(&kind.name), kind.element) {
+            TypeKind::Domain => self.rust(kind.base),
+            TypeKind::Range | TypeKind::Multirange => RustType::of("String"),
+            TypeKind::Base => match (known(&kind.name), kind.element) {
                 (Some(text), _) => RustType::of(text),
                 (None, 0) => RustType::any(&kind.name),
                 (None, element) => {
@@ -121,22 +83,22 @@ impl<'a> Types<'a> {
                     }
                 }
             },
-            Kind::Composite | Kind::Enum | Kind::Pseudo => RustType::any(&kind.name),
+            TypeKind::Composite | TypeKind::Enum | TypeKind::Pseudo => RustType::any(&kind.name),
         }
     }
 
-    /// Whether it is a domain that refuses null, or lies over one.
+    /// Whether it is a domain that refuses null, or is based on one.
     pub(super) fn refuses_null(&self, id: TypeId) -> bool {
         self.domains(id).any(|domain| domain.not_null)
     }
 
-    /// Whether it is a domain with a default, or lies over one.
+    /// Whether it is a domain with a default, or is based on one.
     pub(super) fn has_default(&self, id: TypeId) -> bool {
         self.domains(id).any(|domain| domain.has_default)
     }
 
-    /// The schema and the name of a type, which tell it from others in every database.
-    pub(super) fn original(&self, id: TypeId) -> Option<(&'a str, &'a str)> {
+    /// The schema and the name of a type, which identify it in every database.
+    pub(super) fn schema_and_name(&self, id: TypeId) -> Option<(&'a str, &'a str)> {
         let kind = self.by_id.get(&id)?;
         Some((&kind.schema, &kind.name))
     }
@@ -150,12 +112,14 @@ impl<'a> Types<'a> {
     pub(super) fn is_void(&self, id: TypeId) -> bool {
         self.by_id
             .get(&id)
-            .is_some_and(|kind| kind.kind == Kind::Pseudo && kind.name == "void")
+            .is_some_and(|kind| kind.kind == TypeKind::Pseudo && kind.name == "void")
     }
 
-    /// The enums and composite types that values of these types hold, themselves included, sorted by
-    /// name.
-    pub(super) fn reached_from(&self, ids: impl IntoIterator<Item = TypeId>) -> Vec<&'a Type> {
+    /// The enums and composite types among these types and inside them, sorted by name.
+    pub(super) fn reached_from(
+        &self,
+        ids: impl IntoIterator<Item = TypeId>,
+    ) -> Vec<&'a CatalogType> {
         let mut open: Vec<TypeId> = ids.into_iter().collect();
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();
@@ -165,7 +129,7 @@ impl<'a> Types<'a> {
             };
             open.extend([kind.base, kind.element]);
             open.extend(kind.attributes.iter().map(|attribute| attribute.type_id));
-            if kind.kind == Kind::Enum || (kind.kind == Kind::Composite && !kind.is_row) {
+            if kind.kind == TypeKind::Enum || (kind.kind == TypeKind::Composite && !kind.is_row) {
                 found.push(*kind);
             }
         }
@@ -173,11 +137,11 @@ impl<'a> Types<'a> {
         found
     }
 
-    /// A type and those beneath it, as far as they are domains.
-    fn domains(&self, id: TypeId) -> impl Iterator<Item = &'a Type> {
+    /// A domain and the domains that it is based on.
+    fn domains(&self, id: TypeId) -> impl Iterator<Item = &'a CatalogType> {
         let find = |id: TypeId| {
             let kind = self.by_id.get(&id).copied();
-            kind.filter(|kind| kind.kind == Kind::Domain)
+            kind.filter(|kind| kind.kind == TypeKind::Domain)
         };
         std::iter::successors(find(id), move |domain| find(domain.base))
     }
@@ -198,7 +162,7 @@ impl RustType {
         }
     }
 
-    /// This type where there may be none. Any JSON says so by itself.
+    /// This type, made optional. Any JSON can be null already.
     pub(super) fn optional(&self) -> String {
         if self.text == ANY {
             self.text.clone()
@@ -207,14 +171,15 @@ impl RustType {
         }
     }
 
-    /// This type where a column may hold null, which the SDK tells by the `Option`.
+    /// This type for a nullable column, which the SDK recognizes by the `Option`.
     pub(super) fn optional_column(&self) -> String {
         format!("Option<{}>", self.text)
     }
 }
 
 fn known(name: &str) -> Option<&'static str> {
-    let row = KNOWN.iter().find(|(_, names)| names.contains(&name));
+    let has_name = |names: &str| names.split(' ').any(|known| known == name);
+    let row = KNOWN.iter().find(|(_, names)| has_name(names));
     row.map(|(text, _)| *text)
 }
 
@@ -222,29 +187,29 @@ fn known(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn kind(id: TypeId, name: &str, kind: Kind) -> Type {
-        Type {
+    fn kind(id: TypeId, name: &str, kind: TypeKind) -> CatalogType {
+        CatalogType {
             id,
             name: name.to_owned(),
             kind,
-            ..Type::default()
+            ..CatalogType::default()
         }
     }
 
     /// A `uuid[]`, a domain over a domain over it, an enum, a composite type with an array of the
-    /// enum, and a type that nobody knows.
+    /// enum, and an unknown type.
     fn catalog() -> Catalog {
         let mut types = vec![
-            kind(1, "uuid", Kind::Base),
-            kind(2, "_uuid", Kind::Base),
-            kind(3, "ids", Kind::Domain),
-            kind(4, "more_ids", Kind::Domain),
-            kind(5, "mood", Kind::Enum),
-            kind(6, "_mood", Kind::Base),
-            kind(7, "pair", Kind::Composite),
-            kind(8, "geometry", Kind::Base),
-            kind(9, "void", Kind::Pseudo),
-            kind(10, "int4range", Kind::Range),
+            kind(1, "uuid", TypeKind::Base),
+            kind(2, "_uuid", TypeKind::Base),
+            kind(3, "ids", TypeKind::Domain),
+            kind(4, "more_ids", TypeKind::Domain),
+            kind(5, "mood", TypeKind::Enum),
+            kind(6, "_mood", TypeKind::Base),
+            kind(7, "pair", TypeKind::Composite),
+            kind(8, "geometry", TypeKind::Base),
+            kind(9, "void", TypeKind::Pseudo),
+            kind(10, "int4range", TypeKind::Range),
         ];
         for kind in &mut types {
             match kind.id {
@@ -253,7 +218,7 @@ mod tests {
                 4 => (kind.base, kind.has_default) = (3, true),
                 6 => kind.element = 5,
                 7 => {
-                    kind.attributes = vec![super::super::catalog::Attribute {
+                    kind.attributes = vec![super::super::catalog::TypeAttribute {
                         type_id: 6,
                         ..Default::default()
                     }];
@@ -268,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn domains_and_arrays_are_looked_through() {
+    fn domains_and_arrays_are_resolved() {
         let catalog = catalog();
         let types = Types::new(&catalog);
         assert_eq!(types.rust(4).text, "Vec<uuid::Uuid>");
@@ -279,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_form_is_any_json_and_says_so() {
+    fn unknown_type_is_any_json_with_its_name() {
         let catalog = catalog();
         let types = Types::new(&catalog);
         let unknown = types.rust(8);
@@ -290,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_types_within_a_type_are_reached() {
+    fn types_inside_a_type_are_reached() {
         let catalog = catalog();
         let mut types = Types::new(&catalog);
         let reached: Vec<&str> = types
@@ -305,11 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn no_type_is_known_twice() {
+    fn no_type_is_listed_twice() {
         let names: Vec<&str> = KNOWN
             .iter()
-            .flat_map(|(_, names)| *names)
-            .copied()
+            .flat_map(|(_, names)| names.split(' '))
             .collect();
         let distinct: BTreeSet<&str> = names.iter().copied().collect();
         assert_eq!(names.len(), distinct.len());

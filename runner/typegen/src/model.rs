@@ -2,66 +2,63 @@
 
 /// A file of generated code.
 #[derive(Debug, Default)]
-pub(super) struct Module {
-    /// What it was made with, as options of the command.
+pub(super) struct RustModule {
+    /// The options of the command that made it.
     pub(super) made_with: String,
-    /// Its items, in their order.
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<RustItem>,
     /// What could not be written, each with the reason.
     pub(super) left_out: Vec<String>,
 }
 
-/// A type of generated code.
 #[derive(Debug)]
-pub(super) enum Item {
-    Struct(Struct),
-    Enum(Enum),
-    Filling(Filling),
+pub(super) enum RustItem {
+    Struct(RustStruct),
+    Enum(RustEnum),
+    From(FromImpl),
 }
 
 /// A struct whose fields are all public.
 #[derive(Debug)]
-pub(super) struct Struct {
+pub(super) struct RustStruct {
     pub(super) name: String,
     pub(super) docs: Vec<String>,
     pub(super) derives: &'static [&'static str],
-    /// Attributes without `#[…]`, each of one setting.
+    /// Attributes without `#[…]`, one setting each.
     pub(super) attributes: Vec<String>,
-    pub(super) fields: Vec<Field>,
+    pub(super) fields: Vec<RustField>,
 }
 
-/// A field of a struct.
 #[derive(Debug, Clone)]
-pub(super) struct Field {
+pub(super) struct RustField {
     pub(super) name: String,
     pub(super) docs: Vec<String>,
-    /// Attributes without `#[…]`, each of one setting.
+    /// Attributes without `#[…]`, one setting each.
     pub(super) attributes: Vec<String>,
     pub(super) kind: String,
 }
 
-/// A `From` of a struct with some fields of another.
+/// An `impl From<part> for whole`.
 #[derive(Debug)]
-pub(super) struct Filling {
+pub(super) struct FromImpl {
     /// The struct that has some of the fields.
     pub(super) part: String,
     /// The struct that has all of them.
     pub(super) whole: String,
-    /// All of them, and what those become that the part lacks.
+    /// All fields, and the value of those that `part` lacks.
     pub(super) fields: Vec<(String, Option<&'static str>)>,
 }
 
-/// An enum of the database: variants without fields.
+/// An enum whose variants have no fields.
 #[derive(Debug)]
-pub(super) struct Enum {
+pub(super) struct RustEnum {
     pub(super) name: String,
     pub(super) docs: Vec<String>,
-    pub(super) variants: Vec<Variant>,
+    pub(super) variants: Vec<RustVariant>,
 }
 
-/// A variant, and the label that it stands for.
+/// A variant, and its label in the database.
 #[derive(Debug)]
-pub(super) struct Variant {
+pub(super) struct RustVariant {
     pub(super) name: String,
     pub(super) label: String,
 }
@@ -77,17 +74,16 @@ pub(super) const ROW: &[&str] = &[
 ];
 /// The derives of a value that is read and written.
 pub(super) const VALUE: &[&str] = &["Debug", "Clone", "PartialEq", "Serialize", "Deserialize"];
-/// The derives of columns that are no row by themselves.
-pub(super) const PART: &[&str] = &["Debug", "Clone", "PartialEq"];
-/// The derives of a row that is only written, where some column must be given.
-pub(super) const WRITTEN: &[&str] = &["Debug", "Clone", "PartialEq", "Serialize"];
-/// The derives of a row that is only written, where no column must be given.
-pub(super) const WRITTEN_IN_PART: &[&str] =
-    &["Debug", "Clone", "Default", "PartialEq", "Serialize"];
+/// The derives of the required columns of an insert.
+pub(super) const REQUIRED: &[&str] = &["Debug", "Clone", "PartialEq"];
+/// The derives of a row that is only written, if some column is required.
+pub(super) const WRITE: &[&str] = &["Debug", "Clone", "PartialEq", "Serialize"];
+/// The derives of a row that is only written, if no column is required.
+pub(super) const OPTIONAL_WRITE: &[&str] = &["Debug", "Clone", "Default", "PartialEq", "Serialize"];
 /// The derives of a function's arguments.
 pub(super) const CALL: &[&str] = &["Debug", "Clone", "PartialEq", "Serialize", "Function"];
 /// The derives of an enum.
-pub(super) const LABELS: &[&str] = &[
+pub(super) const ENUM: &[&str] = &[
     "Debug",
     "Clone",
     "Copy",

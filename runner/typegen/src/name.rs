@@ -1,13 +1,14 @@
-//! Names of the database as identifiers of Rust.
+//! Names of the database as Rust identifiers.
 
 use std::collections::BTreeSet;
 
 use deunicode::deunicode;
+use heck::{ToSnakeCase, ToUpperCamelCase};
 
-/// Longer identifiers are cut, so that every line they stand in can be broken where it must.
+/// Longer identifiers are truncated, so that rustfmt can break every line that contains one.
 const LENGTH_MAX: usize = 60;
 
-/// Words that an identifier can be only in its raw form, `r#type`.
+/// Keywords that are identifiers only in their raw form, `r#type`.
 const KEYWORDS: &[&str] = &[
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn",
     "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let",
@@ -16,10 +17,10 @@ const KEYWORDS: &[&str] = &[
     "virtual", "where", "while", "yield",
 ];
 
-/// Words that no identifier can be in any form.
+/// Keywords that are no identifiers in any form.
 const NEVER: &[&str] = &["Self", "crate", "self", "super"];
 
-/// The names of types that generated code uses itself.
+/// Type names that generated code uses itself.
 const USED: &[&str] = &[
     "Deserialize",
     "Function",
@@ -30,11 +31,11 @@ const USED: &[&str] = &[
     "Vec",
 ];
 
-/// The names of one module's types, each given once.
+/// The distinct names of one module's types.
 #[derive(Debug)]
 pub(super) struct TypeNames(BTreeSet<String>);
 
-/// The names of one type's fields or variants, each given once.
+/// The distinct names of one type's fields or variants.
 #[derive(Debug, Default)]
 pub(super) struct MemberNames(BTreeSet<String>);
 
@@ -43,7 +44,7 @@ impl TypeNames {
         Self(USED.iter().map(|name| (*name).to_owned()).collect())
     }
 
-    /// A name for a type: the first of these that is free, else the last of them with a number.
+    /// A name for a type: the first wanted name that is free, or the last one with a number.
     pub(super) fn take(&mut self, wanted: &[String]) -> String {
         let mut last = String::new();
         for name in wanted {
@@ -64,7 +65,7 @@ impl TypeNames {
 }
 
 impl MemberNames {
-    /// A name for a field. Fields differ also in upper case: each has a constant beside it.
+    /// A name for a field. Fields must differ in upper case too, because each has a constant.
     pub(super) fn field(&mut self, wanted: &str) -> String {
         let name = numbered(&snake(wanted), "_", |name| {
             self.0.insert(name.to_uppercase())
@@ -82,7 +83,7 @@ impl MemberNames {
     }
 }
 
-/// The name that serde gives to a field, unless it is told another.
+/// The name of a field in JSON, unless it is renamed.
 pub(super) fn plain(field: &str) -> &str {
     field.strip_prefix("r#").unwrap_or(field)
 }
@@ -100,16 +101,15 @@ fn numbered(name: &str, joint: &str, mut take: impl FnMut(&str) -> bool) -> Stri
 
 /// `createdAt` is `created_at`.
 fn snake(name: &str) -> String {
-    usable(words(name).join("_"), "unnamed", "n")
+    usable(deunicode(name).to_snake_case(), "unnamed", "n")
 }
 
-/// `llm_scores` is `LlmScores`. Nothing is made singular: a name is found again by its letters.
+/// `llm_scores` is `LlmScores`. Nothing is made singular, so that the letters stay searchable.
 fn camel(name: &str) -> String {
-    let name: String = words(name).iter().map(|word| capitalized(word)).collect();
-    usable(name, "Unnamed", "N")
+    usable(deunicode(name).to_upper_camel_case(), "Unnamed", "N")
 }
 
-/// A name as an identifier: not too long, not empty, and a letter (for "number") before a digit.
+/// A name as an identifier: truncated, not empty, and with a letter before a leading digit.
 fn usable(mut name: String, empty: &str, number: &str) -> String {
     name.truncate(LENGTH_MAX);
     let name = name.trim_end_matches('_');
@@ -122,41 +122,6 @@ fn usable(mut name: String, empty: &str, number: &str) -> String {
     } else {
         name.to_owned()
     }
-}
-
-/// The words of a name in lower case and ASCII: split where letters end, and before a capital that
-/// begins a word.
-fn words(name: &str) -> Vec<String> {
-    let ascii: Vec<char> = deunicode(name).chars().collect();
-    let mut words = Vec::new();
-    let mut word = String::new();
-    for (at, letter) in ascii.iter().copied().enumerate() {
-        let before = at.checked_sub(1).and_then(|before| ascii.get(before));
-        let after = ascii.get(at + 1);
-        let begins = letter.is_ascii_uppercase()
-            && (before.is_some_and(|before| !before.is_ascii_uppercase())
-                || after.is_some_and(char::is_ascii_lowercase));
-        if (begins || !letter.is_ascii_alphanumeric()) && !word.is_empty() {
-            words.push(std::mem::take(&mut word));
-        }
-        if letter.is_ascii_alphanumeric() {
-            word.push(letter.to_ascii_lowercase());
-        }
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
-}
-
-fn capitalized(word: &str) -> String {
-    let mut letters = word.chars();
-    letters
-        .next()
-        .map(|first| first.to_ascii_uppercase())
-        .into_iter()
-        .chain(letters)
-        .collect()
 }
 
 #[cfg(test)]
@@ -186,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_in_camel_case_and_not_made_singular() {
+    fn types_are_in_camel_case_and_stay_plural() {
         for (name, expected) in [
             ("posts", "Posts"),
             ("llm_scores", "LlmScores"),
@@ -199,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_given_once() {
+    fn names_are_distinct() {
         let mut fields = MemberNames::default();
         let given = ["id", "ID", "i d", "id_2"].map(|name| fields.field(name));
         assert_eq!(given, ["id", "id_2", "i_d", "id_2_2"]);
@@ -214,13 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn generated_code_keeps_the_names_that_it_uses() {
+    fn names_that_generated_code_uses_are_taken() {
         let wanted = ["table", "table row"].map(str::to_owned);
         assert_eq!(TypeNames::new().take(&wanted), "TableRow");
     }
 
     #[test]
-    fn a_long_name_is_cut() {
+    fn long_name_is_truncated() {
         assert_eq!(camel(&"東".repeat(21)).len(), LENGTH_MAX);
     }
 }

@@ -1,11 +1,10 @@
-//! From catalogs to text, without a database.
+//! Generates text from catalogs, without a database.
 
 use serde_json::{Value, json};
 
-use super::{Catalog, Options, TypegenError, generate};
+use super::{Catalog, TypegenError, TypegenOptions, generate};
 
-/// The types that the catalogs below use; numbers are shifted by `shift`, as another database would
-/// have others.
+/// The types of the catalogs below. `shift` is added to their ids, because ids differ between databases.
 fn types(shift: i64) -> Vec<Value> {
     let kind = |id: i64, name: &str, kind: &str| {
         json!({
@@ -65,7 +64,7 @@ fn catalog(relations: &[Value], functions: &[Value], types: &[Value]) -> Catalog
 fn written(relations: &[Value], functions: &[Value]) -> String {
     generate(
         &catalog(relations, functions, &types(0)),
-        &Options::default(),
+        &TypegenOptions::default(),
     )
     .unwrap()
 }
@@ -84,7 +83,7 @@ fn item(text: &str, declared: &str) -> Vec<String> {
 }
 
 #[test]
-fn neither_order_nor_numbers_of_the_catalog_are_seen() {
+fn text_does_not_depend_on_order_or_ids_of_the_catalog() {
     let make = |shift: i64| {
         let relations = vec![
             table("posts", 5 + shift, &json!([column("mood", 4 + shift)])),
@@ -93,7 +92,7 @@ fn neither_order_nor_numbers_of_the_catalog_are_seen() {
         let functions = vec![
             function("add", 1 + shift, 0, &[("a", "i", 1 + shift)]),
             function("add", 2 + shift, 0, &[("a", "i", 2 + shift)]),
-            // Both arguments have no form of their own, so only the names of their types differ.
+            // Both argument types are unknown, so only their names differ.
             function("any", 3 + shift, 0, &[("a", "i", 6 + shift)]),
             function("any", 1 + shift, 0, &[("a", "i", 7 + shift)]),
             function("posts", 3 + shift, 0, &[]),
@@ -107,7 +106,7 @@ fn neither_order_nor_numbers_of_the_catalog_are_seen() {
     functions.reverse();
     kinds.reverse();
     let second = catalog(&relations, &functions, &kinds);
-    let options = Options::default();
+    let options = TypegenOptions::default();
     let text = generate(&first, &options).unwrap();
     assert_eq!(text, generate(&second, &options).unwrap());
     for declared in [
@@ -121,7 +120,7 @@ fn neither_order_nor_numbers_of_the_catalog_are_seen() {
 }
 
 #[test]
-fn an_insert_gives_what_it_must_and_an_update_what_it_wants() {
+fn insert_has_required_columns_and_update_has_none() {
     let mut nullable = column("note", 2);
     nullable["not_null"] = false.into();
     let mut counted = column("count", 1);
@@ -164,19 +163,19 @@ fn an_insert_gives_what_it_must_and_an_update_what_it_wants() {
 }
 
 #[test]
-fn an_insert_may_give_null_in_place_of_a_default() {
+fn insert_may_set_null_in_place_of_a_default() {
     let mut mood = column("mood", 2);
     (mood["not_null"], mood["has_default"]) = (false.into(), true.into());
     let columns = json!([column("id", 1), mood]);
     let text = written(&[table("t", 9, &columns)], &[]);
     let insert = item(&text, "pub struct TInsert {");
     assert_eq!(insert[4], "pub mood: sluice_sdk::Tristate<String>,");
-    let filling = item(&text, "impl From<TRequired> for TInsert {");
-    assert_eq!(filling[4], "mood: sluice_sdk::Tristate::Absent,");
+    let from_impl = item(&text, "impl From<TRequired> for TInsert {");
+    assert_eq!(from_impl[4], "mood: sluice_sdk::Tristate::Absent,");
 }
 
 #[test]
-fn a_row_that_needs_all_or_nothing_has_no_part() {
+fn row_with_all_or_no_columns_required_has_no_required_part() {
     let mut optional = column("id", 1);
     optional["has_default"] = true.into();
     let tables = vec![
@@ -207,7 +206,7 @@ fn defaults_belong_to_the_last_inputs() {
 }
 
 #[test]
-fn what_cannot_be_called_by_names_is_named() {
+fn functions_that_cannot_be_called_by_names_are_listed() {
     let functions = vec![
         function("computed", 1, 0, &[("", "i", 5)]),
         function("mixed", 1, 0, &[("a", "i", 1), ("", "i", 1)]),
@@ -222,7 +221,7 @@ fn what_cannot_be_called_by_names_is_named() {
 }
 
 #[test]
-fn labels_that_look_alike_stay_apart() {
+fn similar_labels_get_distinct_variants() {
     let text = written(&[table("t", 9, &json!([column("mood", 4)]))], &[]);
     let labels = item(&text, "pub enum Mood {");
     assert_eq!(
@@ -240,7 +239,7 @@ fn labels_that_look_alike_stay_apart() {
 }
 
 #[test]
-fn what_is_said_of_nulls_is_heard() {
+fn options_about_nulls_are_applied() {
     let mut view = table("v", 9, &json!([column("id", 1), column("next", 1)]));
     view["is_view"] = true.into();
     view["columns"][0]["not_null"] = false.into();
@@ -248,10 +247,10 @@ fn what_is_said_of_nulls_is_heard() {
     let functions = vec![function("f", 1, 0, &[("after", "i", 1)])];
     let catalog = catalog(&[view], &functions, &types(0));
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let options = Options {
+    let options = TypegenOptions {
         nullable: names(&["f.after"]),
         not_null: names(&["v.id", "f"]),
-        ..Options::default()
+        ..TypegenOptions::default()
     };
     let text = generate(&catalog, &options).unwrap();
     let view = item(&text, "pub struct V {");
@@ -266,20 +265,20 @@ fn what_is_said_of_nulls_is_heard() {
 }
 
 #[test]
-fn what_an_option_names_must_exist() {
+fn names_in_options_must_exist() {
     let catalog = catalog(&[table("v", 9, &json!([column("id", 1)]))], &[], &types(0));
     let misspelled = || ["v.idd".to_owned()].into();
-    let usual = Options::default;
+    let usual = TypegenOptions::default;
     for options in [
-        Options {
+        TypegenOptions {
             exclude: misspelled(),
             ..usual()
         },
-        Options {
+        TypegenOptions {
             nullable: misspelled(),
             ..usual()
         },
-        Options {
+        TypegenOptions {
             not_null: misspelled(),
             ..usual()
         },
@@ -288,12 +287,12 @@ fn what_an_option_names_must_exist() {
         assert!(matches!(error, TypegenError::UnknownName(name) if name == "v.idd"));
     }
     let schemas = vec!["public".to_owned(), "elsewhere".to_owned()];
-    let error = generate(&catalog, &Options { schemas, ..usual() }).unwrap_err();
+    let error = generate(&catalog, &TypegenOptions { schemas, ..usual() }).unwrap_err();
     assert!(matches!(error, TypegenError::UnknownSchema(name) if name == "elsewhere"));
 }
 
 #[test]
-fn what_is_excluded_leaves_no_name_behind() {
+fn excluded_table_is_named_nowhere_else() {
     let mut other = column("post", 5);
     other["not_null"] = false.into();
     let tables = vec![
@@ -301,9 +300,9 @@ fn what_is_excluded_leaves_no_name_behind() {
         table("t", 9, &json!([other])),
     ];
     let catalog = catalog(&tables, &[], &types(0));
-    let options = Options {
+    let options = TypegenOptions {
         exclude: ["posts".to_owned()].into(),
-        ..Options::default()
+        ..TypegenOptions::default()
     };
     let text = generate(&catalog, &options).unwrap();
     assert!(!text.contains("Posts"), "{text}");

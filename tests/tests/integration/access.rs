@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sluice_runner::bundled::MIGRATIONS;
 use sluice_tests::Stack;
 
 use crate::scoring_support::{OwnStack, ask, text_of};
@@ -56,7 +57,7 @@ async fn every_table_has_row_level_security_and_the_inner_ones_have_no_policy() 
 /// A script that breaks a rule of the schema is told which, by its SQLSTATE.
 #[tokio::test]
 async fn a_violated_check_is_the_requests_fault_and_has_its_code() {
-    let stack = OwnStack::start(false).await;
+    let stack = OwnStack::start(MIGRATIONS).await;
     let job = json!({ "type": "embed_posts", "status": "odd" });
     let url = format!("{}/background_jobs", stack.rest_url());
     let (status, answer) = ask(Method::POST, &url, stack.secret_key(), &job).await;
@@ -102,7 +103,7 @@ async fn a_violated_check_is_the_requests_fault_and_has_its_code() {
 /// The same through the API, with the key that a site hands to everybody.
 #[tokio::test]
 async fn the_publishable_key_reads_posts_and_neither_jobs_nor_functions() {
-    let stack = OwnStack::start(false).await;
+    let stack = OwnStack::start(MIGRATIONS).await;
     stack
         .sql(
             "insert into neighborhoods (name, slug) values ('Elm', 'elm');

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sluice_runner::bundled::MIGRATIONS;
 use sluice_tests::{Program, Stack};
 use uuid::Uuid;
 
@@ -216,7 +217,7 @@ async fn a_trigger_of_somebody_elses_is_not_passed_over() {
 /// On hosted Supabase the owner of the schema is no superuser.
 #[tokio::test]
 async fn an_owner_with_no_such_right_checks_row_by_row() {
-    let stack = OwnStack::start(false).await;
+    let stack = OwnStack::start(MIGRATIONS).await;
     stack
         .sql(&format!(
             "insert into neighborhoods (name, slug) values ('Elm', 'elm');

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sluice_runner::local::MIGRATIONS;
+use sluice_runner::bundled::MIGRATIONS;
 use sluice_runner::simulator::{self, Config, Simulator};
 use sluice_tests::{Program, Run};
 
@@ -10,7 +10,7 @@ use crate::scoring_support::{OwnStack, ask};
 
 /// That database, migrated.
 async fn migrated() -> OwnStack {
-    let stack = OwnStack::start(true).await;
+    let stack = OwnStack::start(&[]).await;
     stack.sql(include_str!("../../fixtures/earlier.sql")).await;
     for (_, migration) in MIGRATIONS {
         stack.sql(migration).await;
@@ -55,7 +55,7 @@ const DATA: [&str; 7] = [
 
 #[tokio::test]
 async fn its_data_survive_the_migrations_which_may_be_applied_again() {
-    let stack = OwnStack::start(true).await;
+    let stack = OwnStack::start(&[]).await;
     stack.sql(include_str!("../../fixtures/earlier.sql")).await;
     let mut before = Vec::new();
     for query in DATA {

@@ -349,5 +349,5 @@ async fn the_schemas_and_the_migrations_are_printed() {
         .await;
     assert_eq!(written.code, Some(0), "{}", written.stderr);
     let files = std::fs::read_dir(&folder).unwrap().count();
-    assert_eq!(files, sluice_runner::local::MIGRATIONS.len());
+    assert_eq!(files, sluice_runner::bundled::MIGRATIONS.len());
 }

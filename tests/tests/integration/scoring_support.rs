@@ -8,7 +8,7 @@ use sluice_runner::engine::Stop;
 use sluice_runner::flow::{
     FlowOptions, RecomputeOptions, ScoreScope, Session, backfill, recompute, score,
 };
-use sluice_runner::local::{Options, Server};
+use sluice_runner::local::{LocalOptions, Server};
 use sluice_runner::report::{Counts, Outcome, RowCounts};
 use sluice_runner::simulator::Simulator;
 use sluice_tests::{Program, Stack};
@@ -181,11 +181,11 @@ pub(crate) struct OwnStack {
 }
 
 impl OwnStack {
-    /// Starts one, with the schema or with nothing in it.
-    pub(crate) async fn start(skip_migrations: bool) -> Self {
-        let options = Options {
-            skip_migrations,
-            ..Options::default()
+    /// Starts one with these migrations.
+    pub(crate) async fn start(migrations: &'static [(&'static str, &'static str)]) -> Self {
+        let options = LocalOptions {
+            migrations,
+            ..LocalOptions::default()
         };
         Self {
             server: Server::start(&options).await.unwrap(),

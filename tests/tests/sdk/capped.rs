@@ -3,7 +3,7 @@
 
 use secrecy::ExposeSecret;
 use serde_json::json;
-use sluice_runner::local::{Options, Server};
+use sluice_runner::local::{LocalOptions, Server};
 use sluice_sdk::{Client, ClientBuilder};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -57,11 +57,10 @@ async fn server() -> &'static Server {
     static SERVER: OnceCell<Server> = OnceCell::const_new();
     let start = || async {
         let api = json!({"aggregates_enabled": true, "schemas": ["public", SCHEMA]});
-        let options = Options {
+        let options = LocalOptions {
             max_rows: Some(MAX_ROWS),
-            skip_migrations: true,
             api: api.as_object().cloned().unwrap(),
-            ..Options::default()
+            ..LocalOptions::default()
         };
         let starting = async move { Server::start(&options).await.unwrap() };
         let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());

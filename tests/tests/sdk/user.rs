@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sluice_runner::local::{Options, Server};
+use sluice_runner::local::{LocalOptions, Server};
 use sluice_sdk::{Client, SecretString, Table};
 
 use crate::capped;
@@ -25,11 +25,7 @@ const JWT_SECRET: &[u8] = b"unsafe-secret-change-me";
 #[tokio::test]
 async fn each_user_sees_and_changes_their_own_rows() {
     // A separate server, because it looks for policies when it first sees the table.
-    let options = Options {
-        skip_migrations: true,
-        ..Options::default()
-    };
-    let server = Server::start(&options).await.unwrap();
+    let server = Server::start(&LocalOptions::default()).await.unwrap();
     capped::run_on(
         &server,
         "create table diary (id bigint primary key, owner text not null, line text not null);

@@ -8,11 +8,9 @@
 )]
 mod generated;
 
-use secrecy::ExposeSecret;
-use serde_json::{Value, json};
-use sluice_runner::local::{self, Server};
-use sluice_runner::typegen::source::from_server;
-use sluice_runner::typegen::{Options, generate};
+use serde_json::json;
+use sluice_runner::local::{LocalOptions, Server};
+use sluice_runner::typegen::{Catalog, TypegenOptions, generate};
 use sluice_sdk::{Client, Tristate};
 
 use crate::assert_current;
@@ -24,9 +22,9 @@ use generated::{
 
 pub(crate) const SCHEMA: &str = include_str!("odd/schema.sql");
 
-fn options() -> Options {
+fn options() -> TypegenOptions {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    Options {
+    TypegenOptions {
         schemas: vec!["public".to_owned(), "Odd schema".to_owned()],
         exclude: names(&["excluded"]),
         nullable: names(&["cheered.feeling"]),
@@ -36,46 +34,31 @@ fn options() -> Options {
 
 /// A server with that schema.
 pub(crate) async fn server() -> Server {
-    let options = local::Options {
-        skip_migrations: true,
-        ..local::Options::default()
-    };
-    let server = Server::start(&options).await.unwrap();
+    let server = Server::start(&LocalOptions::default()).await.unwrap();
     run(&server, &format!("create extension vector; {SCHEMA}")).await;
     server
 }
 
-/// What the server answers to the query for its catalog.
+/// The server's result of the query for its catalog.
 pub(crate) async fn catalog(server: &Server, query: &str) -> String {
     column(server, query, "catalog").await.unwrap()
 }
 
-/// Runs SQL and gives the column `json` of its last row, if there is one.
+/// Runs SQL and returns the column `json` of its last row, if there is one.
 async fn run(server: &Server, sql: &str) -> Option<String> {
     column(server, sql, "json").await
 }
 
 async fn column(server: &Server, sql: &str, name: &str) -> Option<String> {
-    let answer = reqwest::Client::builder()
-        .build()
-        .unwrap()
-        .post(format!("{}/sql", server.url()))
-        .header("apikey", server.secret_key().expose_secret())
-        .body(sql.to_owned())
-        .send()
-        .await
-        .unwrap();
-    let succeeded = answer.status().is_success();
-    let text = answer.text().await.unwrap();
-    assert!(succeeded, "{text}");
-    let rows: Value = serde_json::from_str(&text).unwrap();
-    Some(rows.as_array()?.last()?.get(name)?.as_str()?.to_owned())
+    let rows = server.sql(sql).await.unwrap();
+    Some(rows.last()?.get(name)?.as_str()?.to_owned())
 }
 
 #[tokio::test]
-async fn whatever_is_odd_becomes_code_that_compiles() {
+async fn odd_schema_becomes_code_that_compiles() {
     let server = server().await;
-    let catalog = from_server(&server, &options()).await.unwrap();
+    let query = Catalog::query(&options().schemas);
+    let catalog = Catalog::from_rows(&server.sql(query).await.unwrap()).unwrap();
     assert_current("odd/generated.rs", &generate(&catalog, &options()).unwrap());
     server.stop().await;
 }
@@ -191,7 +174,7 @@ const INSERT_MOODS: &str = "insert into \"table\" (\"type\", total, mood, \
      values ('a', 1, '東京', ''), ('b', 1, '東京', ''), ('c', 1, 'type', '')";
 
 #[tokio::test]
-async fn functions_are_called_and_answer_as_the_types_say() {
+async fn functions_return_values_of_their_types() {
     let server = server().await;
     let db = client(&server);
     let greeting = Greet {

@@ -1,20 +1,29 @@
 //! The types of our own migrations, and the command.
 
-use sluice_runner::typegen::source::Source;
-use sluice_runner::typegen::{Options, generate};
+use sluice_runner::bundled::MIGRATIONS;
+use sluice_runner::local::{LocalOptions, Server};
+use sluice_runner::typegen::{Catalog, TypegenOptions, generate};
 use sluice_tests::Program;
 
 use crate::{assert_current, path};
 
 #[tokio::test]
-async fn our_own_types_are_those_of_our_migrations() {
-    let options = Options::default();
-    let catalog = Source::Local.read(&options).await.unwrap();
+async fn committed_types_are_those_of_the_migrations() {
+    let options = TypegenOptions::default();
+    let server = Server::start(&LocalOptions {
+        migrations: MIGRATIONS,
+        ..LocalOptions::default()
+    })
+    .await
+    .unwrap();
+    let rows = server.sql(Catalog::query(&options.schemas)).await;
+    server.stop().await;
+    let catalog = Catalog::from_rows(&rows.unwrap()).unwrap();
     assert_current("generated.rs", &generate(&catalog, &options).unwrap());
 }
 
 #[tokio::test]
-async fn a_file_that_does_not_fit_the_database_is_told_by_the_exit_code() {
+async fn file_that_differs_from_the_database_exits_with_one() {
     let program = Program::bare();
     let stored = std::fs::read_to_string(path("generated.rs")).unwrap();
     let drifted = stored.replacen("    pub slug: String,", "    pub slug: i32,", 1);
@@ -42,7 +51,7 @@ async fn a_file_that_does_not_fit_the_database_is_told_by_the_exit_code() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_and_a_url_that_is_none_are_told_apart() {
+async fn unreachable_database_exits_with_six_and_bad_url_with_two() {
     let program = Program::bare();
     let url = "postgres://nobody:hunter2@127.0.0.1:9/none";
     let run = program.run(&["gen", "types", "--db-url", url]).await;

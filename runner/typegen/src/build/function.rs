@@ -1,39 +1,35 @@
-//! Functions: a struct of the arguments, and one of the rows where the function declares its columns.
+//! Functions: a struct of the arguments, and one of the row if the function declares its columns.
 
-use super::kind::field;
-use super::relation::SKIP_NONE;
-use super::{Build, USUAL_SCHEMA, docs};
-use crate::catalog::{Argument, Function};
+use super::{Build, addressed, docs, field};
+use crate::catalog::{Argument, CatalogFunction};
 use crate::doc;
-use crate::model::{CALL, Field, Item, Module, ROW, Struct, VALUE, attribute};
+use crate::model::{CALL, ROW, RustField, RustItem, RustModule, RustStruct, VALUE, attribute};
 use crate::name::MemberNames;
 
+use super::relation::SKIP_NONE;
+
 impl Build<'_> {
-    /// Writes every function that can be called by the names of its arguments, and says which cannot.
-    pub(super) fn functions(&mut self, functions: &[&Function], module: &mut Module) {
+    /// Writes every function that can be called by the names of its arguments, and lists the others.
+    pub(super) fn functions(&mut self, functions: &[&CatalogFunction], module: &mut RustModule) {
         let mut overload = 1_u32;
         let mut before = None;
         for function in functions {
             if let Some(reason) = self.why_not(function) {
                 let name = doc::code(&function.name);
-                module
-                    .left_out
-                    .push(format!("the function {name}: {reason}"));
+                let left_out = format!("the function {name}: {reason}");
+                module.left_out.push(left_out);
                 continue;
             }
-            overload = if before == Some((&function.schema, &function.name)) {
-                overload + 1
-            } else {
-                1
-            };
-            before = Some((&function.schema, &function.name));
-            module.items.extend(self.function(function, overload));
+            let this = Some((&function.schema, &function.name));
+            overload = if before == this { overload + 1 } else { 1 };
+            before = this;
+            self.function(function, overload, &mut module.items);
         }
     }
 
     /// Why a function cannot be called by the names of its arguments.
-    fn why_not(&self, function: &Function) -> Option<&'static str> {
-        let inputs: Vec<&Argument> = inputs(function).collect();
+    fn why_not(&self, function: &CatalogFunction) -> Option<&'static str> {
+        let inputs: Vec<&Argument> = function.inputs().collect();
         match inputs.as_slice() {
             [only] if only.name.is_none() && self.types.is_row(only.type_id) => {
                 Some("a computed column, which is read by its name")
@@ -45,95 +41,70 @@ impl Build<'_> {
         }
     }
 
-    fn function(&mut self, function: &Function, overload: u32) -> Vec<Item> {
+    fn function(&mut self, function: &CatalogFunction, overload: u32, items: &mut Vec<RustItem>) {
         let wanted = match overload {
             1 => function.name.clone(),
             number => format!("{}_{number}", function.name),
         };
         let name = self.name(&function.schema, &wanted, "call");
         let row = self.result_row(function, &name);
-        let mut attributes = vec![attribute("function", "name", &function.name)];
-        if function.schema != USUAL_SCHEMA {
-            attributes.push(attribute("function", "schema", &function.schema));
-        }
-        let row_name = row.as_ref().map(|row| row.name.as_str());
-        if let Some(result) = self.result(function, row_name) {
+        let mut attributes = addressed("function", &function.schema, &function.name);
+        if let Some(result) = self.result(function, row.as_ref()) {
             attributes.push(format!("function(returns = {result})"));
         }
         if function.read_only {
             attributes.push("function(read_only)".to_owned());
         }
-        let call = Struct {
-            docs: docs(
-                function.comment.as_deref(),
-                format!("A call of {}.", doc::code(&function.name)),
-            ),
+        let otherwise = format!("A call of {}.", doc::code(&function.name));
+        let call = RustStruct {
+            docs: docs(function.comment.as_deref(), otherwise),
             derives: CALL,
             attributes,
             fields: self.arguments(function),
             name,
         };
-        [Some(call), row]
-            .into_iter()
-            .flatten()
-            .map(Item::Struct)
-            .collect()
+        items.push(RustItem::Struct(call));
+        items.extend(row.map(RustItem::Struct));
     }
 
-    /// The arguments. What has a default may be left out; that null is welcome, nothing in the
-    /// database says.
-    fn arguments(&mut self, function: &Function) -> Vec<Field> {
-        let required = inputs(function).count().saturating_sub(function.defaults);
+    /// The arguments. One with a default may be left out. The database does not record whether an
+    /// argument may be null.
+    fn arguments(&mut self, function: &CatalogFunction) -> Vec<RustField> {
+        let required = function.inputs().count().saturating_sub(function.defaults);
         let mut names = MemberNames::default();
         let mut fields = Vec::new();
-        for (position, input) in inputs(function).enumerate() {
+        for (position, input) in function.inputs().enumerate() {
             let original = input.name.as_deref().unwrap_or_default();
             let value = self.types.rust(input.type_id);
             let nullable = self.nullness.of(&function.name, original, false);
-            let unknown = value.stands_for.as_deref();
-            let may_be_left_out = position >= required;
-            let kind = if nullable && !may_be_left_out {
-                value.optional()
-            } else if may_be_left_out {
-                format!("Option<{}>", value.text)
-            } else {
-                value.text.clone()
-            };
-            let name = names.field(original);
-            let mut field = field(name, original, None, "argument", kind, unknown);
-            if may_be_left_out {
+            let mut field = field(&mut names, original, None, "argument", &value);
+            if position >= required {
+                let shown = doc::code(original);
+                field.kind = value.optional_column();
                 field.docs = vec![format!(
-                    "The argument {}; its default where it is `None`.",
-                    doc::code(original)
+                    "The argument {shown}; its default where it is `None`."
                 )];
                 field.attributes.push(SKIP_NONE.to_owned());
+            } else if nullable {
+                field.kind = value.optional();
             }
             fields.push(field);
         }
         fields
     }
 
-    /// The row that a function with `out` arguments or `returns table` returns. As a set it has a
-    /// constant for each column, as a table has, by which the set is filtered.
-    fn result_row(&mut self, function: &Function, call: &str) -> Option<Struct> {
-        let outputs = function.arguments.iter().filter(|one| one.mode.is_output());
+    /// The row of a function that declares the columns of its result.
+    fn result_row(&mut self, function: &CatalogFunction, call: &str) -> Option<RustStruct> {
         let mut names = MemberNames::default();
         let mut fields = Vec::new();
-        for output in outputs {
-            // A column without a name is called by its place, as Postgres calls it.
+        for output in function.outputs() {
+            // Postgres calls a column without a name by its position.
             let original = output.name.clone();
             let original = original.unwrap_or_else(|| format!("column{}", fields.len() + 1));
-            let value = self.types.rust(output.type_id);
-            let promised = self.types.refuses_null(output.type_id);
-            let nullable = self.nullness.of(&function.name, &original, !promised);
-            let kind = if nullable {
-                value.optional_column()
-            } else {
-                value.text.clone()
-            };
-            let name = names.field(&original);
-            let unknown = value.stands_for.as_deref();
-            fields.push(field(name, &original, None, "column", kind, unknown));
+            let described = (&*original, "column", None);
+            let (field, _) =
+                self.result_field(&mut names, &function.name, described, output.type_id);
+            fields.push(field);
         }
         if fields.is_empty() {
             return None;
@@ -143,7 +114,7 @@ impl Build<'_> {
         } else {
             (VALUE, Vec::new())
         };
-        Some(Struct {
+        Some(RustStruct {
             name: self.names.derived(call, "Row"),
             docs: vec![format!("What {} returns.", doc::code(&function.name))],
             derives,
@@ -152,32 +123,18 @@ impl Build<'_> {
         })
     }
 
-    /// The type of the result; `None` where there is none.
-    fn result(&mut self, function: &Function, row: Option<&str>) -> Option<String> {
-        if let Some(row) = row {
-            return Some(if function.returns_set {
-                format!("Vec<{row}>")
-            } else {
-                row.to_owned()
-            });
-        }
-        if self.types.is_void(function.result) {
+    /// The Rust type of the result; `None` if there is no result.
+    fn result(&mut self, function: &CatalogFunction, row: Option<&RustStruct>) -> Option<String> {
+        if row.is_none() && self.types.is_void(function.result) {
             return None;
         }
         let value = self.types.rust(function.result);
+        let text = row.map_or_else(|| value.text.clone(), |row| row.name.clone());
         if function.returns_set {
-            return Some(format!("Vec<{}>", value.text));
+            return Some(format!("Vec<{text}>"));
         }
-        let promised = self.types.refuses_null(function.result);
-        let nullable = self.nullness.of_name(function.name.clone(), !promised);
-        Some(if nullable {
-            value.optional()
-        } else {
-            value.text
-        })
+        let refuses = row.is_some() || self.types.refuses_null(function.result);
+        let nullable = row.is_none() && self.nullness.of_name(function.name.clone(), !refuses);
+        Some(if nullable { value.optional() } else { text })
     }
-}
-
-fn inputs(function: &Function) -> impl Iterator<Item = &Argument> {
-    function.arguments.iter().filter(|one| one.mode.is_input())
 }

@@ -1,34 +1,40 @@
-//! From the catalog to code: which items there are, what they are called and what they hold.
+//! From the catalog to code: which items there are, their names and their fields.
 
 mod function;
-mod kind;
 mod relation;
+mod types;
 
 use std::collections::BTreeSet;
 
-use super::catalog::{Catalog, Function, Relation, TypeId};
-use super::mapping::Types;
-use super::model::Module;
-use super::name::TypeNames;
-use super::{Options, TypegenError, doc};
+use super::catalog::{Catalog, CatalogFunction, CatalogTable, TypeId};
+use super::mapping::{RustType, Types};
+use super::model::{RustField, RustModule, attribute};
+use super::name::{MemberNames, TypeNames, plain};
+use super::{TypegenError, TypegenOptions, doc};
 
-/// What is known while items are made.
+/// Clients use this schema by default, so generated code does not name it.
+const DEFAULT_SCHEMA: &str = "public";
+
+/// The state while items are made.
 struct Build<'a> {
-    options: &'a Options,
+    options: &'a TypegenOptions,
     types: Types<'a>,
     names: TypeNames,
     nullness: Nullness<'a>,
 }
 
-/// What was said about nulls that the database does not say.
+/// What the options say about nulls.
 struct Nullness<'a> {
-    options: &'a Options,
-    /// Every name that could be spoken of.
+    options: &'a TypegenOptions,
+    /// Every name that the options may use.
     known: BTreeSet<String>,
 }
 
 /// Makes the module of a catalog.
-pub(super) fn module(catalog: &Catalog, options: &Options) -> Result<Module, TypegenError> {
+pub(super) fn module(
+    catalog: &Catalog,
+    options: &TypegenOptions,
+) -> Result<RustModule, TypegenError> {
     let (relations, functions) = chosen(catalog, options)?;
     let mut build = Build {
         options,
@@ -39,35 +45,37 @@ pub(super) fn module(catalog: &Catalog, options: &Options) -> Result<Module, Typ
             known: BTreeSet::new(),
         },
     };
-    let mut module = Module {
+    let mut module = RustModule {
         made_with: options.to_string(),
-        ..Module::default()
+        ..RustModule::default()
     };
     build.name_rows(&relations);
     let used = used_types(&relations, &functions);
-    let mut kinds = build.types.reached_from(used);
-    kinds.sort_by_key(|kind| options.order_of(&kind.schema));
-    build.name_kinds(&kinds);
+    let mut types = build.types.reached_from(used);
+    types.sort_by_key(|one| options.order_of(&one.schema));
+    build.name_types(&types);
     for relation in relations {
         module.items.extend(build.relation(relation));
     }
-    for kind in kinds {
-        module.items.push(build.kind(kind));
+    for one in types {
+        module.items.push(build.enum_or_composite(one));
     }
     build.functions(&functions, &mut module);
     build.nullness.check()?;
     Ok(module)
 }
 
-/// The relations and functions to write, sorted.
+/// The relations and functions to write, in the order of the output.
 fn chosen<'a>(
     catalog: &'a Catalog,
-    options: &Options,
-) -> Result<(Vec<&'a Relation>, Vec<&'a Function>), TypegenError> {
-    for schema in &options.schemas {
-        if !catalog.schemas.contains(schema) {
-            return Err(TypegenError::UnknownSchema(schema.clone()));
-        }
+    options: &TypegenOptions,
+) -> Result<(Vec<&'a CatalogTable>, Vec<&'a CatalogFunction>), TypegenError> {
+    if let Some(schema) = options
+        .schemas
+        .iter()
+        .find(|one| !catalog.schemas.contains(one))
+    {
+        return Err(TypegenError::UnknownSchema(schema.clone()));
     }
     let mut unused: BTreeSet<&str> = options.exclude.iter().map(String::as_str).collect();
     let mut is_wanted = |name: &str| {
@@ -84,22 +92,21 @@ fn chosen<'a>(
     relations.sort_by_key(|one| (options.order_of(&one.schema), &one.name));
     let types = Types::new(catalog);
     functions.sort_by_cached_key(|one| {
-        let inputs = one.arguments.iter().filter(|input| input.mode.is_input());
+        let inputs = one.inputs();
         let signature: Vec<_> = inputs
-            .map(|input| (&input.name, types.original(input.type_id)))
+            .map(|input| (&input.name, types.schema_and_name(input.type_id)))
             .collect();
-        (
-            options.order_of(&one.schema),
-            &one.name,
-            signature.len(),
-            signature,
-        )
+        let schema = options.order_of(&one.schema);
+        (schema, &one.name, signature.len(), signature)
     });
     Ok((relations, functions))
 }
 
 /// The types of all columns, arguments and results.
-fn used_types(relations: &[&Relation], functions: &[&Function]) -> Vec<TypeId> {
+fn used_types<'a>(
+    relations: &[&'a CatalogTable],
+    functions: &[&'a CatalogFunction],
+) -> Vec<TypeId> {
     let columns = relations.iter().flat_map(|relation| &relation.columns);
     let arguments = functions.iter().flat_map(|function| &function.arguments);
     let results = functions.iter().map(|function| function.result);
@@ -111,8 +118,8 @@ fn used_types(relations: &[&Relation], functions: &[&Function]) -> Vec<TypeId> {
 }
 
 impl Build<'_> {
-    /// A name for the type of what is called `name`: that, else with its schema before it, else with
-    /// what it is behind it.
+    /// A name for the type of `name`. If that is taken, the schema comes before it, or the noun after
+    /// it.
     fn name(&mut self, schema: &str, name: &str, noun: &str) -> String {
         let mut wanted = vec![name.to_owned()];
         if self.options.order_of(schema) > 0 {
@@ -121,10 +128,28 @@ impl Build<'_> {
         wanted.push(format!("{name} {noun}"));
         self.names.take(&wanted)
     }
+
+    /// A field of a type that `owner` returns, and its Rust type. The field is optional if
+    /// neither a domain nor an option says that it is never null.
+    fn result_field(
+        &mut self,
+        names: &mut MemberNames,
+        owner: &str,
+        (name, noun, comment): (&str, &str, Option<&str>),
+        type_id: TypeId,
+    ) -> (RustField, RustType) {
+        let value = self.types.rust(type_id);
+        let mut field = field(names, name, comment, noun, &value);
+        let nullable = !self.types.refuses_null(type_id);
+        if self.nullness.of(owner, name, nullable) {
+            field.kind = value.optional_column();
+        }
+        (field, value)
+    }
 }
 
-impl Options {
-    /// Where a schema stands among those that are written; behind them where it is not one of them.
+impl TypegenOptions {
+    /// The position of a schema in the output. Schemas that are not written come last.
     fn order_of(&self, schema: &str) -> usize {
         let found = self.schemas.iter().position(|one| one == schema);
         found.unwrap_or(self.schemas.len())
@@ -132,32 +157,64 @@ impl Options {
 }
 
 impl Nullness<'_> {
-    /// Whether `owner.member` can be null, where the database says `otherwise`.
+    /// Whether `owner.member` can be null; `otherwise` is what the database says.
     fn of(&mut self, owner: &str, member: &str, otherwise: bool) -> bool {
         self.of_name(format!("{owner}.{member}"), otherwise)
     }
 
-    /// Whether what is called `name` can be null, where the database says `otherwise`.
+    /// Whether what is called `name` can be null; `otherwise` is what the database says.
     fn of_name(&mut self, name: String, otherwise: bool) -> bool {
-        let Options {
-            nullable, not_null, ..
-        } = self.options;
-        let can_be = (otherwise || nullable.contains(&name)) && !not_null.contains(&name);
+        let options = self.options;
+        let can_be = otherwise || options.nullable.contains(&name);
+        let is_null = can_be && !options.not_null.contains(&name);
         self.known.insert(name);
-        can_be
+        is_null
     }
 
-    /// Refuses names that nothing has: a misspelled one would be without effect.
+    /// Refuses unknown names, because a misspelled one would have no effect.
     fn check(&self) -> Result<(), TypegenError> {
-        let mut said = self.options.nullable.union(&self.options.not_null);
-        match said.find(|name| !self.known.contains(*name)) {
+        let mut named = self.options.nullable.union(&self.options.not_null);
+        match named.find(|name| !self.known.contains(*name)) {
             Some(name) => Err(TypegenError::UnknownName(name.clone())),
             None => Ok(()),
         }
     }
 }
 
-/// The documentation of what has this comment, or `otherwise`.
+/// A field that is never null, with the database's name in JSON.
+fn field(
+    names: &mut MemberNames,
+    original: &str,
+    comment: Option<&str>,
+    noun: &str,
+    value: &RustType,
+) -> RustField {
+    let name = names.field(original);
+    let mut docs = docs(comment, format!("The {noun} {}.", doc::code(original)));
+    if let Some(of) = &value.stands_for {
+        let line = format!("Of the type {}, as JSON.", doc::code(of));
+        docs.extend([String::new(), line]);
+    }
+    let renamed = plain(&name) != original;
+    let rename = renamed.then(|| attribute("serde", "rename", original));
+    RustField {
+        docs,
+        attributes: rename.into_iter().collect(),
+        name,
+        kind: value.text.clone(),
+    }
+}
+
+/// The attributes with a table's or function's name, and its schema unless it is the default one.
+fn addressed(path: &str, schema: &str, name: &str) -> Vec<String> {
+    let mut attributes = vec![attribute(path, "name", name)];
+    if schema != DEFAULT_SCHEMA {
+        attributes.push(attribute(path, "schema", schema));
+    }
+    attributes
+}
+
+/// The lines of a comment, or of `otherwise` if there is none.
 fn docs(comment: Option<&str>, otherwise: String) -> Vec<String> {
     let lines = comment.map(doc::lines).unwrap_or_default();
     if lines.is_empty() {
@@ -166,11 +223,3 @@ fn docs(comment: Option<&str>, otherwise: String) -> Vec<String> {
         lines
     }
 }
-
-/// What to say of a value whose type has no form of its own.
-fn stands_for(name: &str) -> String {
-    format!("Of the type {}, as JSON.", doc::code(name))
-}
-
-/// The schema that a client uses unless it is told another: what is in it need not name it.
-const USUAL_SCHEMA: &str = "public";

@@ -1,89 +1,82 @@
-//! Tables and views: a row to read, one to insert, and one to update with.
+//! Tables and views: a row to read, one to insert, and one for updates.
 
-use super::kind::field;
-use super::{Build, USUAL_SCHEMA, docs};
-use crate::catalog::{Column, ForeignKey, Relation};
+use super::{Build, addressed, docs, field};
+use crate::catalog::{CatalogColumn, CatalogTable, ForeignKey};
 use crate::doc;
 use crate::mapping::RustType;
-use crate::model::{Field, Filling, Item, PART, ROW, Struct, WRITTEN, WRITTEN_IN_PART, attribute};
+use crate::model::{
+    FromImpl, OPTIONAL_WRITE, REQUIRED, ROW, RustField, RustItem, RustStruct, WRITE,
+};
 use crate::name::MemberNames;
 
-/// Leaves a field out of the JSON where it is `None`.
+/// Leaves a field out of the JSON if it is `None`.
 pub(super) const SKIP_NONE: &str = "serde(skip_serializing_if = \"Option::is_none\")";
-/// Leaves a field out of the JSON where it is `Absent`.
+/// The SDK's type of a value that may be absent or null.
+const TRISTATE: &str = "sluice_sdk::Tristate";
+const ABSENT: &str = "sluice_sdk::Tristate::Absent";
+/// Leaves such a field out of the JSON if it is absent.
 const SKIP_ABSENT: &str = "serde(skip_serializing_if = \"sluice_sdk::Tristate::is_absent\")";
 
-/// A column with the names and types that its fields share.
-struct Place<'a> {
-    column: &'a Column,
-    /// The column as a field that is never null.
-    field: Field,
-    kind: RustType,
-    /// Whether the database may hold null there.
+/// A column, and the field of its row.
+struct ColumnField<'a> {
+    column: &'a CatalogColumn,
+    /// The field, which is never null.
+    field: RustField,
+    value: RustType,
+    /// Whether the database may hold null here.
     nullable: bool,
-    /// Whether the database fills it in.
     has_default: bool,
-    /// Whether an insert must give it.
+    /// Whether an insert must give a value.
     is_required: bool,
 }
 
-impl Place<'_> {
-    /// What may be left out of an insert: null is no less than that, unless there is a default.
-    fn insertable(&self) -> Field {
+impl ColumnField<'_> {
+    /// The field of an insert. Leaving it out means null, unless there is a default.
+    fn for_insert(&self) -> RustField {
         match (self.is_required, self.nullable && self.has_default) {
             (true, _) => self.field.clone(),
-            (false, true) => self.three_ways(),
-            (false, false) => self.two_ways(),
+            (false, true) => self.wrapped(TRISTATE, SKIP_ABSENT),
+            (false, false) => self.wrapped("Option", SKIP_NONE),
         }
     }
 
-    /// What may be left out of an update: null is another thing to say.
-    fn updatable(&self) -> Field {
+    /// The field of an update. Leaving it out keeps the value, which differs from null.
+    fn for_update(&self) -> RustField {
         if self.nullable {
-            self.three_ways()
+            self.wrapped(TRISTATE, SKIP_ABSENT)
         } else {
-            self.two_ways()
+            self.wrapped("Option", SKIP_NONE)
         }
     }
 
-    /// Left out, or a value.
-    fn two_ways(&self) -> Field {
+    fn wrapped(&self, outer: &str, skip: &str) -> RustField {
         let mut field = self.field.clone();
-        field.kind = format!("Option<{}>", field.kind);
-        field.attributes.push(SKIP_NONE.to_owned());
-        field
-    }
-
-    /// Left out, null, or a value.
-    fn three_ways(&self) -> Field {
-        let mut field = self.field.clone();
-        field.kind = format!("sluice_sdk::Tristate<{}>", field.kind);
-        field.attributes.push(SKIP_ABSENT.to_owned());
+        field.kind = format!("{outer}<{}>", field.kind);
+        field.attributes.push(skip.to_owned());
         field
     }
 }
 
 impl Build<'_> {
-    /// Gives each table's row its name.
-    pub(super) fn name_rows(&mut self, relations: &[&Relation]) {
+    pub(super) fn name_rows(&mut self, relations: &[&CatalogTable]) {
         for relation in relations {
             let name = self.name(&relation.schema, &relation.name, "row");
             self.types.name(relation.row_type, name);
         }
     }
 
-    /// The row of a table or view, and what is written to it.
-    pub(super) fn relation(&mut self, relation: &Relation) -> Vec<Item> {
+    /// The row of a table or view, and the structs that are written to it.
+    pub(super) fn relation(&mut self, relation: &CatalogTable) -> Vec<RustItem> {
         let name = self.types.rust(relation.row_type).text;
-        let places = self.places(relation);
-        let mut items = vec![Item::Struct(self.row(relation, &name, &places))];
-        let is_written = |place: &&Place<'_>| place.column.writable && !place.column.generated;
-        let written: Vec<&Place<'_>> = places.iter().filter(is_written).collect();
+        let columns = self.columns(relation);
+        let mut items = vec![RustItem::Struct(self.row(relation, &name, &columns))];
+        let is_written = |one: &&ColumnField<'_>| one.column.writable && !one.column.generated;
+        let written: Vec<&ColumnField<'_>> = columns.iter().filter(is_written).collect();
         if relation.insertable {
             let insert = insert(relation, self.names.derived(&name, "Insert"), &written);
-            let required = written.iter().filter(|place| place.is_required).count();
+            let required = written.iter().filter(|column| column.is_required).count();
             let whole = insert.name.clone();
-            items.push(Item::Struct(insert));
+            items.push(RustItem::Struct(insert));
             if (1..written.len()).contains(&required) {
                 let part = self.names.derived(&name, "Required");
                 items.extend(required_part(relation, part, whole, &written));
@@ -91,156 +84,140 @@ impl Build<'_> {
         }
         if relation.updatable {
             let update = update(relation, self.names.derived(&name, "Update"), &written);
-            items.push(Item::Struct(update));
+            items.push(RustItem::Struct(update));
         }
         items
     }
 
-    fn places<'a>(&self, relation: &'a Relation) -> Vec<Place<'a>> {
+    fn columns<'a>(&self, relation: &'a CatalogTable) -> Vec<ColumnField<'a>> {
         let mut names = MemberNames::default();
-        let place = |column: &'a Column| {
-            let kind = self.types.rust(column.type_id);
-            // A view may hold null even where its columns' types refuse it, by an outer join.
+        let describe = |column: &'a CatalogColumn| {
+            let value = self.types.rust(column.type_id);
+            // An outer join makes null in a view, even in a column of a domain that refuses null.
             let refuses = !relation.is_view && self.types.refuses_null(column.type_id);
-            let comment = column.comment.as_deref();
-            let unknown = kind.stands_for.as_deref();
-            let text = kind.text.clone();
             let nullable = !column.not_null && !refuses;
             let has_default = column.has_default || self.types.has_default(column.type_id);
-            Place {
-                field: field(
-                    names.field(&column.name),
-                    &column.name,
-                    comment,
-                    "column",
-                    text,
-                    unknown,
-                ),
+            let comment = column.comment.as_deref();
+            ColumnField {
+                field: field(&mut names, &column.name, comment, "column", &value),
                 nullable,
                 has_default,
                 is_required: !relation.is_view && !nullable && !has_default,
                 column,
-                kind,
+                value,
             }
         };
-        relation.columns.iter().map(place).collect()
+        relation.columns.iter().map(describe).collect()
     }
 
-    fn row(&mut self, relation: &Relation, name: &str, places: &[Place<'_>]) -> Struct {
+    fn row(
+        &mut self,
+        relation: &CatalogTable,
+        name: &str,
+        columns: &[ColumnField<'_>],
+    ) -> RustStruct {
         let noun = if relation.is_view { "view" } else { "table" };
         let otherwise = format!("The {noun} {}.", doc::code(&relation.name));
         let mut docs = docs(relation.comment.as_deref(), otherwise);
         docs.extend(foreign_keys(relation));
-        let mut attributes = vec![attribute("table", "name", &relation.name)];
-        if relation.schema != USUAL_SCHEMA {
-            attributes.push(attribute("table", "schema", &relation.schema));
-        }
-        let fields = places.iter().map(|place| {
-            let mut field = place.field.clone();
-            let nullable = place.nullable;
-            if self
-                .nullness
-                .of(&relation.name, &place.column.name, nullable)
-            {
-                field.kind = place.kind.optional_column();
+        let fields = columns.iter().map(|one| {
+            let (column, mut field) = (one.column, one.field.clone());
+            if self.nullness.of(&relation.name, &column.name, one.nullable) {
+                field.kind = one.value.optional_column();
             }
-            if place.column.primary_key {
+            if column.primary_key {
                 field.attributes.push("table(primary_key)".to_owned());
             }
             field
         });
-        Struct {
+        RustStruct {
             name: name.to_owned(),
             docs,
             derives: ROW,
-            attributes,
             fields: fields.collect(),
+            attributes: addressed("table", &relation.schema, &relation.name),
         }
     }
 }
 
-fn insert(relation: &Relation, name: String, places: &[&Place<'_>]) -> Struct {
-    let all_optional = places.iter().all(|place| !place.is_required);
-    let fields = places.iter().map(|place| place.insertable());
-    Struct {
-        docs: vec![
-            format!("A row to insert into {}.", doc::code(&relation.name)),
-            String::new(),
-            "What is left out gets its default, or else null.".to_owned(),
-        ],
-        derives: if all_optional {
-            WRITTEN_IN_PART
-        } else {
-            WRITTEN
-        },
-        attributes: Vec::new(),
-        fields: fields.collect(),
+fn insert(relation: &CatalogTable, name: String, columns: &[&ColumnField<'_>]) -> RustStruct {
+    let is_optional = columns.iter().all(|column| !column.is_required);
+    let shown = doc::code(&relation.name);
+    written_struct(
         name,
-    }
+        if is_optional { OPTIONAL_WRITE } else { WRITE },
+        format!("A row to insert into {shown}."),
+        "What is left out gets its default, or else null.".to_owned(),
+        columns.iter().map(|column| column.for_insert()).collect(),
+    )
 }
 
-/// The columns that an insert must give, and how they become a row with nothing else. So a row names
-/// what it gives and no more, and still compiles when the table gets another column that it may leave
-/// out.
+fn update(relation: &CatalogTable, name: String, columns: &[&ColumnField<'_>]) -> RustStruct {
+    written_struct(
+        name,
+        OPTIONAL_WRITE,
+        format!("New values for columns of {}.", doc::code(&relation.name)),
+        "What is left out stays as it is.".to_owned(),
+        columns.iter().map(|column| column.for_update()).collect(),
+    )
+}
+
+/// The required columns of an insert, and their conversion to an insert without the others. Code that
+/// uses it still compiles when the table gets another column that may be left out.
 fn required_part(
-    relation: &Relation,
+    relation: &CatalogTable,
     part: String,
     whole: String,
-    places: &[&Place<'_>],
-) -> [Item; 2] {
-    let required = places.iter().filter(|place| place.is_required);
-    // They are not serialized, so that they need no other name there.
-    let fields = required.map(|place| Field {
+    columns: &[&ColumnField<'_>],
+) -> [RustItem; 2] {
+    let required = columns.iter().filter(|column| column.is_required);
+    // They are not serialized, so they need no attributes.
+    let required = required.map(|column| RustField {
         attributes: Vec::new(),
-        ..place.field.clone()
+        ..column.field.clone()
     });
-    let part_struct = Struct {
-        docs: vec![
-            format!(
-                "What a row to insert into {} cannot do without.",
-                doc::code(&relation.name)
-            ),
-            String::new(),
-            format!("`{whole} {{ ..{part} {{ … }}.into() }}` leaves out the rest."),
-        ],
-        derives: PART,
-        attributes: Vec::new(),
-        fields: fields.collect(),
-        name: part.clone(),
-    };
-    let fields = places.iter().map(|place| {
-        let filler = match (place.is_required, place.insertable().kind) {
+    let shown = doc::code(&relation.name);
+    let part_struct = written_struct(
+        part.clone(),
+        REQUIRED,
+        format!("What a row to insert into {shown} cannot do without."),
+        format!("`{whole} {{ ..{part} {{ … }}.into() }}` leaves out the rest."),
+        required.collect(),
+    );
+    let fields = columns.iter().map(|column| {
+        let filler = match (column.is_required, column.for_insert().kind) {
             (true, _) => None,
             (false, kind) if kind.starts_with("Option<") => Some("None"),
-            (false, _) => Some("sluice_sdk::Tristate::Absent"),
+            (false, _) => Some(ABSENT),
         };
-        (place.field.name.clone(), filler)
+        (column.field.name.clone(), filler)
     });
-    let filling = Filling {
+    let from = FromImpl {
         part,
         whole,
         fields: fields.collect(),
     };
-    [Item::Struct(part_struct), Item::Filling(filling)]
+    [RustItem::Struct(part_struct), RustItem::From(from)]
 }
 
-fn update(relation: &Relation, name: String, places: &[&Place<'_>]) -> Struct {
-    let fields = places.iter().map(|place| place.updatable());
-    Struct {
-        docs: vec![
-            format!("New values for columns of {}.", doc::code(&relation.name)),
-            String::new(),
-            "What is left out stays as it is.".to_owned(),
-        ],
-        derives: WRITTEN_IN_PART,
-        attributes: Vec::new(),
-        fields: fields.collect(),
+fn written_struct(
+    name: String,
+    derives: &'static [&'static str],
+    title: String,
+    detail: String,
+    fields: Vec<RustField>,
+) -> RustStruct {
+    RustStruct {
         name,
+        docs: vec![title, String::new(), detail],
+        derives,
+        attributes: Vec::new(),
+        fields,
     }
 }
 
-/// What a table refers to, each with the constraint's name, which is the hint of an embed.
-fn foreign_keys(relation: &Relation) -> Vec<String> {
+/// The foreign keys, each with the constraint's name, which is the hint of an embed.
+fn foreign_keys(relation: &CatalogTable) -> Vec<String> {
     let mut keys: Vec<&ForeignKey> = relation.foreign_keys.iter().collect();
     keys.sort_by_key(|key| &key.name);
     let line = |key: &ForeignKey| {
