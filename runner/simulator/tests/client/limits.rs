@@ -4,7 +4,7 @@
 use serde_json::Value;
 use sluice_provider::{
     ChatRequest, Client, Deadlines, EmbeddingRequest, ErrorKind, MAX_INPUT_TOKENS, MAX_INPUTS,
-    MAX_REQUEST_TOKENS, MAX_SCHEMA_NAME_BYTES, Refusal, http_client, is_reasoning,
+    MAX_REQUEST_TOKENS, MAX_SCHEMA_NAME_BYTES, ReasoningEffort, Refusal, http_client,
 };
 use sluice_simulator::Faults;
 
@@ -23,7 +23,7 @@ async fn chat_refusal(client: &Client, request: &ChatRequest<'_>) -> ErrorKind {
 #[tokio::test]
 async fn the_simulator_refuses_by_its_own_idea_of_a_model() {
     let (simulator, _) = simulator(Faults::default()).await;
-    // This client believes that every model takes dimensions, and a temperature.
+    // This client believes that every model takes dimensions.
     let client = client_with(&simulator, |settings| settings.send_dimensions = Some(true));
     let request = EmbeddingRequest {
         model: "text-embedding-ada-002",
@@ -32,12 +32,19 @@ async fn the_simulator_refuses_by_its_own_idea_of_a_model() {
     };
     let error = client.embed(&request).await.unwrap_err();
     assert_eq!(error.kind(), &SETTINGS);
-    let (messages, schema) = (messages(), schema());
-    let request = ChatRequest {
-        model: "gpt-5-mini",
-        ..scores(&messages, &schema)
-    };
-    assert_eq!(chat_refusal(&client, &request).await, SETTINGS);
+    // This one believes that every model takes a temperature.
+    let body = r#"{"model":"gpt-5-mini","messages":[],"temperature":0.3}"#;
+    let response = http_client(&Deadlines::default())
+        .unwrap()
+        .post(format!("{}/chat/completions", simulator.base_url()))
+        .header("authorization", "Bearer any")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 400);
+    let error = response.bytes().await.unwrap();
+    assert!(String::from_utf8_lossy(&error).contains("unsupported_value"));
     let stats = simulator.stats();
     assert_eq!((stats.requests, stats.refused), (2, 2));
 }
@@ -94,7 +101,8 @@ async fn the_simulator_accepts_what_the_client_sends_to_each_model() {
         } else {
             let request = ChatRequest {
                 model,
-                temperature: (!is_reasoning(model)).then_some(0.3),
+                temperature: Some(0.3),
+                reasoning_effort: Some(ReasoningEffort::Low),
                 ..scores(&messages, &schema)
             };
             client.chat(&request).await.map(drop)
