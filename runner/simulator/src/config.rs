@@ -1,32 +1,32 @@
-//! How the stand-in behaves.
+//! How the simulator behaves.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::Faults;
+use crate::fault::Faults;
 
-/// How the stand-in behaves. By default it takes any key, has no limits and never fails.
+/// How the simulator behaves. By default it accepts any key, has no limits and never fails.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The port to listen on; 0 takes a free one.
     pub port: u16,
-    /// The only key that is accepted. Without it any key is, but not none at all.
+    /// The only key that is accepted. Without it, any key is accepted, but a key must be sent.
     pub key: Option<SecretString>,
-    /// The limits that each model has for itself.
-    pub limits: Limits,
+    /// The limits of each model.
+    pub limits: SimulatedLimits,
     /// Limits of single models, in place of `limits`.
-    pub model_limits: BTreeMap<String, Limits>,
-    /// How long answers take.
+    pub model_limits: BTreeMap<String, SimulatedLimits>,
+    /// How long responses take.
     pub latency: Latency,
     /// What goes wrong, and how often.
     pub faults: Faults,
-    /// Which server's manners to copy.
+    /// Which kind of server to imitate.
     pub style: Style,
-    /// Whether to count how often each text was billed. It takes some 100 bytes a text: turn it
-    /// off where millions of them are sent.
+    /// Whether to count how often each text was billed. Each text takes about 150 bytes, so turn it
+    /// off for millions of them.
     pub count_texts: bool,
 }
 
@@ -35,7 +35,7 @@ impl Default for Config {
         Self {
             port: 0,
             key: None,
-            limits: Limits::default(),
+            limits: SimulatedLimits::default(),
             model_limits: BTreeMap::new(),
             latency: Latency::default(),
             faults: Faults::default(),
@@ -45,20 +45,20 @@ impl Default for Config {
     }
 }
 
-/// What may be sent in a minute. Allowance flows back all the time, not once a minute.
+/// How much a client may send in a minute. The allowance refills continuously.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Requests a minute, those that fail included; no limit where it is not given.
+pub struct SimulatedLimits {
+    /// Requests a minute, including those that fail. No limit if absent.
     pub requests_per_minute: Option<u64>,
-    /// Tokens a minute, input and output together; no limit where it is not given.
+    /// Tokens a minute, input and output together. No limit if absent.
     pub tokens_per_minute: Option<u64>,
-    /// How much allowance can gather, as seconds of it: 60 lets a whole minute's worth through at
-    /// once, less stands for the shorter windows over which limits may be enforced.
+    /// The largest allowance that can gather, in seconds: 60 lets a whole minute's worth through at
+    /// once. Less imitates a server that enforces its limits over shorter windows.
     pub burst_seconds: f64,
 }
 
-impl Default for Limits {
+impl Default for SimulatedLimits {
     fn default() -> Self {
         Self {
             requests_per_minute: None,
@@ -68,12 +68,12 @@ impl Default for Limits {
     }
 }
 
-/// How long an answer takes: `fixed_ms` + tokens · `per_token_us`, and up to `jitter` times as much
+/// How long a response takes: `fixed_ms` + tokens · `per_token_us`, and up to `jitter` times as much
 /// on top.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Latency {
-    /// Milliseconds that every answer takes.
+    /// Milliseconds that every response takes.
     pub fixed_ms: u64,
     /// Microseconds for each token of input and output.
     pub per_token_us: u64,
@@ -82,68 +82,62 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// The time for this many tokens; `luck`, from 0 to 1, decides how much of the jitter is added.
-    pub(super) fn of(&self, tokens: u64, luck: f64) -> Duration {
+    /// The time for this many tokens. `luck`, from 0 to 1, is the share of the jitter to add.
+    pub(crate) fn of(&self, tokens: u64, luck: f64) -> Duration {
         let steady = Duration::from_millis(self.fixed_ms)
             + Duration::from_micros(self.per_token_us.saturating_mul(tokens));
         steady.mul_f64(1.0 + self.jitter * luck)
     }
 }
 
-/// Which server's manners to copy. What it checks of texts and what it answers are the same in all of them.
+/// Which kind of server to imitate. All of them check the same and return the same results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Style {
-    /// Rate-limit headers, base64 where it is asked for, usage in every answer.
+    /// Rate-limit headers, base64 on request, usage in every response.
     #[default]
     OpenAi,
-    /// As `OpenAI`, but the key stands in `api-key`, the address names an `api-version`, and what is left of
-    /// the limits is always given as `-1`.
+    /// As `OpenAI`, with three differences: the key is in `api-key`, the URL needs an `api-version`,
+    /// and all rate-limit headers are `-1`.
     Azure,
-    /// A small server at home: no rate-limit headers, vectors always as numbers, no usage.
+    /// A small local server: no rate-limit headers, vectors as numbers only, no usage.
     Local,
 }
 
-/// What can be changed while the stand-in runs; what is not given stays as it is.
+/// What can change while the simulator runs. An absent part stays as it is.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Change {
+pub struct ConfigChange {
     /// Replaces the faults.
     pub faults: Option<Faults>,
-    /// Replaces the limits of all models; every allowance is full again.
-    pub limits: Option<Limits>,
-    /// Replaces the limits of single models; every allowance is full again.
-    pub model_limits: Option<BTreeMap<String, Limits>>,
+    /// Replaces the limits of all models and refills every allowance.
+    pub limits: Option<SimulatedLimits>,
+    /// Replaces the limits of single models and refills every allowance.
+    pub model_limits: Option<BTreeMap<String, SimulatedLimits>>,
     /// Replaces the latency.
     pub latency: Option<Latency>,
 }
 
 impl Config {
-    /// The limits that the model has.
-    pub(super) fn limits_of(&self, model: &str) -> &Limits {
+    pub(crate) fn limits_of(&self, model: &str) -> &SimulatedLimits {
         self.model_limits.get(model).unwrap_or(&self.limits)
     }
 
-    /// Applies a change, or says what is wrong with it and stays as it was. True where the limits
-    /// changed.
-    pub(super) fn apply(&mut self, change: Change) -> Result<bool, String> {
-        let relimited = change.limits.is_some() || change.model_limits.is_some();
-        let changed = Self {
-            faults: change.faults.unwrap_or_else(|| self.faults.clone()),
-            limits: change.limits.unwrap_or_else(|| self.limits.clone()),
-            model_limits: change
-                .model_limits
-                .unwrap_or_else(|| self.model_limits.clone()),
-            latency: change.latency.unwrap_or_else(|| self.latency.clone()),
-            ..self.clone()
-        };
+    /// Applies a change and returns whether it set limits. An error leaves everything as it was.
+    pub(crate) fn apply(&mut self, change: ConfigChange) -> Result<bool, String> {
+        let sets_limits = change.limits.is_some() || change.model_limits.is_some();
+        let mut changed = self.clone();
+        replace(&mut changed.faults, change.faults);
+        replace(&mut changed.limits, change.limits);
+        replace(&mut changed.model_limits, change.model_limits);
+        replace(&mut changed.latency, change.latency);
         changed.check()?;
         *self = changed;
-        Ok(relimited)
+        Ok(sets_limits)
     }
 
-    /// Says what is wrong, if anything is.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Returns what is wrong, if anything is.
+    pub(crate) fn check(&self) -> Result<(), String> {
         self.faults.check()?;
         if !(0.0..=1.0).contains(&self.latency.jitter) {
             return Err("latency.jitter must be from 0 to 1".to_owned());
@@ -160,17 +154,23 @@ impl Config {
     }
 }
 
+fn replace<T>(value: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *value = new;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Fault;
+    use crate::fault::Fault;
 
-    fn change(json: &str) -> Change {
+    fn change(json: &str) -> ConfigChange {
         serde_json::from_str(json).unwrap()
     }
 
     #[test]
-    fn a_change_leaves_the_rest_alone() {
+    fn a_change_replaces_only_what_it_contains() {
         let mut config = Config::default();
         let limits = r#"{"limits":{"requests_per_minute":60},"latency":{"fixed_ms":5}}"#;
         assert_eq!(config.apply(change(limits)), Ok(true));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_change_changes_nothing() {
+    fn an_invalid_change_changes_nothing() {
         for wrong in [
             r#"{"faults":{"drop":1.5}}"#,
             r#"{"latency":{"jitter":-1}}"#,
@@ -193,14 +193,14 @@ mod tests {
         ] {
             let mut config = Config::default();
             assert!(config.apply(change(wrong)).is_err(), "{wrong}");
-            assert_eq!(config.limits, Limits::default());
+            assert_eq!(config.limits, SimulatedLimits::default());
             assert_eq!(config.faults, Faults::default());
         }
-        assert!(serde_json::from_str::<Change>(r#"{"fault":{}}"#).is_err());
+        assert!(serde_json::from_str::<ConfigChange>(r#"{"fault":{}}"#).is_err());
     }
 
     #[test]
-    fn the_whole_configuration_can_be_written_as_toml() {
+    fn a_configuration_is_read_from_toml() {
         let config: Config = toml::from_str(
             r#"
             key = "sk-secret"
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_can_have_limits_of_its_own() {
+    fn a_model_can_have_its_own_limits() {
         let config: Config = serde_json::from_str(
             r#"{"limits":{"tokens_per_minute":10},"model_limits":{"o3":{"tokens_per_minute":5}}}"#,
         )

@@ -1,19 +1,21 @@
-//! What can go wrong, and the dealing of it.
+//! What can go wrong, and which requests it happens to.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     hash::{hash, unit},
-    question::Endpoint,
+    request::Endpoint,
 };
 
-/// Something that goes wrong with a request. At most one befalls each.
+/// Something that goes wrong with a request. A request has at most one fault.
+///
+/// The faults of both endpoints come first, then those of embeddings, then those of chats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// 429 `rate_limit_exceeded`, though the limit was not reached.
+    /// 429 `rate_limit_exceeded`, though no limit was reached.
     RateLimit,
     /// 503 `server_is_overloaded`.
     Overloaded,
@@ -23,11 +25,11 @@ pub enum Fault {
     Quota,
     /// 401 `invalid_api_key`.
     BadKey,
-    /// The right answer, late.
+    /// The right response, late.
     Slow,
-    /// The connection closes in the middle of the answer.
+    /// The connection closes in the middle of the response.
     Drop,
-    /// The answer ends early, though its length is as announced.
+    /// Half of the JSON, with a `Content-Length` that matches.
     TruncatedJson,
     /// A web page with status 200.
     NotJson,
@@ -37,26 +39,26 @@ pub enum Fault {
     Shuffled,
     /// The last vector is one number short.
     WrongDimensions,
-    /// A vector holds NaN.
+    /// A vector contains NaN.
     Nan,
     /// The model refuses to answer.
     Refusal,
-    /// The answer reaches its limit of tokens.
+    /// The response ends early, at its limit of tokens.
     Length,
-    /// The answer is withheld.
+    /// A content filter removed the response.
     ContentFilter,
-    /// The last entry of the answer is missing.
+    /// The last entry is missing.
     MissingItem,
-    /// The first entry of the answer comes twice.
+    /// The first entry comes twice.
     RepeatedItem,
-    /// The answer has an entry that nobody asked for.
+    /// There is an entry for a post that was not in the request.
     ExtraItem,
-    /// A number lies above its maximum.
+    /// A number is above its maximum.
     OutOfRange,
 }
 
 impl Fault {
-    /// All there are.
+    /// All faults.
     pub const ALL: [Self; 20] = [
         Self::RateLimit,
         Self::Overloaded,
@@ -80,20 +82,11 @@ impl Fault {
         Self::OutOfRange,
     ];
 
-    /// Whether it can befall an answer of this endpoint.
-    fn befalls(self, endpoint: Endpoint) -> bool {
-        match self {
-            Self::FewerVectors | Self::Shuffled | Self::WrongDimensions | Self::Nan => {
-                endpoint == Endpoint::Embeddings
-            }
-            Self::Refusal
-            | Self::Length
-            | Self::ContentFilter
-            | Self::MissingItem
-            | Self::RepeatedItem
-            | Self::ExtraItem
-            | Self::OutOfRange => endpoint == Endpoint::Chat,
-            _ => true,
+    /// Whether a request to this endpoint can have the fault.
+    fn applies_to(self, endpoint: Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Embeddings => self < Self::Refusal,
+            Endpoint::Chat => !(Self::FewerVectors..=Self::Nan).contains(&self),
         }
     }
 }
@@ -103,18 +96,18 @@ impl Fault {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Faults {
-    /// The part of all requests, from 0 to 1, that each fault befalls. Where several would befall
-    /// the same request, one of them does.
+    /// The share of requests, from 0 to 1, that have each fault. If several apply to a request, one
+    /// of them is chosen.
     #[serde(flatten)]
     pub rates: BTreeMap<Fault, f64>,
-    /// Decides which requests are befallen: the same seed and the same sequence of requests meet the
+    /// Decides which requests have a fault. The same seed and the same sequence of requests give the
     /// same faults.
     pub seed: u64,
-    /// Whatever holds this text is refused with a 400, as the whole request that it came in is.
+    /// A request with a text that contains this is refused with a 400.
     pub poison: Option<String>,
-    /// How long [`Fault::RateLimit`] asks to be left alone, in milliseconds.
+    /// The `Retry-After` of [`Fault::RateLimit`], in milliseconds.
     pub retry_after_ms: u64,
-    /// How late [`Fault::Slow`] comes, in milliseconds.
+    /// The delay of [`Fault::Slow`], in milliseconds.
     pub slow_ms: u64,
 }
 
@@ -139,38 +132,39 @@ impl Faults {
         }
     }
 
-    /// The fault that befalls the request with this number, if any does.
-    pub(super) fn deal(&self, number: u64, endpoint: Endpoint) -> Option<Fault> {
-        let draw = |what: &[u8]| hash([&self.seed.to_le_bytes(), &number.to_le_bytes(), what]);
-        let hit: Vec<Fault> = self
-            .rates
-            .iter()
-            .filter(|&(fault, &rate)| fault.befalls(endpoint) && unit(draw(&[*fault as u8])) < rate)
-            .map(|(fault, _)| *fault)
+    /// The fault of the request with this number, if it has one.
+    pub(crate) fn choose(&self, number: u64, endpoint: Endpoint) -> Option<Fault> {
+        let rates = self.rates.iter().map(|(fault, rate)| (*fault, *rate));
+        let happens = |fault: Fault, rate| unit(self.draw(number, &[fault as u8])) < rate;
+        let candidates: Vec<Fault> = rates
+            .filter(|&(fault, rate)| fault.applies_to(endpoint) && happens(fault, rate))
+            .map(|(fault, _)| fault)
             .collect();
-        let chosen = draw(b"choice").checked_rem(hit.len() as u64)?;
-        hit.get(usize::try_from(chosen).ok()?).copied()
+        let chosen = self
+            .draw(number, b"choice")
+            .checked_rem(candidates.len() as u64)?;
+        candidates.get(usize::try_from(chosen).ok()?).copied()
     }
 
-    /// How lucky the request with this number is, from 0 to 1; decides its share of the jitter.
-    pub(super) fn luck(&self, number: u64) -> f64 {
-        unit(hash([
-            &self.seed.to_le_bytes(),
-            &number.to_le_bytes(),
-            b"luck".as_slice(),
-        ]))
+    /// The share of the jitter, from 0 to 1, for the request with this number.
+    pub(crate) fn luck(&self, number: u64) -> f64 {
+        unit(self.draw(number, b"luck"))
     }
 
-    /// Whether the text is refused for what it holds.
-    pub(super) fn poisons(&self, text: &str) -> bool {
+    fn draw(&self, number: u64, purpose: &[u8]) -> u64 {
+        hash([&self.seed.to_le_bytes(), &number.to_le_bytes(), purpose])
+    }
+
+    /// Whether the text contains the poison.
+    pub(crate) fn poisons(&self, text: &str) -> bool {
         self.poison
-            .as_ref()
-            .is_some_and(|marker| text.contains(marker.as_str()))
+            .as_deref()
+            .is_some_and(|poison| text.contains(poison))
     }
 
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         if self.poison.as_deref() == Some("") {
-            return Err("an empty poison is in every text; leave it out for none".to_owned());
+            return Err("every text contains an empty poison; leave it out for none".to_owned());
         }
         match self
             .rates
@@ -187,42 +181,42 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn dealt(faults: &Faults, endpoint: Endpoint) -> Vec<Option<Fault>> {
+    fn chosen(faults: &Faults, endpoint: Endpoint) -> Vec<Option<Fault>> {
         (0..10_000)
-            .map(|number| faults.deal(number, endpoint))
+            .map(|number| faults.choose(number, endpoint))
             .collect()
     }
 
     #[test]
-    fn a_fault_comes_as_often_as_asked() {
+    fn a_fault_happens_as_often_as_its_rate_says() {
         let faults = Faults::only(Fault::Drop, 0.1);
-        let count = dealt(&faults, Endpoint::Chat).iter().flatten().count();
+        let count = chosen(&faults, Endpoint::Chat).iter().flatten().count();
         assert!((900..1100).contains(&count), "{count}");
         assert!(
-            dealt(&Faults::only(Fault::Drop, 1.0), Endpoint::Chat)
+            chosen(&Faults::only(Fault::Drop, 1.0), Endpoint::Chat)
                 .iter()
                 .all(Option::is_some)
         );
         assert!(
-            dealt(&Faults::default(), Endpoint::Chat)
+            chosen(&Faults::default(), Endpoint::Chat)
                 .iter()
                 .all(Option::is_none)
         );
     }
 
     #[test]
-    fn together_all_have_their_turn() {
+    fn with_several_rates_every_fault_happens() {
         let rates = Fault::ALL.map(|fault| (fault, 0.5)).into();
         let faults = Faults {
             rates,
             ..Faults::default()
         };
         for endpoint in [Endpoint::Chat, Endpoint::Embeddings] {
-            let dealt = dealt(&faults, endpoint);
+            let chosen = chosen(&faults, endpoint);
             for fault in Fault::ALL {
                 assert_eq!(
-                    dealt.contains(&Some(fault)),
-                    fault.befalls(endpoint),
+                    chosen.contains(&Some(fault)),
+                    fault.applies_to(endpoint),
                     "{fault:?}"
                 );
             }
@@ -230,24 +224,24 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides_and_repeats() {
+    fn the_same_seed_chooses_the_same_faults() {
         let faults = Faults::only(Fault::Nan, 0.5);
         let other = Faults {
             seed: 1,
             ..faults.clone()
         };
         assert_eq!(
-            dealt(&faults, Endpoint::Embeddings),
-            dealt(&faults, Endpoint::Embeddings)
+            chosen(&faults, Endpoint::Embeddings),
+            chosen(&faults, Endpoint::Embeddings)
         );
         assert_ne!(
-            dealt(&faults, Endpoint::Embeddings),
-            dealt(&other, Endpoint::Embeddings)
+            chosen(&faults, Endpoint::Embeddings),
+            chosen(&other, Endpoint::Embeddings)
         );
     }
 
     #[test]
-    fn rates_stand_beside_the_other_keys_and_typos_are_found() {
+    fn rates_stand_beside_the_other_keys_and_typos_are_errors() {
         let faults: Faults =
             serde_json::from_str(r#"{"drop":0.1,"not_json":0.2,"seed":7,"poison":"x"}"#).unwrap();
         assert!((faults.rates[&Fault::NotJson] - 0.2).abs() < 1e-9);

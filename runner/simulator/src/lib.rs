@@ -1,19 +1,22 @@
-//! A stand-in for `OpenAI`: a server on this machine that answers embeddings and chat completions
-//! by `OpenAI`'s protocol, with no key and no cost.
+//! A simulator of `OpenAI`: a server on this machine that answers requests for embeddings and chat
+//! completions by `OpenAI`'s protocol. It needs no key and costs nothing.
 //!
-//! It is *strict*: it refuses what `OpenAI` refuses, keeps rate limits and says so in its headers. It
-//! is *deterministic*: vectors and scores follow from the text alone. It *fails on demand*, and it
-//! *counts*, so that a test can prove that nothing was billed twice or sent too early. And it never
-//! passes for the real thing: the model in every answer ends in [`MODEL_SUFFIX`].
+//! It is *strict*: it refuses what `OpenAI` refuses, and enforces rate limits. It is *deterministic*:
+//! vectors and scores follow from the text alone. It *fails on demand*, and it *counts*, so that a
+//! test can prove that nothing was billed twice or sent too early. Nobody can take its results for
+//! real ones: the model in every response ends in [`MODEL_SUFFIX`].
+//!
+//! It shares no code with the client. Its models and limits are its own, so that a test sees where
+//! the two disagree.
 //!
 //! `docs/simulate.md` lists its endpoints, faults and counters.
 //!
 //! ```
 //! # tokio::runtime::Runtime::new()?.block_on(async {
 //! use sluice_provider::{Client, Deadlines, EmbeddingRequest, Settings, http_client};
-//! use sluice_simulator as simulate;
+//! use sluice_simulator::{Config, start};
 //!
-//! let simulator = simulate::start(simulate::Config::default()).await?;
+//! let simulator = start(Config::default()).await?;
 //! let mut settings = Settings::new("any key".into());
 //! settings.base_url = simulator.base_url();
 //! let client = Client::new(http_client(&Deadlines::default())?, settings)?;
@@ -30,36 +33,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod affinity;
-mod bucket;
-mod chat;
+mod answer;
 mod config;
-mod embeddings;
-mod exchange;
+mod error_response;
 mod fault;
-mod fields;
-mod fill;
 mod hash;
-mod meter;
+mod http;
+mod limit;
 mod model;
-mod prompt;
-mod question;
-mod refusal;
-mod server;
-mod spoil;
+mod rate;
+mod request;
 mod state;
 mod stats;
-mod strict;
 mod tokens;
-mod vector;
 
-#[cfg(test)]
-mod style_tests;
-#[cfg(test)]
-mod tests;
-
-pub use config::{Change, Config, Latency, Limits, Style};
+pub use config::{Config, ConfigChange, Latency, SimulatedLimits, Style};
 pub use fault::{Fault, Faults};
+pub use http::{Simulator, start};
 pub use model::MODEL_SUFFIX;
-pub use server::{Simulator, start};
 pub use stats::Stats;

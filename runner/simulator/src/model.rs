@@ -1,91 +1,115 @@
-//! The models that the stand-in knows.
+//! The models that the simulator knows. Source: the API reference, "Models".
 
-/// What the name of the model in every answer ends in, so that nobody takes a simulated vector or
-/// score for a real one.
+use crate::tokens::Vocabulary;
+
+/// The end of the model's name in every response, so that nobody takes a simulated vector or score
+/// for a real one.
 pub const MODEL_SUFFIX: &str = "-simulated";
 
-/// The most tokens that a conversation may have.
-pub(super) const MAX_CONTEXT_TOKENS: u64 = 128_000;
-
-/// The names of all models, without those of dated snapshots.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    EMBEDDING
-        .iter()
-        .map(|(name, _)| *name)
-        .chain(CHAT.iter().copied())
+/// A row of the table of models.
+#[derive(Debug)]
+pub(crate) struct SimulatedModel {
+    pub(crate) name: &'static str,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) ability: Ability,
 }
 
-/// The most dimensions of an embedding model; `None` where it is not one.
-pub(super) fn max_dimensions(model: &str) -> Option<usize> {
-    EMBEDDING
-        .iter()
-        .find(|(name, _)| *name == model)
-        .map(|(_, dimensions)| *dimensions)
+/// What a model does.
+#[derive(Debug)]
+pub(crate) enum Ability {
+    Embed {
+        max_dimensions: usize,
+        /// Whether a request may ask for fewer dimensions.
+        shortens: bool,
+    },
+    Chat {
+        /// A reasoning model refuses a temperature.
+        reasons: bool,
+    },
 }
 
-/// Whether the model answers chats. A snapshot (`gpt-4o-mini-2024-07-18`) does as its family.
-pub(super) fn answers_chats(model: &str) -> bool {
-    CHAT.contains(&model) || CHAT.contains(&undated(model))
+/// All models, without the dated snapshots of chat models.
+pub(crate) static MODELS: [SimulatedModel; 20] = [
+    embeds("text-embedding-3-small", 1536, true),
+    embeds("text-embedding-3-large", 3072, true),
+    embeds("text-embedding-ada-002", 1536, false),
+    chats("gpt-4o", false),
+    chats("gpt-4o-mini", false),
+    chats("gpt-4.1", false),
+    chats("gpt-4.1-mini", false),
+    chats("gpt-4.1-nano", false),
+    chats("gpt-5", true),
+    chats("gpt-5-mini", true),
+    chats("gpt-5-nano", true),
+    chats("gpt-5-chat-latest", false),
+    chats("gpt-5.1", true),
+    chats("gpt-5.2", true),
+    chats("gpt-5.4", true),
+    chats("gpt-5.4-mini", true),
+    chats("o1", true),
+    chats("o3", true),
+    chats("o3-mini", true),
+    chats("o4-mini", true),
+];
+
+/// Finds a model by its name. A dated chat model (`gpt-4o-mini-2024-07-18`) is found as its family.
+pub(crate) fn find(name: &str) -> Option<&'static SimulatedModel> {
+    let exact = |name: &str| MODELS.iter().find(|model| model.name == name);
+    exact(name).or_else(|| {
+        exact(undated(name)?).filter(|model| matches!(model.ability, Ability::Chat { .. }))
+    })
 }
 
-/// Whether the model reasons before it answers, and so refuses a temperature.
-pub(super) fn reasons(model: &str) -> bool {
-    let numbered = |name: &str| name.starts_with(|c: char| c.is_ascii_digit());
-    model.strip_prefix('o').is_some_and(numbered)
-        || model.starts_with("gpt-5") && !model.contains("chat")
+const fn embeds(name: &'static str, max_dimensions: usize, shortens: bool) -> SimulatedModel {
+    SimulatedModel {
+        name,
+        vocabulary: Vocabulary::Cl100k,
+        ability: Ability::Embed {
+            max_dimensions,
+            shortens,
+        },
+    }
 }
 
-/// Whether a request may name the dimensions of the vectors.
-pub(super) fn shortens_vectors(model: &str) -> bool {
-    matches!(model, "text-embedding-3-small" | "text-embedding-3-large")
+const fn chats(name: &'static str, reasons: bool) -> SimulatedModel {
+    SimulatedModel {
+        name,
+        vocabulary: Vocabulary::O200k,
+        ability: Ability::Chat { reasons },
+    }
 }
 
 /// The family of a dated snapshot: `gpt-4o-mini` of `gpt-4o-mini-2024-07-18`.
-fn undated(model: &str) -> &str {
-    let mut parts = model.rsplitn(4, '-');
-    let date = [parts.next(), parts.next(), parts.next()];
-    let lengths = [2, 2, 4];
-    let is_date = date.iter().zip(lengths).all(|(part, length)| {
-        part.is_some_and(|part| part.len() == length && part.bytes().all(|b| b.is_ascii_digit()))
+fn undated(model: &str) -> Option<&str> {
+    let (family, date) = model.split_at_checked(model.len().checked_sub("-2024-07-18".len())?)?;
+    let is_date = date.bytes().enumerate().all(|(at, byte)| match at {
+        0 | 5 | 8 => byte == b'-',
+        _ => byte.is_ascii_digit(),
     });
-    parts.next().filter(|_| is_date).unwrap_or(model)
+    is_date.then_some(family)
 }
-
-const EMBEDDING: [(&str, usize); 3] = [
-    ("text-embedding-3-small", 1536),
-    ("text-embedding-3-large", 3072),
-    ("text-embedding-ada-002", 1536),
-];
-
-const CHAT: [&str; 17] = [
-    "gpt-4o",
-    "gpt-4o-mini",
-    "gpt-4.1",
-    "gpt-4.1-mini",
-    "gpt-4.1-nano",
-    "gpt-5",
-    "gpt-5-mini",
-    "gpt-5-nano",
-    "gpt-5-chat-latest",
-    "gpt-5.1",
-    "gpt-5.2",
-    "gpt-5.4",
-    "gpt-5.4-mini",
-    "o1",
-    "o3",
-    "o3-mini",
-    "o4-mini",
-];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn answers_chats(name: &str) -> bool {
+        find(name).is_some_and(|model| matches!(model.ability, Ability::Chat { .. }))
+    }
+
+    fn max_dimensions(name: &str) -> Option<usize> {
+        match find(name)?.ability {
+            Ability::Embed { max_dimensions, .. } => Some(max_dimensions),
+            Ability::Chat { .. } => None,
+        }
+    }
+
     #[test]
-    fn snapshots_answer_as_their_family() {
+    fn dated_snapshots_answer_as_their_family() {
         assert!(answers_chats("gpt-4o-mini") && answers_chats("gpt-4o-mini-2024-07-18"));
         assert!(!answers_chats("gpt-9") && !answers_chats("text-embedding-3-small"));
         assert_eq!(max_dimensions("text-embedding-3-large"), Some(3072));
         assert_eq!(max_dimensions("gpt-4o"), None);
+        assert!(find("text-embedding-3-small-2024-07-18").is_none());
     }
 }

@@ -8,10 +8,10 @@ use crate::cli::SimulateArgs;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::Printer;
-use crate::simulator::{self, Config, Faults, Latency, Limits};
+use crate::simulator::{self, Config, Faults, Latency, SimulatedLimits};
 
 #[derive(Serialize)]
-struct Up {
+struct SimulatorStarted {
     base_url: String,
 }
 
@@ -24,14 +24,14 @@ pub(super) async fn run(arguments: &SimulateArgs, printer: &Printer) -> Result<E
                 "failed to start on port {port}: {error}; --port 0 takes a free port"
             ))
         })?;
-    let up = Up {
+    let started = SimulatorStarted {
         base_url: simulator.base_url(),
     };
-    printer.either(&up, || {
+    printer.either(&started, || {
         format!(
             "The OpenAI simulator is up. In another terminal:\n\n  export OPENAI_BASE_URL={}\n  \
              export OPENAI_API_KEY=simulated\n\nCtrl-C stops it.",
-            up.base_url
+            started.base_url
         )
     });
     signalled().await;
@@ -42,10 +42,10 @@ pub(super) async fn run(arguments: &SimulateArgs, printer: &Printer) -> Result<E
 fn config(arguments: &SimulateArgs) -> Result<Config, Error> {
     Ok(Config {
         port: arguments.port,
-        limits: Limits {
+        limits: SimulatedLimits {
             requests_per_minute: arguments.rpm.map(u64::from),
             tokens_per_minute: arguments.tpm.map(u64::from),
-            ..Limits::default()
+            ..SimulatedLimits::default()
         },
         latency: Latency {
             fixed_ms: arguments.latency_ms,

@@ -1,6 +1,6 @@
 //! Ten posts that the provider refuses, among thousands that it takes.
 
-use sluice_runner::simulator::{Change, Config, Faults};
+use sluice_runner::simulator::{Config, ConfigChange, Faults};
 use sluice_tests::{Program, Stack};
 
 use crate::support::fill;
@@ -50,9 +50,9 @@ pub(crate) async fn run(posts: u32) {
     assert_eq!(stack.count(with_reason).await, i64::from(BAD));
     assert!(extra <= EXTRA);
 
-    let cure = Change {
+    let cure = ConfigChange {
         faults: Some(Faults::default()),
-        ..Change::default()
+        ..ConfigChange::default()
     };
     simulator.change(cure).unwrap();
     let replay = program

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice_runner::simulator::{Config, Latency, Limits};
+use sluice_runner::simulator::{Config, Latency, SimulatedLimits};
 use sluice_tests::Endless;
 
 use crate::support::program;
@@ -12,10 +12,10 @@ pub(crate) async fn run() {
     const LIMIT: u64 = 1_000_000;
     let database = Endless::start(10_000_000, 40).await;
     let config = Config {
-        limits: Limits {
+        limits: SimulatedLimits {
             tokens_per_minute: Some(LIMIT),
             burst_seconds: 1.0,
-            ..Limits::default()
+            ..SimulatedLimits::default()
         },
         latency: Latency {
             fixed_ms: 200,

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions};
-use sluice_runner::simulator::{Change, Config, Fault, Faults};
+use sluice_runner::simulator::{Config, ConfigChange, Fault, Faults};
 use sluice_tests::{Program, Recorder, Stack};
 
 use crate::posts::{
@@ -151,9 +151,9 @@ async fn ten_poison_posts_die_with_their_reasons_and_live_again_after_the_cure()
     let spent = simulator.stats().requests;
     assert!(spent <= 10 + 10 * 12, "{spent} requests");
 
-    let cure = Change {
+    let cure = ConfigChange {
         faults: Some(Faults::default()),
-        ..Change::default()
+        ..ConfigChange::default()
     };
     simulator.change(cure).unwrap();
     let replay = program

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluice_runner::simulator::{Change, Latency};
+use sluice_runner::simulator::{ConfigChange, Latency};
 use sluice_tests::Program;
 
 use crate::scoring_support::until;
@@ -113,9 +113,9 @@ async fn a_cancelled_job_asks_for_nothing_more_after_a_second() {
         ..Latency::default()
     });
     simulator
-        .change(Change {
+        .change(ConfigChange {
             latency,
-            ..Change::default()
+            ..ConfigChange::default()
         })
         .unwrap();
     run(&program, &["jobs", "enqueue", "rescore_all"]).await;

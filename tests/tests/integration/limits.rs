@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions};
-use sluice_runner::simulator::{Config, Fault, Faults, Limits};
+use sluice_runner::simulator::{Config, Fault, Faults, SimulatedLimits};
 use sluice_tests::{Program, Stack};
 
 use crate::posts::{
@@ -202,7 +202,7 @@ async fn a_model_without_a_price_has_no_cost_in_the_report() {
 async fn limits_that_the_provider_states_are_kept() {
     let stack = Stack::fresh().await;
     // About 12 tokens a post: 300 posts are 4 s at 54,000 a minute.
-    let limits = Limits {
+    let limits = SimulatedLimits {
         tokens_per_minute: Some(54_000),
         requests_per_minute: Some(3_000),
         burst_seconds: 1.0,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sluice_runner::flow::ScoreScope;
-use sluice_runner::simulator::{Change, Config, Fault, Faults, Simulator};
+use sluice_runner::simulator::{Config, ConfigChange, Fault, Faults, Simulator};
 use sluice_tests::{Program, Run, Stack};
 
 use crate::scoring_support::{TWO, add_posts, add_scores, run_score};
@@ -259,9 +259,9 @@ async fn failures_are_listed_and_replayed() {
     let one = listed[0]["post_id"].as_str().unwrap();
     let replayed = json_of(&program, &["failures", "replay", "--kind", "score", one]).await;
     assert_eq!(replayed, json!({ "replayed": 1 }));
-    let cured = Change {
+    let cured = ConfigChange {
         faults: Some(Faults::default()),
-        ..Change::default()
+        ..ConfigChange::default()
     };
     simulator.change(cured).unwrap();
     assert_eq!(json_of(&program, &["score"]).await["counts"]["written"], 1);
@@ -289,9 +289,9 @@ async fn a_doctor_tells_by_its_exit_code_what_is_wrong() {
         "{checks}"
     );
 
-    let bad_key = Change {
+    let bad_key = ConfigChange {
         faults: Some(Faults::only(Fault::BadKey, 1.0)),
-        ..Change::default()
+        ..ConfigChange::default()
     };
     simulator.change(bad_key).unwrap();
     let refused = program.run(&["doctor"]).await;
@@ -307,9 +307,9 @@ async fn a_doctor_tells_by_its_exit_code_what_is_wrong() {
         .with("OPENAI_BASE_URL", &simulator.base_url())
         .with("OPENAI_API_KEY", "test-key");
     simulator
-        .change(Change {
+        .change(ConfigChange {
             faults: Some(Faults::default()),
-            ..Change::default()
+            ..ConfigChange::default()
         })
         .unwrap();
     let checks = no_database

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sluice_runner::flow::ScoreScope;
-use sluice_runner::simulator::{Change, Config, Faults, Latency, Simulator};
+use sluice_runner::simulator::{Config, ConfigChange, Faults, Latency, Simulator};
 use sluice_tests::{Program, Run, Stack};
 
 use crate::scoring_support::{TWO, add_posts, paced, run_score, three, until};
@@ -42,9 +42,9 @@ async fn a_killed_pass_over_all_posts_goes_on_and_scores_none_of_its_posts_twice
         ..Latency::default()
     });
     simulator
-        .change(Change {
+        .change(ConfigChange {
             latency,
-            ..Change::default()
+            ..ConfigChange::default()
         })
         .unwrap();
     let done =
@@ -133,12 +133,12 @@ async fn a_pass_with_posts_that_failed_is_left_open_for_them_alone() {
     stack
         .sql("update posts set text = 'arsenic in the punch' where post_id_ext = 'ext3'")
         .await;
-    let faults = |poison: Option<&str>| Change {
+    let faults = |poison: Option<&str>| ConfigChange {
         faults: Some(Faults {
             poison: poison.map(str::to_owned),
             ..Faults::default()
         }),
-        ..Change::default()
+        ..ConfigChange::default()
     };
     simulator.change(faults(Some("arsenic"))).unwrap();
     let first = rescore(&program, &[], 4).await;

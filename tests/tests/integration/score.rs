@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{FlowOptions, ScoreScope};
 use sluice_runner::scoring::{PROMPT_VERSION, Rubric};
-use sluice_runner::simulator::{Change, Config, Fault, Faults, Latency};
+use sluice_runner::simulator::{Config, ConfigChange, Fault, Faults, Latency};
 use sluice_tests::{Program, Recorder, Stack};
 
 use crate::scoring_support::{
@@ -275,9 +275,9 @@ async fn no_fault_of_an_answer_ever_becomes_a_score() {
             ..Faults::default()
         });
         simulator
-            .change(Change {
+            .change(ConfigChange {
                 faults,
-                ..Change::default()
+                ..ConfigChange::default()
             })
             .unwrap();
         stack
@@ -357,9 +357,9 @@ async fn what_is_not_answered_is_asked_again_with_the_error_said_then_alone_then
     let again = run_score(&session, ScoreScope::Missing).await;
     assert_eq!((again.exit, rows(&again).selected), (Exit::Complete, 0));
     assert_eq!(recorder.seen().len(), 7);
-    let cured = Change {
+    let cured = ConfigChange {
         faults: Some(Faults::default()),
-        ..Change::default()
+        ..ConfigChange::default()
     };
     simulator.change(cured).unwrap();
     assert_eq!(stack.count("select replay_work(null, null)").await, 5);

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 use sluice_runner::flow::ScoreScope;
-use sluice_runner::simulator::{Change, Config, Fault, Faults, Latency, Simulator};
+use sluice_runner::simulator::{Config, ConfigChange, Fault, Faults, Latency, Simulator};
 use sluice_tests::{Program, Run, Stack};
 
 use crate::scoring_support::{TWO, add_posts, add_scores, paced, run_score, text_of, three, until};
@@ -174,9 +174,9 @@ async fn a_job_that_makes_no_sense_fails_alone_and_is_not_tried_again() {
 #[tokio::test]
 async fn a_refused_job_is_tried_again_up_to_its_retries_and_zero_is_none() {
     let (stack, simulator, program) = prepared(2).await;
-    let quota = Change {
+    let quota = ConfigChange {
         faults: Some(Faults::only(Fault::Quota, 1.0)),
-        ..Change::default()
+        ..ConfigChange::default()
     };
     simulator.change(quota).unwrap();
     insert_job(&stack, "rescore_all", &json!({}), 0).await;
@@ -197,9 +197,9 @@ async fn a_refused_job_is_tried_again_up_to_its_retries_and_zero_is_none() {
     assert_eq!(jobs(&stack).await, [job("rescore_all", "error", 1)]);
 
     // Retried by hand it has all its retries again, and the quota is back.
-    let cured = Change {
+    let cured = ConfigChange {
         faults: Some(Faults::default()),
-        ..Change::default()
+        ..ConfigChange::default()
     };
     simulator.change(cured).unwrap();
     let id = text_of(&stack.rows("select id from background_jobs").await[0], "id");
@@ -219,9 +219,9 @@ async fn a_cancelled_job_stops_within_two_seconds_and_leaves_things_whole() {
         ..Latency::default()
     });
     simulator
-        .change(Change {
+        .change(ConfigChange {
             latency,
-            ..Change::default()
+            ..ConfigChange::default()
         })
         .unwrap();
     let job_id = run(&program, &["jobs", "enqueue", "rescore_all"])
@@ -264,9 +264,9 @@ async fn a_worker_that_is_told_to_stop_gives_its_job_back() {
         ..Latency::default()
     });
     simulator
-        .change(Change {
+        .change(ConfigChange {
             latency,
-            ..Change::default()
+            ..ConfigChange::default()
         })
         .unwrap();
     run(&program, &["jobs", "enqueue", "rescore_all"]).await;
@@ -292,9 +292,9 @@ async fn the_job_of_a_killed_worker_is_taken_over_when_its_lease_lapses() {
         ..Latency::default()
     });
     simulator
-        .change(Change {
+        .change(ConfigChange {
             latency,
-            ..Change::default()
+            ..ConfigChange::default()
         })
         .unwrap();
     run(&program, &["jobs", "enqueue", "rescore_all"]).await;
@@ -371,9 +371,9 @@ async fn twenty_jobs_complete_exactly_once_under_random_kills() {
         ..Latency::default()
     });
     simulator
-        .change(Change {
+        .change(ConfigChange {
             latency,
-            ..Change::default()
+            ..ConfigChange::default()
         })
         .unwrap();
     stack

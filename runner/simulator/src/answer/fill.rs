@@ -5,29 +5,27 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
 
-use super::{affinity::Reading, prompt::Post, strict::resolve};
+use super::affinity::TextWords;
+use crate::request::{PromptPost, resolve_reference};
 
-/// Fills in a schema that [keeps the rules](super::strict::check).
+/// Fills in a strict schema.
 ///
 /// A list of objects with an `index` gets one entry for each post, which depends on that post alone.
-/// Everything else is filled in from all of them. `run` tells apart the runs of an ensemble, which
-/// differ by a little.
-pub(super) fn fill(schema: &Value, posts: &[Post], run: i64) -> Value {
-    let whole: String = posts
-        .iter()
-        .map(|post| post.text.as_str())
-        .collect::<Vec<_>>()
-        .join("\n");
-    let filler = Filler {
+/// Everything else is filled in from all posts together. `run` makes the runs of an ensemble differ
+/// a little.
+pub(super) fn fill(schema: &Value, posts: &[PromptPost], run: i64) -> Value {
+    let texts: Vec<&str> = posts.iter().map(|post| post.text.as_str()).collect();
+    let whole = texts.join("\n");
+    let filler = SchemaFiller {
         root: schema,
         posts,
         run,
     };
-    let about = About {
-        reading: &Reading::new(&whole),
+    let subject = Subject {
+        words: &TextWords::new(&whole),
         index: None,
     };
-    filler.value(schema, "answer", &about, 0)
+    filler.value(schema, "answer", &subject, 0)
 }
 
 /// How many references within references are followed: a schema may contain itself.
@@ -36,177 +34,165 @@ const MAX_HOPS: usize = 4;
 /// No list has more items than this, unless there are more posts.
 const MAX_ITEMS: u64 = 100;
 
-/// How many values are chosen where the schema does not say how many there may be.
+/// How many values are chosen if the schema has no `maxItems`.
 const USUAL_CHOICES: u64 = 3;
 
-struct Filler<'s> {
+struct SchemaFiller<'s> {
     root: &'s Value,
-    posts: &'s [Post],
+    posts: &'s [PromptPost],
     run: i64,
 }
 
-/// What a value is about: a post, or all of them.
-struct About<'r> {
-    reading: &'r Reading<'r>,
+/// What a value is about: one post, or all of them.
+struct Subject<'w> {
+    words: &'w TextWords<'w>,
+    /// The index of the post.
     index: Option<i64>,
 }
 
-impl Filler<'_> {
-    fn value(&self, schema: &Value, name: &str, about: &About<'_>, hops: usize) -> Value {
+impl SchemaFiller<'_> {
+    fn value(&self, schema: &Value, name: &str, subject: &Subject<'_>, hops: usize) -> Value {
         if schema.get("$ref").is_some() {
             return match hops {
                 MAX_HOPS.. => Value::Null,
-                _ => self.value(self.resolved(schema), name, about, hops + 1),
+                _ => self.value(self.resolved(schema), name, subject, hops + 1),
             };
         }
         if let Some(constant) = schema.get("const") {
             return constant.clone();
         }
         if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-            return choices(values, about, 1..=1).pop().unwrap_or_default();
+            return choices(values, subject.words, 1..=1)
+                .pop()
+                .unwrap_or_default();
         }
         if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
-            return self.option(options, name, about, hops);
+            return self.option(options, name, subject, hops);
         }
-        match kind(schema) {
-            "object" => self.object(schema, about, hops),
-            "array" => self.array(schema, name, about, hops),
-            "integer" | "number" => self.number(schema, name, about),
-            "boolean" => json!(about.reading.affinity(name) > 0.5),
-            "string" => json!(sentence(name, about.reading)),
+        match json_type(schema) {
+            "object" => self.object(schema, subject, hops),
+            "array" => self.array(schema, name, subject, hops),
+            "integer" | "number" => self.number(schema, name, subject),
+            "boolean" => json!(subject.words.affinity(name) > 0.5),
+            "string" => json!(sentence(name, subject.words)),
             _ => Value::Null,
         }
     }
 
-    fn object(&self, schema: &Value, about: &About<'_>, hops: usize) -> Value {
+    fn object(&self, schema: &Value, subject: &Subject<'_>, hops: usize) -> Value {
         let properties = schema.get("properties").and_then(Value::as_object);
-        let filled: Map<String, Value> = properties
-            .into_iter()
-            .flatten()
-            .map(|(key, child)| (key.clone(), self.value(child, key, about, hops)))
-            .collect();
-        Value::Object(filled)
+        let properties = properties.into_iter().flatten();
+        let filled =
+            properties.map(|(key, child)| (key.clone(), self.value(child, key, subject, hops)));
+        filled.collect::<Map<_, _>>().into()
     }
 
-    fn array(&self, schema: &Value, name: &str, about: &About<'_>, hops: usize) -> Value {
+    fn array(&self, schema: &Value, name: &str, subject: &Subject<'_>, hops: usize) -> Value {
         let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
         let min = bound("minItems").unwrap_or(0).min(MAX_ITEMS);
         let max = bound("maxItems");
-        let items = self.resolved(schema.get("items").unwrap_or(&Value::Null));
-        if about.index.is_none() && items.pointer("/properties/index").is_some() {
-            return self
-                .posts
-                .iter()
-                .map(|post| self.entry(items, post, hops))
-                .collect();
+        let unresolved = schema.get("items").unwrap_or(&Value::Null);
+        let items = self.resolved(unresolved);
+        if subject.index.is_none() && items.pointer("/properties/index").is_some() {
+            let entries = self.posts.iter().map(|post| self.entry(items, post, hops));
+            return entries.collect();
         }
         if let Some(values) = items.get("enum").and_then(Value::as_array) {
-            return choices(values, about, min..=max.unwrap_or(USUAL_CHOICES).max(min)).into();
+            let counts = min..=max.unwrap_or(USUAL_CHOICES).max(min);
+            return choices(values, subject.words, counts).into();
         }
-        // As few as may be, but one where none would say nothing.
+        // As few as allowed, but not an empty list if one item is allowed.
         let count = min.max(u64::from(max != Some(0) && hops == 0));
-        let items = schema.get("items").unwrap_or(&Value::Null);
-        (0..count)
-            .map(|_| self.value(items, name, about, hops))
-            .collect()
+        let values = (0..count).map(|_| self.value(unresolved, name, subject, hops));
+        values.collect()
     }
 
     /// The entry of one post.
-    fn entry(&self, schema: &Value, post: &Post, hops: usize) -> Value {
-        let reading = Reading::new(&post.text);
-        let about = About {
-            reading: &reading,
+    fn entry(&self, schema: &Value, post: &PromptPost, hops: usize) -> Value {
+        let subject = Subject {
+            words: &TextWords::new(&post.text),
             index: Some(post.index),
         };
-        self.value(schema, "entry", &about, hops)
+        self.value(schema, "entry", &subject, hops)
     }
 
-    /// The first option that is not null. Within references null is preferred, where it is one of
-    /// the options: it ends what could go on for ever.
-    fn option(&self, options: &[Value], name: &str, about: &About<'_>, hops: usize) -> Value {
-        let is_null = |option: &&Value| kind(self.resolved(option)) == "null";
-        if hops > 0 && options.iter().any(|option| is_null(&option)) {
+    /// The first option that is not null. Within a reference, null is preferred, because it ends a
+    /// recursive schema.
+    fn option(&self, options: &[Value], name: &str, subject: &Subject<'_>, hops: usize) -> Value {
+        let is_null = |option: &Value| json_type(self.resolved(option)) == "null";
+        if hops > 0 && options.iter().any(is_null) {
             return Value::Null;
         }
         let chosen = options.iter().find(|option| !is_null(option));
-        chosen.map_or(Value::Null, |option| self.value(option, name, about, hops))
+        chosen.map_or(Value::Null, |option| {
+            self.value(option, name, subject, hops)
+        })
     }
 
-    /// A score within its bounds: mostly by the text's words, partly the text's own, and a little
-    /// different in each run.
-    fn number(&self, schema: &Value, name: &str, about: &About<'_>) -> Value {
-        if let (Some(index), "index") = (about.index, name) {
+    /// A score within its bounds. Mostly the words decide, in part the text's hash, and a little the
+    /// run.
+    fn number(&self, schema: &Value, name: &str, subject: &Subject<'_>) -> Value {
+        if let (Some(index), "index") = (subject.index, name) {
             return json!(index);
         }
         let bound = |keys: [&str; 2]| keys.iter().find_map(|key| schema.get(*key)?.as_f64());
         let low = bound(["minimum", "exclusiveMinimum"]).unwrap_or(0.0);
         let high = bound(["maximum", "exclusiveMaximum"]).unwrap_or(low + 10.0);
-        let reading = about.reading;
+        let words = subject.words;
         let share = 0.1
-            + 0.65 * reading.affinity(name)
-            + 0.2 * reading.chance(name, None)
-            + 0.08 * (reading.chance(name, Some(self.run)) - 0.5);
+            + 0.65 * words.affinity(name)
+            + 0.2 * words.chance(name, None)
+            + 0.08 * (words.chance(name, Some(self.run)) - 0.5);
         let exact = low + (high - low) * share.clamp(0.01, 0.99);
-        let whole = kind(schema) == "integer";
+        let whole = json_type(schema) == "integer";
         let step = schema.get("multipleOf").and_then(Value::as_f64);
         let step = step.unwrap_or(if whole { 1.0 } else { 0.1 });
-        rounded(exact, step, low, high, whole)
+        rounded(exact, step, low..=high, whole)
     }
 
     fn resolved<'v>(&'v self, schema: &'v Value) -> &'v Value {
         let reference = schema.get("$ref").and_then(Value::as_str);
-        reference
-            .and_then(|reference| resolve(self.root, reference))
-            .unwrap_or(schema)
+        let target = reference.and_then(|reference| resolve_reference(self.root, reference));
+        target.unwrap_or(schema)
     }
 }
 
-/// The values that are nearest to the text, the nearest first: those that it has words for, or one
-/// at random where it has words for none, but as many as there must and may be.
-fn choices(values: &[Value], about: &About<'_>, counts: RangeInclusive<u64>) -> Vec<Value> {
-    let mut ranked: Vec<(f64, &Value)> = values
-        .iter()
-        .map(|value| {
-            let name = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            let tie_breaker = about.reading.chance(&name, None) / 1000.0;
-            (about.reading.affinity(&name) + tie_breaker, value)
-        })
-        .collect();
+/// The values that the text has words for, the nearest first; one by the text's hash if it has words
+/// for none. Their number stays within `counts`.
+fn choices(values: &[Value], words: &TextWords<'_>, counts: RangeInclusive<u64>) -> Vec<Value> {
+    let nearness = |value: &Value| {
+        let name = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        words.affinity(&name) + words.chance(&name, None) / 1000.0
+    };
+    let mut ranked: Vec<(f64, &Value)> = values.iter().map(|v| (nearness(v), v)).collect();
     ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    let near = ranked
-        .iter()
-        .filter(|(nearness, _)| *nearness > 0.1)
-        .count() as u64;
-    let count = near.max(1).clamp(*counts.start(), *counts.end());
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    ranked
-        .into_iter()
-        .take(count)
-        .map(|(_, value)| value.clone())
-        .collect()
+    let near = ranked.iter().filter(|(nearness, _)| *nearness > 0.1);
+    let count = (near.count() as u64)
+        .max(1)
+        .clamp(*counts.start(), *counts.end());
+    let chosen = ranked.iter().zip(0..count);
+    chosen.map(|((_, value), _)| (*value).clone()).collect()
 }
 
 /// The first type that is not null.
-fn kind(schema: &Value) -> &str {
+fn json_type(schema: &Value) -> &str {
     match schema.get("type") {
-        Some(Value::Array(types)) => types
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|name| *name != "null")
-            .unwrap_or("null"),
+        Some(Value::Array(types)) => {
+            let mut names = types.iter().filter_map(Value::as_str);
+            names.find(|name| *name != "null").unwrap_or("null")
+        }
         Some(Value::String(name)) => name,
         _ => "",
     }
 }
 
-/// The nearest multiple of the step that lies within the bounds.
-fn rounded(exact: f64, step: f64, low: f64, high: f64, whole: bool) -> Value {
-    let steps = (exact / step)
-        .round()
-        .clamp((low / step).ceil(), (high / step).floor());
-    let number = steps * step;
+/// The nearest multiple of the step within the bounds.
+fn rounded(exact: f64, step: f64, bounds: RangeInclusive<f64>, whole: bool) -> Value {
+    let lowest = (bounds.start() / step).ceil();
+    let highest = (bounds.end() / step).floor();
+    let number = (exact / step).round().clamp(lowest, highest) * step;
     if whole {
         #[expect(
             clippy::cast_possible_truncation,
@@ -214,12 +200,12 @@ fn rounded(exact: f64, step: f64, low: f64, high: f64, whole: bool) -> Value {
         )]
         return json!(number as i64);
     }
-    // Six decimals take away what multiplying by a step such as 0.1 leaves behind.
+    // Multiplying by a step such as 0.1 leaves a small error, which six decimals take away.
     json!((number * 1e6).round() / 1e6)
 }
 
-fn sentence(name: &str, reading: &Reading<'_>) -> String {
-    let head = reading.first_sentence(140);
+fn sentence(name: &str, words: &TextWords<'_>) -> String {
+    let head = words.first_sentence(140);
     if name.contains("summary") {
         head
     } else {
@@ -230,10 +216,10 @@ fn sentence(name: &str, reading: &Reading<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strict;
+    use crate::request::check_schema;
 
-    fn post(index: i64, text: &str) -> Post {
-        Post {
+    fn post(index: i64, text: &str) -> PromptPost {
+        PromptPost {
             index,
             text: text.to_owned(),
         }
@@ -254,7 +240,7 @@ mod tests {
         entry["categories"] = json!({"type": "array", "maxItems": 2,
             "items": {"type": "string", "enum": ["crime", "noise", "wildlife"]}});
         let schema = closed(&json!({"posts": {"type": "array", "items": closed(&entry)}}));
-        assert_eq!(strict::check("scores", &schema), Ok(()));
+        assert_eq!(check_schema("scores", &schema), Ok(()));
         schema
     }
 
@@ -282,9 +268,9 @@ mod tests {
     }
 
     #[test]
-    fn a_post_is_scored_the_same_in_any_company_and_under_any_rubric() {
+    fn the_score_of_a_post_is_independent_of_other_posts_and_dimensions() {
         let (a, b) = (post(1, "Loud music again."), post(2, "Free couch."));
-        let entry = |posts: &[Post], dimensions: &[&str], at: usize| {
+        let entry = |posts: &[PromptPost], dimensions: &[&str], at: usize| {
             fill(&rubric(dimensions), posts, 7)["posts"][at].take()
         };
         let alone = entry(std::slice::from_ref(&b), &["drama"], 0);
@@ -296,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_within_an_entry_is_not_one_of_posts() {
+    fn a_list_within_an_entry_is_not_a_list_of_posts() {
         let list = |entry: &Value| json!({"type": "array", "items": closed(entry)});
         let quotes = list(&json!({"index": {"type": "integer"}}));
         let schema = closed(
@@ -307,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_differ_by_a_little() {
+    fn runs_differ_a_little() {
         let schema = rubric(&["drama"]);
         let scores: Vec<f64> = (0..20)
             .map(|run| {
@@ -354,13 +340,13 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_contains_itself_comes_to_an_end() {
+    fn a_recursive_schema_ends() {
         let schema = closed(&json!({
             "next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]},
             "all": {"type": "array", "items": {"$ref": "#"}},
             "self": {"$ref": "#"},
         }));
-        assert_eq!(strict::check("tree", &schema), Ok(()));
+        assert_eq!(check_schema("tree", &schema), Ok(()));
         let answer = fill(&schema, &[post(1, "a")], 0);
         assert_eq!(answer["next"]["next"], Value::Null);
         assert_eq!(answer["self"]["self"]["self"]["self"]["self"], Value::Null);

@@ -1,5 +1,7 @@
 //! The server: its start, its end and its routes.
 
+mod exchange;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
@@ -15,27 +17,29 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{
-    Change, Config, Stats,
-    exchange::{Shared, exchange},
-    model,
-    question::Endpoint,
-    refusal::Refusal,
+use crate::{
+    config::{Config, ConfigChange},
+    error_response::ErrorResponse,
+    limit::MAX_BODY_BYTES,
+    model::MODELS,
+    request::Endpoint,
+    stats::Stats,
 };
+use exchange::{SharedState, exchange};
 
-/// A running stand-in. It ends when it is dropped; [`shutdown`](Self::shutdown) waits for that.
+/// A running simulator. It stops when it is dropped; [`shutdown`](Self::shutdown) waits for the end.
 #[derive(Debug)]
 pub struct Simulator {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     task: JoinHandle<io::Result<()>>,
     end: DropGuard,
 }
 
-/// Starts a stand-in on 127.0.0.1, inside this process.
+/// Starts a simulator on 127.0.0.1, inside this process.
 ///
 /// # Errors
-/// Where the port is taken, or the configuration makes no sense
+/// If the port is taken, or the configuration is invalid
 /// ([`InvalidInput`](io::ErrorKind::InvalidInput)).
 pub async fn start(config: Config) -> io::Result<Simulator> {
     config
@@ -43,32 +47,31 @@ pub async fn start(config: Config) -> io::Result<Simulator> {
         .map_err(|wrong| io::Error::new(io::ErrorKind::InvalidInput, wrong))?;
     let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
     let address = listener.local_addr()?;
-    // Small answers must not wait for more to be sent along with them.
+    // Small responses are sent at once, not held back to be joined with later ones.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "answers may be delayed");
+            tracing::debug!(%error, "responses may be delayed");
         }
     });
-    let shared = Arc::new(Shared::new(config));
+    let shared = Arc::new(SharedState::new(config));
     let end = CancellationToken::new();
     let serve = axum::serve(listener, routes(Arc::clone(&shared)))
         .with_graceful_shutdown(end.clone().cancelled_owned());
-    let task = tokio::spawn(serve.into_future());
     Ok(Simulator {
         address,
         shared,
-        task,
+        task: tokio::spawn(serve.into_future()),
         end: end.drop_guard(),
     })
 }
 
 impl Simulator {
-    /// What stands in front of `/embeddings`: `http://127.0.0.1:PORT/v1`.
+    /// The part of the URL before `/embeddings`: `http://127.0.0.1:PORT/v1`.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    /// What has been counted so far.
+    /// What was counted so far.
     pub fn stats(&self) -> Stats {
         self.shared.state().stats()
     }
@@ -81,32 +84,36 @@ impl Simulator {
     /// Changes faults, limits or latency, as `PUT /simulate/faults` does.
     ///
     /// # Errors
-    /// What is wrong with the change; nothing has changed then.
-    pub fn change(&self, change: Change) -> Result<(), String> {
+    /// If the change is invalid. Nothing is changed then.
+    pub fn change(&self, change: ConfigChange) -> Result<(), String> {
         self.shared.state().change(change)
     }
 
-    /// Takes no more requests, and waits for those in flight, but no longer than a second.
+    /// Stops accepting requests and waits for those in flight, but at most one second.
     pub async fn shutdown(mut self) {
         drop(self.end);
-        if timeout(Duration::from_secs(1), &mut self.task)
-            .await
-            .is_err()
-        {
+        let ended = timeout(Duration::from_secs(1), &mut self.task).await;
+        if ended.is_err() {
             self.task.abort();
         }
     }
 }
 
-/// More than the largest request that `OpenAI` takes.
-const MAX_BODY_BYTES: usize = 64 << 20;
-
-fn routes(shared: Arc<Shared>) -> Router {
+fn routes(shared: Arc<SharedState>) -> Router {
+    let exchange_at = |endpoint| {
+        post(move |State(shared): Handle, parts: Parts, body: Bytes| {
+            exchange(shared, endpoint, parts, body)
+        })
+    };
+    let (embeddings, chat) = (
+        exchange_at(Endpoint::Embeddings),
+        exchange_at(Endpoint::Chat),
+    );
     Router::new()
-        .route("/v1/embeddings", post(embeddings))
-        .route("/v1/chat/completions", post(chat))
-        .route("/openai/deployments/{name}/embeddings", post(embeddings))
-        .route("/openai/deployments/{name}/chat/completions", post(chat))
+        .route("/v1/embeddings", embeddings.clone())
+        .route("/v1/chat/completions", chat.clone())
+        .route("/openai/deployments/{name}/embeddings", embeddings)
+        .route("/openai/deployments/{name}/chat/completions", chat)
         .route("/v1/models", get(models))
         .route("/simulate/stats", get(stats))
         .route("/simulate/reset", post(reset))
@@ -116,45 +123,33 @@ fn routes(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-async fn embeddings(State(shared): State<Arc<Shared>>, parts: Parts, body: Bytes) -> Response {
-    exchange(shared, Endpoint::Embeddings, parts, body).await
-}
-
-async fn chat(State(shared): State<Arc<Shared>>, parts: Parts, body: Bytes) -> Response {
-    exchange(shared, Endpoint::Chat, parts, body).await
-}
+type Handle = State<Arc<SharedState>>;
 
 async fn models() -> Json<Value> {
-    let data: Vec<Value> = model::names()
-        .map(|id| json!({"id": id, "object": "model", "owned_by": "simulated"}))
+    let models = MODELS.iter();
+    let data: Vec<Value> = models
+        .map(|model| json!({"id": model.name, "object": "model", "owned_by": "simulated"}))
         .collect();
     Json(json!({"object": "list", "data": data}))
 }
 
-async fn stats(State(shared): State<Arc<Shared>>) -> Json<Stats> {
+async fn stats(State(shared): Handle) -> Json<Stats> {
     Json(shared.state().stats())
 }
 
-async fn reset(State(shared): State<Arc<Shared>>) -> StatusCode {
+async fn reset(State(shared): Handle) -> StatusCode {
     shared.state().reset();
     StatusCode::NO_CONTENT
 }
 
-async fn faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
-    let change = serde_json::from_slice::<Change>(&body).map_err(|error| error.to_string());
+async fn faults(State(shared): Handle, body: Bytes) -> Response {
+    let change = serde_json::from_slice::<ConfigChange>(&body).map_err(|error| error.to_string());
     match change.and_then(|change| shared.state().change(change)) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(wrong) => (StatusCode::BAD_REQUEST, wrong).into_response(),
     }
 }
 
-async fn unknown(method: Method, uri: Uri) -> Refusal {
-    let message = format!("Unknown request URL: {method} {}.", uri.path());
-    let status = StatusCode::NOT_FOUND;
-    Refusal {
-        status,
-        param: None,
-        ..Refusal::invalid("", message)
-    }
-    .with_code("unknown_url")
+async fn unknown(method: Method, uri: Uri) -> ErrorResponse {
+    ErrorResponse::unknown_url(method.as_str(), uri.path())
 }

@@ -1,25 +1,36 @@
-//! The client held against the stand-in: every fault, both forms of vectors, and what is counted.
+//! The client against the simulator: every fault, both forms of vectors, and what is counted.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot run has failed"
+)]
+
+mod limits;
+mod styles;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Change, Config, Fault, Faults, Limits, Simulator, start};
 use sluice_provider::{
     Answer, AnswerFormat, Breakage, ChatCompletion, ChatRequest, Client, Deadlines,
     EmbeddingRequest, Embeddings, Error, ErrorKind, Message, Overload, Refusal, Role, Settings,
     Tokenizer, VectorEncoding, http_client,
 };
+use sluice_simulator::{
+    Config, ConfigChange, Fault, Faults, SimulatedLimits, Simulator, Stats, start,
+};
 
-pub(super) const KEY: &str = "sk-very-secret-key";
-pub(super) const TEXTS: [&str; 3] = [
+const KEY: &str = "sk-very-secret-key";
+const TEXTS: [&str; 3] = [
     "The gnome is back.",
     "Free couch on 5th.",
     "Lost cat, grey.",
 ];
 const TOKENS: u64 = 17;
 
-pub(super) fn client_with(simulator: &Simulator, change: impl FnOnce(&mut Settings)) -> Client {
+fn client_with(simulator: &Simulator, change: impl FnOnce(&mut Settings)) -> Client {
     let mut settings = Settings::new(KEY.into());
     settings.base_url = simulator.base_url();
     change(&mut settings);
@@ -41,7 +52,7 @@ async fn simulator(faults: Faults) -> (Simulator, Client) {
     (simulator, client)
 }
 
-pub(super) async fn embed(client: &Client, inputs: &[&str]) -> Result<Answer<Embeddings>, Error> {
+async fn embed(client: &Client, inputs: &[&str]) -> Result<Answer<Embeddings>, Error> {
     let model = "text-embedding-3-small";
     client
         .embed(&EmbeddingRequest {
@@ -52,7 +63,7 @@ pub(super) async fn embed(client: &Client, inputs: &[&str]) -> Result<Answer<Emb
         .await
 }
 
-pub(super) fn schema() -> Value {
+fn schema() -> Value {
     json!({
         "type": "object", "required": ["posts"], "additionalProperties": false,
         "properties": {"posts": {"type": "array", "items": {
@@ -86,7 +97,7 @@ fn messages() -> [Message; 2] {
     ]
 }
 
-fn question<'a>(messages: &'a [Message], schema: &'a Value) -> ChatRequest<'a> {
+fn scores<'a>(messages: &'a [Message], schema: &'a Value) -> ChatRequest<'a> {
     ChatRequest {
         model: "gpt-4o-mini",
         messages,
@@ -101,8 +112,8 @@ fn question<'a>(messages: &'a [Message], schema: &'a Value) -> ChatRequest<'a> {
     }
 }
 
-pub(super) async fn chat(client: &Client, schema: &Value) -> Result<Answer<ChatCompletion>, Error> {
-    client.chat(&question(&messages(), schema)).await
+async fn chat(client: &Client, schema: &Value) -> Result<Answer<ChatCompletion>, Error> {
+    client.chat(&scores(&messages(), schema)).await
 }
 
 fn posts(answer: &Answer<ChatCompletion>) -> Vec<(i64, f64)> {
@@ -118,7 +129,7 @@ fn posts(answer: &Answer<ChatCompletion>) -> Vec<(i64, f64)> {
 }
 
 #[tokio::test]
-async fn base64_and_numbers_bring_the_same_vectors() {
+async fn base64_and_numbers_give_the_same_vectors() {
     let (simulator, client) = simulator(Faults::default()).await;
     let base64 = embed(&client, &TEXTS).await.unwrap();
     let floats = client_with(&simulator, |settings| {
@@ -139,7 +150,7 @@ async fn base64_and_numbers_bring_the_same_vectors() {
 }
 
 #[tokio::test]
-async fn the_largest_batch_comes_back_in_order() {
+async fn the_largest_batch_returns_in_order() {
     let (_simulator, client) = simulator(Faults::default()).await;
     let texts: Vec<String> = (0..2048).map(|n| format!("post number {n}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -152,7 +163,7 @@ async fn the_largest_batch_comes_back_in_order() {
     assert_eq!(error.kind(), &ErrorKind::TooLarge { limit: None });
 }
 
-/// What a fault becomes, for faults that befall both endpoints.
+/// How the client classifies a fault of both endpoints.
 fn shared_kind(fault: Fault, retry_after: Duration) -> ErrorKind {
     let busy = ErrorKind::Overloaded {
         cause: Overload::Busy,
@@ -172,7 +183,7 @@ fn shared_kind(fault: Fault, retry_after: Duration) -> ErrorKind {
         },
         Fault::TruncatedJson => ErrorKind::Broken(Breakage::Truncated),
         Fault::NotJson => ErrorKind::Broken(Breakage::NotJson),
-        other => panic!("{other:?} befalls one endpoint only, or does no harm"),
+        other => panic!("{other:?} happens at one endpoint only, or is harmless"),
     }
 }
 
@@ -196,9 +207,9 @@ async fn faults_of_both_endpoints_are_classified() {
             ..Faults::only(fault, 1.0)
         };
         simulator
-            .change(Change {
+            .change(ConfigChange {
                 faults: Some(faults),
-                ..Change::default()
+                ..ConfigChange::default()
             })
             .unwrap();
         let expected = shared_kind(fault, Duration::from_millis(350));
@@ -241,9 +252,9 @@ async fn faults_of_vectors_are_classified() {
     ] {
         let faults = Some(Faults::only(fault, 1.0));
         simulator
-            .change(Change {
+            .change(ConfigChange {
                 faults,
-                ..Change::default()
+                ..ConfigChange::default()
             })
             .unwrap();
         for vectors in [VectorEncoding::Base64, VectorEncoding::Float] {
@@ -262,7 +273,7 @@ async fn faults_of_vectors_are_classified() {
 }
 
 #[tokio::test]
-async fn faults_of_scores_reach_whoever_reads_them() {
+async fn faults_of_scores_reach_the_reader() {
     let (simulator, client) = simulator(Faults::default()).await;
     let schema = schema();
     let sound = posts(&chat(&client, &schema).await.unwrap());
@@ -274,9 +285,9 @@ async fn faults_of_scores_reach_whoever_reads_them() {
     for fault in Fault::ALL {
         let faults = Some(Faults::only(fault, 1.0));
         simulator
-            .change(Change {
+            .change(ConfigChange {
                 faults,
-                ..Change::default()
+                ..ConfigChange::default()
             })
             .unwrap();
         if fault != Fault::Slow
@@ -301,17 +312,17 @@ async fn faults_of_scores_reach_whoever_reads_them() {
         answers[&Fault::ContentFilter].value,
         ChatCompletion::ContentFilter
     );
-    // Faults of vectors leave scores alone.
+    // Faults of vectors do not change scores.
     assert_eq!(posts(&answers[&Fault::Nan]), sound);
 }
 
 #[tokio::test]
-async fn a_question_is_billed_as_it_was_counted() {
+async fn a_chat_is_billed_as_the_client_counts_it() {
     let (simulator, client) = simulator(Faults::default()).await;
     let (messages, schema) = (messages(), schema());
-    let question = question(&messages, &schema);
-    let counted = question.input_tokens(Tokenizer::for_model(question.model)) as u64;
-    let usage = client.chat(&question).await.unwrap().usage.unwrap();
+    let request = scores(&messages, &schema);
+    let counted = request.input_tokens(Tokenizer::for_model(request.model)) as u64;
+    let usage = client.chat(&request).await.unwrap().usage.unwrap();
     assert_eq!(usage.input_tokens, counted);
     let stats = simulator.stats();
     assert_eq!(
@@ -322,7 +333,7 @@ async fn a_question_is_billed_as_it_was_counted() {
 }
 
 #[tokio::test]
-async fn a_late_answer_is_a_timeout_and_was_billed() {
+async fn a_late_response_is_a_timeout_and_is_billed() {
     let faults = Faults {
         slow_ms: 5_000,
         ..Faults::only(Fault::Slow, 1.0)
@@ -341,7 +352,7 @@ async fn a_late_answer_is_a_timeout_and_was_billed() {
         retry_after: None,
     };
     assert_eq!((error.kind(), error.status()), (&expected, None));
-    // Whoever hangs up is billed all the same, if not at once.
+    // The request of a client that hangs up is billed too, though not at once.
     for _ in 0..200 {
         if simulator.stats().answered == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -367,8 +378,8 @@ async fn one_poisoned_text_fails_its_whole_request() {
 }
 
 #[tokio::test]
-async fn limits_are_kept_and_said() {
-    let limits = Limits {
+async fn limits_are_enforced_and_reported() {
+    let limits = SimulatedLimits {
         requests_per_minute: Some(600),
         tokens_per_minute: Some(1_000),
         burst_seconds: 60.0,
@@ -403,7 +414,7 @@ async fn limits_are_kept_and_said() {
 }
 
 #[tokio::test]
-async fn what_cannot_succeed_is_refused() {
+async fn requests_that_cannot_succeed_are_refused() {
     let config = Config {
         key: Some("sk-the-right-one".into()),
         ..Config::default()
@@ -439,7 +450,7 @@ async fn what_cannot_succeed_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_is_an_overload() {
+async fn a_stopped_server_is_an_overload() {
     let (simulator, client) = simulator(Faults::default()).await;
     simulator.shutdown().await;
     let error = embed(&client, &TEXTS).await.unwrap_err();
@@ -456,7 +467,7 @@ async fn a_server_that_is_gone_is_an_overload() {
 }
 
 #[tokio::test]
-async fn it_is_steered_and_read_over_http() {
+async fn it_is_controlled_and_read_over_http() {
     let (simulator, client) = simulator(Faults::default()).await;
     let root = simulator.base_url().replace("/v1", "");
     let http = http_client(&Deadlines::default()).unwrap();
@@ -479,7 +490,7 @@ async fn it_is_steered_and_read_over_http() {
         .send()
         .await
         .unwrap();
-    let stats: super::Stats = serde_json::from_slice(&stats.bytes().await.unwrap()).unwrap();
+    let stats: Stats = serde_json::from_slice(&stats.bytes().await.unwrap()).unwrap();
     assert_eq!(stats, simulator.stats());
     assert_eq!(stats.faults, BTreeMap::from([(Fault::Quota, 1)]));
 
@@ -489,14 +500,14 @@ async fn it_is_steered_and_read_over_http() {
         .await
         .unwrap();
     assert_eq!(reset.status(), 204);
-    assert_eq!(simulator.stats(), super::Stats::default());
+    assert_eq!(simulator.stats(), Stats::default());
     let models = http.get(format!("{root}/v1/models")).send().await.unwrap();
     let models: Value = serde_json::from_slice(&models.bytes().await.unwrap()).unwrap();
     assert_eq!(models["data"][0]["id"], "text-embedding-3-small");
 }
 
 #[tokio::test]
-async fn a_configuration_without_sense_is_refused() {
+async fn an_invalid_configuration_is_refused() {
     let faults = Faults::only(Fault::Drop, 2.0);
     let error = start(Config {
         faults,

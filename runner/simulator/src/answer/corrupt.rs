@@ -1,11 +1,11 @@
-//! Spoiling an answer the way a fault says.
+//! Damaging the content of a response as a fault says.
 
 use serde_json::{Value, json};
 
-use super::Fault;
+use crate::fault::Fault;
 
-/// Spoils vectors, each of which stands beside its index.
-pub(super) fn spoil_vectors(vectors: &mut Vec<(usize, Vec<f32>)>, fault: Option<Fault>) {
+/// Damages vectors. Each stands beside its index.
+pub(super) fn corrupt_vectors(vectors: &mut Vec<(usize, Vec<f32>)>, fault: Option<Fault>) {
     match fault {
         Some(Fault::FewerVectors) => {
             vectors.pop();
@@ -17,10 +17,7 @@ pub(super) fn spoil_vectors(vectors: &mut Vec<(usize, Vec<f32>)>, fault: Option<
             }
         }
         Some(Fault::Nan) => {
-            if let Some(number) = vectors
-                .first_mut()
-                .and_then(|(_, vector)| vector.first_mut())
-            {
+            if let Some(number) = vectors.first_mut().and_then(|(_, first)| first.first_mut()) {
                 *number = f32::NAN;
             }
         }
@@ -28,13 +25,12 @@ pub(super) fn spoil_vectors(vectors: &mut Vec<(usize, Vec<f32>)>, fault: Option<
     }
 }
 
-/// Spoils the entries of an answer: the first list of objects in its root.
-pub(super) fn spoil_entries(answer: &mut Value, fault: Option<Fault>) {
-    let lists = answer
-        .as_object_mut()
-        .into_iter()
-        .flat_map(|root| root.values_mut());
-    let mut lists = lists.filter_map(Value::as_array_mut);
+const INDEX: &str = "index";
+
+/// Damages the entries of a response: the first list of objects in its root.
+pub(super) fn corrupt_entries(answer: &mut Value, fault: Option<Fault>) {
+    let fields = answer.as_object_mut().into_iter().flatten();
+    let mut lists = fields.filter_map(|(_, value)| value.as_array_mut());
     let Some(entries) = lists.find(|list| list.first().is_some_and(Value::is_object)) else {
         return;
     };
@@ -47,31 +43,24 @@ pub(super) fn spoil_entries(answer: &mut Value, fault: Option<Fault>) {
             let indices = entries
                 .iter()
                 .filter_map(|entry| entry.get(INDEX)?.as_i64());
-            let beyond = indices.max().unwrap_or_default() + 1;
-            let mut extra = entries
-                .last()
-                .and_then(Value::as_object)
-                .cloned()
-                .unwrap_or_default();
-            extra.insert(INDEX.to_owned(), json!(beyond));
-            entries.push(extra.into());
+            let unknown = indices.max().unwrap_or_default() + 1;
+            let mut extra = entries.last().cloned().unwrap_or_default();
+            if let Some(extra) = extra.as_object_mut() {
+                extra.insert(INDEX.to_owned(), json!(unknown));
+            }
+            entries.push(extra);
         }
         Some(Fault::OutOfRange) => {
-            let fields = entries
-                .first_mut()
-                .and_then(Value::as_object_mut)
-                .into_iter()
-                .flatten();
-            let mut numbers = fields.filter(|(key, value)| *key != INDEX && value.is_number());
-            if let Some((_, number)) = numbers.next() {
-                *number = json!(1_000_001);
+            let first = entries.first_mut().and_then(Value::as_object_mut);
+            let mut fields = first.into_iter().flatten();
+            if let Some((_, score)) = fields.find(|(key, value)| *key != INDEX && value.is_number())
+            {
+                *score = json!(1_000_001);
             }
         }
         _ => {}
     }
 }
-
-const INDEX: &str = "index";
 
 #[cfg(test)]
 mod tests {
@@ -80,12 +69,12 @@ mod tests {
     fn entries(fault: Fault) -> Value {
         let mut answer = json!({"posts": [
             {"index": 1, "reason": "a", "drama": 3.5}, {"index": 2, "reason": "b", "drama": 4}]});
-        spoil_entries(&mut answer, Some(fault));
+        corrupt_entries(&mut answer, Some(fault));
         answer["posts"].take()
     }
 
     #[test]
-    fn entries_are_spoilt_in_their_several_ways() {
+    fn each_fault_damages_the_entries_in_its_way() {
         let (one, two) = (
             json!({"index": 1, "reason": "a", "drama": 3.5}),
             json!({"index": 2, "reason": "b", "drama": 4}),
@@ -100,21 +89,21 @@ mod tests {
     }
 
     #[test]
-    fn vectors_are_spoilt_in_their_several_ways() {
-        let spoilt = |fault| {
+    fn each_fault_damages_the_vectors_in_its_way() {
+        let corrupted = |fault| {
             let mut vectors = vec![(0, vec![1.0, 2.0]), (1, vec![3.0, 4.0])];
-            spoil_vectors(&mut vectors, Some(fault));
+            corrupt_vectors(&mut vectors, Some(fault));
             vectors
         };
-        assert_eq!(spoilt(Fault::FewerVectors), [(0, vec![1.0, 2.0])]);
+        assert_eq!(corrupted(Fault::FewerVectors), [(0, vec![1.0, 2.0])]);
         assert_eq!(
-            spoilt(Fault::Shuffled),
+            corrupted(Fault::Shuffled),
             [(1, vec![3.0, 4.0]), (0, vec![1.0, 2.0])]
         );
         assert_eq!(
-            spoilt(Fault::WrongDimensions),
+            corrupted(Fault::WrongDimensions),
             [(0, vec![1.0, 2.0]), (1, vec![3.0])]
         );
-        assert!(spoilt(Fault::Nan)[0].1[0].is_nan());
+        assert!(corrupted(Fault::Nan)[0].1[0].is_nan());
     }
 }

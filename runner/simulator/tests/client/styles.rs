@@ -1,11 +1,11 @@
-//! The client held against the manners of other servers.
+//! The client against the other styles of server.
 
-use super::tests::{KEY, TEXTS, chat, client_with, embed, schema};
-use super::{Config, Style, start};
+use super::{KEY, TEXTS, chat, client_with, embed, schema};
 use sluice_provider::{ErrorKind, KeyHeader, Refusal, Settings};
+use sluice_simulator::{Config, Style, start};
 
 #[tokio::test]
-async fn other_servers_manners_are_understood() {
+async fn the_client_understands_other_styles() {
     for style in [Style::Azure, Style::Local] {
         let config = Config {
             style,
@@ -29,7 +29,7 @@ async fn other_servers_manners_are_understood() {
     }
 }
 
-/// The settings that Azure wants.
+/// The settings for Azure.
 fn azure(settings: &mut Settings) {
     settings.key_header = KeyHeader::ApiKey;
     settings.api_version = Some("2024-10-21".to_owned());
@@ -38,7 +38,7 @@ fn azure(settings: &mut Settings) {
 }
 
 #[tokio::test]
-async fn azure_wants_its_own_header_and_a_version() {
+async fn azure_needs_its_own_header_and_a_version() {
     let config = Config {
         style: Style::Azure,
         key: Some(KEY.into()),

@@ -1,14 +1,14 @@
-//! Vectors from words: texts that share words, or parts of them, lie near each other.
+//! Vectors from words: texts that share words, or parts of words, are near each other.
 
 use std::collections::BTreeMap;
 
-use super::hash::hash;
+use super::affinity::words;
+use crate::hash::hash;
 
-/// A vector of length 1 for a text, which depends on nothing but the text, the model and the number
-/// of dimensions.
+/// A vector of length 1 that only the text, the model and the number of dimensions decide.
 ///
-/// Each word, pair of neighbouring words and triple of letters is a feature; each feature's hash
-/// picks a dimension and a sign, so that unrelated features cancel out on average.
+/// Each word, pair of neighbouring words and triple of letters is a feature. Its hash picks a
+/// dimension and a sign, so unrelated features cancel out on average.
 pub(super) fn embed(model: &str, text: &str, dimensions: usize) -> Vec<f32> {
     let mut vector = vec![0.0_f32; dimensions];
     for (feature, kind, weight) in features(text) {
@@ -22,83 +22,68 @@ pub(super) fn embed(model: &str, text: &str, dimensions: usize) -> Vec<f32> {
     vector
 }
 
-/// What a feature is, so that the word `dog` and the triple `dog` do not meet.
+/// What a feature is. The word `dog` and the triple `dog` are different features.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum FeatureKind {
     Word,
     Pair,
     Triple,
-    /// A character, in texts without a single word.
+    /// A character, in texts without words.
     Sign,
 }
 
-/// The features of a text with their weights, always in the same order: sums of floats depend on it.
-/// A feature that comes again adds less each time.
-fn features(text: &str) -> impl Iterator<Item = (String, Kind, f32)> {
-    let mut counts: BTreeMap<(String, Kind), (f32, f32)> = BTreeMap::new();
-    let mut add = |feature: String, kind: Kind, weight: f32| {
+/// The features of a text with their weights, always in the same order, because sums of floats
+/// depend on it. Each repetition of a feature adds less.
+fn features(text: &str) -> impl Iterator<Item = (String, FeatureKind, f32)> {
+    let mut counts: BTreeMap<(String, FeatureKind), (f32, f32)> = BTreeMap::new();
+    let mut add = |feature: String, kind: FeatureKind, weight: f32| {
         counts.entry((feature, kind)).or_insert((weight, 0.0)).1 += 1.0;
     };
-    let words = words(text);
+    let words: Vec<String> = words(text).map(singular).collect();
     let is_telling = |word: &&String| !STOP_WORDS.contains(&word.as_str());
     for word in &words {
-        add(
-            word.clone(),
-            Kind::Word,
-            if is_telling(&word) { 1.0 } else { 0.1 },
-        );
+        let weight = if is_telling(&word) { 1.0 } else { 0.1 };
+        add(word.clone(), FeatureKind::Word, weight);
     }
     for word in words.iter().filter(is_telling) {
-        triples(word).for_each(|triple| add(triple, Kind::Triple, 0.25));
+        triples(word).for_each(|triple| add(triple, FeatureKind::Triple, 0.25));
     }
     let telling = words.iter().filter(is_telling);
     for (first, second) in telling.clone().zip(telling.skip(1)) {
-        add(format!("{first} {second}"), Kind::Pair, 0.5);
+        add(format!("{first} {second}"), FeatureKind::Pair, 0.5);
     }
     if words.is_empty() {
-        text.chars()
-            .for_each(|sign| add(sign.to_string(), Kind::Sign, 1.0));
+        let signs = text.chars().map(String::from);
+        signs.for_each(|sign| add(sign, FeatureKind::Sign, 1.0));
     }
     counts
         .into_iter()
         .map(|((feature, kind), (weight, count))| (feature, kind, weight * count.sqrt()))
 }
 
-/// The words in lower case, without the `s` of a plural.
-fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(|word| {
-            let word = word.to_lowercase();
-            match word.strip_suffix('s') {
-                Some(stem) if stem.len() > 2 && !stem.ends_with('s') => stem.to_owned(),
-                _ => word,
-            }
-        })
-        .collect()
+/// The word without the `s` of a plural.
+fn singular(word: String) -> String {
+    match word.strip_suffix('s') {
+        Some(stem) if stem.len() > 2 && !stem.ends_with('s') => stem.to_owned(),
+        _ => word,
+    }
 }
 
-/// All runs of three letters, with the ends of the word counted as letters.
+/// All runs of three letters. The ends of the word count as letters.
 fn triples(word: &str) -> impl Iterator<Item = String> {
-    let letters: Vec<char> = std::iter::once('^')
-        .chain(word.chars())
-        .chain(['$'])
-        .collect();
+    let letters: Vec<char> = format!("^{word}$").chars().collect();
     (2..letters.len()).map(move |end| letters.iter().take(end + 1).skip(end - 2).collect())
 }
 
 fn normalize(vector: &mut [f32]) {
-    let length = vector
-        .iter()
-        .map(|number| number * number)
-        .sum::<f32>()
-        .sqrt();
+    let squares = vector.iter().map(|number| number * number);
+    let length = squares.sum::<f32>().sqrt();
     if length > f32::EPSILON {
         for number in vector {
             *number /= length;
         }
     } else if let Some(first) = vector.first_mut() {
-        // All features met and cancelled out: any direction is as good as another.
+        // All features cancelled out, so any direction is as good as another.
         *first = 1.0;
     }
 }
@@ -128,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_about_the_same_lie_nearer() {
+    fn texts_about_the_same_thing_are_nearer() {
         let lost = "Lost dog near the park, brown collar, answers to Rufus. Please call me!";
         let found = "Found a brown dog with a collar by the park, is this your dog?";
         let noise = "Fireworks again at midnight, third night in a row. Anyone else awake?";
@@ -138,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn inflection_and_case_matter_little_and_stop_words_hardly_at_all() {
+    fn plurals_case_and_stop_words_matter_little() {
         assert!(nearness("barking dogs", "BARKING DOG!") > 0.99);
         assert!(nearness("the raccoon is in the attic", "raccoon attic") > 0.9);
         let partial = nearness("neighbours", "neighbourhood");
@@ -147,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vector_has_length_one_and_the_dimensions_that_were_asked_for() {
+    fn a_vector_has_length_one_and_the_requested_dimensions() {
         for text in ["gnome", "🎆🎆", "...", "a", "x".repeat(20_000).as_str()] {
             for dimensions in [1, 2, 256, 3072] {
                 let vector = embed("text-embedding-3-large", text, dimensions);
@@ -159,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_one_vector_a_model() {
+    fn a_text_has_one_vector_for_each_model() {
         let embed = |model: &str| embed(model, "The gnome is back, and it brought friends.", 64);
         assert_eq!(
             embed("text-embedding-3-small"),

@@ -1,20 +1,23 @@
-//! The rules that a strict JSON schema keeps. Source: "Structured outputs", "Supported schemas".
+//! The rules of strict JSON schemas. Source: "Structured outputs", "Supported schemas".
 
 use serde_json::{Map, Value};
 
-/// Checks the name and the schema of a strict format, or says which rule is broken and where.
-pub(super) fn check(name: &str, schema: &Value) -> Result<(), String> {
+use crate::limit::{
+    MAX_ENUM_VALUES, MAX_SCHEMA_DEPTH, MAX_SCHEMA_NAME_BYTES, MAX_SCHEMA_PROPERTIES,
+};
+
+/// Checks the name and the schema of a strict format. The error says which rule is broken and where.
+pub(crate) fn check(name: &str, schema: &Value) -> Result<(), String> {
     let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if !(1..=MAX_NAME_BYTES).contains(&name.len()) || !name.bytes().all(is_name_byte) {
+    if !(1..=MAX_SCHEMA_NAME_BYTES).contains(&name.len()) || !name.bytes().all(is_name_byte) {
         return Err(format!(
-            "the name must have 1 to {MAX_NAME_BYTES} of A-Z a-z 0-9 _ -"
+            "the name must have 1 to {MAX_SCHEMA_NAME_BYTES} of A-Z a-z 0-9 _ -"
         ));
     }
-    if schema.get("type").and_then(Value::as_str) != Some("object") || schema.get("anyOf").is_some()
-    {
+    if schema.get("type").is_none_or(|kind| kind != "object") || schema.get("anyOf").is_some() {
         return Err("at the root: the type must be 'object', and not an anyOf".to_owned());
     }
-    let mut checker = Checker {
+    let mut checker = SchemaChecker {
         root: schema,
         properties: 0,
         enum_values: 0,
@@ -22,126 +25,53 @@ pub(super) fn check(name: &str, schema: &Value) -> Result<(), String> {
     checker.schema(schema, "$", 0)
 }
 
-const MAX_NAME_BYTES: usize = 64;
-const MAX_PROPERTIES: usize = 5000;
-const MAX_DEPTH: usize = 10;
-const MAX_ENUM_VALUES: usize = 1000;
+/// Follows a `$ref` within the schema.
+pub(crate) fn resolve<'s>(root: &'s Value, reference: &str) -> Option<&'s Value> {
+    root.pointer(reference.strip_prefix('#')?)
+}
 
-/// All keywords that are understood; a schema with any other is refused.
-const KEYWORDS: [&str; 21] = [
-    "type",
-    "title",
-    "description",
-    "enum",
-    "const",
-    "anyOf",
-    "$ref",
-    "$defs",
-    "definitions",
-    "properties",
-    "required",
-    "additionalProperties",
-    "items",
-    "minItems",
-    "maxItems",
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "pattern",
-];
+/// The keywords that are supported. A schema with any other is refused.
+const KEYWORDS: &str = "type title description enum const anyOf $ref $defs definitions properties \
+                        required additionalProperties items minItems maxItems minimum maximum \
+                        exclusiveMinimum exclusiveMaximum multipleOf pattern format";
 
-const FORMATS: [&str; 9] = [
-    "date-time",
-    "time",
-    "date",
-    "duration",
-    "email",
-    "hostname",
-    "ipv4",
-    "ipv6",
-    "uuid",
-];
+const FORMATS: &str = "date-time time date duration email hostname ipv4 ipv6 uuid";
 
-struct Checker<'s> {
+struct SchemaChecker<'s> {
     root: &'s Value,
     properties: usize,
     enum_values: usize,
 }
 
-impl Checker<'_> {
+impl SchemaChecker<'_> {
     fn schema(&mut self, schema: &Value, path: &str, depth: usize) -> Result<(), String> {
-        let object = schema
-            .as_object()
-            .ok_or(format!("at {path}: a schema must be an object"))?;
-        if depth > MAX_DEPTH {
-            return Err(format!("at {path}: more than {MAX_DEPTH} levels"));
+        let object = schema.as_object();
+        let object = object.ok_or_else(|| format!("at {path}: a schema must be an object"))?;
+        if depth > MAX_SCHEMA_DEPTH {
+            return Err(format!("at {path}: more than {MAX_SCHEMA_DEPTH} levels"));
         }
-        keywords(object, path)?;
-        self.values(object, path)?;
-        self.reference(object, path)?;
-        if has_type(object, "object") {
-            self.object(object, path)?;
-        }
-        if has_type(object, "array") && !object.contains_key("items") {
-            return Err(format!("at {path}: an array must say what its items are"));
-        }
-        self.children(object, path, depth)
-    }
-
-    /// An object is closed, and has all its properties always.
-    fn object(&mut self, object: &Map<String, Value>, path: &str) -> Result<(), String> {
-        if object.get("additionalProperties") != Some(&Value::Bool(false)) {
-            return Err(format!("at {path}: 'additionalProperties' must be false"));
-        }
-        let none = Map::new();
-        let properties = object
-            .get("properties")
-            .and_then(Value::as_object)
-            .unwrap_or(&none);
-        let required: Vec<&str> = list(object, "required").filter_map(Value::as_str).collect();
-        if let Some(optional) = properties
-            .keys()
-            .find(|key| !required.contains(&key.as_str()))
-        {
-            return Err(format!(
-                "at {path}: 'required' must list every property; '{optional}' is missing"
-            ));
-        }
-        if let Some(extra) = required.iter().find(|key| !properties.contains_key(**key)) {
-            return Err(format!(
-                "at {path}: 'required' lists '{extra}', which is no property"
-            ));
-        }
-        self.properties += properties.len();
-        if self.properties > MAX_PROPERTIES {
-            return Err(format!("more than {MAX_PROPERTIES} properties"));
-        }
-        Ok(())
-    }
-
-    fn values(&mut self, object: &Map<String, Value>, path: &str) -> Result<(), String> {
-        self.enum_values += list(object, "enum").count();
+        keywords(object).map_err(|broken| format!("at {path}: {broken}"))?;
+        self.enum_values += list(object, "enum").len();
         if self.enum_values > MAX_ENUM_VALUES {
             return Err(format!(
                 "at {path}: more than {MAX_ENUM_VALUES} values of enums"
             ));
         }
-        Ok(())
-    }
-
-    fn reference(&self, object: &Map<String, Value>, path: &str) -> Result<(), String> {
-        let Some(reference) = object.get("$ref") else {
-            return Ok(());
-        };
-        match reference
-            .as_str()
-            .and_then(|reference| resolve(self.root, reference))
-        {
-            Some(_) => Ok(()),
-            None => Err(format!("at {path}: {reference} leads nowhere")),
+        if let Some(reference) = object.get("$ref") {
+            let target = reference.as_str().and_then(|path| resolve(self.root, path));
+            target.ok_or_else(|| format!("at {path}: {reference} leads nowhere"))?;
         }
+        if has_type(object, "object") {
+            self.properties +=
+                closed_properties(object).map_err(|broken| format!("at {path}: {broken}"))?;
+            if self.properties > MAX_SCHEMA_PROPERTIES {
+                return Err(format!("more than {MAX_SCHEMA_PROPERTIES} properties"));
+            }
+        }
+        if has_type(object, "array") && !object.contains_key("items") {
+            return Err(format!("at {path}: an array must say what its items are"));
+        }
+        self.children(object, path, depth)
     }
 
     fn children(
@@ -151,16 +81,12 @@ impl Checker<'_> {
         depth: usize,
     ) -> Result<(), String> {
         for group in ["properties", "$defs", "definitions"] {
-            for (name, child) in object
-                .get(group)
-                .and_then(Value::as_object)
-                .into_iter()
-                .flatten()
-            {
+            let children = object.get(group).and_then(Value::as_object);
+            for (name, child) in children.into_iter().flatten() {
                 self.schema(child, &format!("{path}.{group}.{name}"), depth + 1)?;
             }
         }
-        for (index, child) in list(object, "anyOf").enumerate() {
+        for (index, child) in list(object, "anyOf").iter().enumerate() {
             self.schema(child, &format!("{path}.anyOf.{index}"), depth)?;
         }
         match object.get("items") {
@@ -170,28 +96,47 @@ impl Checker<'_> {
     }
 }
 
-/// Follows a `$ref` within the schema.
-pub(super) fn resolve<'s>(root: &'s Value, reference: &str) -> Option<&'s Value> {
-    root.pointer(reference.strip_prefix('#')?)
+/// Checks that an object is closed and requires all its properties, and counts them.
+fn closed_properties(object: &Map<String, Value>) -> Result<usize, String> {
+    if object.get("additionalProperties") != Some(&Value::Bool(false)) {
+        return Err("'additionalProperties' must be false".to_owned());
+    }
+    let none = Map::new();
+    let properties = object.get("properties").and_then(Value::as_object);
+    let properties = properties.unwrap_or(&none);
+    let required = list(object, "required");
+    if let Some(optional) = properties
+        .keys()
+        .find(|key| !required.iter().any(|name| name == *key))
+    {
+        return Err(format!(
+            "'required' must list every property; '{optional}' is missing"
+        ));
+    }
+    let mut names = required.iter().filter_map(Value::as_str);
+    match names.find(|name| !properties.contains_key(*name)) {
+        Some(extra) => Err(format!("'required' lists '{extra}', which is no property")),
+        None => Ok(properties.len()),
+    }
 }
 
-fn keywords(object: &Map<String, Value>, path: &str) -> Result<(), String> {
-    let known = |keyword: &str| keyword == "format" || KEYWORDS.contains(&keyword);
-    if let Some(keyword) = object.keys().find(|keyword| !known(keyword)) {
-        return Err(format!("at {path}: '{keyword}' is not permitted"));
+fn keywords(object: &Map<String, Value>) -> Result<(), String> {
+    let is_in = |list: &str, word: &str| list.split(' ').any(|known| known == word);
+    if let Some(keyword) = object.keys().find(|keyword| !is_in(KEYWORDS, keyword)) {
+        return Err(format!("'{keyword}' is not permitted"));
     }
-    match object.get("format") {
-        Some(format) if !FORMATS.iter().any(|known| format == known) => {
-            Err(format!("at {path}: {format} is not a known format"))
-        }
-        _ if !["type", "anyOf", "$ref", "enum", "const"]
-            .iter()
-            .any(|k| object.contains_key(*k)) =>
-        {
-            Err(format!("at {path}: a schema must have a 'type'"))
-        }
-        _ => Ok(()),
+    if let Some(format) = object.get("format")
+        && !format.as_str().is_some_and(|format| is_in(FORMATS, format))
+    {
+        return Err(format!("{format} is not a known format"));
     }
+    if !object
+        .keys()
+        .any(|keyword| is_in("type anyOf $ref enum const", keyword))
+    {
+        return Err("a schema must have a 'type'".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether the type, which may be a list of types, is or includes this one.
@@ -203,12 +148,9 @@ fn has_type(object: &Map<String, Value>, name: &str) -> bool {
     }
 }
 
-fn list<'o>(object: &'o Map<String, Value>, key: &str) -> impl Iterator<Item = &'o Value> {
-    object
-        .get(key)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+fn list<'o>(object: &'o Map<String, Value>, key: &str) -> &'o [Value] {
+    let list = object.get(key).and_then(Value::as_array);
+    list.map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]
@@ -224,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_supported_passes() {
+    fn supported_schemas_pass() {
         for x in [
             json!({"type": "string", "enum": ["a", "b"], "description": "which"}),
             json!({"type": ["number", "null"], "minimum": 1, "maximum": 10, "multipleOf": 0.5}),
@@ -238,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_named() {
+    fn errors_name_what_is_not_supported() {
         for (x, expected) in [
             (
                 json!({"type": "string", "default": "a"}),
@@ -292,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn every_property_is_required_and_no_other_is() {
+    fn required_lists_exactly_the_properties() {
         let mut schema = with(&json!({"type": "null"}));
         schema["required"] = json!([]);
         assert!(check("a", &schema).unwrap_err().contains("'x' is missing"));
@@ -301,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_is_an_object() {
+    fn the_root_must_be_an_object() {
         for root in [
             json!({"type": "array", "items": {"type": "null"}}),
             json!({"anyOf": []}),
@@ -315,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_short_and_plain() {
+    fn names_are_short_ascii_words() {
         let schema = with(&json!({"type": "null"}));
         for name in ["", "a b", "ñ", &"a".repeat(65)] {
             assert!(check(name, &schema).is_err(), "{name}");
@@ -324,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_bounded() {
+    fn schemas_have_a_maximum_size() {
         let values: Vec<usize> = (0..1001).collect();
         assert!(
             check("a", &with(&json!({"enum": values})))

@@ -1,0 +1,34 @@
+//! The sizes that `OpenAI` accepts, as the simulator knows them.
+//!
+//! The client has its own copy of these numbers. They are kept apart on purpose: if the two
+//! disagree, the simulator refuses what the client sends, and a test sees it.
+
+/// The most inputs of an embeddings request. Source: "Create embeddings", `input`.
+pub(crate) const MAX_INPUTS: usize = 2_048;
+/// The most tokens of one input. Source: "Create embeddings", `input`.
+pub(crate) const MAX_INPUT_TOKENS: usize = 8_192;
+/// The most tokens of all inputs together. Source: "Create embeddings", `input`.
+pub(crate) const MAX_REQUEST_TOKENS: usize = 300_000;
+/// [`MAX_REQUEST_TOKENS`] is checked with an estimate: one token for this many bytes of UTF-8.
+/// Source: observed; the reference does not say it.
+pub(crate) const ESTIMATED_BYTES_PER_TOKEN: usize = 4;
+
+/// The most tokens of a conversation. Source: "Models", the smallest context of those listed.
+pub(crate) const MAX_CONTEXT_TOKENS: u64 = 128_000;
+/// Source: "Create chat completion", `temperature`.
+pub(crate) const MAX_TEMPERATURE: f64 = 2.0;
+/// Source: "Create chat completion", `top_p`.
+pub(crate) const MAX_TOP_P: f64 = 1.0;
+
+/// The longest name of a schema. Source: "Create chat completion", `response_format`.
+pub(crate) const MAX_SCHEMA_NAME_BYTES: usize = 64;
+/// The most properties of a schema. Source: "Structured outputs", "Supported schemas".
+pub(crate) const MAX_SCHEMA_PROPERTIES: usize = 5000;
+/// The most levels of nesting of a schema. Source: "Structured outputs", "Supported schemas".
+pub(crate) const MAX_SCHEMA_DEPTH: usize = 10;
+/// The most values of all enums of a schema. Source: "Structured outputs", "Supported schemas".
+pub(crate) const MAX_ENUM_VALUES: usize = 1000;
+
+/// The largest body that the simulator reads. It is more than the largest request that `OpenAI`
+/// accepts.
+pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
