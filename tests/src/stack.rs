@@ -162,10 +162,9 @@ async fn start() -> Shared {
         ..LocalOptions::default()
     };
     let server = background(async move { Server::start(&options).await.unwrap() }).await;
-    let (url, key) = (server.url().to_owned(), server.secret_key().clone());
     Shared {
-        postgrest_url: format!("{url}/rest/v1"),
-        key,
+        postgrest_url: format!("{}/rest/v1", server.url()),
+        key: server.secret_key().clone(),
         database: TestDatabase::Embedded(server),
         turn: Mutex::new(()),
     }

@@ -136,7 +136,7 @@ pub(crate) async fn request(
     (status.as_u16(), body)
 }
 
-/// The program without a provider, on a database address where nothing listens.
+/// The program without a provider, with a database address that nothing serves.
 pub(crate) fn without_services() -> Program {
     Program::bare()
         .with("POSTGREST_URL", "http://127.0.0.1:9")
