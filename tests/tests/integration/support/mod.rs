@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sluice_runner::report::{Counts, Outcome, RowCounts};
-use sluice_runner::simulator::{ConfigChange, Config, Faults, Latency, Simulator};
+use sluice_runner::simulator::{Config, ConfigChange, Faults, Latency, Simulator};
 use sluice_tests::{Program, Stack};
 
 /// A simulator that takes this long for each response.
