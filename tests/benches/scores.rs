@@ -1,8 +1,8 @@
-//! Three thousand posts scored, scored again under a longer rubric, and backfilled, against the stand-in:
-//! `cargo bench -p sluice-tests --bench scores -- [POSTS.jsonl]` (made posts where no file is named).
+//! Three thousand posts are scored, scored again under a longer rubric, and backfilled, with the simulator:
+//! `cargo bench -p sluice-tests --bench scores -- [POSTS.jsonl]` (without a file, made-up posts).
 //!
-//! It counts what the provider was asked, holds every stored row against the rubric, and ends at the first
-//! thing that is not as it should be. docs/benchmarks.md has the figures from one machine.
+//! It counts the requests to the provider, compares every stored row with the rubric, and fails at the first error.
+//! docs/benchmarks.md has the figures of one machine.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has failed")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -20,7 +20,7 @@ use sluice_runner::scoring::{Dimension, Rubric};
 use sluice_runner::simulator::{Config, Simulator};
 use sluice_tests::{Program, Recorder, Stack};
 
-/// Posts that are made where no file is named.
+/// How many posts are made up without a file.
 const MADE: u32 = 3_000;
 
 #[tokio::main]
@@ -52,7 +52,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Each post has exactly the rubric's dimensions, for as few calls as there can be.
+    /// Each post gets exactly the dimensions of the rubric, with as few calls as possible.
     async fn score(&self) {
         let rubric = Rubric::default();
         let session = self.session(&rubric, &self.simulator.base_url());
@@ -65,10 +65,10 @@ impl Bench {
         self.assert_written(&outcome);
         self.assert_asked(&rubric);
         self.assert_dimensions(&rubric).await;
-        tell("score", &outcome, seconds);
+        print("score", &outcome, seconds);
     }
 
-    /// A longer rubric touches each post once.
+    /// A longer rubric changes each post once.
     async fn rescore(&self) {
         let rubric = with(Rubric::default(), "kindness");
         let session = self.session(&rubric, &self.simulator.base_url());
@@ -80,10 +80,10 @@ impl Bench {
         self.assert_written(&outcome);
         self.assert_asked(&rubric);
         self.assert_dimensions(&rubric).await;
-        tell("rescore with a dimension more", &outcome, seconds);
+        print("rescore with a dimension more", &outcome, seconds);
     }
 
-    /// A backfill asks for its dimension alone and leaves every other byte as it is.
+    /// A backfill asks only for its dimension and keeps every other byte.
     async fn backfill(&self) {
         const OTHERS: &str = "select md5(string_agg(concat_ws('|', post_id, scores - 'patience', categories, summary,
                why_podcast_worthy, fingerprint, model_version, created_at, scored_at), '' order by post_id)) as digest
@@ -110,7 +110,7 @@ impl Bench {
             let keys: Vec<&String> = item.and_then(Value::as_object).unwrap().keys().collect();
             assert_eq!(keys, ["index", "reason", "patience"]);
         }
-        tell("backfill of another dimension", &outcome, seconds);
+        print("backfill of another dimension", &outcome, seconds);
     }
 
     fn session(&self, rubric: &Rubric, openai_url: &str) -> Session {
@@ -134,7 +134,7 @@ impl Bench {
         }
     }
 
-    /// Each post once a run, in calls that are full but for the last.
+    /// Each post was sent once a run, in full calls except the last.
     fn assert_asked(&self, rubric: &Rubric) {
         let stats = self.simulator.stats();
         assert_eq!(stats.chat_requests, self.calls(rubric));
@@ -162,7 +162,7 @@ impl Bench {
     }
 }
 
-fn tell(what: &str, outcome: &Outcome, seconds: f64) {
+fn print(what: &str, outcome: &Outcome, seconds: f64) {
     let requests = outcome.report.requests;
     println!(
         "{what}: {seconds:.1} s; {} calls of the provider, {} requests to the database; every post asked about once a run",

@@ -461,21 +461,11 @@ async fn canned() {
 
 async fn embedded() {
     let server = Server::start(&LocalOptions::default()).await.unwrap();
-    let prepared = reqwest::Client::builder()
-        .build()
-        .unwrap()
-        .post(format!("{}/sql", server.url()))
-        .header("apikey", server.secret_key().expose_secret())
-        .body(
-            "create table readings (
+    let prepare = "create table readings (
                 id bigint primary key, code text not null unique, sensor int not null, level float8, note text
              );
-             create function add(a bigint, b bigint) returns bigint language sql as 'select a + b'",
-        )
-        .send()
-        .await
-        .unwrap();
-    assert!(prepared.status().is_success());
+             create function add(a bigint, b bigint) returns bigint language sql as 'select a + b'";
+    server.sql(prepare).await.unwrap();
     let url = format!("{}/rest/v1", server.url());
     let clients = Clients::new(&url, server.secret_key());
     clients.run(Operation::Upsert, Peer::Sdk).await;

@@ -1,5 +1,5 @@
-//! A database that makes its posts on the fly and forgets what is written: for loads that no database
-//! on this machine would hold. It answers only what the embed flow asks.
+//! A fake database that makes up its posts and forgets what is written: for more posts than a real database on this
+//! machine can hold. It supports only what the embed flow calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,18 +9,17 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// The server.
+use crate::service::Service;
+
+/// The running fake.
 pub struct Endless {
-    url: String,
-    state: Arc<Posts>,
-    task: JoinHandle<()>,
+    service: Service,
+    posts: Arc<Posts>,
 }
 
-/// How many posts there are, how many were handed out, and what came back.
+/// The posts and counters. Only the handler of requests changes them.
 #[derive(Default)]
 struct Posts {
     total: u64,
@@ -31,80 +30,66 @@ struct Posts {
 }
 
 impl Endless {
-    /// Starts with so many posts of so many words each.
+    /// Starts with `total` posts of `words` words each.
     pub async fn start(total: u64, words: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(Posts {
+        let posts = Arc::new(Posts {
             total,
             words,
             ..Posts::default()
         });
         let router = Router::new()
-            .route("/rpc/{function}", post(answer))
+            .route("/rpc/{function}", post(call))
             .layer(axum::extract::DefaultBodyLimit::disable())
-            .with_state(Arc::clone(&state));
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, state, task }
+            .with_state(Arc::clone(&posts));
+        let service = Service::start(router).await;
+        Self { service, posts }
     }
 
     /// Its PostgREST address.
     pub fn url(&self) -> &str {
-        &self.url
+        self.service.url()
     }
 
-    /// Embeddings that were written.
+    /// How many embeddings were written.
     pub fn stored(&self) -> u64 {
-        self.state.stored.load(Ordering::Relaxed)
+        self.posts.stored.load(Ordering::Relaxed)
     }
 
-    /// Requests that were answered.
+    /// How many requests it has received.
     pub fn requests(&self) -> u64 {
-        self.state.requests.load(Ordering::Relaxed)
+        self.posts.requests.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Endless {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn answer(
+async fn call(
     State(posts): State<Arc<Posts>>,
     Path(function): Path<String>,
     Json(arguments): Json<Value>,
 ) -> (StatusCode, Json<Value>) {
     posts.requests.fetch_add(1, Ordering::Relaxed);
-    let listed = |name: &str| {
-        arguments
-            .get(name)
-            .and_then(Value::as_array)
-            .map_or(0, Vec::len)
+    let length = |name: &str| {
+        let list = arguments.get(name).and_then(Value::as_array);
+        list.map_or(0, Vec::len)
     };
-    let answered = match function.as_str() {
+    let result = match function.as_str() {
         "pipeline_status" => json!({ "posts": posts.total, "embedding_dimensions": 1536 }),
-        "claim_work" => posts.claim(
-            arguments
-                .get("p_limit")
-                .and_then(Value::as_u64)
-                .unwrap_or_default(),
-        ),
+        "claim_work" => {
+            let limit = arguments.get("p_limit").and_then(Value::as_u64);
+            posts.claim(limit.unwrap_or_default())
+        }
         "store_embeddings" => {
-            let rows = listed("p_rows");
+            let rows = length("p_rows");
             posts.stored.fetch_add(rows as u64, Ordering::Relaxed);
             json!(rows)
         }
         "extend_work" => arguments.get("p_post_ids").cloned().unwrap_or_default(),
-        "finish_work" | "release_work" => json!(listed("p_post_ids")),
+        "finish_work" | "release_work" => json!(length("p_post_ids")),
         _ => {
-            return (
-                StatusCode::NOT_FOUND,
-                Json(json!({ "code": "PGRST202", "message": function })),
-            );
+            let error = json!({ "code": "PGRST202", "message": function });
+            return (StatusCode::NOT_FOUND, Json(error));
         }
     };
-    (StatusCode::OK, Json(answered))
+    (StatusCode::OK, Json(result))
 }
 
 impl Posts {
@@ -113,7 +98,7 @@ impl Posts {
         let first = self.claimed.fetch_add(limit, Ordering::Relaxed);
         let last = (first + limit).min(self.total);
         let rows: Vec<Value> = (first..last).map(|number| self.post(number)).collect();
-        // A pass ends with the posts; the next one begins with none left.
+        // A pass ends with the last post. The next pass finds none.
         let next = (last < self.total && !rows.is_empty()).then(|| Uuid::from_u128(last.into()));
         json!({ "rows": rows, "next_after": next, "waiting": 0, "leased_elsewhere": 0 })
     }

@@ -1,7 +1,6 @@
-//! Guides that show code: whatever they show stands in a source file that is compiled and run.
+//! Guides that show code: the code is part of a source file that is compiled and run.
 
-/// Asserts that each block of Rust in a guide stands in a source file, line by line; indentation
-/// does not count.
+/// Asserts that a source file has each block of Rust of a guide, line by line. Indentation does not count.
 pub fn assert_shown(guide: &str, source: &str) {
     let source: Vec<&str> = lines(source).collect();
     let blocks: Vec<Vec<&str>> = guide
@@ -18,7 +17,7 @@ pub fn assert_shown(guide: &str, source: &str) {
     }
 }
 
-/// The lines that say something.
+/// The lines that are not blank, without indentation.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty())
 }

@@ -1,34 +1,38 @@
-//! Support for the integration tests: a real stack, a clean database a test, the stand-in for the
-//! provider, a recorder of requests, a wire that can be cut, and the program itself.
+//! Support for the integration tests: a real stack with a clean database for each test, the simulator, a recorder of
+//! requests, a connection that can be cut, and the program as a process.
 //!
-//! The stack is the embedded Supabase, started once a test binary. Where `SLUICE_TEST_POSTGREST_URL` is
-//! set, the same tests run against that server instead; `SLUICE_TEST_DATABASE_URL` prepares and empties its
-//! database and `SLUICE_TEST_SERVICE_KEY` is its key. **Everything in that database is deleted.**
+//! The stack is the embedded Supabase, started once for each test binary. If `SLUICE_TEST_POSTGREST_URL` is set, the same
+//! tests run against that server instead. `SLUICE_TEST_DATABASE_URL` then names its database, and
+//! `SLUICE_TEST_SERVICE_KEY` its key. **The tests delete everything in that database.**
 
 #![expect(
     clippy::missing_panics_doc,
-    reason = "a fixture that does not come up ends the test"
+    reason = "if a fixture does not start, the test ends"
 )]
 #![expect(
     clippy::unwrap_used,
-    reason = "a fixture that does not come up ends the test"
+    reason = "if a fixture does not start, the test ends"
 )]
 #![expect(
     clippy::disallowed_methods,
-    reason = "the outside stack is named by the environment"
+    reason = "the environment names the outside stack"
 )]
 
-mod database;
 mod endless;
 mod guide;
+mod own_stack;
 mod program;
 mod recorder;
+mod service;
+mod sql;
 mod stack;
 mod wire;
 
 pub use endless::Endless;
 pub use guide::assert_shown;
+pub use own_stack::OwnStack;
 pub use program::{Program, Run, script, signal};
 pub use recorder::{Exchange, Recorder};
+pub use service::Service;
 pub use stack::Stack;
 pub use wire::Wire;

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::Stack;
 
-/// How to run `sluice` on a stack: with these settings in its environment and none of the developer's.
+/// How to run `sluice`: with these variables in its environment, and none of the developer's.
 pub struct Program {
     environment: Vec<(String, String)>,
     folder: tempfile::TempDir,
@@ -20,16 +20,16 @@ pub struct Program {
 /// How a run ended.
 #[derive(Debug)]
 pub struct Run {
-    /// Its exit code; `None` where a signal ended it.
+    /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// What it printed for programs.
+    /// What it printed on stdout, for programs.
     pub stdout: String,
-    /// What it printed for people.
+    /// What it printed on stderr, for people.
     pub stderr: String,
 }
 
 impl Program {
-    /// On a stack and a provider at this address.
+    /// On a stack, with a provider at this address.
     pub fn on(stack: &Stack, openai_url: &str) -> Self {
         let environment = vec![
             ("POSTGREST_URL".to_owned(), stack.postgrest_url().to_owned()),
@@ -61,7 +61,7 @@ impl Program {
         self
     }
 
-    /// With a sluice.toml in the folder that it runs in.
+    /// With this text as sluice.toml in the folder that it runs in.
     #[must_use]
     pub fn configured(self, toml: &str) -> Self {
         self.configure(toml);
@@ -73,14 +73,14 @@ impl Program {
         std::fs::write(self.folder.path().join("sluice.toml"), toml).unwrap();
     }
 
-    /// Writes a file into the folder that it runs in, and answers its path.
+    /// Writes a file into the folder that it runs in, and returns its path.
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, contents).unwrap();
         path
     }
 
-    /// Runs it to its end.
+    /// Runs it until it ends.
     pub async fn run(&self, arguments: &[&str]) -> Run {
         self.command(arguments)
             .stdin(Stdio::null())
@@ -90,7 +90,21 @@ impl Program {
             .into()
     }
 
-    /// Runs it to its end with this input.
+    /// Runs it until it ends, which must be with exit code 0.
+    pub async fn complete(&self, arguments: &[&str]) -> Run {
+        let run = self.run(arguments).await;
+        let Run { stdout, stderr, .. } = &run;
+        assert_eq!(run.code, Some(0), "{arguments:?}: {stdout}{stderr}");
+        run
+    }
+
+    /// The JSON that a run prints, which must end with exit code 0.
+    pub async fn json(&self, arguments: &[&str]) -> Value {
+        let arguments = [arguments, &["--output", "json"]].concat();
+        self.complete(&arguments).await.json()
+    }
+
+    /// Runs it until it ends, with this input.
     pub async fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Run {
         let mut child = self
             .command(arguments)
@@ -103,7 +117,7 @@ impl Program {
         child.wait_with_output().await.unwrap().into()
     }
 
-    /// Starts it and leaves it running; it is killed when dropped.
+    /// Starts it. Dropping the result kills it.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments)
             .stdin(Stdio::null())
@@ -111,7 +125,7 @@ impl Program {
             .unwrap()
     }
 
-    /// Starts it with an input that stays open; it is killed when dropped.
+    /// Starts it with an input that stays open. Dropping the result kills it.
     pub fn spawn_with_input(&self, arguments: &[&str]) -> Child {
         self.command(arguments)
             .stdin(Stdio::piped())
@@ -119,10 +133,10 @@ impl Program {
             .unwrap()
     }
 
-    /// Waits until one that was started ends, which must be within this time.
+    /// Waits until a started run ends, which must be within this time.
     pub async fn end(&self, child: Child, within: Duration) -> Run {
         let ended = tokio::time::timeout(within, child.wait_with_output()).await;
-        let ended = ended.unwrap_or_else(|_| panic!("it still runs after {within:?}"));
+        let ended = ended.unwrap_or_else(|_| panic!("it is still running after {within:?}"));
         ended.unwrap().into()
     }
 
@@ -163,7 +177,7 @@ impl From<Output> for Run {
     }
 }
 
-/// Sends a signal (`TERM`, `INT`, `KILL`) to a process, by the shell's `kill`, which every Unix has.
+/// Sends a signal (`TERM`, `INT`, `KILL`) to a process with the shell's `kill`, which every Unix has.
 pub fn signal(process: Option<u32>, name: &str) {
     let id = process.expect("the process has ended before its signal");
     let kill = format!("kill -{name} {id}");
@@ -173,7 +187,7 @@ pub fn signal(process: Option<u32>, name: &str) {
     assert!(sent.unwrap().success(), "no signal was sent");
 }
 
-/// An example of the SDK, run as a process with these arguments and this input.
+/// Runs an example of the SDK as a process, with these arguments and this input.
 pub async fn script(name: &str, arguments: &[&str], input: &str) -> Run {
     let mut command = Command::new(built(&format!("examples/{name}")));
     command
@@ -189,7 +203,7 @@ pub async fn script(name: &str, arguments: &[&str], input: &str) -> Run {
     child.wait_with_output().await.unwrap().into()
 }
 
-/// What cargo has built beside the tests.
+/// What cargo has built in the folder of the tests.
 fn built(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.ancestors().nth(2).unwrap();

@@ -1,4 +1,4 @@
-//! A recorder: a proxy that notes every request which a flow makes, on the wire, and passes it on.
+//! A proxy that records every request to a service and passes it on.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -10,11 +10,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use axum::response::IntoResponse;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
-/// A request as it went over the wire, and the status of its answer.
+use crate::service::Service;
+
+/// A request as it went over the wire, and what came back.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     /// Its method.
@@ -23,22 +24,21 @@ pub struct Exchange {
     pub target: String,
     /// Its `Prefer` header.
     pub prefer: Option<String>,
-    /// Its body, where it is JSON and the recorder keeps bodies.
+    /// Its body, if it is JSON and the recorder keeps bodies.
     pub body: Value,
-    /// What was answered.
+    /// The status of the response.
     pub status: u16,
-    /// The size of the answer's body.
-    pub answer_bytes: usize,
+    /// The size of the response's body.
+    pub response_bytes: usize,
 }
 
 /// A proxy in front of one service.
 pub struct Recorder {
-    url: String,
+    service: Service,
     seen: Arc<Mutex<Vec<Exchange>>>,
-    task: JoinHandle<()>,
 }
 
-/// What is done after the service has answered and before its client hears of it.
+/// What a test does after the service has responded and before the client has the response.
 type Interlude = Arc<dyn Fn(&Exchange) -> Pending + Send + Sync>;
 type Pending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -52,7 +52,7 @@ struct Upstream {
 }
 
 impl Exchange {
-    /// The method and the path: what is asked of what, without how.
+    /// The method and the path, without the query.
     pub fn action(&self) -> String {
         let path = self.target.split('?').next().unwrap_or_default();
         format!("{} {path}", self.method)
@@ -65,13 +65,13 @@ impl Recorder {
         Self::serve(upstream, true, |_| Box::pin(async {})).await
     }
 
-    /// Starts in front of a service, and keeps no bodies: for loads whose bodies would not fit into memory.
+    /// Starts in front of a service and keeps no bodies: for loads whose bodies would not fit into memory.
     pub async fn start_lean(upstream: &str) -> Self {
         Self::serve(upstream, false, |_| Box::pin(async {})).await
     }
 
-    /// Starts in front of a service, and does something between each answer and its delivery: what
-    /// another runner might do just then.
+    /// Starts in front of a service and does something between each response and its delivery, such as
+    /// what another runner might do just then.
     pub async fn start_with(
         upstream: &str,
         interlude: impl Fn(&Exchange) -> Pending + Send + Sync + 'static,
@@ -84,8 +84,6 @@ impl Recorder {
         keeps_bodies: bool,
         interlude: impl Fn(&Exchange) -> Pending + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::default();
         let state = Upstream {
             root: upstream.trim_end_matches('/').to_owned(),
@@ -95,21 +93,21 @@ impl Recorder {
             interlude: Arc::new(interlude),
         };
         let router = Router::new().fallback(forward).with_state(state);
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, seen, task }
+        let service = Service::start(router).await;
+        Self { service, seen }
     }
 
     /// Where it listens.
     pub fn url(&self) -> &str {
-        &self.url
+        self.service.url()
     }
 
-    /// What it has seen, in the order of the answers.
+    /// What it has seen, in the order of the responses.
     pub fn seen(&self) -> Vec<Exchange> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// How many requests it has seen with this method and path, as `POST /posts`.
+    /// How many requests it has seen with this method and path, such as `POST /posts`.
     pub fn count(&self, action: &str) -> usize {
         let seen = self.seen.lock().unwrap();
         seen.iter()
@@ -117,7 +115,7 @@ impl Recorder {
             .count()
     }
 
-    /// What it has seen, for a snapshot: one line a request, ids and vectors replaced by names.
+    /// What it has seen, for a snapshot: one entry a request, with names in place of ids and vectors.
     pub fn snapshot(&self) -> Value {
         let mut names = Names::default();
         let line = |exchange: Exchange| {
@@ -137,12 +135,6 @@ impl Recorder {
     }
 }
 
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 async fn forward(
     State(upstream): State<Upstream>,
     method: Method,
@@ -156,7 +148,7 @@ async fn forward(
         .unwrap_or_default();
     headers.remove("host");
     headers.remove("content-length");
-    // What is passed on is what was seen: neither side of the proxy is compressed.
+    // Without this header the response comes uncompressed, so its size is the size of its content.
     headers.remove("accept-encoding");
     let prefer = headers
         .get("prefer")
@@ -167,32 +159,32 @@ async fn forward(
         .request(method.clone(), format!("{}{target}", upstream.root))
         .headers(headers)
         .body(body.clone());
-    let Ok(answer) = request.send().await else {
+    let Ok(response) = request.send().await else {
         return (StatusCode::BAD_GATEWAY, HeaderMap::new(), Bytes::new());
     };
-    let (status, mut headers) = (answer.status(), answer.headers().clone());
+    let (status, mut headers) = (response.status(), response.headers().clone());
     headers.remove("transfer-encoding");
     headers.remove(HeaderName::from_static("content-length"));
-    let answered = answer.bytes().await.unwrap_or_default();
+    let received = response.bytes().await.unwrap_or_default();
     let kept = upstream
         .keeps_bodies
         .then(|| serde_json::from_slice(&body).ok());
     let exchange = Exchange {
         method: method.to_string(),
-        target: decode(&target),
+        target: percent_decode_str(&target).decode_utf8_lossy().into_owned(),
         prefer,
         body: kept.flatten().unwrap_or(Value::Null),
         status: status.as_u16(),
-        answer_bytes: answered.len(),
+        response_bytes: received.len(),
     };
     let interlude = (upstream.interlude)(&exchange);
     upstream.seen.lock().unwrap().push(exchange);
-    // In a task of its own: it goes on to its end where it breaks the very connection that it serves.
+    // In a task of its own, because it may break the connection that this handler serves.
     tokio::spawn(interlude).await.unwrap();
-    (status, headers, answered)
+    (status, headers, received)
 }
 
-/// Names for what differs from run to run: the same id gets the same name all over a snapshot.
+/// Names for what differs between runs. The same id has the same name in a whole snapshot.
 #[derive(Default)]
 struct Names {
     ids: HashMap<String, usize>,
@@ -229,7 +221,7 @@ impl Names {
     }
 }
 
-/// The first UUID of a text, with what stands before and after it.
+/// The first UUID of a text, with the text before and after it.
 fn find_id(text: &str) -> Option<(&str, &str, &str)> {
     const LENGTH: usize = 36;
     (0..text.len().saturating_sub(LENGTH - 1)).find_map(|start| {
@@ -237,19 +229,4 @@ fn find_id(text: &str) -> Option<(&str, &str, &str)> {
         uuid::Uuid::parse_str(id).ok()?;
         Some((text.get(..start)?, id, text.get(start + LENGTH..)?))
     })
-}
-
-fn decode(target: &str) -> String {
-    let bytes = target.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let hex = (*byte == b'%')
-            .then(|| target.get(at + 1..at + 3))
-            .flatten();
-        let decoded = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        out.push(decoded.unwrap_or(*byte));
-        at += if decoded.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }

@@ -1,4 +1,4 @@
-//! The stack that tests run on: one server a test binary, one test at a time, a clean database each.
+//! The stack that tests share: one server a test binary, one test at a time, each with a clean database.
 
 use std::sync::Arc;
 
@@ -13,23 +13,21 @@ use sluice_runner::simulator::{self, Config, Simulator};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use crate::database::Sql;
+use crate::sql::Database as TestDatabase;
 
 /// The tables of the schema, emptied before each test.
 const TABLES: &str = "score_passes, post_score_chunks, post_scores_staging, post_scores, llm_scores, post_embeddings, work_items, posts, \
      neighborhoods, topic_frequencies, background_jobs, weight_configs, settings";
 
-/// What is started once: the server, and where its SQL goes.
+/// What a test binary starts once.
 struct Shared {
     postgrest_url: String,
     key: SecretString,
-    sql: Sql,
+    database: TestDatabase,
     turn: Mutex<()>,
-    /// Keeps the child's pipe open for as long as the process lives.
-    _server: Option<Server>,
 }
 
-/// The stack, for one test: nobody else uses it, and its database is empty but for the defaults.
+/// The stack while one test has it. Its database has only the defaults of the migrations.
 pub struct Stack {
     shared: Arc<Shared>,
     _turn: MutexGuard<'static, ()>,
@@ -55,20 +53,20 @@ impl Stack {
 
     /// Runs SQL statements.
     pub async fn sql(&self, statements: &str) {
-        self.shared.sql.run(statements).await.unwrap();
+        self.shared.database.run(statements).await.unwrap();
     }
 
     /// The error of statements that the database refuses.
     pub async fn refusal(&self, statements: &str) -> String {
-        self.shared.sql.run(statements).await.unwrap_err()
+        self.shared.database.run(statements).await.unwrap_err()
     }
 
     /// The rows of a query.
     pub async fn rows(&self, query: &str) -> Vec<Value> {
-        self.shared.sql.rows(query).await.unwrap()
+        self.shared.database.rows(query).await.unwrap()
     }
 
-    /// The one number that a query answers.
+    /// The one number that a query returns.
     pub async fn count(&self, query: &str) -> i64 {
         let rows = self.rows(query).await;
         let row = rows.first().and_then(Value::as_object).unwrap();
@@ -85,12 +83,12 @@ impl Stack {
         self.shared.key.clone()
     }
 
-    /// A database client of its own.
+    /// A new database client.
     pub fn database(&self) -> Database {
         Database::new(&self.database_settings(self.postgrest_url())).unwrap()
     }
 
-    /// The database's settings, reached through another address (a recorder's, say).
+    /// The settings of the database at another address, such as a recorder's.
     pub fn database_settings(&self, postgrest_url: &str) -> DatabaseSettings {
         DatabaseSettings {
             postgrest_url: postgrest_url.to_owned(),
@@ -99,12 +97,12 @@ impl Stack {
         }
     }
 
-    /// A session on this stack and a stand-in, with a configuration as it would stand in sluice.toml.
+    /// A session on this stack and a simulator, with the text of a sluice.toml.
     pub fn session(&self, simulator: &Simulator, toml: &str) -> Session {
         self.session_through(self.postgrest_url(), &simulator.base_url(), toml)
     }
 
-    /// A session that reaches both services through other addresses.
+    /// A session that reaches both services at other addresses.
     pub fn session_through(&self, postgrest_url: &str, openai_url: &str, toml: &str) -> Session {
         Session::new(self.settings(postgrest_url, openai_url, toml)).unwrap()
     }
@@ -123,7 +121,7 @@ impl Stack {
         settings
     }
 
-    /// A stand-in for the provider.
+    /// A new simulator of the provider.
     pub async fn simulator(&self, config: Config) -> Simulator {
         simulator::start(Config { port: 0, ..config })
             .await
@@ -144,19 +142,19 @@ async fn start() -> Shared {
         let url =
             variable("SLUICE_TEST_DATABASE_URL").expect("SLUICE_TEST_DATABASE_URL is not set");
         let key = variable("SLUICE_TEST_SERVICE_KEY").expect("SLUICE_TEST_SERVICE_KEY is not set");
-        let sql = Sql::Outside { url };
+        let database = TestDatabase::Outside(url);
         for (name, migration) in MIGRATIONS {
-            sql.run(migration)
+            database
+                .run(migration)
                 .await
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
-        sql.run("notify pgrst, 'reload schema'").await.unwrap();
+        database.run("notify pgrst, 'reload schema'").await.unwrap();
         return Shared {
             postgrest_url,
             key: key.into(),
-            sql,
+            database,
             turn: Mutex::new(()),
-            _server: None,
         };
     }
     let options = LocalOptions {
@@ -164,18 +162,16 @@ async fn start() -> Shared {
         ..LocalOptions::default()
     };
     let server = background(async move { Server::start(&options).await.unwrap() }).await;
-    let (url, key) = (server.url().to_owned(), server.secret_key().clone());
     Shared {
-        postgrest_url: format!("{url}/rest/v1"),
-        key: key.clone(),
-        sql: Sql::Embedded { url, key },
+        postgrest_url: format!("{}/rest/v1", server.url()),
+        key: server.secret_key().clone(),
+        database: TestDatabase::Embedded(server),
         turn: Mutex::new(()),
-        _server: Some(server),
     }
 }
 
-/// Runs on a runtime that lives as long as the process: a test's own ends with the test, and the tasks
-/// that serve the child's pipes with it.
+/// Runs on a runtime that lives as long as the process. The tasks that serve the server's pipes must outlive the
+/// runtime of the first test.
 async fn background<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
     RUNTIME

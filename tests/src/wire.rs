@@ -1,4 +1,4 @@
-//! A wire to a service that a test can cut and mend: what an outage looks like from the client.
+//! A connection to a service that a test can cut and mend: an outage as the client sees it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How the wire is.
+/// What the wire does with connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Whole,
@@ -25,7 +25,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Starts in front of the service at `http://HOST:PORT…`; the path stays.
+    /// Starts in front of the service at `http://HOST:PORT…` and keeps the path.
     pub async fn to(upstream: &str) -> Self {
         let authority = upstream.strip_prefix("http://").unwrap();
         let (host, path) = authority.split_once('/').unwrap_or((authority, ""));
@@ -52,23 +52,22 @@ impl Wire {
         self.url.trim_end_matches('/')
     }
 
-    /// Breaks every connection, in the middle of whatever it carries, and every one that is made until
-    /// the wire is mended.
+    /// Breaks every open connection at once, and every new one until the wire is mended.
     pub fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
 
-    /// Keeps connections open and carries nothing: a service that hangs.
+    /// Keeps connections open and carries nothing, like a service that hangs.
     pub fn silence(&self) {
         self.state.send_replace(State::Silent);
     }
 
-    /// How many connections have fallen silent so far.
+    /// How many connections have become silent so far.
     pub fn silenced(&self) -> usize {
         self.silenced.load(Ordering::Relaxed)
     }
 
-    /// Carries again what comes from now on.
+    /// Carries new connections again.
     pub fn mend(&self) {
         self.state.send_replace(State::Whole);
     }
@@ -102,12 +101,12 @@ async fn carry(mut client: TcpStream, mut line: Line) {
             return;
         };
         tokio::select! {
-            // An end on either side is the end of the connection.
+            // If either side ends, the connection ends.
             _ = copy_bidirectional(&mut client, &mut server) => return,
             _ = line.state.changed() => {}
         }
     }
-    // A connection that met an outage carries nothing more, but a silent one stays open.
+    // A connection that had an outage carries nothing more. A silent one stays open.
     if *line.state.borrow_and_update() == State::Silent {
         line.silenced.fetch_add(1, Ordering::Relaxed);
     }

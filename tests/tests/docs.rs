@@ -1,5 +1,5 @@
-//! What the guides say can be typed: their commands are understood, their configuration is valid, and what they
-//! point at is there. What the commands then do, the other tests see.
+//! The commands of the guides are understood, their configuration is valid, and their links lead somewhere. Other tests
+//! show what the commands do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
@@ -11,7 +11,7 @@ use sluice_runner::cli::Cli;
 use sluice_runner::config::{Environment, Raw, Settings};
 use sluice_runner::simulator;
 
-/// Stands for the identifier that a reader fills in.
+/// An identifier in place of the one that a reader fills in.
 const ID: &str = "3f0a0e1c-5a55-4a5f-9d3c-0f6b8f0c9a11";
 
 /// A fenced block of a page.
@@ -28,7 +28,7 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// Every page a reader meets, with its path from the root.
+/// Every page, with its path from the root.
 fn pages() -> Vec<(String, String)> {
     let mut found = vec!["README.md".to_owned(), "sdk/README.md".to_owned()];
     for folder in ["docs", "docs/decisions"] {
@@ -76,7 +76,7 @@ fn blocks() -> Vec<Block> {
     found
 }
 
-/// The commands of a line of a shell, a crontab or a workflow: its words, up to what the shell keeps for itself.
+/// The commands of a line of a shell, a crontab or a workflow: their words up to a redirect.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let line = line.replace("\\\n", " ");
     let Some(words) = shlex::split(line.trim_start().trim_start_matches("- run: ")) else {
@@ -93,7 +93,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The arguments that `sluice` gets of a command, where it is one of `sluice`.
+/// The arguments of a command, if the command is `sluice`.
 fn arguments(words: &[String]) -> Option<Vec<String>> {
     let starts: [&[&str]; 3] = [
         &["sluice"],
@@ -147,7 +147,7 @@ fn every_command_of_the_guides_is_understood() {
 }
 
 #[test]
-fn what_cargo_is_told_to_run_is_there() {
+fn targets_named_to_cargo_exist() {
     let mut looked_up = 0;
     for block in blocks().iter().filter(|block| block.language == "sh") {
         for words in block.text.lines().flat_map(commands) {
@@ -228,4 +228,30 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(followed > 10, "only {followed} links were found");
+}
+
+/// The parts of a decision, in their order.
+const PARTS: [&str; 5] = ["Status", "Decision", "Why", "Considered", "Consequences"];
+
+#[test]
+fn decisions_have_one_format_and_are_listed() {
+    let pages = pages();
+    let text = |name: &str| &pages.iter().find(|(page, _)| page == name).unwrap().1;
+    let list = text("docs/decisions/README.md");
+    for (page, text) in &pages {
+        let Some(file) = page.strip_prefix("docs/decisions/0") else {
+            continue;
+        };
+        let number: u32 = file.split('-').next().unwrap().parse().unwrap();
+        let title = text.lines().next().unwrap();
+        let title = title.strip_prefix(&format!("# {number}. "));
+        let title = title.unwrap_or_else(|| panic!("{page} has not its number in the title"));
+        let row = format!("| {number} | [{title}](0{file}) |");
+        assert!(list.contains(&row), "docs/decisions/README.md lacks {row}");
+        let places = PARTS.map(|part| text.find(&format!("\n**{part}.** ")));
+        assert!(
+            places.iter().all(Option::is_some) && places.is_sorted(),
+            "{page} has not the parts {PARTS:?} in this order"
+        );
+    }
 }

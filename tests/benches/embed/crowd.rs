@@ -9,13 +9,13 @@ use tokio::process::Child;
 
 use crate::support::fill;
 
-/// Runners at work at any time.
+/// Runners at the same time.
 const RUNNERS: usize = 8;
 /// Texts that a runner has in flight at most: one batch.
 const BATCH: u64 = 100;
 /// How long a lease outlives its runner, in seconds.
 const LEASE_SECONDS: u64 = 10;
-/// However slow the database: by then they have blocked each other.
+/// After this time the bench fails: the runners block each other.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 
 pub(crate) async fn run(posts: u32) {
@@ -43,12 +43,12 @@ pub(crate) async fn run(posts: u32) {
     report(&stack, &simulator.stats(), posts, kills, took).await;
 }
 
-/// Kills one runner every second, the longest-lived first, and starts another in its place.
+/// Every second, kills the oldest runner and starts another.
 async fn kill_until_done(stack: &Stack, program: &Program, posts: u32) -> (Vec<Child>, u64) {
     let start = || program.spawn(&["embed", "-q", "--output", "json"]);
     let mut runners: VecDeque<Child> = (0..RUNNERS).map(|_| start()).collect();
     let mut kills = 0;
-    // The database has a queue of its own, so whoever asks it does not keep the time.
+    // This query may wait long in the database, so it runs beside the clock of the kills.
     let done = until_embedded(stack, posts);
     tokio::pin!(done);
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -59,7 +59,7 @@ async fn kill_until_done(stack: &Stack, program: &Program, posts: u32) -> (Vec<C
             _ = seconds.tick() => {}
         }
         let mut victim = runners.pop_front().unwrap();
-        // One that has found nothing left to do has left by itself.
+        // A runner that found nothing more to do has ended already.
         kills += u64::from(victim.try_wait().unwrap().is_none());
         victim.kill().await.unwrap();
         runners.push_back(start());

@@ -1,8 +1,8 @@
 //! The embed flow under load: `cargo bench -p sluice-tests --bench embed -- rate memory real throughput poison
-//! crowd`, or some of them, after `cargo build --release`. `NAME=POSTS` takes another number of posts. Where
-//! nothing is named it is `memory` and `throughput`; the others take minutes.
+//! crowd`, or some of them, after `cargo build --release`. `NAME=POSTS` sets the number of posts.
+//! Without a name, `memory` and `throughput` run; the others take minutes.
 //!
-//! Each prints its figures and what they are held against; docs/benchmarks.md has them from one machine.
+//! Each bench prints its figures. docs/benchmarks.md has those of one machine.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has failed")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -45,7 +45,7 @@ async fn main() {
     }
 }
 
-/// How many posts a bench is to run over; `None` = it is not wanted.
+/// How many posts a bench uses; `None` if it must not run.
 fn posts(named: &[String], bench: &str, default: u32) -> Option<u32> {
     let is_quick = matches!(bench, "memory" | "throughput");
     if named.is_empty() && is_quick {

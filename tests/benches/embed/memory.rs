@@ -1,4 +1,4 @@
-//! Memory that does not grow with the table.
+//! Memory does not grow with the table.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use sluice_tests::Endless;
 
 use crate::support::program;
 
-/// Peak memory for 10,000 posts, and for 1,000,000.
+/// Measures the peak memory for 10,000 posts and for this many.
 pub(crate) async fn run(posts: u32) {
     let config = || Config {
         count_texts: false,

@@ -1,15 +1,15 @@
-//! Ten posts that the provider refuses, among thousands that it takes.
+//! Ten posts that the provider refuses, among thousands of good ones.
 
 use sluice_runner::simulator::{Config, ConfigChange, Faults};
 use sluice_tests::{Program, Stack};
 
 use crate::support::fill;
 
-/// What the provider refuses.
+/// The text that the provider refuses.
 const MARKER: &str = "☠";
-/// Posts that hold it.
+/// Posts that have it.
 const BAD: u32 = 10;
-/// Requests that each of them may cost beside those that the posts need.
+/// Extra requests that each of them may cost.
 const EXTRA: f64 = 12.0;
 
 pub(crate) async fn run(posts: u32) {
@@ -50,11 +50,11 @@ pub(crate) async fn run(posts: u32) {
     assert_eq!(stack.count(with_reason).await, i64::from(BAD));
     assert!(extra <= EXTRA);
 
-    let cure = ConfigChange {
+    let repaired = ConfigChange {
         faults: Some(Faults::default()),
         ..ConfigChange::default()
     };
-    simulator.change(cure).unwrap();
+    simulator.change(repaired).unwrap();
     let replay = program
         .run(&["failures", "replay", "--output", "json"])
         .await;
@@ -66,7 +66,7 @@ pub(crate) async fn run(posts: u32) {
         .map(|times| times - 1)
         .sum();
     println!(
-        "poison: after the cure {} replayed, {} embedded, exit {:?}; {twice} texts billed twice in all",
+        "poison: after the repair {} replayed, {} embedded, exit {:?}; {twice} texts billed twice in all",
         replay.json()["replayed"],
         run.json()["counts"]["written"],
         run.code,

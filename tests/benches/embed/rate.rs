@@ -1,4 +1,4 @@
-//! The rate that is allowed, and no more.
+//! The flow uses the allowed rate and no more.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sluice_tests::Endless;
 
 use crate::support::program;
 
-/// One million tokens a minute and 200 ms an answer, for three minutes.
+/// One million tokens a minute and 200 ms a response, for three minutes.
 pub(crate) async fn run() {
     const LIMIT: u64 = 1_000_000;
     let database = Endless::start(10_000_000, 40).await;
@@ -45,7 +45,7 @@ pub(crate) async fn run() {
     let run = run.await.unwrap();
     let stats = simulator.stats();
     println!(
-        "rate: {} requests, {} answered 429 ({:.3} %), {} sent before a Retry-After had passed; exit {:?}",
+        "rate: {} requests, {} with status 429 ({:.3} %), {} sent before a Retry-After had passed; exit {:?}",
         stats.requests,
         stats.rate_limited,
         stats.rate_limited as f64 * 100.0 / stats.requests as f64,

@@ -1,4 +1,4 @@
-//! Memory and requests on the embedded Supabase, at a size and at five times that.
+//! Memory and requests on the embedded Supabase, for a number of posts and for five times as many.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use sluice_tests::{Program, Recorder, Stack};
 
 use crate::support::fill;
 
-/// What a run over so many posts took.
+/// What a run took.
 struct Load {
     posts: u32,
     peak_memory_bytes: f64,
@@ -50,12 +50,12 @@ async fn load(stack: &Stack, posts: u32) -> Load {
         requests: seen.len(),
     };
     println!(
-        "real: {posts} posts in {:.0} s: {:.1} MiB at most, {} requests, the largest answer {} KiB; {:.1} rows read by \
+        "real: {posts} posts in {:.0} s: {:.1} MiB at most, {} requests, the largest response {} KiB; {:.1} rows read by \
          an index for each post, {} rows in {} reads of a whole table",
         took.as_secs_f64(),
         load.peak_memory_bytes / f64::from(1 << 20),
         load.requests,
-        seen.iter().map(|seen| seen.answer_bytes).max().unwrap() >> 10,
+        seen.iter().map(|seen| seen.response_bytes).max().unwrap() >> 10,
         reads.by_index as f64 / f64::from(posts),
         reads.whole.1,
         reads.whole.0,
@@ -63,12 +63,12 @@ async fn load(stack: &Stack, posts: u32) -> Load {
     load
 }
 
-/// What the database has read of the flow's tables.
+/// What the database has read from the tables of the flow.
 #[derive(Debug, Clone, Copy)]
 struct Reads {
-    /// Reads of a table from its beginning to its end, and their rows.
+    /// Scans of a whole table, and their rows.
     whole: (i64, i64),
-    /// Rows found by an index.
+    /// Rows found by index.
     by_index: i64,
 }
 

@@ -2,7 +2,7 @@
 
 use sluice_tests::{Program, Stack};
 
-/// A program that reaches these two services.
+/// The program with these two services.
 pub(crate) fn program(postgrest_url: &str, openai_url: &str) -> Program {
     Program::bare()
         .with("POSTGREST_URL", postgrest_url)
@@ -11,7 +11,7 @@ pub(crate) fn program(postgrest_url: &str, openai_url: &str) -> Program {
         .with("OPENAI_API_KEY", "bench")
 }
 
-/// Fills the database with posts, each with a text of its own of about sixty tokens.
+/// Fills the database with posts. Each has a different text of about sixty tokens.
 pub(crate) async fn fill(stack: &Stack, posts: u32) {
     stack
         .sql(&format!(

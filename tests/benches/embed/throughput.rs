@@ -1,4 +1,4 @@
-//! The speed of the database, and no less.
+//! The flow is as fast as the database.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use sluice_tests::{Program, Stack};
 
 use crate::support::fill;
 
-/// The flow against an unlimited provider, and the same rows pushed by plain reqwest, in turn.
+/// Runs the flow with an unlimited provider and sends the same rows with plain reqwest, in turn.
 pub(crate) async fn run(posts: u32) {
     let stack = Stack::fresh().await;
     let simulator = stack
@@ -34,7 +34,7 @@ pub(crate) async fn run(posts: u32) {
     }
 }
 
-/// Prepared payloads of the flow's size through the same function, two requests at a time as the flow has.
+/// Sends prepared rows to the same function, two requests at a time like the flow.
 async fn push(stack: &Stack, posts: u32) -> f64 {
     const ROWS: usize = 200;
     fill(stack, posts).await;

@@ -1,6 +1,6 @@
-//! The earlier way to recompute, as the Python worker did it: pages of 500 by offset through the API, final
-//! scores computed in the client, written to the staging table page by page, and a cut-over in several
-//! requests. It is spared what the worker asked besides: its written rows back, and its progress written.
+//! The earlier way to recompute, as the Python worker did it. It reads pages of 500 by offset through the API, computes
+//! final scores in the client, writes them to the staging table page by page, and cuts over in several requests. The
+//! worker also read its written rows back and wrote its progress; this one does not.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// Rows of a page.
 const PAGE: usize = 500;
 
-/// A worker of the earlier kind.
+/// An earlier worker.
 pub(crate) struct Earlier {
     http: Client,
     root: String,
@@ -25,7 +25,7 @@ pub(crate) struct Earlier {
     requests: u64,
 }
 
-/// How long it took, in seconds, and with how many requests.
+/// How long a run took, in seconds, and how many requests it sent.
 pub(crate) struct Took {
     /// Reading, computing and staging.
     pub(crate) pages: f64,
@@ -34,7 +34,7 @@ pub(crate) struct Took {
     pub(crate) requests: u64,
 }
 
-/// What final scores are computed with.
+/// What final scores are computed from.
 struct Basis {
     weights: Weights,
     novelty: Novelty,
@@ -50,9 +50,9 @@ struct Scored {
 }
 
 impl Earlier {
-    /// One that recomputes these weights.
+    /// A worker that recomputes these weights.
     pub(crate) fn new(stack: &Stack, config: Uuid) -> Self {
-        // A server that is busy for seconds closes what it takes for idle; a connection costs nothing here.
+        // A server that is busy for seconds closes connections that look idle. A new connection costs nothing here.
         let http = Client::builder().pool_max_idle_per_host(0);
         Self {
             http: http.build().unwrap(),
@@ -63,7 +63,7 @@ impl Earlier {
         }
     }
 
-    /// Recomputes, and activates where asked.
+    /// Recomputes, and activates if asked to.
     pub(crate) async fn run(mut self, activate: bool) -> Took {
         let started = Instant::now();
         let job = Uuid::new_v4();
@@ -189,7 +189,7 @@ impl Basis {
     }
 }
 
-/// A value of the only row.
+/// A value of the first row.
 fn first(rows: &Value, key: &str) -> Value {
     rows.as_array()
         .unwrap()

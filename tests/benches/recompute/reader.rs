@@ -1,4 +1,4 @@
-//! A reader of the ranking in force: does it ever see anything but all old or all new scores?
+//! A reader of the active ranking. It must only ever see all old or all new scores.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::Value;
 use sluice_tests::Stack;
 
-/// Between two looks.
+/// The time between two reads.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What it saw, in reads.
+/// How often it saw what.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Every post with its score from before.
+    /// Every post with its old score.
     pub(crate) old: u32,
     /// Every post with its new score.
     pub(crate) new: u32,
@@ -20,7 +20,7 @@ pub(crate) struct Seen {
     pub(crate) mixed: u32,
 }
 
-/// Does the work, and reads all the while: before it, and once more after it.
+/// Does the work and reads during it, and once more after it.
 pub(crate) async fn watched<T>(
     stack: &Stack,
     posts: u32,

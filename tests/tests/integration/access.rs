@@ -1,14 +1,13 @@
-//! Who may do what: with the publishable key, reading what the site shows and nothing else.
+//! Who may do what: the publishable key reads what the site shows and nothing else.
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sluice_runner::bundled::MIGRATIONS;
-use sluice_tests::Stack;
+use sluice_tests::{OwnStack, Stack};
 
-use crate::scoring_support::{OwnStack, ask, text_of};
+use crate::support::{request, text_of};
 
-/// Every function of ours, whoever asks the catalog: none may be called by anon or authenticated, all by
-/// `service_role`, and one alone runs with more rights than its caller's. Functions of extensions are theirs.
+/// Reads the catalog for every function except those of extensions. Only `service_role` may call them, and only one runs
+/// with more rights than its caller.
 #[tokio::test]
 async fn only_the_service_role_may_call_a_function() {
     let stack = Stack::fresh().await;
@@ -54,13 +53,13 @@ async fn every_table_has_row_level_security_and_the_inner_ones_have_no_policy() 
     assert_eq!(stack.rows(policies).await, Vec::<Value>::new());
 }
 
-/// A script that breaks a rule of the schema is told which, by its SQLSTATE.
+/// The SQLSTATE names the rule of the schema that a script broke.
 #[tokio::test]
-async fn a_violated_check_is_the_requests_fault_and_has_its_code() {
-    let stack = OwnStack::start(MIGRATIONS).await;
+async fn violated_check_is_a_bad_request_with_its_sqlstate() {
+    let stack = OwnStack::migrated().await;
     let job = json!({ "type": "embed_posts", "status": "odd" });
     let url = format!("{}/background_jobs", stack.rest_url());
-    let (status, answer) = ask(Method::POST, &url, stack.secret_key(), &job).await;
+    let (status, answer) = request(Method::POST, &url, stack.secret_key(), &job).await;
     assert_eq!(
         (status, &answer["code"]),
         (400, &json!("23514")),
@@ -70,7 +69,7 @@ async fn a_violated_check_is_the_requests_fault_and_has_its_code() {
     assert!(said.contains("background_jobs_status_check"), "{said}");
     assert!(text_of(&answer, "details").starts_with("Failing row contains"));
 
-    // Where Postgres gave up, that is told as well: a client sends less, or the same again.
+    // The SQLSTATE also says that Postgres gave up. A client can then send less, or the same again.
     stack
         .sql(
             "create function fail(p_code text) returns void language plpgsql as
@@ -85,7 +84,7 @@ async fn a_violated_check_is_the_requests_fault_and_has_its_code() {
         ("57P01", 503),
         ("P0001", 400),
     ] {
-        let (status, answer) = ask(
+        let (status, answer) = request(
             Method::POST,
             &url,
             stack.secret_key(),
@@ -100,10 +99,10 @@ async fn a_violated_check_is_the_requests_fault_and_has_its_code() {
     }
 }
 
-/// The same through the API, with the key that a site hands to everybody.
+/// The same rule through the API.
 #[tokio::test]
-async fn the_publishable_key_reads_posts_and_neither_jobs_nor_functions() {
-    let stack = OwnStack::start(MIGRATIONS).await;
+async fn publishable_key_reads_posts_but_no_jobs_and_calls_no_functions() {
+    let stack = OwnStack::migrated().await;
     stack
         .sql(
             "insert into neighborhoods (name, slug) values ('Elm', 'elm');
@@ -115,7 +114,7 @@ async fn the_publishable_key_reads_posts_and_neither_jobs_nor_functions() {
         .await;
     let (root, key) = (stack.rest_url(), stack.publishable_key());
     let get = async |table: &str| {
-        ask(
+        request(
             Method::GET,
             &format!("{root}/{table}?select=*"),
             key,
@@ -148,19 +147,19 @@ async fn the_publishable_key_reads_posts_and_neither_jobs_nor_functions() {
         ("rank_posts", json!({})),
     ] {
         let url = format!("{root}/rpc/{function}");
-        let (status, answer) = ask(Method::POST, &url, key, &arguments).await;
+        let (status, answer) = request(Method::POST, &url, key, &arguments).await;
         assert!(
             (400..500).contains(&status),
             "{function}: {status} {answer}"
         );
-        let (status, answer) = ask(Method::POST, &url, stack.secret_key(), &arguments).await;
+        let (status, answer) = request(Method::POST, &url, stack.secret_key(), &arguments).await;
         assert_eq!(status, 200, "{function}: {answer}");
     }
     for (method, body) in [
         (Method::DELETE, Value::Null),
         (Method::PATCH, json!({ "text": "x" })),
     ] {
-        ask(method, &format!("{root}/posts?text=neq.x"), key, &body).await;
+        request(method, &format!("{root}/posts?text=neq.x"), key, &body).await;
     }
     assert_eq!(
         stack

@@ -7,7 +7,7 @@ use sluice_runner::simulator::Config;
 use sluice_tests::Stack;
 
 #[tokio::test]
-async fn a_post_whose_text_is_embedded_already_gets_a_copy() {
+async fn post_with_an_embedded_text_gets_a_copy() {
     let stack = Stack::fresh().await;
     let add = |from: u32, to: u32| {
         format!(

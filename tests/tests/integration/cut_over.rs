@@ -1,19 +1,20 @@
-//! The cut-over of a recompute, called from outside: what changed since the staging, and what is passed over
-//! where many rows are new.
+//! The cut-over of a recompute, called from outside: what it does about changes after the staging, and which checks it
+//! skips if many rows are new.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluice_runner::bundled::MIGRATIONS;
-use sluice_tests::{Program, Stack};
+use sluice_tests::{OwnStack, Program, Stack};
+
 use uuid::Uuid;
 
-use crate::scoring_support::{OwnStack, add_posts, add_scores, add_weights, id_of, until};
+use crate::support::scores::{add_posts, add_scores, add_weights, id_of};
+use crate::support::settled;
 
 const JOB: &str = "00000000-0000-4000-b000-000000000001";
 const WORKER: &str = "00000000-0000-4000-b000-000000000002";
 
-/// A job that is staged to its end, in chunks of so many posts.
+/// Stages a job completely, in chunks of this many posts.
 async fn staged(stack: &Stack, config: Uuid, chunk: u32) {
     stack
         .sql(&format!(
@@ -34,7 +35,7 @@ async fn staged(stack: &Stack, config: Uuid, chunk: u32) {
     }
 }
 
-/// Cuts over; answers how many scores it applied.
+/// Cuts over. Returns how many scores it applied.
 async fn completed(stack: &Stack) -> i64 {
     let complete = format!(
         "select (complete_recompute_job('{JOB}', '{WORKER}', false) ->> 'applied')::integer as applied"
@@ -42,7 +43,7 @@ async fn completed(stack: &Stack) -> i64 {
     stack.count(&complete).await
 }
 
-/// How many posts have the score that they should under these weights, on the basis that the job froze.
+/// How many posts have the right score under these weights, on the basis that the job froze.
 async fn right(stack: &Stack, config: Uuid) -> i64 {
     stack
         .count(&format!(
@@ -54,9 +55,9 @@ async fn right(stack: &Stack, config: Uuid) -> i64 {
         .await
 }
 
-/// Posts 10, 20, …, 400 are scored and staged in chunks of seven, so there is room between and around them.
+/// Only posts 10, 20, …, 400 are scored and staged, so there are posts before, between and after them.
 #[tokio::test]
-async fn whatever_changes_after_the_staging_is_in_the_ranking() {
+async fn every_change_after_the_staging_is_in_the_ranking() {
     let changes = [
         ("nothing", "select 1"),
         (
@@ -134,7 +135,7 @@ async fn whatever_changes_after_the_staging_is_in_the_ranking() {
         .await;
 }
 
-/// A score that another recompute of the same weights has written since is newer than what is staged.
+/// Another recompute of the same weights wrote a score after this one staged its own.
 #[tokio::test]
 async fn a_newer_score_of_the_same_weights_is_kept() {
     let stack = Stack::fresh().await;
@@ -160,15 +161,15 @@ async fn a_newer_score_of_the_same_weights_is_kept() {
     assert_eq!(stack.count(&all).await, 10);
 }
 
-/// Three thousand new rows are checked at once, and what comes after them one by one again.
+/// The cut-over checks three thousand new rows at once. Later rows are checked one by one again.
 #[tokio::test]
-async fn many_new_rows_are_written_without_row_by_row_checks_and_nothing_else_is() {
+async fn many_new_rows_of_a_cut_over_are_checked_at_once_and_later_rows_one_by_one() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 3_000).await;
     add_scores(&stack, 3_000).await;
     let config = add_weights(&stack, r#"{"drama": 1}"#).await;
     staged(&stack, config, 1_000).await;
-    // As one transaction: what the cut-over passes over must not be passed over after it.
+    // In one transaction: the checks that the cut-over skips must work again after it.
     let orphan = format!(
         "do $$ begin
            perform complete_recompute_job('{JOB}', '{WORKER}', false);
@@ -192,7 +193,7 @@ async fn many_new_rows_are_written_without_row_by_row_checks_and_nothing_else_is
 }
 
 #[tokio::test]
-async fn a_trigger_of_somebody_elses_is_not_passed_over() {
+async fn trigger_of_an_app_still_runs() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 2_000).await;
     add_scores(&stack, 2_000).await;
@@ -214,10 +215,10 @@ async fn a_trigger_of_somebody_elses_is_not_passed_over() {
     assert_eq!((applied, heard), (2_000, 2_000));
 }
 
-/// On hosted Supabase the owner of the schema is no superuser.
+/// On hosted Supabase the owner of the schema is not a superuser.
 #[tokio::test]
-async fn an_owner_with_no_such_right_checks_row_by_row() {
-    let stack = OwnStack::start(MIGRATIONS).await;
+async fn owner_that_may_not_skip_checks_checks_row_by_row() {
+    let stack = OwnStack::migrated().await;
     stack
         .sql(&format!(
             "insert into neighborhoods (name, slug) values ('Elm', 'elm');
@@ -242,9 +243,9 @@ async fn an_owner_with_no_such_right_checks_row_by_row() {
     assert_eq!(stack.count("select count(*) from post_scores").await, 2_000);
 }
 
-/// Whenever its process dies: every old score is there and in force, or every new one is.
+/// After the kill, either all old scores are there and active, or all new ones.
 #[tokio::test]
-async fn a_recompute_that_is_killed_at_any_point_leaves_one_set_of_scores_whole() {
+async fn recompute_killed_at_any_point_leaves_one_complete_set_of_scores() {
     const POSTS: i64 = 30_000;
     let stack = Stack::fresh().await;
     add_posts(&stack, 30_000).await;
@@ -267,13 +268,7 @@ async fn a_recompute_that_is_killed_at_any_point_leaves_one_set_of_scores_whole(
             "select (select count(*) from post_scores where weight_config_id = '{new}') as scores,
                active_weight_config() = '{new}' as active"
         );
-        // A statement that left before the kill may still end.
-        let mut found = stack.rows(&look).await;
-        until("no statement is under way", async || {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            std::mem::replace(&mut found, stack.rows(&look).await) == found
-        })
-        .await;
+        let found = settled(&stack, &look).await;
         let (none, all) = (
             json!({ "scores": 0, "active": false }),
             json!({ "scores": POSTS, "active": true }),

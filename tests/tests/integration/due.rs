@@ -1,4 +1,4 @@
-//! What a claim costs where nearly all is done: index look-ups of a window, never a scan of a table.
+//! What a claim costs if nearly everything is done: index look-ups in a window, never a scan of a table.
 
 use serde_json::Value;
 use sluice_runner::engine::Stop;
@@ -6,23 +6,23 @@ use sluice_runner::flow::{self, FlowOptions, ScoreScope};
 use sluice_runner::simulator::Config;
 use sluice_tests::Stack;
 
-use crate::posts::{embed, rows};
-use crate::scoring_support::{TWO, add_posts, text_of};
+use crate::support::posts::embed;
+use crate::support::scores::{TWO, add_posts};
+use crate::support::{rows, text_of};
 
 /// Posts in the table.
 const POSTS: u32 = 20_000;
 /// Posts that one claim looks at.
 const SCAN: i64 = 5_000;
 
-/// A worker that claims.
 const WORKER: &str = "'00000000-0000-4000-c000-000000000001'";
 /// The rule for posts without an embedding of the default model.
 const EMBED_RULE: &str = r#"{"model": "text-embedding-3-small", "dimensions": 1536}"#;
 
-/// Posts of which one in a hundred has neither an embedding nor a score.
+/// Inserts posts. One in a hundred has no embedding and no score.
 async fn nearly_done(stack: &Stack) {
     add_posts(stack, POSTS).await;
-    // The index leaves vectors without a direction out, which saves the minutes that building it takes.
+    // The index skips vectors without a direction, so these zeros save the minutes of building it.
     stack
         .sql(
             "insert into post_embeddings (post_id, embedding, model, dimensions)
@@ -35,11 +35,11 @@ async fn nearly_done(stack: &Stack) {
         .await;
 }
 
-/// Runs a claim and answers how many posts it leased and what it read of each table.
+/// Runs a claim. Returns how many posts it leased and what it read from each table.
 async fn measure(stack: &Stack, call: &str) -> (i64, Vec<Value>) {
     let counters = "select relname, seq_scan, idx_tup_fetch from pg_stat_xact_user_tables
         where relname in ('posts', 'llm_scores', 'post_embeddings')";
-    // The counters are the session's until it hands them on, so what counts is the difference.
+    // The session keeps its counters for a while, so only the difference counts.
     stack
         .sql(&format!(
             "create table before as {counters};
@@ -62,7 +62,7 @@ async fn measure(stack: &Stack, call: &str) -> (i64, Vec<Value>) {
 }
 
 #[tokio::test]
-async fn a_claim_reads_a_window_by_its_indices_and_no_table_whole() {
+async fn claim_reads_a_window_by_index_and_scans_no_table() {
     let stack = Stack::fresh().await;
     nearly_done(&stack).await;
     let head = "null, 5000";
@@ -76,7 +76,7 @@ async fn a_claim_reads_a_window_by_its_indices_and_no_table_whole() {
             50,
         ),
         ("backfill:drama", head, "{}", 49),
-        // A window in which all is done.
+        // A window in which everything is done.
         (
             "backfill:drama",
             "'00000000-0000-4000-9000-000000010001', 50",
@@ -110,7 +110,7 @@ async fn a_claim_reads_a_window_by_its_indices_and_no_table_whole() {
 }
 
 #[tokio::test]
-async fn functions_of_the_release_before_lease_the_same_posts() {
+async fn functions_of_the_previous_release_lease_the_same_posts() {
     let stack = Stack::fresh().await;
     nearly_done(&stack).await;
     let answer = async |call: &str| {
@@ -169,21 +169,21 @@ async fn claim_without_a_rule_leases_nothing() {
 }
 
 #[tokio::test]
-async fn rows_that_are_due_here_and_there_fill_whole_requests() {
+async fn scattered_due_rows_fill_whole_requests() {
     let stack = Stack::fresh().await;
     nearly_done(&stack).await;
     let simulator = stack.simulator(Config::default()).await;
-    // Four windows with fifty due posts each: neither size divides that.
+    // Four windows have fifty due posts each. Neither batch size divides fifty.
     let toml = format!("[embedding]\nbatch_size = 30\n{TWO}")
         .replace("runs = 1", "runs = 2\nposts_per_call = 7");
     let session = stack.session(&simulator, &toml);
     let outcome = embed(&session).await;
-    assert_eq!(rows(&outcome.report).written, 200);
+    assert_eq!(rows(&outcome).written, 200);
     assert_eq!(simulator.stats().embedding_requests, 7);
     let run = session.begin(FlowOptions::default(), Stop::new());
     let outcome = flow::score(&session, &run, ScoreScope::Missing)
         .await
         .unwrap();
-    assert_eq!(rows(&outcome.report).written, 200);
+    assert_eq!(rows(&outcome).written, 200);
     assert_eq!(simulator.stats().chat_requests, 2 * 29);
 }

@@ -1,16 +1,16 @@
-//! The earlier implementation's database: it is migrated, filled up and ranked without a manual step.
+//! The database of the earlier implementation is migrated, completed and ranked without a manual step.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use sluice_runner::bundled::MIGRATIONS;
 use sluice_runner::simulator::{self, Config, Simulator};
-use sluice_tests::{Program, Run};
+use sluice_tests::OwnStack;
 
-use crate::scoring_support::{OwnStack, ask};
+use crate::support::request;
 
-/// That database, migrated.
+/// The earlier database, migrated.
 async fn migrated() -> OwnStack {
-    let stack = OwnStack::start(&[]).await;
+    let stack = OwnStack::empty().await;
     stack.sql(include_str!("../../fixtures/earlier.sql")).await;
     for (_, migration) in MIGRATIONS {
         stack.sql(migration).await;
@@ -27,21 +27,7 @@ async fn provider() -> Simulator {
     .unwrap()
 }
 
-async fn run(program: &Program, arguments: &[&str]) -> Run {
-    let run = program
-        .run(&[arguments, &["--output", "json"]].concat())
-        .await;
-    assert_eq!(
-        run.code,
-        Some(0),
-        "{arguments:?}: {}{}",
-        run.stdout,
-        run.stderr
-    );
-    run
-}
-
-/// What the earlier implementation stored, and must still be there.
+/// Queries for what the earlier implementation stored. It must stay as it is.
 const DATA: [&str; 7] = [
     "select id, name, slug from neighborhoods order by id",
     "select id, post_id_ext, text, hash, url, author_name, reaction_count from posts order by id",
@@ -54,8 +40,8 @@ const DATA: [&str; 7] = [
 ];
 
 #[tokio::test]
-async fn its_data_survive_the_migrations_which_may_be_applied_again() {
-    let stack = OwnStack::start(&[]).await;
+async fn earlier_data_survives_migrations_applied_twice() {
+    let stack = OwnStack::empty().await;
     stack.sql(include_str!("../../fixtures/earlier.sql")).await;
     let mut before = Vec::new();
     for query in DATA {
@@ -72,20 +58,20 @@ async fn its_data_survive_the_migrations_which_may_be_applied_again() {
     }
     let stale = "select count(*) from post_embeddings where stale";
     assert_eq!(stack.count(stale).await, 0);
-    // Two functions of one name are two that PostgREST cannot choose between.
+    // PostgREST cannot choose between two functions of one name.
     let overloads = "select proname from pg_proc where pronamespace = 'public'::regnamespace
         and not exists (select from pg_depend d where d.objid = pg_proc.oid and d.deptype = 'e')
         group by proname having count(*) > 1";
     assert_eq!(stack.sql(overloads).await, Vec::<Value>::new());
 }
 
-/// Its own policies let everybody read its jobs, and hosted Supabase lets everybody call its functions.
+/// The earlier policies let everybody read the jobs, and hosted Supabase lets everybody call functions.
 #[tokio::test]
-async fn what_everybody_could_read_and_call_is_what_the_site_shows() {
+async fn everybody_reads_only_what_the_site_shows_and_calls_nothing() {
     let stack = migrated().await;
     let get = async |table: &str| {
         let url = format!("{}/{table}?select=*", stack.rest_url());
-        let (_, answer) = ask(Method::GET, &url, stack.publishable_key(), &Value::Null).await;
+        let (_, answer) = request(Method::GET, &url, stack.publishable_key(), &Value::Null).await;
         answer.as_array().map_or(0, Vec::len)
     };
     assert_eq!((get("posts").await, get("post_scores").await), (40, 30));
@@ -101,13 +87,13 @@ async fn what_everybody_could_read_and_call_is_what_the_site_shows() {
 }
 
 #[tokio::test]
-async fn it_is_embedded_scored_filled_and_recomputed_without_a_manual_step() {
+async fn earlier_database_is_embedded_scored_backfilled_and_recomputed() {
     let (stack, simulator) = (migrated().await, provider().await);
     let program = stack.program(&simulator.base_url());
-    run(&program, &["doctor"]).await;
+    program.complete(&["doctor"]).await;
 
-    // Twenty-five of forty posts are embedded, and two are blank in more than spaces.
-    let embedded = run(&program, &["embed"]).await.json();
+    // Of forty posts, 25 are embedded and two are blank, with other white space than spaces.
+    let embedded = program.json(&["embed"]).await;
     assert_eq!(embedded["counts"]["written"], 13);
     let kept = "select count(*) from post_embeddings where text_hash is null";
     assert_eq!(stack.count(kept).await, 25);
@@ -115,29 +101,29 @@ async fn it_is_embedded_scored_filled_and_recomputed_without_a_manual_step() {
     let untouched = "select post_id, (scores - 'news_value')::text as scores, categories, summary from llm_scores
         where prompt_version = 'v1' order by post_id";
     let before = stack.sql(untouched).await;
-    let report = run(&program, &["score"]).await.json();
+    let report = program.json(&["score"]).await;
     assert_eq!(report["counts"]["written"], 8);
     assert_eq!(
         stack.sql(untouched).await,
         before,
         "scores that are there count as current"
     );
-    // Frequencies that were incremented again and again are counted afresh, all thirty-eight lying in the window.
+    // The frequencies had been incremented too often. Now they are counted; all 38 scores are in the window.
     let counted =
         "select category, count_30d from topic_frequencies where count_30d > 0 order by category";
     let stored = "select category, count(*)::integer as count_30d from llm_scores, unnest(categories) as category
         group by category order by category";
     assert_eq!(stack.sql(counted).await, stack.sql(stored).await);
 
-    let filled = run(&program, &["backfill", "news_value"]).await.json();
+    let filled = program.json(&["backfill", "news_value"]).await;
     assert_eq!(filled["counts"]["written"], 6);
     assert_eq!(filled["flows"][0]["status"], "complete");
     assert_eq!(stack.sql(untouched).await, before);
-    // A string where a number belongs is no score either.
-    let filled = run(&program, &["backfill", "absurdity"]).await.json();
+    // A string in place of a number does not count as a score.
+    let filled = program.json(&["backfill", "absurdity"]).await;
     assert_eq!(filled["counts"]["written"], 1);
 
-    run(&program, &["recompute"]).await;
+    program.complete(&["recompute"]).await;
     let off = "select count(*) from llm_scores s join post_scores ps using (post_id)
           join weight_configs c on c.id = ps.weight_config_id, score_basis(c.weights) as b
         where ps.final_score is distinct from compute_final_score_runtime(s.scores, s.categories, b -> 'weights',
@@ -145,8 +131,8 @@ async fn it_is_embedded_scored_filled_and_recomputed_without_a_manual_step() {
     assert_eq!(stack.count(off).await, 0);
     assert_eq!(stack.count("select count(*) from post_scores").await, 38);
 
-    // The jobs that dead workers of the earlier kind left running are taken over; the scraper's are not ours.
-    run(&program, &["worker", "--once"]).await;
+    // The worker takes over jobs that dead workers of the earlier implementation left running, but no jobs of the scraper.
+    program.complete(&["worker", "--once"]).await;
     let jobs =
         "select type, status from background_jobs where created_by is null order by created_at";
     assert_eq!(
@@ -159,7 +145,7 @@ async fn it_is_embedded_scored_filled_and_recomputed_without_a_manual_step() {
             json!({ "type": "recompute_final_scores", "status": "completed" }),
         ]
     );
-    // The last of them brought its weights into force, and left nothing of what it had staged the earlier way.
+    // The last job activated its weights and removed what had been staged the earlier way.
     assert_eq!(stack.count(off).await, 0);
     assert_eq!(
         stack
@@ -180,7 +166,7 @@ async fn it_is_embedded_scored_filled_and_recomputed_without_a_manual_step() {
         0
     );
 
-    let rescored = run(&program, &["rescore"]).await.json();
+    let rescored = program.json(&["rescore"]).await;
     assert_eq!(rescored["counts"]["written"], 30);
     assert_eq!(
         stack
@@ -188,12 +174,12 @@ async fn it_is_embedded_scored_filled_and_recomputed_without_a_manual_step() {
             .await,
         0
     );
-    let ranked = run(&program, &["rank", "--limit", "3"]).await.json();
+    let ranked = program.json(&["rank", "--limit", "3"]).await;
     assert_eq!(ranked.as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]
-async fn a_store_finds_the_neighborhoods_that_its_slug_rule_made() {
+async fn store_finds_neighborhoods_under_earlier_slugs() {
     let (stack, simulator) = (migrated().await, provider().await);
     let program = stack.program(&simulator.base_url());
     let line =
@@ -213,7 +199,7 @@ async fn a_store_finds_the_neighborhoods_that_its_slug_rule_made() {
     assert_eq!(stack.count("select count(*) from neighborhoods").await, 3);
 }
 
-/// The app and the scraper call by the names that they know.
+/// The app and the scraper call functions by their earlier names.
 #[tokio::test]
 async fn earlier_callers_still_work() {
     let stack = migrated().await;
@@ -224,7 +210,7 @@ async fn earlier_callers_still_work() {
     let job = "00000000-0000-4000-b000-000000000001";
     let call = async |function: &str, arguments: Value| {
         let url = format!("{}/rpc/{function}", stack.rest_url());
-        let (status, answer) = ask(Method::POST, &url, stack.secret_key(), &arguments).await;
+        let (status, answer) = request(Method::POST, &url, stack.secret_key(), &arguments).await;
         assert!(
             (200..300).contains(&status),
             "{function}: {status} {answer}"
@@ -279,7 +265,7 @@ async fn earlier_callers_still_work() {
     assert_eq!(rows(&call("search_posts_by_embedding", search).await), 4);
     assert!(call("get_score_distribution", json!({})).await.is_object());
 
-    // It stages in its own table and applies; what was scored beside it stays.
+    // The earlier app stages into its own table and applies that. Other scores stay.
     stack
         .sql(&format!(
             "insert into post_scores_staging (job_id, post_id, weight_config_id, final_score)

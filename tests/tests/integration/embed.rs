@@ -1,19 +1,17 @@
-//! The embed flow: every post once, only what changed a second time, and a bad row never blocks the rest.
+//! The embed flow embeds every post once, a changed post again, and a bad row never blocks the rest.
 
 use serde_json::Value;
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions};
-use sluice_runner::simulator::{Config, ConfigChange, Fault, Faults};
+use sluice_runner::simulator::{Config, Fault, Faults};
 use sluice_tests::{Program, Recorder, Stack};
 
-use crate::posts::{
-    assert_billed_once, embed, embed_with, embedded, id, poisoned_by, rows, seed, slow, texts,
-    until, work_items,
-};
+use crate::support::posts::{assert_billed_once, embed, embed_with, embedded, id, seed, texts};
+use crate::support::{poisoned_by, rows, set_faults, slow, until, work_items};
 
 #[tokio::test]
-async fn every_post_is_embedded_once_and_a_second_run_asks_nothing() {
+async fn every_post_is_embedded_once_and_a_second_run_sends_nothing() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
     let session = stack.session(&simulator, "");
@@ -22,10 +20,7 @@ async fn every_post_is_embedded_once_and_a_second_run_asks_nothing() {
     let outcome = embed(&session).await;
     assert_eq!(outcome.exit, Exit::Complete);
     assert_eq!(
-        (
-            rows(&outcome.report).selected,
-            rows(&outcome.report).written
-        ),
+        (rows(&outcome).selected, rows(&outcome).written),
         (230, 230)
     );
     assert_eq!(embedded(&stack).await, 230);
@@ -37,13 +32,13 @@ async fn every_post_is_embedded_once_and_a_second_run_asks_nothing() {
 
     let again = embed(&session).await;
     assert_eq!(again.exit, Exit::Complete);
-    assert_eq!(rows(&again.report).selected, 0);
+    assert_eq!(rows(&again).selected, 0);
     assert_eq!((again.report.requests.openai, again.report.tokens), (0, 0));
     assert_eq!(simulator.stats().requests, stats.requests);
 }
 
 #[tokio::test]
-async fn posts_are_claimed_in_chunks_and_no_table_is_read() {
+async fn posts_are_claimed_in_chunks_and_only_functions_are_called() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
     let recorder = Recorder::start(stack.postgrest_url()).await;
@@ -51,7 +46,7 @@ async fn posts_are_claimed_in_chunks_and_no_table_is_read() {
     let session = stack.session_through(recorder.url(), &simulator.base_url(), toml);
     seed(&stack, &texts(230)).await;
     let outcome = embed(&session).await;
-    assert_eq!(rows(&outcome.report).written, 230);
+    assert_eq!(rows(&outcome).written, 230);
     for exchange in recorder.seen() {
         assert!(
             exchange.action().starts_with("POST /rpc/"),
@@ -64,7 +59,7 @@ async fn posts_are_claimed_in_chunks_and_no_table_is_read() {
         let written = exchange.body.get("p_rows").and_then(Value::as_array);
         assert!(written.is_none_or(|rows| rows.len() <= 200));
     }
-    // Five chunks hold 230 posts; one more claim finds the end of the pass, and one that nothing is left.
+    // Five chunks hold 230 posts. One more claim finds the end of the pass, and one finds that nothing is left.
     assert!((5..=7).contains(&recorder.count("POST /rpc/claim_work")));
     assert_eq!(
         outcome.report.requests.supabase,
@@ -73,7 +68,7 @@ async fn posts_are_claimed_in_chunks_and_no_table_is_read() {
 }
 
 #[tokio::test]
-async fn what_is_asked_of_both_services() {
+async fn requests_of_embed_to_both_services() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(slow(300)).await;
     let database = Recorder::start(stack.postgrest_url()).await;
@@ -88,7 +83,7 @@ async fn what_is_asked_of_both_services() {
 }
 
 #[tokio::test]
-async fn a_poison_post_is_set_aside_alone_and_costs_few_requests() {
+async fn poison_post_becomes_a_dead_letter_alone_and_costs_few_requests() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(poisoned_by("☠")).await;
     let session = stack.session(&simulator, "");
@@ -97,7 +92,7 @@ async fn a_poison_post_is_set_aside_alone_and_costs_few_requests() {
     seed(&stack, &texts).await;
     let outcome = embed(&session).await;
     assert_eq!(outcome.exit, Exit::SomeFailed);
-    let counts = rows(&outcome.report);
+    let counts = rows(&outcome);
     assert_eq!(
         (counts.selected, counts.written, counts.failed, counts.dead),
         (250, 249, 1, 1)
@@ -112,7 +107,7 @@ async fn a_poison_post_is_set_aside_alone_and_costs_few_requests() {
         "{}",
         failure.reason
     );
-    // Three batches without it; and the good posts beside it are paid for once.
+    // Three requests would be needed without it. The good posts are billed once.
     assert!(
         simulator.stats().requests <= 3 + 12,
         "{} requests",
@@ -127,7 +122,7 @@ async fn a_poison_post_is_set_aside_alone_and_costs_few_requests() {
 }
 
 #[tokio::test]
-async fn ten_poison_posts_die_with_their_reasons_and_live_again_after_the_cure() {
+async fn ten_poison_posts_become_dead_letters_and_succeed_after_a_replay() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(poisoned_by("☠")).await;
     let program = Program::on(&stack, &simulator.base_url());
@@ -151,11 +146,7 @@ async fn ten_poison_posts_die_with_their_reasons_and_live_again_after_the_cure()
     let spent = simulator.stats().requests;
     assert!(spent <= 10 + 10 * 12, "{spent} requests");
 
-    let cure = ConfigChange {
-        faults: Some(Faults::default()),
-        ..ConfigChange::default()
-    };
-    simulator.change(cure).unwrap();
+    set_faults(&simulator, Faults::default());
     let replay = program
         .run(&["failures", "replay", "--output", "json"])
         .await;
@@ -169,7 +160,7 @@ async fn ten_poison_posts_die_with_their_reasons_and_live_again_after_the_cure()
 }
 
 #[tokio::test]
-async fn a_dry_run_spends_and_writes_nothing_and_ends() {
+async fn dry_run_spends_and_writes_nothing() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
     let recorder = Recorder::start(stack.postgrest_url()).await;
@@ -183,10 +174,7 @@ async fn a_dry_run_spends_and_writes_nothing_and_ends() {
     assert_eq!(rehearsal.exit, Exit::Complete);
     assert!(rehearsal.report.dry_run);
     assert_eq!(
-        (
-            rows(&rehearsal.report).selected,
-            rows(&rehearsal.report).written
-        ),
+        (rows(&rehearsal).selected, rows(&rehearsal).written),
         (150, 0)
     );
     assert_eq!(simulator.stats().requests, 0);
@@ -195,7 +183,7 @@ async fn a_dry_run_spends_and_writes_nothing_and_ends() {
     for function in writes {
         assert_eq!(recorder.count(&format!("POST /rpc/{function}")), 0);
     }
-    // What it foretells is what a run then costs.
+    // A real run then costs what the dry run said.
     let run = embed(&session).await;
     assert_eq!(run.report.tokens, rehearsal.report.tokens);
     assert_eq!(run.report.usd, rehearsal.report.usd);
@@ -208,30 +196,30 @@ async fn identical_texts_are_billed_once_and_blank_ones_never() {
     let session = stack.session(&simulator, "");
     let mut all = vec!["Free kittens!".to_owned(); 40];
     all.extend(texts(10));
-    // Each of Unicode's White_Space characters, and all of them together.
+    // Each of Unicode's White_Space characters alone, and all of them together.
     let blank = "\t\n\u{b}\u{c}\r \u{85}\u{a0}\u{1680}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\
         \u{2006}\u{2007}\u{2008}\u{2009}\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}";
     all.extend(blank.chars().map(String::from));
     all.extend([String::new(), blank.to_owned()]);
-    // These look blank and are not: the provider takes them.
+    // These look blank but are not. The provider takes them.
     let unseen = ["\u{200b}", "\u{feff}", "\u{2060}"];
     all.extend(unseen.map(str::to_owned));
     seed(&stack, &all).await;
     let outcome = embed(&session).await;
     assert_eq!(outcome.exit, Exit::Complete);
-    assert_eq!(rows(&outcome.report).written, 40 + 10 + 3);
+    assert_eq!(rows(&outcome).written, 40 + 10 + 3);
     assert_eq!(embedded(&stack).await, 53);
     let stats = simulator.stats();
     assert_eq!(stats.embedded_times("Free kittens!"), 1);
     assert_eq!(stats.embedded.len(), 1 + 10 + 3);
     assert_eq!(stats.refused, 0);
-    let twins = "select count(distinct embedding::text) from post_embeddings e
+    let distinct = "select count(distinct embedding::text) from post_embeddings e
         join posts p on p.id = e.post_id where p.text = 'Free kittens!'";
-    assert_eq!(stack.count(twins).await, 1);
+    assert_eq!(stack.count(distinct).await, 1);
 }
 
 #[tokio::test]
-async fn a_changed_text_is_due_again_and_no_other() {
+async fn only_a_changed_text_is_due_again() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
     let session = stack.session(&simulator, "");
@@ -242,25 +230,28 @@ async fn a_changed_text_is_due_again_and_no_other() {
         id(5)
     );
     stack.sql(&change).await;
-    // An update that leaves the text as it is makes nothing due.
+    // An update that does not change the text makes nothing due.
     stack
         .sql("update posts set reaction_count = 7, text = text")
         .await;
     let outcome = embed(&session).await;
-    assert_eq!(rows(&outcome.report).written, 1);
+    assert_eq!(rows(&outcome).written, 1);
     assert_eq!(simulator.stats().embedded_times("The gnome is back."), 1);
     assert_eq!(embedded(&stack).await, 30);
 }
 
 #[tokio::test]
-async fn a_text_that_changes_while_it_is_at_the_provider_is_embedded_again() {
+async fn text_that_changes_in_flight_is_embedded_again() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(slow(1_000)).await;
     let session = stack.session(&simulator, "");
     let texts = texts(4);
     seed(&stack, &texts).await;
     let edit = async {
-        until("the texts are out", async || simulator.stats().answered > 0).await;
+        until("the texts are in flight", async || {
+            simulator.stats().answered > 0
+        })
+        .await;
         let change = format!("update posts set text = 'Found!' where id = '{}'", id(2));
         stack.sql(&change).await;
     };
@@ -286,7 +277,7 @@ async fn another_model_makes_every_post_due() {
     embed(&stack.session(&simulator, "")).await;
     let large = "[embedding]\nmodel = 'text-embedding-3-large'";
     let outcome = embed(&stack.session(&simulator, large)).await;
-    assert_eq!(rows(&outcome.report).written, 20);
+    assert_eq!(rows(&outcome).written, 20);
     let current = "select count(*) from post_embeddings where model = 'text-embedding-3-large'
         and dimensions = 1536 and not stale";
     assert_eq!(stack.count(current).await, 20);
@@ -302,15 +293,15 @@ async fn rows_of_the_earlier_implementation_are_current_until_refreshed() {
         select id, ('[1' || repeat(',0', 1535) || ']')::vector, 'text-embedding-3-small'
         from posts order by id limit 10";
     stack.sql(earlier).await;
-    assert_eq!(rows(&embed(&session).await.report).written, 2);
+    assert_eq!(rows(&embed(&session).await).written, 2);
     let run = session.begin(FlowOptions::default(), Stop::new());
     let outcome = flow::embed(&session, &run, true).await.unwrap();
-    assert_eq!(rows(&outcome.report).written, 10);
+    assert_eq!(rows(&outcome).written, 10);
     assert_eq!(embedded(&stack).await, 12);
 }
 
 #[tokio::test]
-async fn dimensions_that_the_column_cannot_hold_are_refused_before_anything_is_spent() {
+async fn dimensions_that_do_not_fit_the_column_are_refused_before_anything_is_spent() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
     let session = stack.session(&simulator, "[embedding]\ndimensions = 256");
@@ -326,7 +317,7 @@ async fn dimensions_that_the_column_cannot_hold_are_refused_before_anything_is_s
     assert_eq!(simulator.stats().requests, 0);
 }
 
-/// How a provider that takes no request ends the run, and how many it was asked.
+/// Embeds against a provider that refuses everything: the exit, the reason, and the number of requests.
 async fn refused(config: Config) -> (Exit, String, u64) {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(config).await;
@@ -342,7 +333,7 @@ async fn refused(config: Config) -> (Exit, String, u64) {
 }
 
 #[tokio::test]
-async fn a_refused_key_and_an_empty_account_end_the_run_at_once() {
+async fn refused_key_and_used_up_quota_end_the_run_at_once() {
     let key = Config {
         key: Some("another".into()),
         ..Config::default()
@@ -362,7 +353,7 @@ async fn a_refused_key_and_an_empty_account_end_the_run_at_once() {
 }
 
 #[tokio::test]
-async fn a_schema_that_lacks_the_migrations_ends_with_six() {
+async fn schema_without_the_migrations_exits_with_six() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
     let program = Program::on(&stack, &simulator.base_url());

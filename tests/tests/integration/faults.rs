@@ -1,4 +1,4 @@
-//! What goes wrong at the provider and on the way to the database, and what must be true all the same.
+//! Faults of the provider and of the connection to the database, and what must be true in spite of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,37 +10,36 @@ use sluice_runner::report::{Outcome, RowCounts};
 use sluice_runner::simulator::{Config, Fault, Faults, Simulator, Stats};
 use sluice_tests::{Recorder, Stack, Wire};
 
-use crate::posts::{
-    assert_billed_once, embed, embedded, poisoned_by, rows, seed, slow, texts, until, work_items,
-};
-use crate::scoring_support::{TWO, add_posts, run_score};
+use crate::support::posts::{assert_billed_once, embed, embedded, seed, texts};
+use crate::support::scores::{TWO, add_posts, run_score};
+use crate::support::{poisoned_by, rows, slow, until, work_items};
 
 /// Posts a run.
 const POSTS: usize = 200;
 /// Posts a request.
 const BATCH: u64 = 10;
-/// Requests that a run needs where nothing goes wrong.
+/// Requests that a run needs without faults.
 const NEEDED: u64 = POSTS as u64 / BATCH;
 
-/// A request fails here in one of ten cases.
+/// The share of requests that fail.
 const RATE: f64 = 0.1;
 
-/// What a fault does to a run that meets it.
+/// What a fault does to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
-    /// Nothing: the answer is right.
+    /// Nothing: the response is right.
     None,
     /// The request is repeated; it was not billed.
     Refused,
     /// The request is repeated; it was billed.
     Lost,
-    /// The posts that have no score are asked about again, and set aside where that does not help.
-    Unanswered,
+    /// Posts without a score are sent again. If that does not help, they become dead letters.
+    Unscored,
     /// The run ends.
     Ends,
 }
 
-/// Every fault that the stand-in knows; one that is added does not compile until it stands here.
+/// The effect of every fault of the simulator. A new fault does not compile until it is listed here.
 fn effect(fault: Fault) -> Effect {
     match fault {
         Fault::Slow | Fault::Shuffled => Effect::None,
@@ -57,18 +56,18 @@ fn effect(fault: Fault) -> Effect {
         | Fault::MissingItem
         | Fault::RepeatedItem
         | Fault::ExtraItem
-        | Fault::OutOfRange => Effect::Unanswered,
+        | Fault::OutOfRange => Effect::Unscored,
         Fault::Quota | Fault::BadKey => Effect::Ends,
     }
 }
 
-/// The faults that befall answers of the embeddings endpoint.
+/// The faults of the embeddings endpoint.
 fn of_embeddings() -> impl Iterator<Item = Fault> {
     let all = Fault::ALL.into_iter();
-    all.filter(|fault| effect(*fault) != Effect::Unanswered)
+    all.filter(|fault| effect(*fault) != Effect::Unscored)
 }
 
-/// Those that befall answers of the chat endpoint.
+/// The faults of the chat endpoint.
 fn of_chat() -> impl Iterator<Item = Fault> {
     let vectors = [
         Fault::Shuffled,
@@ -80,8 +79,8 @@ fn of_chat() -> impl Iterator<Item = Fault> {
     all.filter(move |fault| !vectors.contains(fault))
 }
 
-/// Faults that come quickly, at this rate each. The seeds of these tests deal each fault at least once, and
-/// few of those after which the limiter pauses.
+/// Each of these faults at [`RATE`]. With the seeds of these tests each fault happens at least once, and those that
+/// make the limiter pause are few.
 fn faults(rates: impl IntoIterator<Item = Fault>, seed: u64) -> Faults {
     Faults {
         rates: rates.into_iter().map(|fault| (fault, RATE)).collect(),
@@ -101,9 +100,9 @@ async fn run(stack: &Stack, faults: Faults, concurrency: u32) -> (Outcome, Stats
     (outcome, simulator.stats())
 }
 
-/// The report, the stand-in and the database agree, and nobody came back too early.
+/// Asserts that report, simulator and database agree, and that no request came too early.
 async fn assert_agreement(stack: &Stack, fault: &str, outcome: &Outcome, stats: &Stats) {
-    let counts = rows(&outcome.report);
+    let counts = rows(outcome);
     assert_eq!(
         outcome.exit,
         Exit::Complete,
@@ -135,7 +134,7 @@ async fn each_fault_alone_costs_requests_and_nothing_else() {
     let texts = texts(POSTS);
     seed(&stack, &texts).await;
     for fault in of_embeddings().filter(|fault| effect(*fault) != Effect::Ends) {
-        // One after the other, so that the seed alone says which requests go wrong.
+        // One request at a time, so that only the seed decides which requests fail.
         let (outcome, stats) = run(&stack, faults([fault], 1_962), 1).await;
         let name = format!("{fault:?}");
         assert_agreement(&stack, &name, &outcome, &stats).await;
@@ -147,7 +146,7 @@ async fn each_fault_alone_costs_requests_and_nothing_else() {
             dealt
         };
         assert_eq!(stats.embedding_requests, NEEDED + repeated, "{name}");
-        // Answers that came and could not be used are paid for; refusals are not.
+        // Responses that cannot be used are billed. Refusals are not.
         let lost = if effect(fault) == Effect::Lost {
             BATCH * dealt
         } else {
@@ -185,11 +184,11 @@ async fn a_fault_that_ends_the_run_loses_and_repeats_nothing() {
         let (mut ended, mut written, mut requests) = (0, 0, 0);
         let last = loop {
             let outcome = embed(&session).await;
-            written += rows(&outcome.report).written;
+            written += rows(&outcome).written;
             requests += outcome.report.requests.openai;
             assert_eq!(embedded(&stack).await, written, "{fault:?}");
             assert_eq!(work_items(&stack).await, 0, "{fault:?}");
-            assert_eq!(rows(&outcome.report).failed, 0, "{fault:?}");
+            assert_eq!(rows(&outcome).failed, 0, "{fault:?}");
             if outcome.exit != Exit::ProviderRefuses {
                 break outcome;
             }
@@ -211,12 +210,12 @@ async fn a_fault_that_ends_the_run_loses_and_repeats_nothing() {
 /// Posts that are scored under each fault, five a request.
 const SCORED: u64 = 100;
 
-/// Scores posts under faults, and holds the report against the stand-in and the database.
+/// Scores posts under faults, and compares the report with the simulator and the database.
 async fn score_under(stack: &Stack, name: &str, faults: Faults) -> (RowCounts, Stats) {
     let simulator = stack.simulator(Config { faults, ..slow(5) }).await;
     let session = stack.session(&simulator, TWO);
     let outcome = run_score(&session, ScoreScope::Missing).await;
-    let (counts, stats) = (rows(&outcome.report), simulator.stats());
+    let (counts, stats) = (rows(&outcome), simulator.stats());
     assert_eq!(
         (counts.selected, counts.written + counts.dead),
         (SCORED, SCORED),
@@ -237,7 +236,7 @@ async fn score_under(stack: &Stack, name: &str, faults: Faults) -> (RowCounts, S
     assert_eq!(requests.openai, stats.chat_requests, "{name}");
     assert_eq!(requests.rate_limited, stats.rate_limited, "{name}");
     assert_eq!(stats.too_early, 0, "{name}");
-    // What an answer that was lost has cost beside its question only the provider knows.
+    // Only the provider knows how many output tokens a lost response had.
     let is_lost = |fault: &Fault| effect(*fault) == Effect::Lost;
     let billed = stats.input_tokens + stats.output_tokens;
     if stats.faults.keys().any(is_lost) {
@@ -257,7 +256,7 @@ fn as_count(rows: u64) -> i64 {
 }
 
 #[tokio::test]
-async fn each_fault_of_a_score_and_all_of_them_leave_right_counts() {
+async fn counts_are_right_after_each_fault_of_a_score_and_after_all_of_them() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 100).await;
     let survivable = || of_chat().filter(|fault| effect(*fault) != Effect::Ends);
@@ -267,7 +266,7 @@ async fn each_fault_of_a_score_and_all_of_them_leave_right_counts() {
         let dealt = stats.faults.get(&fault).copied().unwrap_or_default();
         assert!(dealt > 0, "{name} never happened");
         match effect(fault) {
-            Effect::Unanswered => assert!(counts.dead <= dealt * 5, "{name}: {counts:?}"),
+            Effect::Unscored => assert!(counts.dead <= dealt * 5, "{name}: {counts:?}"),
             Effect::None => assert_eq!(
                 (counts.dead, stats.chat_requests),
                 (0, SCORED / 5),
@@ -285,7 +284,7 @@ async fn each_fault_of_a_score_and_all_of_them_leave_right_counts() {
 }
 
 #[tokio::test]
-async fn an_outage_of_the_database_is_waited_out_and_nothing_is_billed_twice() {
+async fn run_waits_for_the_database_and_bills_nothing_twice() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(slow(50)).await;
     let wire = Wire::to(stack.postgrest_url()).await;
@@ -294,7 +293,7 @@ async fn an_outage_of_the_database_is_waited_out_and_nothing_is_billed_twice() {
     let texts = texts(POSTS);
     seed(&stack, &texts).await;
     let outages = async {
-        // Twice, so that claims as well as writes are cut off in the middle.
+        // Twice, so that both claims and writes are interrupted.
         for share in [4, 2] {
             until("part of the posts is embedded", async || {
                 embedded(&stack).await >= (POSTS / share) as u64
@@ -310,12 +309,12 @@ async fn an_outage_of_the_database_is_waited_out_and_nothing_is_billed_twice() {
     assert_eq!(embedded(&stack).await, POSTS as u64);
     assert_eq!(work_items(&stack).await, 0);
     assert_billed_once(&simulator.stats(), &texts);
-    assert_eq!(rows(&outcome.report).written, POSTS as u64);
+    assert_eq!(rows(&outcome).written, POSTS as u64);
 }
 
-/// A session whose connection to the database breaks between the first answer of a function and its
-/// delivery: it was done, and nobody knows.
-async fn losing_an_answer_of(
+/// A session whose connection to the database breaks after the first call of a function and before its response
+/// arrives. The call succeeded, but the session does not know.
+async fn losing_a_response_of(
     stack: &Stack,
     simulator: &Simulator,
     function: &str,
@@ -342,7 +341,7 @@ async fn losing_an_answer_of(
 }
 
 #[tokio::test]
-async fn an_answer_of_the_database_that_is_lost_loses_no_row() {
+async fn lost_response_of_the_database_loses_no_row() {
     let stack = Stack::fresh().await;
     let config = Config {
         latency: slow(20).latency,
@@ -355,9 +354,9 @@ async fn an_answer_of_the_database_that_is_lost_loses_no_row() {
     seed(&stack, &texts).await;
     for function in ["claim_work", "store_embeddings", "fail_work"] {
         simulator.reset();
-        let (session, recorder, _wire) = losing_an_answer_of(&stack, &simulator, function).await;
+        let (session, recorder, _wire) = losing_a_response_of(&stack, &simulator, function).await;
         let outcome = embed(&session).await;
-        let counts = rows(&outcome.report);
+        let counts = rows(&outcome);
         assert_eq!(
             outcome.exit,
             Exit::SomeFailed,

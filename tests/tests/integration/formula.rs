@@ -1,4 +1,4 @@
-//! One formula in two places: the database and the program give the same final score.
+//! The database computes the same final scores as a second formula in Rust.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sluice_runner::scoring::{FrequencyThresholds, Novelty, Weights, final_score, stored_scores};
 use sluice_tests::Stack;
 
-use crate::scoring_support::add_posts;
+use crate::support::scores::add_posts;
 
 /// Cases in one statement.
 const BATCH: usize = 4_000;
@@ -51,10 +51,10 @@ impl Case {
     }
 }
 
-/// What the database makes of cases.
+/// The final scores that the database computes.
 async fn in_the_database(stack: &Stack, cases: &[Case]) -> Vec<f64> {
     let arguments: Vec<Value> = cases.iter().map(Case::arguments).collect();
-    // Dollar quotes, because a text may hold any other.
+    // Dollar quotes, because a text may contain any other quote.
     let query = format!(
         "select compute_final_score_runtime(c -> 0, array(select jsonb_array_elements_text(c -> 1)), c -> 2, c -> 3,
            c -> 4, (c ->> 5)::integer)::text as score
@@ -71,7 +71,7 @@ async fn in_the_database(stack: &Stack, cases: &[Case]) -> Vec<f64> {
     stack.rows(&query).await.iter().map(read).collect()
 }
 
-/// Scores as rows hold them: numbers of all sizes, and things that are no numbers.
+/// Scores as rows have them: numbers of all sizes, and values that are not numbers.
 fn any_score() -> impl Strategy<Value = Value> {
     prop_oneof![
         8 => (1.0..=10.0_f64).prop_map(Value::from),
@@ -92,7 +92,7 @@ fn any_weight() -> impl Strategy<Value = f64> {
     prop_oneof![1 => Just(0.0), 1 => (0_u32..10).prop_map(f64::from), 4 => 0.0..20.0_f64, 1 => 1e-9..1e-6_f64]
 }
 
-/// Thresholds in any order, equal ones too.
+/// Thresholds in any order, also equal ones.
 fn any_novelty() -> impl Strategy<Value = Novelty> {
     let threshold = || {
         prop_oneof![
@@ -230,7 +230,7 @@ async fn a_recompute_agrees_with_the_program_on_random_cases() {
     }
 }
 
-/// The examples of docs/scoring.md, by hand, in both places.
+/// The examples of docs/scoring.md in both places.
 #[tokio::test]
 async fn the_worked_examples_hold_in_both_places() {
     let stack = Stack::fresh().await;
@@ -286,7 +286,7 @@ async fn the_worked_examples_hold_in_both_places() {
         ),
         case(&whole, &["noise", "humor"], frequency(&[("noise", 20)])),
     ];
-    // To the digits that the docs give.
+    // To the number of digits in the docs.
     let rounded: Vec<String> = expected.iter().map(|score| format!("{score:.3}")).collect();
     assert_eq!(
         rounded,
@@ -324,7 +324,7 @@ async fn the_worked_examples_hold_in_both_places() {
     }
 }
 
-/// Weights that cannot weigh are refused in both places.
+/// Weights that make no sense are refused in both places.
 #[tokio::test]
 async fn the_same_weights_are_refused_in_both_places() {
     let stack = Stack::fresh().await;

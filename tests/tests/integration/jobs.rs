@@ -1,13 +1,12 @@
-//! The commands about jobs, and what a worker for cron leaves and says.
+//! The commands about jobs, and a worker that cron starts.
 
 use std::time::Duration;
 
 use serde_json::json;
-use sluice_runner::simulator::{ConfigChange, Latency};
-use sluice_tests::Program;
 
-use crate::scoring_support::until;
-use crate::worker::{insert_job, job, jobs, prepared, run};
+use crate::support::scores::KIND;
+use crate::support::{slow_down, until, without_services};
+use crate::worker::{insert_job, job, jobs, prepared};
 
 #[tokio::test]
 async fn jobs_are_listed_cancelled_and_refused_by_name() {
@@ -51,27 +50,25 @@ async fn jobs_are_listed_cancelled_and_refused_by_name() {
         ))
         .await;
     insta::assert_snapshot!("jobs_list", program.run(&["jobs", "list"]).await.stdout);
-    let failed = run(&program, &["jobs", "list", "--status", "error"])
-        .await
-        .json();
+    let failed = program.json(&["jobs", "list", "--status", "error"]).await;
     assert_eq!(
         (failed.as_array().unwrap().len(), &failed[0]["type"]),
         (1, &json!("embed_posts"))
     );
     let id = format!("{nil}3");
     assert_eq!(
-        run(&program, &["jobs", "cancel", &id]).await.json()["status"],
+        program.json(&["jobs", "cancel", &id]).await["status"],
         "cancelled"
     );
     let id = format!("{nil}1");
     assert_eq!(
-        run(&program, &["jobs", "cancel", &id]).await.json()["status"],
+        program.json(&["jobs", "cancel", &id]).await["status"],
         "completed"
     );
 }
 
 #[tokio::test]
-async fn a_worker_of_some_types_leaves_the_others_and_any_worker_those_of_the_scraper() {
+async fn worker_takes_only_jobs_of_its_types_and_never_those_of_the_scraper() {
     let (stack, _simulator, program) = prepared(2).await;
     for kind in [
         "fetch_permalink",
@@ -81,7 +78,9 @@ async fn a_worker_of_some_types_leaves_the_others_and_any_worker_those_of_the_sc
     ] {
         insert_job(&stack, kind, &json!({}), 3).await;
     }
-    run(&program, &["worker", "--once", "--type", "embed_posts"]).await;
+    program
+        .complete(&["worker", "--once", "--type", "embed_posts"])
+        .await;
     let some = [
         job("fetch_permalink", "pending", 0),
         job("rescore_all", "pending", 0),
@@ -89,39 +88,27 @@ async fn a_worker_of_some_types_leaves_the_others_and_any_worker_those_of_the_sc
         job("run_scraper", "pending", 0),
     ];
     assert_eq!(jobs(&stack).await, some);
-    run(&program, &["worker", "--once"]).await;
+    program.complete(&["worker", "--once"]).await;
     let [scraper, _, embed, other] = some;
     let all = [scraper, job("rescore_all", "completed", 0), embed, other];
     assert_eq!(jobs(&stack).await, all);
 }
 
 #[tokio::test]
-async fn a_worker_for_cron_says_when_the_database_is_away() {
-    let program = Program::bare()
-        .with("POSTGREST_URL", "http://127.0.0.1:9")
-        .with("SUPABASE_SERVICE_KEY", "k");
+async fn worker_exits_with_six_if_the_database_is_unreachable() {
+    let program = without_services();
     let run = program.run(&["worker", "--once"]).await;
     assert_eq!(run.code, Some(6), "{}", run.stderr);
 }
 
-/// What is at the provider is paid for and still stored; nothing more is asked.
+/// What is in flight is billed and still stored. Nothing more is sent.
 #[tokio::test]
-async fn a_cancelled_job_asks_for_nothing_more_after_a_second() {
+async fn cancelled_job_sends_nothing_more_after_a_second() {
     let (stack, simulator, program) = prepared(400).await;
-    let latency = Some(Latency {
-        fixed_ms: 100,
-        ..Latency::default()
-    });
-    simulator
-        .change(ConfigChange {
-            latency,
-            ..ConfigChange::default()
-        })
-        .unwrap();
-    run(&program, &["jobs", "enqueue", "rescore_all"]).await;
+    slow_down(&simulator, 100);
+    program.complete(&["jobs", "enqueue", "rescore_all"]).await;
     let mut worker = program.spawn(&["worker", "--once"]);
-    let done = "select count(*) from llm_scores where scores ? 'kindness'";
-    until("some are scored", async || stack.count(done).await > 0).await;
+    until("some are scored", async || stack.count(KIND).await > 0).await;
     stack
         .sql("select cancel_job(id, 'a test') from background_jobs")
         .await;
@@ -129,6 +116,6 @@ async fn a_cancelled_job_asks_for_nothing_more_after_a_second() {
     let asked = simulator.stats().chat_requests;
     assert_eq!(worker.wait().await.unwrap().code(), Some(0));
     assert_eq!(simulator.stats().chat_requests, asked);
-    assert!(asked < 80, "it had asked about every post before");
+    assert!(asked < 80, "it had scored every post before");
     assert_eq!(stack.count("select count(*) from work_items").await, 0);
 }

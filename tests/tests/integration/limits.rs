@@ -8,13 +8,11 @@ use sluice_runner::flow::{self, FlowOptions};
 use sluice_runner::simulator::{Config, Fault, Faults, SimulatedLimits};
 use sluice_tests::{Program, Stack};
 
-use crate::posts::{
-    assert_billed_once, embed, embed_with, embedded, poisoned_by, reason, rows, seed, slow, texts,
-    work_items,
-};
+use crate::support::posts::{assert_billed_once, embed, embed_with, embedded, seed, texts};
+use crate::support::{poisoned_by, reason, rows, slow, work_items};
 
 #[tokio::test]
-async fn a_limit_of_rows_ends_with_three_only_where_more_is_due() {
+async fn limit_of_rows_exits_with_three_only_if_more_is_due() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(poisoned_by("☠")).await;
     let session = stack.session(&simulator, "[embedding]\nbatch_size = 7");
@@ -26,10 +24,7 @@ async fn a_limit_of_rows_ends_with_three_only_where_more_is_due() {
     };
     let first = embed_with(&session, limited(25)).await;
     assert_eq!(first.exit, Exit::MoreRemains);
-    assert_eq!(
-        (rows(&first.report).selected, embedded(&stack).await),
-        (25, 25)
-    );
+    assert_eq!((rows(&first).selected, embedded(&stack).await), (25, 25));
     assert_eq!(work_items(&stack).await, 0);
     let second = embed_with(&session, limited(35)).await;
     assert_eq!(second.exit, Exit::Complete, "{:?}", second.report.reason);
@@ -38,21 +33,18 @@ async fn a_limit_of_rows_ends_with_three_only_where_more_is_due() {
     assert_eq!(none_due.exit, Exit::Complete);
     assert_billed_once(&simulator.stats(), &texts);
 
-    // A row that fails says more than a limit that is reached.
+    // A failed row decides the exit code, even if the limit is reached too.
     texts[0] = "☠".to_owned();
     stack
         .sql("update posts set text = text || case when post_id_ext = 'p1' then '☠' else '!' end")
         .await;
     let failing = embed_with(&session, limited(10)).await;
     assert_eq!(failing.exit, Exit::SomeFailed);
-    assert_eq!(
-        (rows(&failing.report).written, rows(&failing.report).dead),
-        (9, 1)
-    );
+    assert_eq!((rows(&failing).written, rows(&failing).dead), (9, 1));
 }
 
 #[tokio::test]
-async fn a_limited_run_reports_what_it_did_also_where_it_cannot_see_what_is_left() {
+async fn limited_run_reports_what_it_did_even_if_it_cannot_see_what_is_left() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
     let session = stack.session(&simulator, "");
@@ -69,12 +61,12 @@ async fn a_limited_run_reports_what_it_did_also_where_it_cannot_see_what_is_left
     stack.sql(&rename("elsewhere", "peek_work")).await;
     assert_eq!(outcome.exit, Exit::Database);
     assert!(reason(&outcome).contains("apply the migrations"));
-    assert_eq!(rows(&outcome.report).written, 20);
+    assert_eq!(rows(&outcome).written, 20);
     assert_eq!(outcome.report.tokens, simulator.stats().input_tokens);
 }
 
 #[tokio::test]
-async fn the_progress_knows_how_much_is_due() {
+async fn progress_knows_how_much_is_due() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
     let session = stack.session(&simulator, "");
@@ -89,7 +81,7 @@ async fn the_progress_knows_how_much_is_due() {
         flow::embed(&session, &run, false).await.unwrap();
         assert_eq!(run.total(), Some(expected), "limit {limit:?}");
     }
-    // A text that has changed is due again, beside what has no embedding.
+    // A changed text is due again, like a post without an embedding.
     stack.sql("update posts set text = text || '!'").await;
     let run = session.begin(FlowOptions::default(), Stop::new());
     flow::embed(&session, &run, false).await.unwrap();
@@ -97,7 +89,7 @@ async fn the_progress_knows_how_much_is_due() {
 }
 
 #[tokio::test]
-async fn a_deadline_stops_claiming_drains_and_leaves_cleanly() {
+async fn deadline_stops_claiming_and_drains() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(slow(150)).await;
     let toml = "[embedding]\nbatch_size = 5\nchunk_size = 20\n[limits]\nconcurrency = 2";
@@ -112,7 +104,7 @@ async fn a_deadline_stops_claiming_drains_and_leaves_cleanly() {
     assert_eq!(outcome.exit, Exit::MoreRemains);
     assert!(reason(&outcome).contains("deadline"));
     assert!(outcome.report.elapsed_seconds < 2.0);
-    let counts = rows(&outcome.report);
+    let counts = rows(&outcome);
     assert!((10..140).contains(&counts.written), "{counts:?}");
     assert_eq!(embedded(&stack).await, counts.written);
     assert_eq!(work_items(&stack).await, 0);
@@ -121,13 +113,13 @@ async fn a_deadline_stops_claiming_drains_and_leaves_cleanly() {
     assert_billed_once(&simulator.stats(), &texts);
 }
 
-/// A thousand dollars a million tokens: a post costs about a cent.
+/// A thousand dollars a million tokens, so a post costs about a cent.
 const DEAR: &str = "[prices.text-embedding-3-small]\ninput = 1000.0";
 
 #[tokio::test]
-async fn a_budget_is_never_exceeded_also_where_answers_are_lost() {
+async fn budget_is_never_exceeded_even_if_responses_are_lost() {
     let stack = Stack::fresh().await;
-    // Some answers break off, and some come too late for a client that waits a second; all are billed.
+    // Some responses break off, and some come too late for a client that waits a second. All are billed.
     let faults = Faults {
         slow_ms: 1_500,
         seed: 3,
@@ -157,10 +149,10 @@ async fn a_budget_is_never_exceeded_also_where_answers_are_lost() {
     assert!(stats.faults.len() == 3, "{:?}", stats.faults);
     let billed = stats.input_tokens as f64 / 1_000.0;
     assert!((1.8..=2.0).contains(&billed), "${billed}");
-    let told = outcome.report.usd.unwrap();
+    let reported = outcome.report.usd.unwrap();
     assert!(
-        (told - billed).abs() < 1e-9,
-        "${told} told, ${billed} billed"
+        (reported - billed).abs() < 1e-9,
+        "${reported} reported, ${billed} billed"
     );
     assert_eq!(work_items(&stack).await, 0);
 }
@@ -201,7 +193,7 @@ async fn a_model_without_a_price_has_no_cost_in_the_report() {
 #[tokio::test]
 async fn limits_that_the_provider_states_are_kept() {
     let stack = Stack::fresh().await;
-    // About 12 tokens a post: 300 posts are 4 s at 54,000 a minute.
+    // With about 12 tokens a post, 300 posts take 4 s at 54,000 tokens a minute.
     let limits = SimulatedLimits {
         tokens_per_minute: Some(54_000),
         requests_per_minute: Some(3_000),

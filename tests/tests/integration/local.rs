@@ -1,4 +1,4 @@
-//! The embedded Supabase as the program runs it: one JSON object, a clean end, and messages with a way out.
+//! The embedded Supabase as the program runs it: one JSON object, a clean end, and messages that say what to do.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sluice_tests::{Program, signal};
+
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout};
 
-use crate::posts::{line, texts, until};
+use crate::support::posts::{line, texts};
+use crate::support::until;
 
-/// A running `sluice local up`, and what it said of itself.
+/// A running `sluice local up`, and what it printed.
 struct Up {
     child: Child,
     said: Value,
@@ -20,7 +22,7 @@ struct Up {
 
 impl Up {
     async fn start(program: &Program, flags: &[&str]) -> Self {
-        // A free port, unless the test names one: the default may be anybody's.
+        // A free port, unless the test names one. Another process may have the default.
         let port: &[&str] = if flags.contains(&"--port") {
             &[]
         } else {
@@ -48,7 +50,7 @@ impl Up {
         self.said.get(key).and_then(Value::as_str).unwrap()
     }
 
-    /// Ends it as Ctrl-C does; it says nothing more.
+    /// Ends it as Ctrl-C does, and asserts that it prints nothing more.
     async fn stop(mut self) {
         signal(self.child.id(), "INT");
         let mut rest = String::new();
@@ -57,7 +59,7 @@ impl Up {
         assert_eq!(self.child.wait().await.unwrap().code(), Some(0));
     }
 
-    /// The server's own process.
+    /// The process of the server.
     #[cfg(target_os = "linux")]
     fn server(&self) -> u32 {
         let parent = self.child.id().unwrap().to_string();
@@ -68,7 +70,7 @@ impl Up {
     }
 }
 
-/// What stands behind a process's name in /proc: its state, its parent and more. None once it is gone.
+/// What /proc shows after the name of a process: its state, its parent and more. `None` once it is gone.
 #[cfg(target_os = "linux")]
 fn stat(id: u32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
@@ -78,20 +80,20 @@ fn stat(id: u32) -> Option<Vec<String>> {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_server_never_outlives_its_parent() {
+async fn server_never_outlives_its_parent() {
     let program = Program::bare();
     let mut up = Up::start(&program, &[]).await;
     let server = up.server();
     assert!(stat(server).is_some());
     signal(up.child.id(), "KILL");
     up.child.wait().await.unwrap();
-    // One that nobody has asked for its exit code yet is gone as well.
+    // A zombie counts as gone.
     let is_gone = async || stat(server).is_none_or(|stat| stat.first().unwrap() == "Z");
     until("the server has ended", is_gone).await;
 }
 
 #[tokio::test]
-async fn what_it_says_is_all_that_a_program_needs_and_data_stays_where_it_is_kept() {
+async fn its_json_has_all_that_a_program_needs_and_data_stays_in_its_folder() {
     let home = Program::bare();
     let data = home.file("unused", "").with_file_name("data");
     let flags = ["--data", data.to_str().unwrap()];
@@ -115,7 +117,7 @@ async fn what_it_says_is_all_that_a_program_needs_and_data_stays_where_it_is_kep
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_with_the_way_out() {
+async fn message_names_a_taken_port_and_the_option_to_change_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let run = Program::bare().run(&["local", "up", "--port", &port]).await;
@@ -129,7 +131,7 @@ async fn a_port_that_is_taken_is_named_with_the_way_out() {
     assert_eq!(run.stdout, "");
 }
 
-/// The program on a machine whose only programs are these scripts, with an empty cache.
+/// The program on a machine that has only these scripts as programs, and an empty cache.
 fn machine(scripts: &[(&str, &str)]) -> Program {
     let program = Program::bare();
     let mut folder = program.file("unused", "");
@@ -149,7 +151,7 @@ const NODE_22: (&str, &str) = (
     "if [ \"$1\" = --version ]; then echo v22.1.0; else exit 9; fi",
 );
 
-/// An npm that installs an empty package for each that package.json names.
+/// An npm that installs an empty package for each one in package.json.
 const NPM_THAT_INSTALLS: &str = r#"#!/bin/sh
 PATH=/usr/bin:/bin
 for package in $(sed -n '/"dependencies"/,$ s/^ *"\(.*\)": "[0-9].*/\1/p' package.json); do
@@ -158,7 +160,7 @@ for package in $(sed -n '/"dependencies"/,$ s/^ *"\(.*\)": "[0-9].*/\1/p' packag
 done
 "#;
 
-/// Takes a package out of the installed server, as a cleaner of caches might.
+/// Removes a package from the installed server, as a cleaner of caches might.
 fn clean(cache: &std::path::Path, package: &str) {
     let folders = std::fs::read_dir(cache.join("sluice")).unwrap();
     let mut folders = folders.map(|entry| entry.unwrap().path().join("node_modules"));
@@ -167,7 +169,7 @@ fn clean(cache: &std::path::Path, package: &str) {
 }
 
 #[tokio::test]
-async fn what_the_machine_lacks_is_said_with_the_way_out() {
+async fn message_names_what_the_machine_lacks_and_how_to_get_it() {
     let registry = "echo 'npm error network ENOTFOUND' >&2; exit 1";
     for (scripts, says) in [
         (
@@ -200,7 +202,7 @@ async fn what_the_machine_lacks_is_said_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn an_install_that_failed_is_done_again() {
+async fn failed_install_is_repeated() {
     let machine = machine(&[NODE_22, ("npm", "exit 1")]);
     let failed = machine.run(&["local", "up"]).await;
     assert!(
@@ -208,7 +210,7 @@ async fn an_install_that_failed_is_done_again() {
         "{}",
         failed.stderr
     );
-    // Installed, the stand-in for node is asked to serve, which it cannot.
+    // The install succeeds. Then the fake node must serve, which it cannot.
     let npm = machine.file("npm", NPM_THAT_INSTALLS);
     let started = machine.run(&["local", "up"]).await;
     assert!(
@@ -219,7 +221,7 @@ async fn an_install_that_failed_is_done_again() {
     machine.file("npm", "#!/bin/sh\nexit 1\n");
     let again = machine.run(&["local", "up"]).await;
     assert!(again.stderr.contains("failed to start"), "{}", again.stderr);
-    // A cleaned cache lacks a package, though the install was finished once.
+    // A package is missing after the cache was cleaned, although the install had finished.
     clean(&npm.with_file_name("cache"), "postgres");
     let cleaned = machine.run(&["local", "up"]).await;
     assert!(
@@ -231,7 +233,7 @@ async fn an_install_that_failed_is_done_again() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_server_that_dies_ends_the_command() {
+async fn command_ends_if_its_server_dies() {
     let program = Program::bare();
     let up = Up::start(&program, &[]).await;
     signal(Some(up.server()), "KILL");
@@ -241,7 +243,7 @@ async fn a_server_that_dies_ends_the_command() {
 }
 
 #[tokio::test]
-async fn the_demo_runs_every_flow_on_posts_of_ones_own() {
+async fn demo_runs_every_flow_on_given_posts() {
     let program = Program::bare();
     let posts: String = texts(6)
         .iter()

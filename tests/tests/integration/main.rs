@@ -1,4 +1,4 @@
-//! The flows and the program against a real stack and a strict stand-in for the provider.
+//! The flows and the program against a real stack and a strict simulator of the provider.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
@@ -10,18 +10,17 @@ mod earlier;
 mod embed;
 mod faults;
 mod formula;
+mod inspect;
 mod jobs;
 mod leases;
 mod limits;
 mod local;
-mod looking;
-mod overlong;
+mod oversized;
 mod own_table;
-mod posts;
 mod providers;
 mod recompute;
 mod rescore;
 mod score;
-mod scoring_support;
 mod store;
+mod support;
 mod worker;

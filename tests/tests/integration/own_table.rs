@@ -1,6 +1,6 @@
-//! The engine over a table of somebody's own: the example of the runner, with all that can befall a row.
+//! The example of the runner embeds a table of its own, with every outcome that a row can have.
 
-// The very code of the example.
+// The code of the example itself.
 #[path = "../../../runner/examples/own_table/recipes.rs"]
 mod recipes;
 
@@ -11,7 +11,7 @@ use sluice_runner::flow::{FlowOptions, Session, embed_rows};
 use sluice_runner::report::Outcome;
 use sluice_tests::Stack;
 
-use crate::posts::{poisoned_by, rows};
+use crate::support::{poisoned_by, rows};
 
 const TABLES: &str = include_str!("../../../runner/examples/own_table/own_table.sql");
 
@@ -27,7 +27,7 @@ async fn embed(session: &Session, limit: Option<u64>) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_table_of_ones_own_is_embedded_by_the_same_engine() {
+async fn own_table_is_embedded_by_the_same_engine() {
     let stack = Stack::fresh().await;
     let drop = "drop view if exists recipes_due; drop table if exists recipe_embeddings, recipes;";
     stack.sql(&format!("{drop} {TABLES}")).await;
@@ -42,10 +42,10 @@ async fn a_table_of_ones_own_is_embedded_by_the_same_engine() {
 
     let limited = embed(&session, Some(50)).await;
     assert_eq!(limited.exit, Exit::MoreRemains);
-    assert_eq!(rows(&limited.report).written, 50);
+    assert_eq!(rows(&limited).written, 50);
     let outcome = embed(&session, None).await;
     assert_eq!(outcome.exit, Exit::SomeFailed, "{:?}", outcome.report);
-    let counts = rows(&outcome.report);
+    let counts = rows(&outcome);
     assert_eq!((counts.written, counts.failed, counts.dead), (188, 1, 1));
     let stored = "select count(*) from recipe_embeddings where vector_dims(embedding) = 1536";
     assert_eq!(stack.count(stored).await, 238);
@@ -55,10 +55,7 @@ async fn a_table_of_ones_own_is_embedded_by_the_same_engine() {
 
     let before = simulator.stats().requests;
     let again = embed(&session, None).await;
-    assert_eq!(
-        (again.exit, rows(&again.report).written),
-        (Exit::Complete, 0)
-    );
+    assert_eq!((again.exit, rows(&again).written), (Exit::Complete, 0));
     assert_eq!(simulator.stats().requests, before);
     stack.sql(drop).await;
 }

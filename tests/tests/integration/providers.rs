@@ -1,4 +1,4 @@
-//! Providers that are compatible with OpenAI and have manners of their own.
+//! Providers that are compatible with OpenAI but differ in details.
 
 use serde_json::Value;
 use sluice_runner::engine::Stop;
@@ -8,7 +8,8 @@ use sluice_runner::flow::{ScoreScope, score};
 use sluice_runner::simulator::{Config, Fault, Faults, Style};
 use sluice_tests::{Recorder, Stack};
 
-use crate::posts::{embed, reason, rows, seed, stored_vector, texts, vectors};
+use crate::support::posts::{embed, seed, stored_vector, texts, vectors};
+use crate::support::{reason, rows};
 
 /// What Azure needs beside its address and its key.
 const AZURE: &str = "[openai]\nkey_header = 'api-key'\napi_version = '2024-10-21'\n";
@@ -21,7 +22,7 @@ fn styled(style: Style) -> Config {
 }
 
 #[tokio::test]
-async fn each_post_gets_its_own_vector_whatever_the_order_and_the_manners() {
+async fn each_post_gets_its_own_vector_in_any_order_and_style() {
     let stack = Stack::fresh().await;
     let texts = texts(30);
     seed(&stack, &texts).await;
@@ -39,12 +40,12 @@ async fn each_post_gets_its_own_vector_whatever_the_order_and_the_manners() {
         let toml = format!("{toml}[embedding]\nbatch_size = 10");
         let outcome = embed(&stack.session(&simulator, &toml)).await;
         assert_eq!(
-            rows(&outcome.report).written,
+            rows(&outcome).written,
             30,
             "{style:?}: {:?}",
             outcome.report
         );
-        // Who is told no usage reports what was counted, to the token.
+        // Without usage in the response, the report has the tokens that were counted here.
         assert_eq!(
             outcome.report.tokens,
             simulator.stats().input_tokens,
@@ -58,7 +59,7 @@ async fn each_post_gets_its_own_vector_whatever_the_order_and_the_manners() {
 }
 
 #[tokio::test]
-async fn azure_is_asked_by_deployment_with_its_own_header_and_version() {
+async fn requests_to_azure_name_deployment_key_header_and_version() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(styled(Style::Azure)).await;
     let base_url = simulator
@@ -70,28 +71,28 @@ async fn azure_is_asked_by_deployment_with_its_own_header_and_version() {
         ("[openai]\napi_version = '2024-10-21'", "key"),
         ("[openai]\nkey_header = 'api-key'", "Resource not found"),
     ] {
-        // Nothing is wrong with the rows: the run ends, and none is set aside.
+        // The rows are not at fault: the run ends, and none becomes a dead letter.
         let outcome = embed(&session(toml)).await;
         assert_eq!(outcome.exit, Exit::ProviderRefuses);
         assert!(reason(&outcome).contains(word), "{}", reason(&outcome));
-        assert_eq!(rows(&outcome.report).failed, 0);
+        assert_eq!(rows(&outcome).failed, 0);
     }
     let session = session(AZURE);
-    assert_eq!(rows(&embed(&session).await.report).written, 12);
+    assert_eq!(rows(&embed(&session).await).written, 12);
     let run = session.begin(FlowOptions::default(), Stop::new());
     let scored = score(&session, &run, ScoreScope::Missing).await.unwrap();
-    assert_eq!(rows(&scored.report).written, 12);
+    assert_eq!(rows(&scored).written, 12);
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_base64_or_wants_the_dimensions_is_asked_accordingly() {
+async fn configuration_decides_about_base64_and_dimensions() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(styled(Style::Local)).await;
     let asked = async |toml: &str| {
         seed(&stack, &texts(3)).await;
         let provider = Recorder::start(&simulator.base_url()).await;
         let session = stack.session_through(stack.postgrest_url(), provider.url(), toml);
-        assert_eq!(rows(&embed(&session).await.report).written, 3);
+        assert_eq!(rows(&embed(&session).await).written, 3);
         stack.sql("truncate neighborhoods cascade").await;
         let body = provider.seen().into_iter().next().unwrap().body;
         (body["encoding_format"].clone(), body["dimensions"].clone())

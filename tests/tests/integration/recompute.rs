@@ -1,4 +1,4 @@
-//! Backfill of one dimension, and the recompute of the final scores: all at once or not at all.
+//! The backfill of one dimension, and the recompute of the final scores, which is all or nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,24 +9,16 @@ use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions, RecomputeOptions, ScoreScope};
 use sluice_runner::scoring::{Weights, final_score, stored_scores};
-use sluice_runner::simulator::{Config, Latency, Simulator};
+use sluice_runner::simulator::Config;
 use sluice_tests::{Program, Recorder, Stack};
+
 use uuid::Uuid;
 
-use crate::scoring_support::{
-    TWO, add_posts, add_scores, add_weights, assert_scored_times, id_of, paced, rows, run_backfill,
-    run_recompute, run_score, scores, three,
+use crate::support::scores::{
+    TWO, add_posts, add_scores, add_weights, assert_scored_times, id_of, paced, run_backfill,
+    run_recompute, run_score, scored, scores, three,
 };
-
-/// A stack with so many posts scored by a rubric of two dimensions.
-async fn scored(posts: u32) -> (Stack, Simulator) {
-    let stack = Stack::fresh().await;
-    add_posts(&stack, posts).await;
-    let simulator = stack.simulator(Config::default()).await;
-    run_score(&stack.session(&simulator, TWO), ScoreScope::Missing).await;
-    simulator.reset();
-    (stack, simulator)
-}
+use crate::support::{rows, slow};
 
 async fn active_weights(stack: &Stack) -> Uuid {
     id_of(&stack.rows("select active_weight_config() as id").await)
@@ -42,11 +34,11 @@ async fn final_scores(stack: &Stack, config: Uuid) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_backfill_asks_for_one_dimension_and_leaves_every_other_key_byte_for_byte() {
+async fn backfill_asks_for_one_dimension_and_keeps_every_other_byte() {
     let (stack, simulator) = scored(13).await;
     let recorder = Recorder::start(simulator.base_url().trim_end_matches("/v1")).await;
     let openai = format!("{}/v1", recorder.url());
-    // Keys that nobody knows, and numbers that no one would write this way, stay as they are.
+    // Unknown keys and oddly written numbers stay as they are.
     stack
         .sql(r#"update llm_scores set scores = scores || '{"odd": 1.500, "note": "x", "drama": 7.10}'"#)
         .await;
@@ -82,7 +74,7 @@ async fn a_backfill_asks_for_one_dimension_and_leaves_every_other_key_byte_for_b
 }
 
 #[tokio::test]
-async fn a_backfill_recomputes_at_its_end_and_not_half_way() {
+async fn backfill_recomputes_only_at_its_end() {
     let (stack, simulator) = scored(10).await;
     stack
         .sql(r#"update weight_configs set weights = '{"drama": 1, "kindness": 3}'"#)
@@ -116,7 +108,7 @@ async fn a_backfill_recomputes_at_its_end_and_not_half_way() {
         );
     }
 
-    // A run that was killed before it recomputed leaves that to the next one.
+    // If a run is killed before it recomputes, the next run does it.
     stack.sql("update post_scores set final_score = 0").await;
     let again = run_backfill(&session, "kindness").await;
     assert_eq!(rows(&again).selected, 0);
@@ -129,7 +121,7 @@ async fn a_backfill_recomputes_at_its_end_and_not_half_way() {
 }
 
 #[tokio::test]
-async fn an_unknown_dimension_is_refused_with_the_known_ones_named() {
+async fn unknown_dimension_is_refused_and_the_known_ones_are_named() {
     let (stack, simulator) = scored(1).await;
     let program = Program::on(&stack, &simulator.base_url()).configured(TWO);
     let run = program.run(&["backfill", "kindness"]).await;
@@ -143,7 +135,7 @@ async fn an_unknown_dimension_is_refused_with_the_known_ones_named() {
 }
 
 #[tokio::test]
-async fn a_recompute_applies_the_active_weights_and_leaves_no_staging() {
+async fn recompute_applies_the_active_weights_and_leaves_no_staging() {
     let (stack, simulator) = scored(40).await;
     let config = active_weights(&stack).await;
     let expected = final_scores(&stack, config).await;
@@ -160,7 +152,7 @@ async fn a_recompute_applies_the_active_weights_and_leaves_no_staging() {
     );
     let found = final_scores(&stack, config).await;
     assert_eq!(found.len(), expected.len());
-    // Scores were written while the frequencies were not yet counted; now there is one basis for all.
+    // Scores were written before the frequencies were counted. Now all have the same basis.
     let query = "select s.scores, s.categories, ps.final_score,
           compute_final_score_runtime(s.scores, s.categories, b -> 'weights', b -> 'novelty', b -> 'frequencies',
             (b ->> 'total_scored')::integer) as expected
@@ -180,7 +172,7 @@ async fn a_recompute_applies_the_active_weights_and_leaves_no_staging() {
 }
 
 #[tokio::test]
-async fn other_weights_are_computed_beside_the_active_ones_and_come_into_force_when_asked() {
+async fn other_weights_are_computed_beside_the_active_ones_and_activated_on_request() {
     let (stack, simulator) = scored(12).await;
     let active = active_weights(&stack).await;
     let before = final_scores(&stack, active).await;
@@ -212,7 +204,7 @@ async fn other_weights_are_computed_beside_the_active_ones_and_come_into_force_w
 }
 
 #[tokio::test]
-async fn weights_that_cannot_weigh_are_refused_also_before_anything_is_scored() {
+async fn weights_that_make_no_sense_are_refused_even_before_anything_is_scored() {
     let stack = Stack::fresh().await;
     let active = active_weights(&stack).await;
     let zero = add_weights(&stack, r#"{"drama": 0}"#).await;
@@ -225,7 +217,7 @@ async fn weights_that_cannot_weigh_are_refused_also_before_anything_is_scored() 
         assert_eq!(run.code, Some(2), "{}", run.stderr);
         assert!(run.stderr.contains(why), "{}", run.stderr);
     }
-    // The app enqueues jobs by itself, past our checks.
+    // The app enqueues jobs itself, without our checks.
     stack
         .sql(&format!(
             "insert into background_jobs (type, status, params, max_retries) values ('recompute_final_scores',
@@ -243,7 +235,7 @@ async fn weights_that_cannot_weigh_are_refused_also_before_anything_is_scored() 
 }
 
 #[tokio::test]
-async fn weights_for_what_is_never_scored_are_warned_about() {
+async fn weights_for_unknown_dimensions_give_a_warning() {
     let (stack, simulator) = scored(2).await;
     let id = add_weights(&stack, r#"{"drama": 1, "zest": 2}"#).await;
     let options = RecomputeOptions {
@@ -259,14 +251,14 @@ async fn weights_for_what_is_never_scored_are_warned_about() {
     );
 }
 
-/// 60,000 posts take several chunks; a reader asks for the whole ranking all the while.
+/// 60,000 posts take several chunks. A reader asks for the whole ranking all the time.
 #[tokio::test]
-async fn a_reader_never_sees_old_and_new_scores_mixed() {
+async fn reader_never_sees_old_and_new_scores_mixed() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 60_000).await;
     add_scores(&stack, 60_000).await;
     let config = active_weights(&stack).await;
-    // Under these weights no post keeps its score, and sums of final scores tell which set one sees.
+    // No post has a final score of 0 under these weights, so 0 marks an old score.
     stack.sql("update post_scores set final_score = 0").await;
     let session = stack.session(&stack.simulator(Config::default()).await, TWO);
     let done = Arc::new(AtomicBool::new(false));
@@ -304,7 +296,7 @@ async fn a_reader_never_sees_old_and_new_scores_mixed() {
 }
 
 #[tokio::test]
-async fn a_recompute_that_is_cancelled_or_fails_leaves_the_old_scores_whole() {
+async fn cancelled_or_failed_recompute_leaves_all_old_scores() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 40).await;
     add_scores(&stack, 40).await;
@@ -326,7 +318,7 @@ async fn a_recompute_that_is_cancelled_or_fails_leaves_the_old_scores_whole() {
         assert_eq!(active_weights(&stack).await, config);
     };
 
-    // Cancelled as soon as a chunk is staged.
+    // Cancel as soon as a chunk is staged.
     let cancel = "perform cancel_job(id, 'a test') from background_jobs";
     add_trigger(&stack, "after insert on post_score_chunks", cancel).await;
     let outcome = run_recompute(&session, options).await;
@@ -335,7 +327,7 @@ async fn a_recompute_that_is_cancelled_or_fails_leaves_the_old_scores_whole() {
     assert!(outcome.report.reason.unwrap().contains("cancelled"));
     whole().await;
 
-    // Failing in one of the last statements of the cut-over.
+    // Fail in one of the last statements of the cut-over.
     add_trigger(
         &stack,
         "before update on weight_configs",
@@ -358,7 +350,7 @@ async fn a_recompute_that_is_cancelled_or_fails_leaves_the_old_scores_whole() {
 }
 
 #[tokio::test]
-async fn what_is_scored_during_a_recompute_is_in_the_ranking_after_it() {
+async fn posts_scored_during_a_recompute_are_in_the_ranking_after_it() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 50).await;
     add_scores(&stack, 40).await;
@@ -373,13 +365,13 @@ async fn what_is_scored_during_a_recompute_is_in_the_ranking_after_it() {
              select stage_post_scores('{job}', '{worker}', '{config}', null, 1000)"
         ))
         .await;
-    // Staged post 1 is scored anew, and ten more for the first time.
+    // Post 1 gets a new score after it was staged, and ten more posts get their first score.
     stack
         .sql("update llm_scores set scores = '{\"drama\": 10}' where summary = 'Summary 1'")
         .await;
     let scored = run_score(&session, ScoreScope::Missing).await;
     assert_eq!(rows(&scored).written, 10);
-    // All on the basis that the job froze at its start, the ten and the changed one too.
+    // All scores have the basis that the job froze at its start, also those of the ten and of post 1.
     let frozen = "create table frozen as select basis as b from background_jobs";
     stack.sql(frozen).await;
     stack
@@ -399,25 +391,16 @@ async fn what_is_scored_during_a_recompute_is_in_the_ranking_after_it() {
 }
 
 #[tokio::test]
-async fn what_backfill_and_recompute_ask_for() {
+async fn requests_of_backfill_and_recompute() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 2).await;
-    let latency = Latency {
-        fixed_ms: 150,
-        ..Latency::default()
-    };
-    let simulator = stack
-        .simulator(Config {
-            latency,
-            ..Config::default()
-        })
-        .await;
+    let simulator = stack.simulator(slow(150)).await;
     run_score(&stack.session(&simulator, TWO), ScoreScope::Missing).await;
     let database = Recorder::start(stack.postgrest_url()).await;
     let provider = Recorder::start(simulator.base_url().trim_end_matches("/v1")).await;
     let openai = format!("{}/v1", provider.url());
     let session = stack.session_through(database.url(), &openai, &paced(&three(), 1));
-    // The recompute of the weights in force comes with it.
+    // A backfill ends with a recompute of the active weights.
     run_backfill(&session, "kindness").await;
     insta::assert_json_snapshot!("backfill_requests_to_supabase", database.snapshot());
     insta::assert_json_snapshot!("backfill_requests_to_the_provider", provider.snapshot());
@@ -438,7 +421,7 @@ async fn what_backfill_and_recompute_ask_for() {
     insta::assert_json_snapshot!("recompute_requests_to_supabase", recorder.snapshot());
 }
 
-/// Runs statements of PL/pgSQL at an event, to hit the very moment that a test is about.
+/// Runs statements of PL/pgSQL at an event, so that a test can act at that moment.
 async fn add_trigger(stack: &Stack, event: &str, statements: &str) {
     stack
         .sql(&format!(

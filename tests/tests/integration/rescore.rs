@@ -1,20 +1,16 @@
-//! `rescore --all`: a pass over every post that is interrupted goes on where it stopped.
+//! `rescore --all` is a pass over every post. If it is interrupted, the next run continues it.
 
 use serde_json::{Value, json};
-use sluice_runner::flow::ScoreScope;
-use sluice_runner::simulator::{Config, ConfigChange, Faults, Latency, Simulator};
+use sluice_runner::simulator::{Faults, Simulator};
 use sluice_tests::{Program, Run, Stack};
 
-use crate::scoring_support::{TWO, add_posts, paced, run_score, three, until};
+use crate::support::scores::{TWO, paced, program, scored, three};
+use crate::support::{poison, set_faults, settled_count, slow_down, until};
 
-/// A stack with so many posts scored, and the program with the same rubric.
-async fn scored(posts: u32) -> (Stack, Simulator, Program) {
-    let stack = Stack::fresh().await;
-    add_posts(&stack, posts).await;
-    let simulator = stack.simulator(Config::default()).await;
-    run_score(&stack.session(&simulator, TWO), ScoreScope::Missing).await;
-    simulator.reset();
-    let program = Program::on(&stack, &simulator.base_url()).configured(&paced(TWO, 2));
+/// A stack with this many posts scored, and the program with the same rubric.
+async fn prepared(posts: u32) -> (Stack, Simulator, Program) {
+    let (stack, simulator) = scored(posts).await;
+    let program = program(&stack, &simulator, TWO);
     (stack, simulator, program)
 }
 
@@ -25,7 +21,7 @@ async fn rescore(program: &Program, options: &[&str], code: i32) -> Value {
     run.json()
 }
 
-fn goes_on(report: &Value) -> bool {
+fn continues(report: &Value) -> bool {
     let warnings = report.get("warnings").unwrap();
     warnings.to_string().contains("going on with the pass")
 }
@@ -35,30 +31,15 @@ fn is(report: &Value, count: &str, rows: i64) -> bool {
 }
 
 #[tokio::test]
-async fn a_killed_pass_over_all_posts_goes_on_and_scores_none_of_its_posts_twice() {
-    let (stack, simulator, program) = scored(60).await;
-    let latency = Some(Latency {
-        fixed_ms: 60,
-        ..Latency::default()
-    });
-    simulator
-        .change(ConfigChange {
-            latency,
-            ..ConfigChange::default()
-        })
-        .unwrap();
+async fn killed_pass_over_all_posts_continues_and_scores_no_post_twice() {
+    let (stack, simulator, program) = prepared(60).await;
+    slow_down(&simulator, 60);
     let done =
         "select count(*) from llm_scores where scored_at > (select started_at from score_passes)";
     let mut child = program.spawn(&["rescore", "--all"]);
     until("a third is done", async || stack.count(done).await >= 20).await;
     child.kill().await.unwrap();
-    // A write that left before the kill may still arrive.
-    let mut stored = stack.count(done).await;
-    until("no write is under way", async || {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        std::mem::replace(&mut stored, stack.count(done).await) == stored
-    })
-    .await;
+    let stored = settled_count(&stack, done).await;
     assert!(stored < 60, "the kill came too late");
     let finished = stack
         .rows(
@@ -71,7 +52,7 @@ async fn a_killed_pass_over_all_posts_goes_on_and_scores_none_of_its_posts_twice
         .await;
 
     let again = rescore(&program, &[], 0).await;
-    assert!(goes_on(&again), "{again}");
+    assert!(continues(&again), "{again}");
     assert!(is(&again, "written", 60 - stored), "{again}");
     let stats = simulator.stats();
     for row in finished {
@@ -80,77 +61,73 @@ async fn a_killed_pass_over_all_posts_goes_on_and_scores_none_of_its_posts_twice
     }
     assert_eq!(stats.scored.len(), 60);
 
-    // That pass has ended, so the next one is about every post again.
+    // That pass has ended, so the next one scores every post again.
     let next = rescore(&program, &[], 0).await;
-    assert!(!goes_on(&next) && is(&next, "written", 60), "{next}");
+    assert!(!continues(&next) && is(&next, "written", 60), "{next}");
 }
 
 #[tokio::test]
-async fn a_bounded_pass_goes_on_unless_it_is_told_to_begin_anew() {
-    let (_stack, simulator, program) = scored(30).await;
+async fn limited_pass_continues_unless_restart_is_given() {
+    let (_stack, simulator, program) = prepared(30).await;
     assert!(is(
         &rescore(&program, &["--limit", "10"], 3).await,
         "written",
         10
     ));
-    // A look at what is left begins and ends nothing.
+    // A dry run neither begins nor ends a pass.
     for _ in 0..2 {
         assert!(is(
             &rescore(&program, &["--dry-run"], 0).await,
             "selected",
             20
         ));
-        let anew = rescore(&program, &["--restart", "--dry-run"], 0).await;
-        assert!(is(&anew, "selected", 30), "{anew}");
+        let restarted = rescore(&program, &["--restart", "--dry-run"], 0).await;
+        assert!(is(&restarted, "selected", 30), "{restarted}");
     }
     let more = rescore(&program, &["--limit", "5"], 3).await;
-    assert!(goes_on(&more) && is(&more, "written", 5), "{more}");
+    assert!(continues(&more) && is(&more, "written", 5), "{more}");
     assert_eq!(
         simulator.stats().scored.len(),
         15,
-        "none of the fifteen was asked about twice"
+        "none of the fifteen was scored twice"
     );
     assert!(simulator.stats().scored.values().all(|times| *times == 1));
 
-    let anew = rescore(&program, &["--restart"], 0).await;
-    assert!(!goes_on(&anew) && is(&anew, "written", 30), "{anew}");
+    let restarted = rescore(&program, &["--restart"], 0).await;
+    assert!(
+        !continues(&restarted) && is(&restarted, "written", 30),
+        "{restarted}"
+    );
     let alone = program.run(&["rescore", "--restart"]).await;
     assert_eq!(alone.code, Some(2), "{}", alone.stderr);
 }
 
 #[tokio::test]
-async fn a_pass_belongs_to_its_rubric() {
-    let (_stack, _simulator, program) = scored(12).await;
+async fn pass_belongs_to_its_rubric() {
+    let (_stack, _simulator, program) = prepared(12).await;
     rescore(&program, &["--limit", "5"], 3).await;
     program.configure(&paced(&three(), 2));
     let other = rescore(&program, &[], 0).await;
-    assert!(!goes_on(&other) && is(&other, "written", 12), "{other}");
+    assert!(!continues(&other) && is(&other, "written", 12), "{other}");
 }
 
 #[tokio::test]
-async fn a_pass_with_posts_that_failed_is_left_open_for_them_alone() {
-    let (stack, simulator, program) = scored(12).await;
+async fn pass_with_failed_posts_stays_open_for_them() {
+    let (stack, simulator, program) = prepared(12).await;
     stack
         .sql("update posts set text = 'arsenic in the punch' where post_id_ext = 'ext3'")
         .await;
-    let faults = |poison: Option<&str>| ConfigChange {
-        faults: Some(Faults {
-            poison: poison.map(str::to_owned),
-            ..Faults::default()
-        }),
-        ..ConfigChange::default()
-    };
-    simulator.change(faults(Some("arsenic"))).unwrap();
+    set_faults(&simulator, poison("arsenic"));
     let first = rescore(&program, &[], 4).await;
     assert!(
         is(&first, "written", 11) && is(&first, "dead", 1),
         "{first}"
     );
 
-    simulator.change(faults(None)).unwrap();
+    set_faults(&simulator, Faults::default());
     program.run(&["failures", "replay"]).await;
     let rest = rescore(&program, &[], 0).await;
-    assert!(goes_on(&rest) && is(&rest, "written", 1), "{rest}");
+    assert!(continues(&rest) && is(&rest, "written", 1), "{rest}");
     let open = "select count(*) from score_passes where ended_at is null";
     assert_eq!(stack.count(open).await, 0);
 }

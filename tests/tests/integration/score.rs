@@ -1,4 +1,4 @@
-//! The flows that ask about whole posts: score and rescore.
+//! The flows that score whole posts: score and rescore.
 
 use std::collections::BTreeSet;
 
@@ -6,16 +6,17 @@ use serde_json::{Value, json};
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{FlowOptions, ScoreScope};
 use sluice_runner::scoring::{PROMPT_VERSION, Rubric};
-use sluice_runner::simulator::{Config, ConfigChange, Fault, Faults, Latency};
+use sluice_runner::simulator::{Config, Fault, Faults};
 use sluice_tests::{Program, Recorder, Stack};
 
-use crate::scoring_support::{
-    TWO, add_posts, assert_scored_times, paced, rows, run_score, run_score_with, scores, texts,
-    three, until,
+use crate::support::scores::{
+    KIND, TWO, add_posts, assert_scored_times, paced, run_score, run_score_with, scores, texts,
+    three,
 };
+use crate::support::{faulty, poisoned_by, rows, set_faults, settled_count, slow, until};
 
 #[tokio::test]
-async fn every_post_gets_exactly_the_rubrics_dimensions_and_is_asked_about_once_a_run() {
+async fn every_post_gets_exactly_the_dimensions_of_the_rubric_with_one_request_a_run() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 23).await;
     stack
@@ -64,7 +65,7 @@ async fn every_post_gets_exactly_the_rubrics_dimensions_and_is_asked_about_once_
 }
 
 #[tokio::test]
-async fn a_second_run_asks_nothing_and_a_changed_text_is_due_again() {
+async fn second_run_sends_nothing_and_a_changed_text_is_due_again() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 6).await;
     let simulator = stack.simulator(Config::default()).await;
@@ -100,7 +101,7 @@ async fn a_second_run_asks_nothing_and_a_changed_text_is_due_again() {
 }
 
 #[tokio::test]
-async fn frequencies_are_counted_from_what_is_stored_and_never_twice() {
+async fn frequencies_are_counted_from_stored_scores_and_never_twice() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 20).await;
     let simulator = stack.simulator(Config::default()).await;
@@ -115,7 +116,7 @@ async fn frequencies_are_counted_from_what_is_stored_and_never_twice() {
     run_score(&session, ScoreScope::All).await;
     assert_eq!(stack.rows(stored).await, first);
 
-    // A run that ends before it counts leaves that to the next one, which has nothing else to do.
+    // If a run ends before it counts, the next run counts, even if nothing else is due.
     stack
         .sql("update topic_frequencies set count_30d = 999")
         .await;
@@ -124,11 +125,11 @@ async fn frequencies_are_counted_from_what_is_stored_and_never_twice() {
 }
 
 #[tokio::test]
-async fn a_missing_dimension_counts_as_five_and_is_never_stored() {
+async fn missing_dimension_counts_as_five_and_is_never_stored() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 5).await;
     let simulator = stack.simulator(Config::default()).await;
-    // The weights in force know seven dimensions, the rubric two.
+    // The active weights have seven dimensions, the rubric two.
     let session = stack.session(&simulator, TWO);
     run_score(&session, ScoreScope::Missing).await;
     let weight_sum = 10.9;
@@ -151,7 +152,7 @@ async fn a_missing_dimension_counts_as_five_and_is_never_stored() {
 }
 
 #[tokio::test]
-async fn a_changed_rubric_rescores_every_post_exactly_once() {
+async fn changed_rubric_rescores_every_post_exactly_once() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 33).await;
     let simulator = stack.simulator(Config::default()).await;
@@ -178,8 +179,7 @@ async fn a_changed_rubric_rescores_every_post_exactly_once() {
         simulator.stats().chat_requests,
         12_u64.div_ceil(5) + 21_u64.div_ceil(5)
     );
-    let kind = "select count(*) from llm_scores where scores ? 'kindness'";
-    assert_eq!(stack.count(kind).await, 33);
+    assert_eq!(stack.count(KIND).await, 33);
 
     let again = run_score(&changed, ScoreScope::Stale).await;
     assert_eq!(rows(&again).selected, 0);
@@ -190,34 +190,18 @@ async fn a_changed_rubric_rescores_every_post_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_killed_rescore_goes_on_without_asking_again_about_what_is_stored() {
+async fn killed_rescore_continues_without_sending_stored_posts_again() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 60).await;
-    let latency = Latency {
-        fixed_ms: 60,
-        ..Latency::default()
-    };
-    let simulator = stack
-        .simulator(Config {
-            latency,
-            ..Config::default()
-        })
-        .await;
+    let simulator = stack.simulator(slow(60)).await;
     run_score(&stack.session(&simulator, TWO), ScoreScope::Missing).await;
     simulator.reset();
 
     let program = Program::on(&stack, &simulator.base_url()).configured(&paced(&three(), 2));
-    let done = "select count(*) from llm_scores where scores ? 'kindness'";
     let mut child = program.spawn(&["rescore", "--output", "json"]);
-    until("a third is done", async || stack.count(done).await >= 20).await;
+    until("a third is done", async || stack.count(KIND).await >= 20).await;
     child.kill().await.unwrap();
-    // A write that left before the kill may still arrive.
-    let mut stored = stack.count(done).await;
-    until("no write is under way", async || {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        std::mem::replace(&mut stored, stack.count(done).await) == stored
-    })
-    .await;
+    let stored = settled_count(&stack, KIND).await;
     assert!(stored < 60, "the kill came too late");
     let before =
         "select text from posts p join llm_scores s on s.post_id = p.id where scores ? 'kindness'";
@@ -229,7 +213,7 @@ async fn a_killed_rescore_goes_on_without_asking_again_about_what_is_stored() {
     let run = program.run(&["rescore", "--output", "json"]).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(run.json()["counts"]["written"], 60 - stored);
-    assert_eq!(stack.count(done).await, 60);
+    assert_eq!(stack.count(KIND).await, 60);
     let stats = simulator.stats();
     for row in finished {
         assert_eq!(
@@ -238,7 +222,7 @@ async fn a_killed_rescore_goes_on_without_asking_again_about_what_is_stored() {
             "{row}"
         );
     }
-    // Two calls of five were at the provider, and two more answers may have waited to be written.
+    // Two requests of five posts were in flight, and two more responses may have waited to be written.
     let twice: Vec<_> = stats.scored.values().filter(|times| **times > 1).collect();
     assert!(
         twice.len() <= 20 && twice.iter().all(|times| **times == 2),
@@ -246,9 +230,9 @@ async fn a_killed_rescore_goes_on_without_asking_again_about_what_is_stored() {
     );
 }
 
-/// Every post that has a score has the one that an undisturbed run would have given it.
+/// Every stored score is the one that a run without faults gives.
 #[tokio::test]
-async fn no_fault_of_an_answer_ever_becomes_a_score() {
+async fn no_faulty_response_ever_becomes_a_score() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 100).await;
     let simulator = stack.simulator(Config::default()).await;
@@ -269,17 +253,12 @@ async fn no_fault_of_an_answer_ever_becomes_a_score() {
     for (rate, seed) in [(0.1, 1), (0.05, 2), (0.03, 3)] {
         simulator.reset();
         let rates = faults.map(|fault| (fault, rate)).into();
-        let faults = Some(Faults {
+        let faults = Faults {
             rates,
             seed,
             ..Faults::default()
-        });
-        simulator
-            .change(ConfigChange {
-                faults,
-                ..ConfigChange::default()
-            })
-            .unwrap();
+        };
+        set_faults(&simulator, faults);
         stack
             .sql("delete from llm_scores; delete from work_items")
             .await;
@@ -312,34 +291,32 @@ async fn no_fault_of_an_answer_ever_becomes_a_score() {
         let stored = scores(&stack).await;
         assert_eq!(stored.len() as u64, counts.written);
         for row in stored {
-            assert!(expected.contains(&row), "{row} is no undisturbed score");
+            assert!(
+                expected.contains(&row),
+                "{row} is not from a run without faults"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_not_answered_is_asked_again_with_the_error_said_then_alone_then_set_aside() {
+async fn unscored_posts_are_sent_again_with_the_error_then_alone_then_become_dead_letters() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 5).await;
     let faults = Faults::only(Fault::Refusal, 1.0);
-    let simulator = stack
-        .simulator(Config {
-            faults,
-            ..Config::default()
-        })
-        .await;
+    let simulator = stack.simulator(faulty(faults)).await;
     let recorder = Recorder::start(simulator.base_url().trim_end_matches("/v1")).await;
     let openai = format!("{}/v1", recorder.url());
     let session = stack.session_through(stack.postgrest_url(), &openai, &paced(TWO, 1));
     let outcome = run_score(&session, ScoreScope::Missing).await;
     assert_eq!(outcome.exit, Exit::SomeFailed);
     assert_eq!((rows(&outcome).written, rows(&outcome).dead), (0, 5));
-    let posts_asked: Vec<usize> = recorder
+    let posts_sent: Vec<usize> = recorder
         .seen()
         .iter()
         .map(|exchange| posts_in(&exchange.body))
         .collect();
-    assert_eq!(posts_asked, [5, 5, 1, 1, 1, 1, 1]);
+    assert_eq!(posts_sent, [5, 5, 1, 1, 1, 1, 1]);
     let complaint = "the model refuses to answer";
     let complained =
         |exchange: &sluice_tests::Exchange| exchange.body.to_string().contains(complaint);
@@ -353,15 +330,11 @@ async fn what_is_not_answered_is_asked_again_with_the_error_said_then_alone_then
         [json!({ "last_error": complaint, "dead": true, "attempts": 1 })]
     );
 
-    // Set aside, they cost nothing until they are replayed.
+    // Dead letters cost nothing until they are replayed.
     let again = run_score(&session, ScoreScope::Missing).await;
     assert_eq!((again.exit, rows(&again).selected), (Exit::Complete, 0));
     assert_eq!(recorder.seen().len(), 7);
-    let cured = ConfigChange {
-        faults: Some(Faults::default()),
-        ..ConfigChange::default()
-    };
-    simulator.change(cured).unwrap();
+    set_faults(&simulator, Faults::default());
     assert_eq!(stack.count("select replay_work(null, null)").await, 5);
     assert_eq!(
         rows(&run_score(&session, ScoreScope::Missing).await).written,
@@ -370,18 +343,13 @@ async fn what_is_not_answered_is_asked_again_with_the_error_said_then_alone_then
 }
 
 #[tokio::test]
-async fn only_the_posts_that_lack_an_answer_are_asked_about_again() {
+async fn only_posts_without_a_score_are_sent_again() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 10).await;
     let faults = Faults::only(Fault::MissingItem, 1.0);
-    let simulator = stack
-        .simulator(Config {
-            faults,
-            ..Config::default()
-        })
-        .await;
+    let simulator = stack.simulator(faulty(faults)).await;
     let outcome = run_score(&stack.session(&simulator, TWO), ScoreScope::Missing).await;
-    // Of each five the last entry is missing, and again when that post is asked about by itself.
+    // The last entry of each request is missing, also if that post is sent alone.
     assert_eq!((rows(&outcome).written, rows(&outcome).dead), (8, 2));
     assert_eq!(simulator.stats().chat_requests, 4);
     let reasons = stack
@@ -391,19 +359,14 @@ async fn only_the_posts_that_lack_an_answer_are_asked_about_again() {
 }
 
 #[tokio::test]
-async fn a_run_that_fails_costs_only_itself() {
+async fn failed_run_costs_only_itself() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 5).await;
     let faults = Faults {
         seed: 1,
         ..Faults::only(Fault::Refusal, 0.4)
     };
-    let simulator = stack
-        .simulator(Config {
-            faults,
-            ..Config::default()
-        })
-        .await;
+    let simulator = stack.simulator(faulty(faults)).await;
     let session = stack.session(&simulator, &TWO.replace("runs = 1", "runs = 3"));
     let outcome = run_score(&session, ScoreScope::Missing).await;
     let stats = simulator.stats();
@@ -417,22 +380,13 @@ async fn a_run_that_fails_costs_only_itself() {
 }
 
 #[tokio::test]
-async fn one_poisoned_post_is_set_aside_and_the_others_are_scored() {
+async fn poisoned_post_becomes_a_dead_letter_and_the_others_are_scored() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 12).await;
     stack
         .sql("update posts set text = 'arsenic in the punch' where post_id_ext = 'ext3'")
         .await;
-    let faults = Faults {
-        poison: Some("arsenic".to_owned()),
-        ..Faults::default()
-    };
-    let simulator = stack
-        .simulator(Config {
-            faults,
-            ..Config::default()
-        })
-        .await;
+    let simulator = stack.simulator(poisoned_by("arsenic")).await;
     let program = Program::on(&stack, &simulator.base_url()).configured(TWO);
     let run = program.run(&["score", "--output", "json"]).await;
     assert_eq!(run.code, Some(4), "{}", run.stderr);
@@ -445,7 +399,7 @@ async fn one_poisoned_post_is_set_aside_and_the_others_are_scored() {
 }
 
 #[tokio::test]
-async fn a_dry_run_spends_and_writes_nothing_and_says_what_a_run_would_bill_at_most() {
+async fn dry_run_spends_and_writes_nothing_and_says_what_a_run_costs_at_most() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 7).await;
     let simulator = stack.simulator(Config::default()).await;
@@ -464,19 +418,10 @@ async fn a_dry_run_spends_and_writes_nothing_and_says_what_a_run_would_bill_at_m
 }
 
 #[tokio::test]
-async fn what_score_asks_for() {
+async fn requests_of_score() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 2).await;
-    let latency = Latency {
-        fixed_ms: 150,
-        ..Latency::default()
-    };
-    let simulator = stack
-        .simulator(Config {
-            latency,
-            ..Config::default()
-        })
-        .await;
+    let simulator = stack.simulator(slow(150)).await;
     let database = Recorder::start(stack.postgrest_url()).await;
     let provider = Recorder::start(simulator.base_url().trim_end_matches("/v1")).await;
     let openai = format!("{}/v1", provider.url());
@@ -486,7 +431,7 @@ async fn what_score_asks_for() {
     insta::assert_json_snapshot!("score_requests_to_the_provider", provider.snapshot());
 }
 
-/// How many posts a request asks about: one line of JSON each.
+/// How many posts a request has: one line of JSON each.
 fn posts_in(body: &Value) -> usize {
     let messages = body["messages"].as_array().unwrap();
     let lines = messages

@@ -1,4 +1,4 @@
-//! The store flow: every good line once, at most three requests a batch, bad lines by their number.
+//! The store flow stores every good line once with at most three requests a batch, and names bad lines by number.
 
 use std::time::Duration;
 
@@ -6,11 +6,13 @@ use serde_json::json;
 use sluice_runner::db::Database;
 use sluice_runner::report::Status;
 use sluice_tests::{Program, Recorder, Stack, signal};
+
 use tokio::io::AsyncWriteExt;
 
-use crate::posts::{line, lines, store, until};
+use crate::support::posts::{line, lines, store};
+use crate::support::{until, without_services};
 
-/// Nobody listens there: a flow that does not need the service does not notice.
+/// Nothing listens at this address. The store flow needs no provider, so that does not matter.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// The neighborhoods' names and slugs, by slug.
@@ -46,7 +48,7 @@ async fn names_are_looked_up_once_a_run_and_new_ones_as_they_come() {
     let stack = Stack::fresh().await;
     let recorder = Recorder::start(stack.postgrest_url()).await;
     let database = Database::new(&stack.database_settings(recorder.url())).unwrap();
-    // Batches of 500, 500 and 1: the second has no new name, the third has one.
+    // The batches have 500, 500 and 1 lines. The second has no new name, the third has one.
     let name = |at: usize| if at < 1_000 { at % 25 } else { 99 };
     let input: Vec<String> = (0..1_001)
         .map(|at| line(&format!("Quarter {}", name(at)), &format!("post {at}")))
@@ -69,7 +71,7 @@ async fn names_are_looked_up_once_a_run_and_new_ones_as_they_come() {
 }
 
 #[tokio::test]
-async fn spellings_of_one_slug_share_a_row_and_scripts_stay_apart() {
+async fn spellings_with_one_slug_share_a_row_and_scripts_stay_apart() {
     let stack = Stack::fresh().await;
     let names = [
         "St. Johns",
@@ -88,7 +90,7 @@ async fn spellings_of_one_slug_share_a_row_and_scripts_stay_apart() {
         .map(|name| line(name, "the same text"))
         .collect();
     let report = store(&stack.database(), &input.join("\n")).await;
-    // The two pairs have one slug each, and the same text of the same author in one neighborhood is one post.
+    // Each of the two pairs has one slug. The same text of the same author in one neighborhood is one post.
     assert_eq!(lines(&report).neighborhoods_created, 8);
     assert_eq!((lines(&report).inserted, lines(&report).skipped), (8, 2));
     let stored = neighborhoods(&stack).await;
@@ -107,12 +109,12 @@ async fn spellings_of_one_slug_share_a_row_and_scripts_stay_apart() {
 }
 
 #[tokio::test]
-async fn a_row_under_its_earlier_slug_is_found_again_and_a_strangers_is_not_taken() {
+async fn row_under_its_earlier_slug_is_found_and_the_row_of_another_name_is_not() {
     let stack = Stack::fresh().await;
     let earlier = "insert into neighborhoods (name, slug) values
         ('Cañada del Oro', 'caada-del-oro'), ('Pion', 'pion')";
     stack.sql(earlier).await;
-    // The earlier rule made `pion` of Piñon too, but that row is another neighborhood's.
+    // The earlier rule also made `pion` of Piñon, but that row belongs to another neighborhood.
     let input = [line("Cañada del Oro", "one"), line("Piñon", "two")].join("\n");
     let report = store(&stack.database(), &input).await;
     assert_eq!(lines(&report).neighborhoods_created, 1);
@@ -152,7 +154,7 @@ async fn hostile_names_and_texts_are_stored_unchanged() {
         "%00",
         "\u{fffd}",
     ];
-    // Numbered, for some of them have one slug: `a,b` and `{a,b}`.
+    // With numbers, because some of them have the same slug: `a,b` and `{a,b}`.
     let name = |at: usize, text: &str| format!("{text} {at}");
     let input: Vec<String> = hostile
         .iter()
@@ -173,7 +175,7 @@ async fn hostile_names_and_texts_are_stored_unchanged() {
 }
 
 #[tokio::test]
-async fn a_row_that_the_database_refuses_fails_alone() {
+async fn refused_row_fails_alone() {
     let stack = Stack::fresh().await;
     let trigger = |table: &str, column: &str| {
         format!(
@@ -205,9 +207,9 @@ async fn a_row_that_the_database_refuses_fails_alone() {
 }
 
 #[tokio::test]
-async fn what_was_stored_of_a_batch_that_cannot_be_ended_is_counted() {
+async fn stored_rows_of_an_unfinished_batch_are_counted() {
     let stack = Stack::fresh().await;
-    // One row is at fault, so the batch is halved; then the database refuses the whole table.
+    // The first error is about one row, so the batch is halved. The second error is about the whole table.
     let refuse = "create function refuse() returns trigger language plpgsql as $$
         begin
           if new.text = 'cursed' then raise exception 'no curses here' using errcode = '22023'; end if;
@@ -230,7 +232,7 @@ async fn what_was_stored_of_a_batch_that_cannot_be_ended_is_counted() {
 }
 
 #[tokio::test]
-async fn neighborhoods_that_another_runner_inserts_in_between_are_found() {
+async fn neighborhoods_inserted_by_another_runner_in_between_are_found() {
     let stack = Stack::fresh().await;
     let theirs = stack.database();
     let recorder = Recorder::start_with(stack.postgrest_url(), move |exchange| {
@@ -272,7 +274,7 @@ async fn two_runs_at_once_store_every_post_once() {
 }
 
 #[tokio::test]
-async fn the_program_reports_bad_lines_and_stores_the_rest() {
+async fn program_reports_bad_lines_and_stores_the_rest() {
     let stack = Stack::fresh().await;
     let program = Program::on(&stack, NOWHERE);
     let input = format!(
@@ -291,10 +293,8 @@ async fn the_program_reports_bad_lines_and_stores_the_rest() {
 }
 
 #[tokio::test]
-async fn a_dry_run_checks_every_line_and_sends_nothing() {
-    let program = Program::bare()
-        .with("POSTGREST_URL", NOWHERE)
-        .with("SUPABASE_SERVICE_KEY", "k");
+async fn dry_run_checks_every_line_and_sends_nothing() {
+    let program = without_services();
     let file = program.file(
         "posts.jsonl",
         [line("Elm", "one"), "{".to_owned()].join("\n"),
@@ -321,7 +321,7 @@ async fn a_dry_run_checks_every_line_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_limit_ends_with_three_only_where_lines_are_left() {
+async fn limit_exits_with_three_only_if_lines_are_left() {
     let stack = Stack::fresh().await;
     let program = Program::on(&stack, NOWHERE);
     let input: Vec<String> = (0..5)
@@ -338,7 +338,7 @@ async fn a_limit_ends_with_three_only_where_lines_are_left() {
 }
 
 #[tokio::test]
-async fn a_schema_that_lacks_the_migrations_ends_with_six_and_the_way_out() {
+async fn schema_without_the_migrations_exits_with_six_and_says_what_to_do() {
     let stack = Stack::fresh().await;
     let program = Program::on(&stack, NOWHERE);
     stack
@@ -356,10 +356,8 @@ async fn a_schema_that_lacks_the_migrations_ends_with_six_and_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_ends_with_six_and_says_to_run_again() {
-    let program = Program::bare()
-        .with("POSTGREST_URL", NOWHERE)
-        .with("SUPABASE_SERVICE_KEY", "k");
+async fn unreachable_database_exits_with_six_and_says_to_run_again() {
+    let program = without_services();
     let input = line("Elm", "one");
     let run = program.run_with_input(&["store", "-", "--output", "json"], input.as_bytes());
     let run = run.await;
@@ -374,7 +372,7 @@ async fn a_database_that_is_not_there_ends_with_six_and_says_to_run_again() {
 }
 
 #[tokio::test]
-async fn memory_is_bounded_by_the_batch_and_not_by_the_file() {
+async fn memory_depends_on_the_batch_and_not_on_the_file() {
     const MIB: u64 = 1 << 20;
     let stack = Stack::fresh().await;
     let program = Program::on(&stack, NOWHERE);
@@ -394,12 +392,12 @@ async fn memory_is_bounded_by_the_batch_and_not_by_the_file() {
 }
 
 #[tokio::test]
-async fn an_interrupt_keeps_what_is_stored_also_while_input_is_awaited() {
+async fn interrupt_keeps_what_is_stored_even_while_waiting_for_input() {
     let stack = Stack::fresh().await;
     let program = Program::on(&stack, NOWHERE);
     let mut child = program.spawn_with_input(&["store", "-", "--output", "json"]);
     let mut stdin = child.stdin.take().unwrap();
-    // The 501st line closes the first batch, and the next one never comes.
+    // Line 501 closes the first batch. No further line comes.
     for at in 0..501 {
         let line = line("Elm", &format!("post {at}")) + "\n";
         stdin.write_all(line.as_bytes()).await.unwrap();

@@ -7,32 +7,20 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
-use sluice_runner::flow::ScoreScope;
-use sluice_runner::simulator::{Config, ConfigChange, Fault, Faults, Latency, Simulator};
-use sluice_tests::{Program, Run, Stack};
+use sluice_runner::simulator::{Fault, Faults, Simulator};
+use sluice_tests::{Program, Run, Service, Stack, signal};
 
-use crate::scoring_support::{TWO, add_posts, add_scores, paced, run_score, text_of, three, until};
+use crate::support::scores::{KIND, add_posts, add_scores, paced, program, scored, three};
+use crate::support::{set_faults, slow_down, text_of, until};
 
-/// A stack with so many posts scored by a rubric of two dimensions, and the program with one of three.
+/// A stack with this many posts scored by a rubric of two dimensions, and the program with one of three.
 pub(crate) async fn prepared(posts: u32) -> (Stack, Simulator, Program) {
-    let stack = Stack::fresh().await;
-    add_posts(&stack, posts).await;
-    let simulator = stack.simulator(Config::default()).await;
-    run_score(&stack.session(&simulator, TWO), ScoreScope::Missing).await;
-    simulator.reset();
-    let program = Program::on(&stack, &simulator.base_url()).configured(&paced(&three(), 2));
+    let (stack, simulator) = scored(posts).await;
+    let program = program(&stack, &simulator, &three());
     (stack, simulator, program)
 }
 
-pub(crate) async fn run(program: &Program, arguments: &[&str]) -> Run {
-    let run = program
-        .run(&[arguments, &["--output", "json"]].concat())
-        .await;
-    assert_eq!(run.code, Some(0), "{arguments:?}: {}", run.stderr);
-    run
-}
-
-/// Status and retries of every job, in the order in which they were enqueued.
+/// Type, status and retries of every job, in the order in which they were enqueued.
 pub(crate) async fn jobs(stack: &Stack) -> Vec<(String, String, i64)> {
     let query = "select type, status, coalesce(retry_count, 0) as retries from background_jobs order by created_at, id";
     let read = |row: &Value| {
@@ -46,7 +34,7 @@ pub(crate) fn job(kind: &str, status: &str, retries: i64) -> (String, String, i6
     (kind.to_owned(), status.to_owned(), retries)
 }
 
-/// Puts a job into the table past every check, as the app does.
+/// Inserts a job without any check, as the app does.
 pub(crate) async fn insert_job(stack: &Stack, kind: &str, params: &Value, max_retries: u32) {
     stack
         .sql(&format!(
@@ -57,7 +45,7 @@ pub(crate) async fn insert_job(stack: &Stack, kind: &str, params: &Value, max_re
 }
 
 #[tokio::test]
-async fn once_runs_what_is_due_of_every_type_and_leaves_other_types_alone() {
+async fn once_runs_all_due_jobs_of_known_types_and_no_others() {
     let (stack, simulator, program) = prepared(6).await;
     insert_job(
         &stack,
@@ -66,19 +54,17 @@ async fn once_runs_what_is_due_of_every_type_and_leaves_other_types_alone() {
         3,
     )
     .await;
-    run(&program, &["jobs", "enqueue", "embed_posts"]).await;
-    run(
-        &program,
-        &[
+    program.complete(&["jobs", "enqueue", "embed_posts"]).await;
+    program
+        .complete(&[
             "jobs",
             "enqueue",
             "backfill_dimension",
             "--dimension",
             "kindness",
-        ],
-    )
-    .await;
-    run(&program, &["jobs", "enqueue", "rescore_all"]).await;
+        ])
+        .await;
+    program.complete(&["jobs", "enqueue", "rescore_all"]).await;
     let weights = r#"{"drama": 1, "kindness": 2}"#;
     let enqueue = [
         "jobs",
@@ -88,8 +74,8 @@ async fn once_runs_what_is_due_of_every_type_and_leaves_other_types_alone() {
         "--weights",
         weights,
     ];
-    let saved = run(&program, &enqueue).await.json();
-    let worked = run(&program, &["worker", "--once"]).await.json();
+    let saved = program.json(&enqueue).await;
+    let worked = program.json(&["worker", "--once"]).await;
     assert_eq!(worked["status"], "complete");
     let flows: Vec<&str> = worked["flows"]
         .as_array()
@@ -106,29 +92,24 @@ async fn once_runs_what_is_due_of_every_type_and_leaves_other_types_alone() {
             job("backfill_dimension", "completed", 0),
             job("rescore_all", "completed", 0),
             job("recompute_final_scores", "completed", 0),
-            // The backfill's own.
+            // The backfill enqueued this one.
             job("recompute_final_scores", "completed", 0),
         ]
     );
     assert_eq!(simulator.stats().embedding_requests, 1);
     assert_eq!(stack.count("select count(*) from post_embeddings").await, 6);
-    assert_eq!(
-        stack
-            .count("select count(*) from llm_scores where scores ? 'kindness'")
-            .await,
-        6
-    );
+    assert_eq!(stack.count(KIND).await, 6);
     let active = stack.rows("select active_weight_config() as id").await;
     assert_eq!(active[0]["id"], saved["weight_config_id"]);
     let progress = "select progress, total from background_jobs where type = 'rescore_all'";
     assert_eq!(stack.rows(progress).await[0]["progress"], 6);
-    let again = run(&program, &["worker", "--once"]).await.json();
+    let again = program.json(&["worker", "--once"]).await;
     assert_eq!(again["status"], "complete");
     assert!(again.get("flows").is_none());
 }
 
 #[tokio::test]
-async fn a_job_that_makes_no_sense_fails_alone_and_is_not_tried_again() {
+async fn job_that_makes_no_sense_fails_alone_and_is_not_retried() {
     let (stack, _simulator, program) = prepared(2).await;
     insert_job(
         &stack,
@@ -172,13 +153,9 @@ async fn a_job_that_makes_no_sense_fails_alone_and_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_refused_job_is_tried_again_up_to_its_retries_and_zero_is_none() {
+async fn refused_job_is_retried_as_often_as_it_may_and_zero_means_never() {
     let (stack, simulator, program) = prepared(2).await;
-    let quota = ConfigChange {
-        faults: Some(Faults::only(Fault::Quota, 1.0)),
-        ..ConfigChange::default()
-    };
-    simulator.change(quota).unwrap();
+    set_faults(&simulator, Faults::only(Fault::Quota, 1.0));
     insert_job(&stack, "rescore_all", &json!({}), 0).await;
     let worked = program.run(&["worker", "--once"]).await;
     assert_eq!(worked.code, Some(5), "{}", worked.stderr);
@@ -188,7 +165,7 @@ async fn a_refused_job_is_tried_again_up_to_its_retries_and_zero_is_none() {
     insert_job(&stack, "rescore_all", &json!({}), 1).await;
     assert_eq!(program.run(&["worker", "--once"]).await.code, Some(5));
     assert_eq!(jobs(&stack).await, [job("rescore_all", "pending", 1)]);
-    // In its backoff it is not due.
+    // It is not due during its backoff.
     assert_eq!(program.run(&["worker", "--once"]).await.code, Some(0));
     stack
         .sql("update background_jobs set next_attempt_at = now()")
@@ -196,43 +173,30 @@ async fn a_refused_job_is_tried_again_up_to_its_retries_and_zero_is_none() {
     assert_eq!(program.run(&["worker", "--once"]).await.code, Some(5));
     assert_eq!(jobs(&stack).await, [job("rescore_all", "error", 1)]);
 
-    // Retried by hand it has all its retries again, and the quota is back.
-    let cured = ConfigChange {
-        faults: Some(Faults::default()),
-        ..ConfigChange::default()
-    };
-    simulator.change(cured).unwrap();
+    // After `jobs retry` it has all its retries again. The quota is back.
+    set_faults(&simulator, Faults::default());
     let id = text_of(&stack.rows("select id from background_jobs").await[0], "id");
     assert_eq!(
-        run(&program, &["jobs", "retry", &id]).await.json()["status"],
+        program.json(&["jobs", "retry", &id]).await["status"],
         "pending"
     );
-    run(&program, &["worker", "--once"]).await;
+    program.complete(&["worker", "--once"]).await;
     assert_eq!(jobs(&stack).await, [job("rescore_all", "completed", 0)]);
 }
 
 #[tokio::test]
-async fn a_cancelled_job_stops_within_two_seconds_and_leaves_things_whole() {
+async fn cancelled_job_stops_within_two_seconds_and_leaves_no_work() {
     let (stack, simulator, program) = prepared(120).await;
-    let latency = Some(Latency {
-        fixed_ms: 200,
-        ..Latency::default()
-    });
-    simulator
-        .change(ConfigChange {
-            latency,
-            ..ConfigChange::default()
-        })
-        .unwrap();
-    let job_id = run(&program, &["jobs", "enqueue", "rescore_all"])
-        .await
-        .json()["job_id"]
-        .clone();
-    run(&program, &["jobs", "enqueue", "recompute_final_scores"]).await;
+    slow_down(&simulator, 200);
+    let job_id = program.json(&["jobs", "enqueue", "rescore_all"]).await["job_id"].clone();
+    program
+        .complete(&["jobs", "enqueue", "recompute_final_scores"])
+        .await;
     let mut worker = program.spawn(&["worker", "--once", "--output", "json"]);
-    let done = "select count(*) from llm_scores where scores ? 'kindness'";
-    until("some are scored", async || stack.count(done).await > 0).await;
-    run(&program, &["jobs", "cancel", job_id.as_str().unwrap()]).await;
+    until("some are scored", async || stack.count(KIND).await > 0).await;
+    program
+        .complete(&["jobs", "cancel", job_id.as_str().unwrap()])
+        .await;
     let asked = tokio::time::Instant::now();
     until("the next job is done", async || {
         jobs(&stack)
@@ -243,7 +207,7 @@ async fn a_cancelled_job_stops_within_two_seconds_and_leaves_things_whole() {
     .await;
     assert!(asked.elapsed().as_secs_f64() < 2.5, "{:?}", asked.elapsed());
     let status = worker.wait().await.unwrap();
-    assert_eq!(status.code(), Some(0), "a cancel is no failure");
+    assert_eq!(status.code(), Some(0), "a cancelled job is not a failure");
     assert_eq!(
         jobs(&stack).await,
         [
@@ -251,93 +215,73 @@ async fn a_cancelled_job_stops_within_two_seconds_and_leaves_things_whole() {
             job("recompute_final_scores", "completed", 0)
         ]
     );
-    assert!(stack.count(done).await < 120);
+    assert!(stack.count(KIND).await < 120);
     assert_eq!(stack.count("select count(*) from work_items").await, 0);
     assert_eq!(stack.count("select count(*) from llm_scores").await, 120);
 }
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_stop_gives_its_job_back() {
+async fn stopped_worker_releases_its_job() {
     let (stack, simulator, program) = prepared(120).await;
-    let latency = Some(Latency {
-        fixed_ms: 200,
-        ..Latency::default()
-    });
-    simulator
-        .change(ConfigChange {
-            latency,
-            ..ConfigChange::default()
-        })
-        .unwrap();
-    run(&program, &["jobs", "enqueue", "rescore_all"]).await;
+    slow_down(&simulator, 200);
+    program.complete(&["jobs", "enqueue", "rescore_all"]).await;
     let mut worker = program.spawn(&["worker"]);
-    let done = "select count(*) from llm_scores where scores ? 'kindness'";
-    until("some are scored", async || stack.count(done).await > 0).await;
+    until("some are scored", async || stack.count(KIND).await > 0).await;
     let total = "select total from background_jobs";
-    until("the total is told", async || {
+    until("the total is known", async || {
         stack.rows(total).await == [json!({ "total": 120 })]
     })
     .await;
-    terminate(worker.id().unwrap()).await;
+    signal(worker.id(), "TERM");
     assert_eq!(worker.wait().await.unwrap().code(), Some(130));
     assert_eq!(jobs(&stack).await, [job("rescore_all", "pending", 0)]);
     assert_eq!(stack.count("select count(*) from work_items").await, 0);
 }
 
 #[tokio::test]
-async fn the_job_of_a_killed_worker_is_taken_over_when_its_lease_lapses() {
+async fn job_of_a_killed_worker_is_taken_over_when_its_lease_lapses() {
     let (stack, simulator, program) = prepared(60).await;
-    let latency = Some(Latency {
-        fixed_ms: 100,
-        ..Latency::default()
-    });
-    simulator
-        .change(ConfigChange {
-            latency,
-            ..ConfigChange::default()
-        })
-        .unwrap();
-    run(&program, &["jobs", "enqueue", "rescore_all"]).await;
+    slow_down(&simulator, 100);
+    program.complete(&["jobs", "enqueue", "rescore_all"]).await;
     let mut worker = program.spawn(&["worker"]);
-    let done = "select count(*) from llm_scores where scores ? 'kindness'";
-    until("some are scored", async || stack.count(done).await > 0).await;
+    until("some are scored", async || stack.count(KIND).await > 0).await;
     worker.kill().await.unwrap();
-    // Nobody takes a job whose lease holds.
-    run(&program, &["worker", "--once"]).await;
+    // No other worker takes a job while its lease holds.
+    program.complete(&["worker", "--once"]).await;
     assert_eq!(jobs(&stack).await, [job("rescore_all", "running", 0)]);
     stack
         .sql("update background_jobs set leased_until = now(); update work_items set leased_until = now()")
         .await;
-    run(&program, &["worker", "--once"]).await;
+    program.complete(&["worker", "--once"]).await;
     assert_eq!(jobs(&stack).await, [job("rescore_all", "completed", 1)]);
-    assert_eq!(stack.count(done).await, 60);
+    assert_eq!(stack.count(KIND).await, 60);
 
-    // With no retry left a lapsed job ends as an error instead of going round for ever.
+    // A lapsed job without a retry left ends as an error. It is not taken over again.
     stack
         .sql("update background_jobs set status = 'running', leased_until = now(), retry_count = max_retries")
         .await;
-    run(&program, &["worker", "--once"]).await;
+    program.complete(&["worker", "--once"]).await;
     assert_eq!(jobs(&stack).await, [job("rescore_all", "error", 3)]);
 }
 
 #[tokio::test]
 async fn two_workers_complete_each_of_several_jobs_exactly_once() {
     let (stack, simulator, program) = prepared(10).await;
-    run(&program, &["jobs", "enqueue", "rescore_all"]).await;
-    run(&program, &["jobs", "enqueue", "embed_posts"]).await;
-    run(
-        &program,
-        &[
+    program.complete(&["jobs", "enqueue", "rescore_all"]).await;
+    program.complete(&["jobs", "enqueue", "embed_posts"]).await;
+    program
+        .complete(&[
             "jobs",
             "enqueue",
             "backfill_dimension",
             "--dimension",
             "kindness",
-        ],
-    )
-    .await;
+        ])
+        .await;
     for _ in 0..5 {
-        run(&program, &["jobs", "enqueue", "recompute_final_scores"]).await;
+        program
+            .complete(&["jobs", "enqueue", "recompute_final_scores"])
+            .await;
     }
     let asked = stack.count("select count(*) from background_jobs").await;
     let (one, other) = tokio::join!(
@@ -357,25 +301,16 @@ async fn two_workers_complete_each_of_several_jobs_exactly_once() {
         assert_eq!((status.as_str(), retries), ("completed", 0), "{kind}");
     }
     assert_eq!(simulator.stats().embedding_requests, 1);
-    // A text is asked about by the rescore, the backfill, or both, and by neither of them twice.
+    // The rescore and the backfill may both score a text, but neither does so twice.
     assert!(simulator.stats().scored.values().all(|times| *times <= 2));
 }
 
-/// Whatever dies whenever: four workers share twenty jobs, and one of them is killed again and again.
+/// Four workers share twenty jobs, and every so often one of the workers is killed.
 #[tokio::test]
 async fn twenty_jobs_complete_exactly_once_under_random_kills() {
     let (stack, simulator, program) = prepared(20).await;
     program.configure(&format!("[leases]\nseconds = 5\n{}", paced(&three(), 2)));
-    let latency = Some(Latency {
-        fixed_ms: 20,
-        ..Latency::default()
-    });
-    simulator
-        .change(ConfigChange {
-            latency,
-            ..ConfigChange::default()
-        })
-        .unwrap();
+    slow_down(&simulator, 20);
     stack
         .sql(
             "create table completions (job_id uuid);
@@ -403,7 +338,7 @@ async fn twenty_jobs_complete_exactly_once_under_random_kills() {
     while stack.count(open).await > 0 {
         assert!(
             began.elapsed() < Duration::from_secs(60),
-            "it does not come to an end"
+            "the jobs do not end"
         );
         if kills < 10 {
             let victim = kills % workers.len();
@@ -411,7 +346,7 @@ async fn twenty_jobs_complete_exactly_once_under_random_kills() {
             workers[victim] = program.spawn(&["worker", "--quiet"]);
             kills += 1;
         }
-        // A live worker beats twice a second: this stands for the minute until a dead one's lease lapses.
+        // A live worker sends two heartbeats a second. This shortens the minute until the lease of a dead one lapses.
         stack
             .sql(
                 "update background_jobs set leased_until = now()
@@ -429,14 +364,9 @@ async fn twenty_jobs_complete_exactly_once_under_random_kills() {
     stack
         .sql("drop function for_a_test cascade; drop table completions")
         .await;
-    assert!(kills >= 5, "{kills} kills show little");
+    assert!(kills >= 5, "{kills} kills prove little");
     assert_eq!((once, all), (20, 20));
-    assert_eq!(
-        stack
-            .count("select count(*) from llm_scores where scores ? 'kindness'")
-            .await,
-        20
-    );
+    assert_eq!(stack.count(KIND).await, 20);
     assert_eq!(
         stack.count("select count(*) from post_embeddings").await,
         20
@@ -448,71 +378,63 @@ async fn twenty_jobs_complete_exactly_once_under_random_kills() {
 }
 
 #[tokio::test]
-async fn the_app_is_told_of_a_cut_over_once_and_its_failure_is_only_a_warning() {
+async fn app_is_notified_of_a_cut_over_once_and_its_failure_is_only_a_warning() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 3).await;
     add_scores(&stack, 3).await;
     let app = App::start().await;
     let program = Program::on(&stack, "http://127.0.0.1:9/v1")
-        .with("APP_URL", &app.url)
+        .with("APP_URL", app.service.url())
         .with("INTERNAL_API_SECRET", "hush");
-    run(&program, &["jobs", "enqueue", "recompute_final_scores"]).await;
-    let worked = run(&program, &["worker", "--once"]).await.json();
-    let told = (
+    program
+        .complete(&["jobs", "enqueue", "recompute_final_scores"])
+        .await;
+    let worked = program.json(&["worker", "--once"]).await;
+    let notification = (
         "/api/admin/invalidate-active-config".to_owned(),
         "hush".to_owned(),
     );
-    assert_eq!(app.told(), [told]);
+    assert_eq!(app.notifications(), [notification]);
     assert_eq!(worked["flows"][0]["warnings"], json!([]));
 
-    app.answer(StatusCode::INTERNAL_SERVER_ERROR);
-    let recomputed = run(&program, &["recompute"]).await.json();
-    assert_eq!(app.told().len(), 2);
+    app.respond(StatusCode::INTERNAL_SERVER_ERROR);
+    let recomputed = program.json(&["recompute"]).await;
+    assert_eq!(app.notifications().len(), 2);
     assert_eq!(recomputed["status"], "complete");
     let warnings = recomputed["warnings"].to_string();
     assert!(warnings.contains("failed to notify the app"), "{warnings}");
     assert!(!warnings.contains("hush"), "{warnings}");
 }
 
-/// Asks a process to leave, as an init system does.
-async fn terminate(process: u32) {
-    let status = tokio::process::Command::new("kill")
-        .args(["-TERM", &process.to_string()])
-        .status()
-        .await
-        .unwrap();
-    assert!(status.success());
-}
+/// The notifications: path and secret of each. And the status that the app responds with.
+type Notified = Arc<Mutex<(Vec<(String, String)>, StatusCode)>>;
 
-/// What the app was told: the path, and the secret that came with it.
-type Told = Arc<Mutex<(Vec<(String, String)>, StatusCode)>>;
-
-/// A stand-in for the app whose cache is told of a cut-over.
+/// A fake of the app that is notified of a cut-over.
 struct App {
-    url: String,
-    state: Told,
+    service: Service,
+    state: Notified,
 }
 
 impl App {
     async fn start() -> Self {
-        let state: Told = Arc::new(Mutex::new((Vec::new(), StatusCode::OK)));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(hear).with_state(Arc::clone(&state));
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, state }
+        let state: Notified = Arc::new(Mutex::new((Vec::new(), StatusCode::OK)));
+        let router = Router::new()
+            .fallback(notified)
+            .with_state(Arc::clone(&state));
+        let service = Service::start(router).await;
+        Self { service, state }
     }
 
-    fn told(&self) -> Vec<(String, String)> {
+    fn notifications(&self) -> Vec<(String, String)> {
         self.state.lock().unwrap().0.clone()
     }
 
-    fn answer(&self, status: StatusCode) {
+    fn respond(&self, status: StatusCode) {
         self.state.lock().unwrap().1 = status;
     }
 }
 
-async fn hear(State(state): State<Told>, uri: Uri, headers: HeaderMap) -> StatusCode {
+async fn notified(State(state): State<Notified>, uri: Uri, headers: HeaderMap) -> StatusCode {
     let secret = headers.get("x-internal-secret").unwrap().to_str().unwrap();
     let mut state = state.lock().unwrap();
     state.0.push((uri.path().to_owned(), secret.to_owned()));

@@ -1,7 +1,6 @@
 //! One embedded server for all tests of this binary, without the migrations. Each test makes its
 //! own table.
 
-use secrecy::ExposeSecret;
 use serde_json::json;
 use sluice_runner::local::{LocalOptions, Server};
 use sluice_sdk::{Client, ClientBuilder};
@@ -23,22 +22,7 @@ pub(crate) async fn client(statements: &str) -> Client {
 
 /// Runs statements.
 pub(crate) async fn run(statements: &str) {
-    run_on(server().await, statements).await;
-}
-
-/// Runs statements on the caller's own server.
-pub(crate) async fn run_on(server: &Server, statements: &str) {
-    let answer = reqwest::Client::builder()
-        .build()
-        .unwrap()
-        .post(format!("{}/sql", server.url()))
-        .header("apikey", server.secret_key().expose_secret())
-        .body(statements.to_owned())
-        .send()
-        .await
-        .unwrap();
-    let succeeded = answer.status().is_success();
-    assert!(succeeded, "{}", answer.text().await.unwrap());
+    server().await.sql(statements).await.unwrap();
 }
 
 /// Where the server is.

@@ -8,8 +8,6 @@ use sha2::{Digest, Sha256};
 use sluice_runner::local::{LocalOptions, Server};
 use sluice_sdk::{Client, SecretString, Table};
 
-use crate::capped;
-
 #[derive(Debug, PartialEq, Serialize, Deserialize, Table)]
 #[table(name = "diary")]
 struct Entry {
@@ -26,15 +24,13 @@ const JWT_SECRET: &[u8] = b"unsafe-secret-change-me";
 async fn each_user_sees_and_changes_their_own_rows() {
     // A separate server, because it looks for policies when it first sees the table.
     let server = Server::start(&LocalOptions::default()).await.unwrap();
-    capped::run_on(
-        &server,
+    let prepare =
         "create table diary (id bigint primary key, owner text not null, line text not null);
          insert into diary values (1, 'ann', 'rain'), (2, 'ben', 'sun'), (3, 'ann', 'wind');
          alter table diary enable row level security;
          create policy own on diary for all to authenticated
-             using (owner = (current_setting('request.jwt.claims', true)::json ->> 'sub'))",
-    )
-    .await;
+             using (owner = (current_setting('request.jwt.claims', true)::json ->> 'sub'))";
+    server.sql(prepare).await.unwrap();
     let client = |key: &SecretString| {
         let builder = Client::builder().supabase_url(server.url());
         builder.key(key.clone()).build().unwrap()

@@ -1,17 +1,15 @@
-//! What the tests of scores share: posts that are there already, rubrics, and questions to the database.
+//! Rubrics, posts and scores to test with, and the flows that score.
 
-use std::time::Duration;
-
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::{
     FlowOptions, RecomputeOptions, ScoreScope, Session, backfill, recompute, score,
 };
-use sluice_runner::local::{LocalOptions, Server};
-use sluice_runner::report::{Counts, Outcome, RowCounts};
-use sluice_runner::simulator::Simulator;
+use sluice_runner::report::Outcome;
+use sluice_runner::simulator::{Config, Simulator};
 use sluice_tests::{Program, Stack};
+
+use super::text_of;
 
 /// A rubric of two dimensions, one run and five posts a call: small enough to count requests by hand.
 pub(crate) const TWO: &str = r#"
@@ -35,12 +33,12 @@ description = "How kind are people to each other here?"
 weight = 1
 "#;
 
-/// The same rubric with a dimension more.
+/// The same rubric with one more dimension.
 pub(crate) fn three() -> String {
     format!("{TWO}{KINDNESS}")
 }
 
-/// A rubric with this many requests at the provider at once.
+/// A rubric with this many requests in flight at most.
 pub(crate) fn paced(rubric: &str, concurrency: u32) -> String {
     format!("[limits]\nconcurrency = {concurrency}\n{rubric}")
 }
@@ -76,7 +74,7 @@ pub(crate) async fn texts(stack: &Stack) -> Vec<String> {
     rows.iter().map(|row| text_of(row, "text")).collect()
 }
 
-/// What is stored of every score, by post.
+/// Every stored score, by post.
 pub(crate) async fn scores(stack: &Stack) -> Vec<Value> {
     stack
         .rows(
@@ -87,20 +85,12 @@ pub(crate) async fn scores(stack: &Stack) -> Vec<Value> {
         .await
 }
 
-/// The counts of a flow over rows.
-pub(crate) fn rows(outcome: &Outcome) -> RowCounts {
-    match outcome.report.counts {
-        Counts::Rows(counts) => counts,
-        Counts::Store(_) => panic!("a flow over posts counts rows"),
-    }
-}
-
-/// Scores what a scope holds.
+/// Scores the posts of a scope.
 pub(crate) async fn run_score(session: &Session, scope: ScoreScope) -> Outcome {
     run_score_with(session, scope, FlowOptions::default()).await
 }
 
-/// Scores what a scope holds, within bounds.
+/// Scores the posts of a scope, with these options.
 pub(crate) async fn run_score_with(
     session: &Session,
     scope: ScoreScope,
@@ -122,6 +112,24 @@ pub(crate) async fn run_recompute(session: &Session, options: RecomputeOptions) 
     recompute(session, &run, options).await.unwrap()
 }
 
+/// A stack with this many posts, scored by the rubric of two dimensions.
+pub(crate) async fn scored(posts: u32) -> (Stack, Simulator) {
+    let stack = Stack::fresh().await;
+    add_posts(&stack, posts).await;
+    let simulator = stack.simulator(Config::default()).await;
+    run_score(&stack.session(&simulator, TWO), ScoreScope::Missing).await;
+    simulator.reset();
+    (stack, simulator)
+}
+
+/// The program on that stack with this rubric, two requests in flight at most.
+pub(crate) fn program(stack: &Stack, simulator: &Simulator, rubric: &str) -> Program {
+    Program::on(stack, &simulator.base_url()).configured(&paced(rubric, 2))
+}
+
+/// How many posts have a score of the dimension that [`three`] adds.
+pub(crate) const KIND: &str = "select count(*) from llm_scores where scores ? 'kindness'";
+
 /// Asserts that each text was billed this often.
 pub(crate) async fn assert_scored_times(stack: &Stack, simulator: &Simulator, times: u64) {
     let stats = simulator.stats();
@@ -130,7 +138,7 @@ pub(crate) async fn assert_scored_times(stack: &Stack, simulator: &Simulator, ti
     }
 }
 
-/// Gives posts 1 to `count` scores of their own without asking anyone, and their final scores.
+/// Inserts scores and final scores for posts 1 to `count`, without the provider.
 pub(crate) async fn add_scores(stack: &Stack, count: u32) {
     stack
         .sql(&format!(
@@ -145,7 +153,7 @@ pub(crate) async fn add_scores(stack: &Stack, count: u32) {
         .await;
 }
 
-/// Saves weights that are not in force, and answers their id.
+/// Saves weights that are not active, and returns their id.
 pub(crate) async fn add_weights(stack: &Stack, weights: &str) -> uuid::Uuid {
     let insert = format!("insert into weight_configs (weights, name) values ('{weights}', 'test')");
     stack.sql(&insert).await;
@@ -157,108 +165,4 @@ pub(crate) async fn add_weights(stack: &Stack, weights: &str) -> uuid::Uuid {
 /// The id in the first row.
 pub(crate) fn id_of(rows: &[Value]) -> uuid::Uuid {
     text_of(rows.first().unwrap(), "id").parse().unwrap()
-}
-
-/// A text of a row.
-pub(crate) fn text_of(row: &Value, column: &str) -> String {
-    row.get(column).and_then(Value::as_str).unwrap().to_owned()
-}
-
-/// Looks again and again until a condition holds; panics after half a minute.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1_500 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("waited in vain until {what}");
-}
-
-/// An embedded Supabase of a test's own, beside the one that all share: for what must not be done to that.
-pub(crate) struct OwnStack {
-    server: Server,
-}
-
-impl OwnStack {
-    /// Starts one with these migrations.
-    pub(crate) async fn start(migrations: &'static [(&'static str, &'static str)]) -> Self {
-        let options = LocalOptions {
-            migrations,
-            ..LocalOptions::default()
-        };
-        Self {
-            server: Server::start(&options).await.unwrap(),
-        }
-    }
-
-    /// Runs SQL statements; answers the rows of the last.
-    pub(crate) async fn sql(&self, statements: &str) -> Vec<Value> {
-        let client = reqwest::Client::builder().build().unwrap();
-        let request = client
-            .post(format!("{}/sql", self.server.url()))
-            .header("apikey", self.server.secret_key().expose_secret())
-            .body(statements.to_owned());
-        let answer = request.send().await.unwrap();
-        let (status, text) = (answer.status(), answer.text().await.unwrap());
-        assert!(status.is_success(), "{text}");
-        serde_json::from_str(&text).unwrap()
-    }
-
-    /// The one number that a query answers; a number given as a text is read as well.
-    pub(crate) async fn count(&self, query: &str) -> i64 {
-        let rows = self.sql(query).await;
-        let row = rows.first().and_then(Value::as_object).unwrap();
-        let value = row.values().next().unwrap();
-        value
-            .as_i64()
-            .or_else(|| value.as_str()?.parse().ok())
-            .unwrap()
-    }
-
-    /// Where its API is.
-    pub(crate) fn rest_url(&self) -> String {
-        format!("{}/rest/v1", self.server.url())
-    }
-
-    /// The key that everybody may have.
-    pub(crate) fn publishable_key(&self) -> &str {
-        self.server.publishable_key().expose_secret()
-    }
-
-    /// The key that may do everything.
-    pub(crate) fn secret_key(&self) -> &str {
-        self.server.secret_key().expose_secret()
-    }
-
-    /// The program on it, and a provider.
-    pub(crate) fn program(&self, openai_url: &str) -> Program {
-        Program::bare()
-            .with("SUPABASE_URL", self.server.url())
-            .with("SUPABASE_SERVICE_KEY", self.secret_key())
-            .with("OPENAI_BASE_URL", openai_url)
-            .with("OPENAI_API_KEY", "test-key")
-    }
-}
-
-/// Sends a request to PostgREST with a key, as a script would; answers status and body.
-pub(crate) async fn ask(
-    method: reqwest::Method,
-    url: &str,
-    key: &str,
-    body: &Value,
-) -> (u16, Value) {
-    let client = reqwest::Client::builder().build().unwrap();
-    let mut request = client.request(method, url).header("apikey", key);
-    if !body.is_null() {
-        request = request
-            .header("content-type", "application/json")
-            .body(body.to_string());
-    }
-    let answer = request.send().await.unwrap();
-    let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
-    (
-        status,
-        serde_json::from_str(&text).unwrap_or(Value::String(text)),
-    )
 }

@@ -1,4 +1,4 @@
-//! Texts of more tokens than the provider takes: cut, or embedded in parts.
+//! Texts of more tokens than the provider takes are truncated, or embedded in parts.
 
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::FlowOptions;
@@ -6,13 +6,11 @@ use sluice_runner::provider::Tokenizer;
 use sluice_runner::simulator::Config;
 use sluice_tests::Stack;
 
-use crate::posts::{
-    embed, embed_with, embedded, id, poisoned_by, rows, seed, stored_vector, texts, vectors,
-    work_items,
-};
+use crate::support::posts::{embed, embed_with, embedded, id, seed, stored_vector, texts, vectors};
+use crate::support::{poisoned_by, rows, work_items};
 
 #[tokio::test]
-async fn a_text_that_is_too_long_is_cut_and_said_to_be() {
+async fn oversized_text_is_truncated_and_the_report_says_so() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
     let session = stack.session(&simulator, "");
@@ -28,23 +26,23 @@ async fn a_text_that_is_too_long_is_cut_and_said_to_be() {
         warning.starts_with("1 row longer than 8192 tokens") && warning.contains(&id(1)),
         "{warning}"
     );
-    // The hash is that of the whole text: what was cut off can change too.
+    // The hash is that of the whole text, because the rest can change too.
     assert_eq!(embedded(&stack).await, 3);
     let tokens = simulator.stats().input_tokens;
     assert!((8_192..8_192 + 60).contains(&tokens), "{tokens}");
 }
 
-/// A text of about 22,000 tokens that is no repetition.
+/// A text of about 22,000 tokens, without repetition.
 fn long_text() -> String {
     let word = |number: u32| format!("gnome {number} ");
     (0..5_500).map(word).collect()
 }
 
 #[tokio::test]
-async fn a_text_that_is_too_long_is_averaged_over_its_parts_where_configured() {
+async fn oversized_text_is_averaged_over_its_parts_if_configured() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
-    // Two seconds at this rate are 20,000 tokens: two parts fit one request, three do not.
+    // A request has at most two seconds' worth of this rate, 20,000 tokens: two parts fit, three do not.
     let toml = "[embedding]\noverlong = 'average'\n[limits]\ntokens_per_minute = 600000";
     let session = stack.session(&simulator, toml);
     let mut texts = texts(4);
@@ -102,7 +100,7 @@ async fn a_text_that_is_too_long_is_averaged_over_its_parts_where_configured() {
 }
 
 #[tokio::test]
-async fn a_refused_part_is_the_failure_of_its_text_alone() {
+async fn refused_part_fails_only_its_own_text() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(poisoned_by("☠")).await;
     let session = stack.session(&simulator, "embedding.overlong = 'average'");
@@ -112,7 +110,7 @@ async fn a_refused_part_is_the_failure_of_its_text_alone() {
     seed(&stack, &texts).await;
     let outcome = embed(&session).await;
     assert_eq!(outcome.exit, Exit::SomeFailed);
-    let counts = rows(&outcome.report);
+    let counts = rows(&outcome);
     assert_eq!((counts.written, counts.dead), (3, 1));
     assert_eq!(
         outcome.report.failures[0].post_id.unwrap().to_string(),

@@ -20,7 +20,7 @@ use generated::{
     TableRowRequired,
 };
 
-pub(crate) const SCHEMA: &str = include_str!("odd/schema.sql");
+pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 
 fn options() -> TypegenOptions {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

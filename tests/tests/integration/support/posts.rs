@@ -1,6 +1,4 @@
-//! Posts to test with, runs over them, and what must be true afterwards.
-
-use std::time::Duration;
+//! Posts to test with, the store and embed flows, and what must be true after them.
 
 use serde_json::{Value, json};
 use sluice_runner::db::Database;
@@ -9,8 +7,8 @@ use sluice_runner::flow::{self, FlowOptions, Session};
 use sluice_runner::provider::{
     Client, Deadlines, EmbeddingRequest, Settings as ClientSettings, http_client,
 };
-use sluice_runner::report::{Counts, Outcome, Report, RowCounts, StoreCounts};
-use sluice_runner::simulator::{Config, Faults, Latency, Simulator, Stats};
+use sluice_runner::report::{Counts, Outcome, Report, StoreCounts};
+use sluice_runner::simulator::{Simulator, Stats};
 use sluice_runner::store::{StoreOptions, store_text};
 use sluice_tests::Stack;
 
@@ -28,8 +26,7 @@ pub(crate) fn texts(count: usize) -> Vec<String> {
         .collect()
 }
 
-/// Puts posts with these texts into the database, past the store flow. Their ids ascend with their
-/// places: post 0 is the first one that a flow takes up.
+/// Inserts posts with these texts without the store flow. Their ids ascend, so a flow claims post 0 first.
 pub(crate) async fn seed(stack: &Stack, texts: &[String]) {
     let list = Value::from(texts.to_vec());
     let insert = format!(
@@ -48,7 +45,7 @@ pub(crate) fn id(place: usize) -> String {
     format!("00000000-0000-4000-8000-{place:012x}")
 }
 
-/// Stores a text and answers the report.
+/// Stores lines of input and returns the report.
 pub(crate) async fn store(database: &Database, text: &str) -> Report {
     let options = StoreOptions {
         now: "2026-05-01T12:00:00Z".parse().unwrap(),
@@ -64,44 +61,13 @@ pub(crate) async fn embed(session: &Session) -> Outcome {
     embed_with(session, FlowOptions::default()).await
 }
 
-/// Embeds what is due, within bounds.
+/// Embeds what is due, with these options.
 pub(crate) async fn embed_with(session: &Session, options: FlowOptions) -> Outcome {
     let run = session.begin(options, Stop::new());
     flow::embed(session, &run, false).await.unwrap()
 }
 
-/// A stand-in that takes this long for each answer.
-pub(crate) fn slow(fixed_ms: u64) -> Config {
-    let latency = Latency {
-        fixed_ms,
-        ..Latency::default()
-    };
-    Config {
-        latency,
-        ..Config::default()
-    }
-}
-
-/// A stand-in that refuses whatever holds this text.
-pub(crate) fn poisoned_by(marker: &str) -> Config {
-    Config {
-        faults: Faults {
-            poison: Some(marker.to_owned()),
-            ..Faults::default()
-        },
-        ..Config::default()
-    }
-}
-
-/// What became of the rows.
-pub(crate) fn rows(report: &Report) -> RowCounts {
-    match report.counts {
-        Counts::Rows(counts) => counts,
-        Counts::Store(_) => panic!("a flow over rows counts rows"),
-    }
-}
-
-/// What became of the lines.
+/// The line counts of a store run.
 pub(crate) fn lines(report: &Report) -> StoreCounts {
     match report.counts {
         Counts::Store(counts) => counts,
@@ -109,12 +75,7 @@ pub(crate) fn lines(report: &Report) -> StoreCounts {
     }
 }
 
-/// Why a run ended before all was done.
-pub(crate) fn reason(outcome: &Outcome) -> &str {
-    outcome.report.reason.as_deref().unwrap_or_default()
-}
-
-/// How many posts have an embedding of the text that they have now.
+/// How many posts have an embedding of their present text.
 pub(crate) async fn embedded(stack: &Stack) -> u64 {
     let current = "select count(*) from post_embeddings e join posts p on p.id = e.post_id
         where e.text_hash = encode(sha256(convert_to(p.text, 'UTF8')), 'hex')
@@ -136,7 +97,7 @@ pub(crate) async fn vectors(simulator: &Simulator, texts: &[String]) -> Vec<Vec<
     client.embed(&request).await.unwrap().value.vectors
 }
 
-/// The vector that is stored of a seeded post.
+/// The stored vector of a seeded post.
 pub(crate) async fn stored_vector(stack: &Stack, place: usize) -> Vec<f32> {
     let query = format!(
         "select embedding::text as vector from post_embeddings where post_id = '{}'",
@@ -147,26 +108,10 @@ pub(crate) async fn stored_vector(stack: &Stack, place: usize) -> Vec<f32> {
     serde_json::from_str(vector.unwrap()).unwrap()
 }
 
-/// How many rows are leased, failing or dead.
-pub(crate) async fn work_items(stack: &Stack) -> i64 {
-    stack.count("select count(*) from work_items").await
-}
-
-/// Every text was billed exactly once.
+/// Asserts that every text was billed exactly once.
 pub(crate) fn assert_billed_once(stats: &Stats, texts: &[String]) {
     assert_eq!(stats.embedded.len(), texts.len(), "texts billed");
     for text in texts {
         assert_eq!(stats.embedded_times(text), 1, "{text}");
     }
-}
-
-/// Looks again and again until it is so; a test that waits in vain fails with what it waited for.
-pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..600 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("waited in vain: {what}");
 }

@@ -1,19 +1,16 @@
-//! Recompute of 200,000 scored posts beside the earlier way, on one server in one run:
-//! `cargo bench -p sluice-tests --bench recompute -- beside|parts` (both where nothing is named).
+//! The recompute of 200,000 scored posts compared with the earlier way, on one server in one run:
+//! `cargo bench -p sluice-tests --bench recompute -- beside|parts` (without a name, both).
 //!
-//! `beside` times both ways for a weight config that has no scores yet and for the one in force, with a
-//! reader that asks for the whole ranking all the while. `parts` tells what a recompute spends in the
-//! database, part by part. docs/benchmarks.md has the figures from one machine.
+//! `beside` times both ways for a weight config without scores and for the active one, while a reader asks for
+//! the whole ranking. `parts` times the parts of a recompute in the database. docs/benchmarks.md has the figures of one
+//! machine.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has failed")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-#[path = "recompute/earlier.rs"]
 mod earlier;
-#[path = "recompute/processor.rs"]
 mod processor;
-#[path = "recompute/reader.rs"]
 mod reader;
 
 use std::time::Instant;
@@ -28,9 +25,9 @@ use reader::watched;
 
 /// The posts of the comparison.
 const POSTS: u32 = 200_000;
-/// The posts of a table that a client's memory is compared with.
+/// The posts of a smaller table, to compare the memory of the client.
 const FEW: u32 = 20_000;
-/// How often ours is measured, half of it before the earlier way, which takes a minute, and half after it.
+/// How often our way is measured: half before the earlier way, which takes a minute, and half after it.
 const ROUNDS: usize = 4;
 
 #[tokio::main]
@@ -64,20 +61,20 @@ async fn main() {
 /// What is recomputed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Case {
-    /// The weights in force: every row of theirs is there already.
+    /// The active weights: all their rows exist already.
     InForce,
-    /// New weights, which come into force with their scores.
+    /// New weights, which are activated with their scores.
     New,
 }
 
-/// One run of ours, as its process reports it.
+/// One run of our way, as its process reports it.
 struct Ours {
     seconds: f64,
     requests: u64,
     peak_bytes: u64,
 }
 
-/// Both ways for one case, in turn.
+/// Measures both ways for one case, in turn.
 async fn beside(stack: &Stack, case: Case) {
     let mut ours = Vec::new();
     for _ in 0..ROUNDS / 2 {
@@ -100,9 +97,9 @@ async fn beside(stack: &Stack, case: Case) {
 
 /// Seconds.
 struct Times {
-    /// By the clock.
+    /// Wall time.
     wall: f64,
-    /// Of the server's processor time, also for the reader; 0 where the system does not tell.
+    /// Processor time of the server, which also serves the reader; 0 if the system does not report it.
     server: f64,
 }
 
@@ -142,12 +139,12 @@ async fn earlier_round(stack: &Stack, case: Case) -> Times {
     Times { wall, server }
 }
 
-/// The processor time since a look at it.
+/// The processor time since an earlier reading.
 fn since(before: Option<f64>) -> f64 {
     children_seconds().unwrap_or_default() - before.unwrap_or_default()
 }
 
-/// Recomputes by the program, as an operator does, and makes the weights the ones in force.
+/// Recomputes with the program, as an operator does, and activates the weights.
 async fn ours(stack: &Stack, config: Uuid) -> Ours {
     let program = Program::on(stack, "http://127.0.0.1:9/v1");
     let config = config.to_string();
@@ -172,7 +169,7 @@ async fn ours(stack: &Stack, config: Uuid) -> Ours {
     }
 }
 
-/// The time of each part of a recompute, called one after the other from outside.
+/// Times each part of a recompute, called one after the other from outside.
 async fn parts(stack: &Stack, case: Case) {
     let (config, job) = (prepare(stack, case).await, Uuid::new_v4());
     let begin = format!(
@@ -192,7 +189,7 @@ async fn parts(stack: &Stack, case: Case) {
             _ => break,
         }
     }
-    tell(case, "computing and staging", started);
+    print(case, "computing and staging", started);
     let refresh =
         format!("select refresh_chunks(id, basis) from background_jobs where id = '{job}'");
     let update = format!("select update_staged_scores('{job}', '{config}')");
@@ -206,7 +203,7 @@ async fn parts(stack: &Stack, case: Case) {
     for (part, statement) in all {
         let started = Instant::now();
         stack.sql(statement).await;
-        tell(case, part, started);
+        print(case, part, started);
     }
     if case == Case::New {
         stack
@@ -215,16 +212,16 @@ async fn parts(stack: &Stack, case: Case) {
         stack.sql("vacuum full post_scores").await;
         let started = Instant::now();
         stack.sql(&insert).await;
-        tell(case, "inserting rows, checked one by one", started);
+        print(case, "inserting rows, checked one by one", started);
     }
 }
 
-fn tell(case: Case, part: &str, started: Instant) {
+fn print(case: Case, part: &str, started: Instant) {
     println!("{case:?}: {part}: {:.2} s", started.elapsed().as_secs_f64());
 }
 
-/// Leaves in the table the scores under the weights in force alone, as a day's work does, and answers the
-/// weights to recompute. `vacuum` and `analyze` stand for autovacuum, which the embedded Postgres has not.
+/// Leaves only the scores under the active weights, as after a normal day, and returns the weights to recompute.
+/// `vacuum` and `analyze` replace autovacuum, which the embedded Postgres does not have.
 async fn prepare(stack: &Stack, case: Case) -> Uuid {
     stack
         .sql(
@@ -258,7 +255,7 @@ fn id_in(rows: &[Value]) -> Uuid {
     id.as_str().unwrap().parse().unwrap()
 }
 
-/// Posts number `from` to `to` with scores of all seven dimensions, and their final scores.
+/// Inserts posts number `from` to `to` with scores of all dimensions, and their final scores.
 async fn fill(stack: &Stack, from: u32, to: u32) {
     stack
         .sql(&format!(

@@ -1,13 +1,14 @@
-//! The commands that look: plan, status, rank, search, failures, doctor. None of them writes.
+//! The commands that only read: plan, status, rank, search, failures, doctor.
 
 use serde_json::{Value, json};
 use sluice_runner::flow::ScoreScope;
-use sluice_runner::simulator::{Config, ConfigChange, Fault, Faults, Simulator};
-use sluice_tests::{Program, Run, Stack};
+use sluice_runner::simulator::{Config, Fault, Faults, Simulator};
+use sluice_tests::{Program, Stack};
 
-use crate::scoring_support::{TWO, add_posts, add_scores, run_score};
+use crate::support::scores::{TWO, add_posts, add_scores, run_score};
+use crate::support::{faulty, set_faults, without_services};
 
-/// So many posts with made scores, and the program.
+/// A stack with this many posts and made-up scores, and the program.
 async fn scored(posts: u32) -> (Stack, Simulator, Program) {
     let stack = Stack::fresh().await;
     add_posts(&stack, posts).await;
@@ -17,19 +18,7 @@ async fn scored(posts: u32) -> (Stack, Simulator, Program) {
     (stack, simulator, program)
 }
 
-async fn run(program: &Program, arguments: &[&str]) -> Run {
-    let run = program.run(arguments).await;
-    assert_eq!(run.code, Some(0), "{arguments:?}: {}", run.stderr);
-    run
-}
-
-async fn json_of(program: &Program, arguments: &[&str]) -> Value {
-    run(program, &[arguments, &["--output", "json"]].concat())
-        .await
-        .json()
-}
-
-/// One number that changes whenever anything is written to the tables that commands look at.
+/// A digest of the tables that these commands read. It changes with every write.
 async fn everything(stack: &Stack) -> Vec<Value> {
     stack
         .rows(
@@ -42,7 +31,7 @@ async fn everything(stack: &Stack) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_plan_says_what_the_runs_then_cost_at_most_and_spends_nothing() {
+async fn plan_says_what_runs_cost_at_most_and_spends_nothing() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 13).await;
     let simulator = stack.simulator(Config::default()).await;
@@ -51,7 +40,7 @@ async fn a_plan_says_what_the_runs_then_cost_at_most_and_spends_nothing() {
         TWO.replace("runs = 1", "runs = 2")
     ));
     let before = everything(&stack).await;
-    let plan = json_of(&program, &["plan"]).await;
+    let plan = program.json(&["plan"]).await;
     assert_eq!(simulator.stats().requests, 0);
     assert_eq!(everything(&stack).await, before);
     let rescore = &plan[2];
@@ -65,7 +54,7 @@ async fn a_plan_says_what_the_runs_then_cost_at_most_and_spends_nothing() {
         let planned = &plan[at];
         assert_eq!(planned["flow"], flow);
         simulator.reset();
-        let report = json_of(&program, &[flow]).await;
+        let report = program.json(&[flow]).await;
         let stats = simulator.stats();
         assert_eq!(report["counts"]["written"], planned["rows"], "{flow}");
         assert_eq!(json!(stats.requests), planned["requests"], "{flow}");
@@ -83,7 +72,7 @@ async fn a_plan_says_what_the_runs_then_cost_at_most_and_spends_nothing() {
             report["usd"].as_f64().unwrap() <= planned["usd_at_most"].as_f64().unwrap() + 1e-12
         );
     }
-    let done = json_of(&program, &["plan"]).await;
+    let done = program.json(&["plan"]).await;
     assert!(
         done.as_array()
             .unwrap()
@@ -91,18 +80,18 @@ async fn a_plan_says_what_the_runs_then_cost_at_most_and_spends_nothing() {
             .all(|flow| flow["rows"] == 0),
         "{done}"
     );
-    insta::assert_snapshot!("plan_of_nothing", run(&program, &["plan"]).await.stdout);
+    insta::assert_snapshot!("plan_of_nothing", program.complete(&["plan"]).await.stdout);
 }
 
 #[tokio::test]
-async fn a_ranking_is_filtered_and_previews_other_weights_without_writing() {
+async fn rank_filters_and_previews_other_weights_without_writing() {
     let (stack, _simulator, program) = scored(40).await;
     insta::assert_snapshot!(
         "rank",
-        run(&program, &["rank", "--limit", "4"]).await.stdout
+        program.complete(&["rank", "--limit", "4"]).await.stdout
     );
     let before = everything(&stack).await;
-    let all = json_of(&program, &["rank", "--limit", "100"]).await;
+    let all = program.json(&["rank", "--limit", "100"]).await;
     let all = all.as_array().unwrap();
     assert_eq!(all.len(), 40);
     let scores: Vec<f64> = all
@@ -112,15 +101,15 @@ async fn a_ranking_is_filtered_and_previews_other_weights_without_writing() {
     assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
 
     for name in ["Harbor", "harbor"] {
-        let some = json_of(
-            &program,
-            &["rank", "--limit", "100", "--neighborhood", name],
-        )
-        .await;
+        let some = program
+            .json(&["rank", "--limit", "100", "--neighborhood", name])
+            .await;
         let some = some.as_array().unwrap();
         assert!(some.len() == 20 && some.iter().all(|post| post["neighborhood"] == "Harbor"));
     }
-    let crime = json_of(&program, &["rank", "--limit", "100", "--category", "crime"]).await;
+    let crime = program
+        .json(&["rank", "--limit", "100", "--category", "crime"])
+        .await;
     let crime = crime.as_array().unwrap();
     assert!(
         !crime.is_empty()
@@ -128,19 +117,21 @@ async fn a_ranking_is_filtered_and_previews_other_weights_without_writing() {
                 .iter()
                 .all(|post| post["categories"] == json!(["crime"]))
     );
-    let high = json_of(&program, &["rank", "--limit", "100", "--min-score", "6"]).await;
+    let high = program
+        .json(&["rank", "--limit", "100", "--min-score", "6"])
+        .await;
     assert_eq!(
         high.as_array().unwrap().len(),
         scores.iter().filter(|score| **score >= 6.0).count()
     );
 
-    let preview = json_of(&program, &["rank", "--weights", r#"{"news_value": 1}"#]).await;
+    let preview = program
+        .json(&["rank", "--weights", r#"{"news_value": 1}"#])
+        .await;
     assert_ne!(preview[0]["id"], all[0]["id"]);
-    let warned = run(
-        &program,
-        &["rank", "--weights", r#"{"news_value": 1, "zest": 1}"#],
-    )
-    .await;
+    let warned = program
+        .complete(&["rank", "--weights", r#"{"news_value": 1, "zest": 1}"#])
+        .await;
     assert!(
         warned.stderr.contains("the rubric has no zest"),
         "{}",
@@ -157,44 +148,38 @@ async fn a_ranking_is_filtered_and_previews_other_weights_without_writing() {
 }
 
 #[tokio::test]
-async fn a_search_finds_what_is_near_in_meaning() {
+async fn search_finds_what_is_near_in_meaning() {
     let (stack, simulator, program) = scored(10).await;
-    run(&program, &["embed"]).await;
-    let found = json_of(
-        &program,
-        &["search", "loud drums in the night", "--limit", "2"],
-    )
-    .await;
+    program.complete(&["embed"]).await;
+    let found = program
+        .json(&["search", "loud drums in the night", "--limit", "2"])
+        .await;
     let found = found.as_array().unwrap();
     assert_eq!(found.len(), 2);
     for post in found {
         assert!(post["text"].as_str().unwrap().contains("drums"), "{post}");
     }
     assert!(found[0]["similarity"].as_f64() >= found[1]["similarity"].as_f64());
-    let near = json_of(
-        &program,
-        &["search", "loud drums in the night", "--threshold", "0.999"],
-    )
-    .await;
+    let near = program
+        .json(&["search", "loud drums in the night", "--threshold", "0.999"])
+        .await;
     assert_eq!(near, json!([]));
     assert_eq!(program.run(&["search", " \n"]).await.code, Some(2));
     insta::assert_snapshot!(
         "search",
-        run(
-            &program,
-            &[
+        program
+            .complete(&[
                 "search", "has", "anyone", "lost", "a", "grey", "cat", "--limit", "2"
-            ]
-        )
-        .await
-        .stdout
+            ])
+            .await
+            .stdout
     );
     assert_eq!(simulator.stats().embedding_requests, 4);
     assert_eq!(stack.count("select count(*) from work_items").await, 0);
 }
 
 #[tokio::test]
-async fn a_status_counts_what_there_is() {
+async fn status_counts_posts_and_work() {
     let (stack, _simulator, program) = scored(7).await;
     stack
         .sql(
@@ -206,7 +191,7 @@ async fn a_status_counts_what_there_is() {
              insert into background_jobs (type, status) values ('embed_posts', 'pending'), ('embed_posts', 'error')",
         )
         .await;
-    let status = json_of(&program, &["status"]).await;
+    let status = program.json(&["status"]).await;
     let counts = [
         "posts",
         "embedded",
@@ -231,7 +216,7 @@ async fn a_status_counts_what_there_is() {
     );
     assert_eq!(status["by_fingerprint"], json!({ "made": 6 }));
     assert_eq!(status["jobs"], json!({ "error": 1, "pending": 1 }));
-    insta::assert_snapshot!("status", run(&program, &["status"]).await.stdout);
+    insta::assert_snapshot!("status", program.complete(&["status"]).await.stdout);
 }
 
 #[tokio::test]
@@ -239,12 +224,7 @@ async fn failures_are_listed_and_replayed() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 3).await;
     let faults = Faults::only(Fault::ContentFilter, 1.0);
-    let simulator = stack
-        .simulator(Config {
-            faults,
-            ..Config::default()
-        })
-        .await;
+    let simulator = stack.simulator(faulty(faults)).await;
     run_score(&stack.session(&simulator, TWO), ScoreScope::Missing).await;
     let program = Program::on(&stack, &simulator.base_url()).configured(TWO);
     stack
@@ -252,34 +232,32 @@ async fn failures_are_listed_and_replayed() {
         .await;
     insta::assert_snapshot!(
         "failures_list",
-        run(&program, &["failures", "list"]).await.stdout
+        program.complete(&["failures", "list"]).await.stdout
     );
-    let listed = json_of(&program, &["failures", "list", "--kind", "score"]).await;
+    let listed = program.json(&["failures", "list", "--kind", "score"]).await;
     assert_eq!(listed.as_array().unwrap().len(), 3);
     let one = listed[0]["post_id"].as_str().unwrap();
-    let replayed = json_of(&program, &["failures", "replay", "--kind", "score", one]).await;
+    let replayed = program
+        .json(&["failures", "replay", "--kind", "score", one])
+        .await;
     assert_eq!(replayed, json!({ "replayed": 1 }));
-    let cured = ConfigChange {
-        faults: Some(Faults::default()),
-        ..ConfigChange::default()
-    };
-    simulator.change(cured).unwrap();
-    assert_eq!(json_of(&program, &["score"]).await["counts"]["written"], 1);
+    set_faults(&simulator, Faults::default());
+    assert_eq!(program.json(&["score"]).await["counts"]["written"], 1);
     assert_eq!(
-        json_of(&program, &["failures", "replay"]).await,
+        program.json(&["failures", "replay"]).await,
         json!({ "replayed": 3 })
     );
-    assert_eq!(json_of(&program, &["score"]).await["counts"]["written"], 2);
+    assert_eq!(program.json(&["score"]).await["counts"]["written"], 2);
     assert_eq!(
-        run(&program, &["failures", "list"]).await.stdout,
+        program.complete(&["failures", "list"]).await.stdout,
         "nothing has failed\n"
     );
 }
 
 #[tokio::test]
-async fn a_doctor_tells_by_its_exit_code_what_is_wrong() {
+async fn exit_code_of_doctor_says_what_is_wrong() {
     let (_stack, simulator, program) = scored(1).await;
-    let checks = json_of(&program, &["doctor"]).await;
+    let checks = program.json(&["doctor"]).await;
     assert!(
         checks
             .as_array()
@@ -289,11 +267,7 @@ async fn a_doctor_tells_by_its_exit_code_what_is_wrong() {
         "{checks}"
     );
 
-    let bad_key = ConfigChange {
-        faults: Some(Faults::only(Fault::BadKey, 1.0)),
-        ..ConfigChange::default()
-    };
-    simulator.change(bad_key).unwrap();
+    set_faults(&simulator, Faults::only(Fault::BadKey, 1.0));
     let refused = program.run(&["doctor"]).await;
     assert_eq!(refused.code, Some(5), "{}", refused.stdout);
 
@@ -306,12 +280,7 @@ async fn a_doctor_tells_by_its_exit_code_what_is_wrong() {
     let no_database = Program::bare()
         .with("OPENAI_BASE_URL", &simulator.base_url())
         .with("OPENAI_API_KEY", "test-key");
-    simulator
-        .change(ConfigChange {
-            faults: Some(Faults::default()),
-            ..ConfigChange::default()
-        })
-        .unwrap();
+    set_faults(&simulator, Faults::default());
     let checks = no_database
         .run(&["doctor", "--output", "json"])
         .await
@@ -326,9 +295,7 @@ async fn a_doctor_tells_by_its_exit_code_what_is_wrong() {
         .await;
     assert_eq!(malformed.code, Some(2), "{}", malformed.stdout);
 
-    let away = Program::bare()
-        .with("POSTGREST_URL", "http://127.0.0.1:9")
-        .with("SUPABASE_SERVICE_KEY", "k")
+    let away = without_services()
         .with("OPENAI_BASE_URL", &simulator.base_url())
         .with("OPENAI_API_KEY", "k");
     let unreachable = away.run(&["doctor"]).await;
@@ -337,7 +304,7 @@ async fn a_doctor_tells_by_its_exit_code_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn the_schemas_and_the_migrations_are_printed() {
+async fn schemas_and_migrations_are_printed() {
     let program = Program::bare();
     let config = program.run(&["schema", "config"]).await.json();
     assert!(config.pointer("/properties/scoring").is_some());
