@@ -189,6 +189,14 @@ impl Error {
         )
     }
 
+    /// A row that need not be found.
+    pub(crate) fn found<V>(row: Result<V, Self>) -> Result<Option<V>, Self> {
+        match row {
+            Err(error) if error.is_not_found() => Ok(None),
+            row => row.map(Some),
+        }
+    }
+
     pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
