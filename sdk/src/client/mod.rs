@@ -93,12 +93,8 @@ impl Client {
         name: &str,
         arguments: &(impl Serialize + ?Sized),
     ) -> Rpc<Any, serde_json::Value, Self> {
-        Rpc::new(
-            self.clone(),
-            Endpoint::function(name.to_owned(), None),
-            arguments,
-            false,
-        )
+        let endpoint = Endpoint::function(name.to_owned(), None);
+        Rpc::new(self.clone(), endpoint, arguments, false)
     }
 
     /// The same client as a signed-in user. Row-level security applies to the user of this JWT.
