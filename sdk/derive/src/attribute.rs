@@ -71,6 +71,14 @@ pub(crate) fn has_serde_word(attributes: &[Attribute], key: &str) -> Result<bool
     Ok(found)
 }
 
+/// Whether serde leaves a field out, so that it is not a column.
+pub(crate) fn is_skipped(field: &Field) -> Result<bool> {
+    Ok(
+        has_serde_word(&field.attrs, "skip")?
+            || has_serde_word(&field.attrs, "skip_deserializing")?,
+    )
+}
+
 /// `V` of `Option<V>`.
 pub(crate) fn option_inner(kind: &Type) -> Option<&Type> {
     let Type::Path(path) = kind else { return None };

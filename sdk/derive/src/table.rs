@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{DeriveInput, Field, Ident, LitStr, Result, Type};
 
-use crate::attribute::{self, fields, has_serde_word, option_inner, parts};
+use crate::attribute::{self, fields, has_serde_word, is_skipped, option_inner, parts};
 use crate::name;
 
 struct Column<'a> {
@@ -103,9 +103,7 @@ fn columns(input: &DeriveInput) -> Result<Vec<Column<'_>>> {
     let rule = name::rename_all(input)?;
     let mut columns = Vec::new();
     for field in fields(input)? {
-        if has_serde_word(&field.attrs, "skip")?
-            || has_serde_word(&field.attrs, "skip_deserializing")?
-        {
+        if is_skipped(field)? {
             continue;
         }
         if has_serde_word(&field.attrs, "flatten")? {

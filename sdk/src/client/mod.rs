@@ -93,12 +93,8 @@ impl Client {
         name: &str,
         arguments: &(impl Serialize + ?Sized),
     ) -> Rpc<Any, serde_json::Value, Self> {
-        Rpc::new(
-            self.clone(),
-            Endpoint::function(name.to_owned(), None),
-            arguments,
-            false,
-        )
+        let endpoint = Endpoint::function(name.to_owned(), None);
+        Rpc::new(self.clone(), endpoint, arguments, false)
     }
 
     /// The same client as a signed-in user. Row-level security applies to the user of this JWT.
@@ -118,15 +114,22 @@ impl Client {
         call: &Call,
         attempt: impl Fn(u32, Instant) -> F,
     ) -> Result<O, Error> {
-        let deadline = Instant::now() + self.shared.total_timeout;
-        let mut retries = 0;
-        loop {
-            match attempt(retries, deadline).await {
-                Ok(result) => return Ok(result),
-                Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
-            }
-            retries += 1;
+        let span = tracing::debug_span!("postgrest", request = tracing::field::Empty);
+        if !span.is_disabled() {
+            span.record("request", call.shape());
         }
+        let attempts = async {
+            let deadline = Instant::now() + self.shared.total_timeout;
+            let mut retries = 0;
+            loop {
+                match attempt(retries, deadline).await {
+                    Ok(result) => return Ok(result),
+                    Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
+                }
+                retries += 1;
+            }
+        };
+        attempts.instrument(span).await
     }
 
     /// How long to wait before a failed call is sent again. Returns the error if it is not.
@@ -249,23 +252,15 @@ impl Context for Client {
 
 impl Execute for Client {
     async fn execute(&self, call: Call) -> Result<Response, Error> {
-        let span = tracing::debug_span!("postgrest", request = tracing::field::Empty);
-        if !span.is_disabled() {
-            span.record("request", call.shape());
-        }
         let attempt = |retry, deadline| self.attempt(&call, retry, deadline);
-        let response = self.with_retries(&call, attempt).instrument(span).await?;
+        let response = self.with_retries(&call, attempt).await?;
         Ok(response.to(call))
     }
 
     async fn open(&self, call: Call) -> Result<Body, Error> {
-        let span = tracing::debug_span!("postgrest", request = tracing::field::Empty);
-        if !span.is_disabled() {
-            span.record("request", call.shape());
-        }
         // The retries end with the head of the response: after that, the caller may have rows.
         let attempt = |retry, deadline| self.attempt_to_open(&call, retry, deadline);
-        let body = self.with_retries(&call, attempt).instrument(span).await?;
+        let body = self.with_retries(&call, attempt).await?;
         Ok(body.map_err(move |error| call.failed(error, 0)).boxed())
     }
 }

@@ -21,8 +21,9 @@ pub use report::{Chunk, RejectedRow, WriteReport, Written};
 ///
 /// There is one type for everything, because a caller does not ask "which type is it", but "may I
 /// try again", "is this row the problem", "does the schema exist". Its methods answer such
-/// questions. The [`Display`](fmt::Display) form is one line without a key, a value of the query or
-/// a value of a row.
+/// questions. The [`Display`](fmt::Display) form is one line without a key and without a value of
+/// the query. Of a row's values it shows only what Postgres's message itself quotes, such as the
+/// bad input of a cast.
 ///
 /// PostgREST reference: "Errors".
 ///
@@ -187,6 +188,14 @@ impl Error {
             ErrorKind::RowCount,
             "one row was requested, and several match",
         )
+    }
+
+    /// A row that need not be found.
+    pub(crate) fn found<V>(row: Result<V, Self>) -> Result<Option<V>, Self> {
+        match row {
+            Err(error) if error.is_not_found() => Ok(None),
+            row => row.map(Some),
+        }
     }
 
     pub(crate) fn with_source(

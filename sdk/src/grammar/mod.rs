@@ -5,6 +5,7 @@ mod order;
 mod params;
 mod relation;
 mod select;
+mod window;
 
 pub(crate) use filter::{Condition, Logic, Operator, Rhs, Tree};
 pub use filter::{Filter, IntoFilter, Patterns, Search};
@@ -13,3 +14,4 @@ pub(crate) use order::{Key, keys_of, order_value};
 pub(crate) use params::Params;
 pub use relation::{Nested, Relation, relation};
 pub use select::{Embed, Embedding, Expression, Reads, Select, Selection, ShapeOf};
+pub(crate) use window::Window;

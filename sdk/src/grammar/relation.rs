@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::{
-    Condition, Filter, IntoFilter, IntoOrder, Key, Order, Params, Tree, keys_of, order_value,
-};
+use super::{Condition, Filter, IntoFilter, IntoOrder, Key, Order, Params, Window, keys_of};
 use crate::error::Error;
 use crate::quote;
 use crate::schema::{Any, Target};
@@ -37,10 +35,7 @@ pub struct Relation<T, U> {
 pub struct Nested<T, U> {
     /// The names of the outer relations and of this one, quoted and joined by dots.
     path: String,
-    filters: Vec<Tree>,
-    keys: Vec<Key>,
-    limit: Option<u64>,
-    offset: Option<u64>,
+    window: Window,
     marker: PhantomData<fn() -> (T, U)>,
 }
 
@@ -115,10 +110,7 @@ impl<T, U> Relation<T, U> {
     fn nested(self) -> Nested<T, U> {
         Nested {
             path: self.written(),
-            filters: Vec::new(),
-            keys: Vec::new(),
-            limit: None,
-            offset: None,
+            window: Window::default(),
             marker: PhantomData,
         }
     }
@@ -134,28 +126,28 @@ impl<T, U> Nested<T, U> {
     /// Keeps the related rows that match. Rows must match every filter.
     #[must_use]
     pub fn filter(mut self, filter: impl IntoFilter<U>) -> Self {
-        self.filters.push(filter.into_filter().tree);
+        self.window.filters.push(filter.into_filter().tree);
         self
     }
 
     /// Orders the related rows. A second order breaks the ties of the first.
     #[must_use]
     pub fn order(mut self, order: impl IntoOrder<U>) -> Self {
-        self.keys.extend(keys_of(order));
+        self.window.keys.extend(keys_of(order));
         self
     }
 
     /// Limits the related rows of each outer row.
     #[must_use]
     pub fn limit(mut self, limit: u64) -> Self {
-        self.limit = Some(limit);
+        self.window.limit = Some(limit);
         self
     }
 
     /// Skips related rows of each outer row.
     #[must_use]
     pub fn offset(mut self, offset: u64) -> Self {
-        self.offset = Some(offset);
+        self.window.offset = Some(offset);
         self
     }
 
@@ -163,32 +155,19 @@ impl<T, U> Nested<T, U> {
     pub(crate) fn retyped<X, W>(self) -> Nested<X, W> {
         Nested {
             path: self.path,
-            filters: self.filters,
-            keys: self.keys,
-            limit: self.limit,
-            offset: self.offset,
+            window: self.window,
             marker: PhantomData,
         }
     }
 
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        self.filters.iter().try_for_each(Tree::validate)
+        self.window.validate()
     }
 
     pub(crate) fn write(&self, params: &mut Params) {
         let prefix = format!("{}.", self.path);
-        for tree in &self.filters {
-            params.filter(&prefix, tree);
-        }
-        if !self.keys.is_empty() {
-            params.push(format!("{prefix}order"), order_value(&self.keys));
-        }
-        if let Some(limit) = self.limit {
-            params.push(format!("{prefix}limit"), limit.to_string());
-        }
-        if let Some(offset) = self.offset {
-            params.push(format!("{prefix}offset"), offset.to_string());
-        }
+        self.window.write_filters(&prefix, params);
+        self.window.write_order(&prefix, params);
     }
 }
 
@@ -217,10 +196,7 @@ impl<T, U> Clone for Nested<T, U> {
     fn clone(&self) -> Self {
         Self {
             path: self.path.clone(),
-            filters: self.filters.clone(),
-            keys: self.keys.clone(),
-            limit: self.limit,
-            offset: self.offset,
+            window: self.window.clone(),
             marker: PhantomData,
         }
     }

@@ -117,7 +117,7 @@ impl<T, V, C: Context> List<T, V, C> {
     /// aggregate, or if the grammar cannot express it.
     pub fn reads(&self) -> Result<Vec<Read<T, V, C>>, Error> {
         let query = &self.read.query;
-        if query.limit.is_some() || query.offset.is_some() {
+        if query.window.limit.is_some() || query.window.offset.is_some() {
             return Err(Error::invalid(
                 "a limit or an offset of a split list would apply to each request; remove it, and limit the rows that come back",
             ));
@@ -206,9 +206,12 @@ where
     let first = read.clone().fetch().await?;
     let mut rows = first.rows;
     let total = first.total.unwrap_or(rows.len() as u64);
-    if (rows.len() as u64) < total && read.query.keys.is_empty() {
-        read.query.keys.clone_from(&read.query.endpoint.primary_key);
-        if read.query.keys.is_empty() {
+    if (rows.len() as u64) < total && read.query.window.keys.is_empty() {
+        read.query
+            .window
+            .keys
+            .clone_from(&read.query.endpoint.primary_key);
+        if read.query.window.keys.is_empty() {
             return Err(Error::invalid(
                 "the server's row limit cut the response, and the rest cannot be read without an order; declare the table's primary key, or order by a unique key with `order_within`",
             ));

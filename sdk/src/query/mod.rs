@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use crate::error::Error;
-use crate::grammar::{Key, Nested, Params, Selection, Tree, order_value};
+use crate::grammar::{Key, Nested, Params, Selection, Tree, Window};
 use crate::request::{Draft, Format, Path, Prefer, Safety};
 use crate::schema::{Any, Column, ColumnInfo, Table};
 
@@ -84,11 +84,8 @@ impl Endpoint {
 pub(crate) struct Query {
     pub(crate) endpoint: Endpoint,
     pub(crate) selection: Option<Selection>,
-    pub(crate) filters: Vec<Tree>,
+    pub(crate) window: Window,
     pub(crate) nested: Vec<Nested<Any, Any>>,
-    pub(crate) keys: Vec<Key>,
-    pub(crate) limit: Option<u64>,
-    pub(crate) offset: Option<u64>,
     pub(crate) prefer: Prefer,
 }
 
@@ -97,17 +94,14 @@ impl Query {
         Self {
             endpoint,
             selection: None,
-            filters: Vec::new(),
+            window: Window::default(),
             nested: Vec::new(),
-            keys: Vec::new(),
-            limit: None,
-            offset: None,
             prefer: Prefer::default(),
         }
     }
 
     pub(crate) fn filter(&mut self, tree: Tree) {
-        self.filters.push(tree);
+        self.window.filters.push(tree);
     }
 
     /// Begins a request for this query. Refuses what the grammar cannot express.
@@ -132,7 +126,7 @@ impl Query {
     }
 
     fn validate(&self) -> Result<(), Error> {
-        self.filters.iter().try_for_each(Tree::validate)?;
+        self.window.validate()?;
         self.nested.iter().try_for_each(Nested::validate)?;
         self.selection.iter().try_for_each(Selection::validate)
     }
@@ -142,21 +136,11 @@ impl Query {
         if let Some(selection) = &self.selection {
             params.push("select", selection.to_string());
         }
-        for filter in &self.filters {
-            params.filter("", filter);
-        }
+        self.window.write_filters("", &mut params);
         for nested in &self.nested {
             nested.write(&mut params);
         }
-        if !self.keys.is_empty() {
-            params.push("order", order_value(&self.keys));
-        }
-        if let Some(limit) = self.limit {
-            params.push("limit", limit.to_string());
-        }
-        if let Some(offset) = self.offset {
-            params.push("offset", offset.to_string());
-        }
+        self.window.write_order("", &mut params);
         params
     }
 }

@@ -52,12 +52,8 @@ impl Offline {
         name: &str,
         arguments: &(impl Serialize + ?Sized),
     ) -> Rpc<Any, serde_json::Value, Self> {
-        Rpc::new(
-            self.clone(),
-            Endpoint::function(name.to_owned(), None),
-            arguments,
-            false,
-        )
+        let endpoint = Endpoint::function(name.to_owned(), None);
+        Rpc::new(self.clone(), endpoint, arguments, false)
     }
 }
 

@@ -69,16 +69,10 @@ impl<T, V, C: Context> Read<T, V, C> {
 
     /// Reads each row into `W`, with the same columns.
     pub fn rows<W>(self) -> Read<T, W, C> {
-        let Self {
-            context,
-            query,
-            format,
-            marker: _,
-        } = self;
         Read {
-            context,
-            query,
-            format,
+            context: self.context,
+            query: self.query,
+            format: self.format,
             marker: PhantomData,
         }
     }
@@ -97,20 +91,20 @@ impl<T, V, C: Context> Read<T, V, C> {
 
     /// Orders the rows. A second order breaks the ties of the first.
     pub fn order(mut self, order: impl IntoOrder<T>) -> Self {
-        self.query.keys.extend(keys_of(order));
+        self.query.window.keys.extend(keys_of(order));
         self
     }
 
     /// Reads this many rows at most. The server has its own limit (1000 on hosted Supabase), which
     /// cuts silently. To read all rows, see [`keyset`](Self::keyset).
     pub fn limit(mut self, limit: u64) -> Self {
-        self.query.limit = Some(limit);
+        self.query.window.limit = Some(limit);
         self
     }
 
     /// Skips this many rows first.
     pub fn offset(mut self, offset: u64) -> Self {
-        self.query.offset = Some(offset);
+        self.query.window.offset = Some(offset);
         self
     }
 
@@ -217,7 +211,7 @@ impl<T, V, C: Execute> Read<T, V, C> {
         V: DeserializeOwned,
     {
         // Two rows are enough to see that there is more than one.
-        self.query.limit = Some(self.query.limit.map_or(2, |limit| limit.min(2)));
+        self.query.window.limit = Some(self.query.window.limit.map_or(2, |limit| limit.min(2)));
         let mut rows = self.fetch().await?.rows;
         let row = rows.pop();
         if rows.is_empty() {

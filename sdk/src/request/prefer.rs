@@ -55,42 +55,43 @@ pub(crate) struct Prefer {
 impl Prefer {
     /// The header's value, or `None` if there is no preference.
     pub(crate) fn to_value(&self) -> Option<String> {
-        let mut parts: Vec<String> = Vec::new();
-        let mut push = |text: &str| parts.push(text.to_owned());
-        match self.returning {
-            Some(Returning::Minimal) => push("return=minimal"),
-            Some(Returning::Representation) => push("return=representation"),
-            None => {}
-        }
-        match self.resolution {
-            Some(Resolution::Merge) => push("resolution=merge-duplicates"),
-            Some(Resolution::Ignore) => push("resolution=ignore-duplicates"),
-            None => {}
-        }
-        if self.missing_default {
-            push("missing=default");
-        }
-        match self.count {
-            Some(Count::Exact) => push("count=exact"),
-            Some(Count::Planned) => push("count=planned"),
-            Some(Count::Estimated) => push("count=estimated"),
-            None => {}
-        }
+        let returning = self.returning.map(|returning| match returning {
+            Returning::Minimal => "return=minimal",
+            Returning::Representation => "return=representation",
+        });
+        let resolution = self.resolution.map(|resolution| match resolution {
+            Resolution::Merge => "resolution=merge-duplicates",
+            Resolution::Ignore => "resolution=ignore-duplicates",
+        });
+        let count = self.count.map(|count| match count {
+            Count::Exact => "count=exact",
+            Count::Planned => "count=planned",
+            Count::Estimated => "count=estimated",
+        });
         // PostgREST enforces a limit of affected rows only under strict handling.
-        match (self.handling, self.max_affected) {
-            (_, Some(_)) | (Some(Handling::Strict), None) => push("handling=strict"),
-            (Some(Handling::Lenient), None) => push("handling=lenient"),
-            (None, None) => {}
-        }
-        if let Some(rows) = self.max_affected {
-            push(&format!("max-affected={rows}"));
-        }
-        if self.rollback {
-            push("tx=rollback");
-        }
-        if let Some(timezone) = &self.timezone {
-            push(&format!("timezone={timezone}"));
-        }
+        let handling = match (self.handling, self.max_affected) {
+            (_, Some(_)) | (Some(Handling::Strict), None) => Some("handling=strict"),
+            (Some(Handling::Lenient), None) => Some("handling=lenient"),
+            (None, None) => None,
+        };
+        let missing = self.missing_default.then_some("missing=default");
+        let max_affected = self.max_affected.map(|rows| format!("max-affected={rows}"));
+        let rollback = self.rollback.then_some("tx=rollback");
+        let timezone = self
+            .timezone
+            .as_ref()
+            .map(|zone| format!("timezone={zone}"));
+        let parts = [
+            returning,
+            resolution,
+            missing,
+            count,
+            handling,
+            max_affected.as_deref(),
+            rollback,
+            timezone.as_deref(),
+        ];
+        let parts: Vec<&str> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(","))
     }
 }

@@ -180,7 +180,7 @@ impl<T, V, N> fmt::Debug for Column<T, V, N> {
     }
 }
 
-/// A column with its path, with the types left behind.
+/// A column with its path, without type parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) name: Cow<'static, str>,

@@ -7,7 +7,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{DeriveInput, Result, Type};
 
-use crate::attribute::{fields, has_serde_word, parts};
+use crate::attribute::{fields, is_skipped, parts};
 use crate::name;
 
 use field::{Embedding, FieldAttributes};
@@ -19,9 +19,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let rule = name::rename_all(input)?;
     let (mut steps, mut relations) = (Vec::new(), Vec::new());
     for field in fields(input)? {
-        if has_serde_word(&field.attrs, "skip")?
-            || has_serde_word(&field.attrs, "skip_deserializing")?
-        {
+        if is_skipped(field)? {
             continue;
         }
         let Some(field_ident) = &field.ident else {

@@ -266,11 +266,7 @@ where
     /// PGRST116 if several rows match. For [`exactly_one`](Self::exactly_one), no row is an error
     /// too.
     pub async fn maybe_one(self) -> Result<Option<V>, Error> {
-        match self.exactly_one().await {
-            Ok(row) => Ok(Some(row)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        Error::found(self.exactly_one().await)
     }
 
     /// Changes exactly one row and returns it. If another number of rows matches, the change is

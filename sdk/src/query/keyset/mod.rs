@@ -129,7 +129,10 @@ impl<T, V, C: Context> Keyset<T, V, C> {
     /// The request for the page after `cursor`, and the names of the keys in its rows.
     fn page(&self, cursor: Option<&Cursor>) -> Result<(Call, KeyNames), Error> {
         let mut query = self.read.query.clone();
-        if query.limit.is_some() || query.offset.is_some() || !query.keys.is_empty() {
+        if query.window.limit.is_some()
+            || query.window.offset.is_some()
+            || !query.window.keys.is_empty()
+        {
             return Err(Error::invalid(
                 "a keyset read has its own order and reads all rows; remove the order, limit and offset, and take as many rows of the stream as you need",
             ));
@@ -143,8 +146,8 @@ impl<T, V, C: Context> Keyset<T, V, C> {
         if let Some(tree) = cursor.and_then(|cursor| cursor.after(&self.keys)) {
             query.filter(tree);
         }
-        query.keys.clone_from(&self.keys);
-        query.limit = Some(self.page_rows);
+        query.window.keys.clone_from(&self.keys);
+        query.window.limit = Some(self.page_rows);
         let schema = self.read.context.defaults().schema.as_deref();
         let call = query
             .draft(Method::GET, Safety::Read, Format::Json, schema)?

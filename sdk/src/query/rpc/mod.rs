@@ -140,20 +140,12 @@ impl<F, O, C: Context> Rpc<F, O, C> {
 
     /// Reads what the function returns into `W`.
     pub fn output<W>(self) -> Rpc<F, W, C> {
-        let Self {
-            context,
-            query,
-            arguments,
-            by_get,
-            safety,
-            marker: _,
-        } = self;
         Rpc {
-            context,
-            query,
-            arguments,
-            by_get,
-            safety,
+            context: self.context,
+            query: self.query,
+            arguments: self.arguments,
+            by_get: self.by_get,
+            safety: self.safety,
             marker: PhantomData,
         }
     }
@@ -202,19 +194,19 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
 
     /// Orders the rows.
     pub fn order(mut self, order: impl IntoOrder<O::Row>) -> Self {
-        self.query.keys.extend(keys_of(order));
+        self.query.window.keys.extend(keys_of(order));
         self
     }
 
     /// Returns this many rows at most.
     pub fn limit(mut self, limit: u64) -> Self {
-        self.query.limit = Some(limit);
+        self.query.window.limit = Some(limit);
         self
     }
 
     /// Skips this many rows first.
     pub fn offset(mut self, offset: u64) -> Self {
-        self.query.offset = Some(offset);
+        self.query.window.offset = Some(offset);
         self
     }
 

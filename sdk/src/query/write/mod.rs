@@ -226,15 +226,15 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
 
     /// Returns the written rows as `V`, without those that an upsert ignored.
     pub fn returning<V: ShapeOf<T>>(self) -> WriteReturning<'a, T, R, V, C> {
-        self.giving_back(ReturnedRows::Columns(V::selection()))
+        self.return_as(ReturnedRows::Columns(V::selection()))
     }
 
     /// Returns the written rows with all columns, each read into `V`.
     pub fn returning_rows<V>(self) -> WriteReturning<'a, T, R, V, C> {
-        self.giving_back(ReturnedRows::All)
+        self.return_as(ReturnedRows::All)
     }
 
-    fn giving_back<V>(self, returning: ReturnedRows) -> WriteReturning<'a, T, R, V, C> {
+    fn return_as<V>(self, returning: ReturnedRows) -> WriteReturning<'a, T, R, V, C> {
         let spec = WriteSpec {
             returning,
             ..self.spec
@@ -303,16 +303,8 @@ where
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self {
-            context,
-            spec,
-            marker: _,
-        } = self;
-        Box::pin(async move {
-            driver::run(&context, &spec)
-                .await
-                .map(|outcome| outcome.report)
-        })
+        let (context, spec) = (self.context, self.spec);
+        Box::pin(async move { Ok(driver::run(&context, &spec).await?.report) })
     }
 }
 
@@ -326,11 +318,7 @@ where
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self {
-            context,
-            spec,
-            marker: _,
-        } = self;
+        let (context, spec) = (self.context, self.spec);
         Box::pin(async move {
             let outcome = driver::run(&context, &spec).await?;
             let report = outcome.report;
@@ -379,11 +367,7 @@ where
     ///
     /// As for [`exactly_one`](Self::exactly_one), except PGRST116 for no row.
     pub async fn maybe_one(self) -> Result<Option<V>, Error> {
-        match self.exactly_one().await {
-            Ok(row) => Ok(Some(row)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        Error::found(self.exactly_one().await)
     }
 }
 

@@ -263,7 +263,7 @@ impl<R: Serialize> WriteSpec<'_, R> {
     }
 }
 
-/// The rows whose values of `columns` come again later, in order.
+/// The rows that a later row with the same values in `columns` replaces, in order.
 fn superseded(rows: &[impl Serialize], columns: &[String]) -> Result<Vec<usize>, Error> {
     if columns.is_empty() {
         return Err(Error::invalid(

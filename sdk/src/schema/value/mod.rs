@@ -123,18 +123,6 @@ macro_rules! pointer_values {
 
 pointer_values! { &V, Box<V>, Arc<V> }
 
-macro_rules! text_values {
-    ($($kind:ty),* $(,)?) => {$(
-        impl Value for $kind {
-            fn write(&self, out: &mut String) {
-                out.push_str(self);
-            }
-        }
-    )*};
-}
-
-text_values! { str, String, Cow<'_, str> }
-
 macro_rules! display_values {
     ($($kind:ty => $bare:literal),* $(,)?) => {$(
         impl Value for $kind {
@@ -148,6 +136,7 @@ macro_rules! display_values {
 }
 
 display_values! {
+    str => false, String => false, Cow<'_, str> => false,
     bool => true,
     i8 => true, i16 => true, i32 => true, i64 => true, i128 => true, isize => true,
     u8 => true, u16 => true, u32 => true, u64 => true, u128 => true, usize => true,
@@ -180,7 +169,7 @@ macro_rules! float_values {
 
 float_values!(f32, f64);
 
-fn display(value: &impl fmt::Display, out: &mut String) {
+fn display(value: &(impl fmt::Display + ?Sized), out: &mut String) {
     // Writing to a String cannot fail.
     let _ = fmt::Write::write_fmt(out, format_args!("{value}"));
 }
