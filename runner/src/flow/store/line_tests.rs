@@ -10,7 +10,7 @@ fn read(line: &str) -> Parsed {
     parse(line.as_bytes(), 7, now())
 }
 
-fn good(line: &str) -> (NewPost, Vec<Remark>) {
+fn good(line: &str) -> (NewPost, Vec<LineWarning>) {
     match read(line) {
         Parsed::Post { post, warnings } => (*post, warnings),
         other => panic!("{line} is read as {other:?}"),
@@ -19,7 +19,7 @@ fn good(line: &str) -> (NewPost, Vec<Remark>) {
 
 fn reason(line: &str) -> String {
     match read(line) {
-        Parsed::Bad(remark) => remark.reason,
+        Parsed::Bad(warning) => warning.reason,
         other => panic!("{line} is read as {other:?}"),
     }
 }
@@ -197,11 +197,11 @@ fn lines_that_are_not_json_objects_say_where_and_what_to_do() {
         assert_eq!(reason(line), expected, "{line}");
     }
     let latin1 = parse(b"{\"content\":\"caf\xe9\"}", 7, now());
-    let Parsed::Bad(remark) = latin1 else {
+    let Parsed::Bad(warning) = latin1 else {
         panic!("{latin1:?}")
     };
     assert_eq!(
-        remark.reason,
+        warning.reason,
         "not UTF-8 at byte 16; save the file as UTF-8"
     );
 }
