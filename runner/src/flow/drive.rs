@@ -60,6 +60,6 @@ impl Session {
             worker,
             self.settings.leases,
         );
-        self.drive(run, chunk, Flow { source, work, sink }).await;
+        Box::pin(self.drive(run, chunk, Flow { source, work, sink })).await;
     }
 }

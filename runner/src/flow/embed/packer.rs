@@ -145,7 +145,9 @@ impl Packer {
                 Parcel::Texts(batch) => add(batch.tokens),
                 Parcel::Oversized { parts, .. } => {
                     let requests = pack(parts.measured(), self.bounds());
-                    requests.iter().for_each(|request| add(request.tokens));
+                    for request in requests {
+                        add(request.tokens);
+                    }
                 }
             }
         }

@@ -193,9 +193,7 @@ async fn drive<R, F, K>(
         requester,
         to_row,
     };
-    session
-        .drive_posts(run, kind, worker, chunk, (work, sink))
-        .await;
+    Box::pin(session.drive_posts(run, kind, worker, chunk, (work, sink))).await;
 }
 
 async fn dry(

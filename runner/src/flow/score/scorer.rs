@@ -201,7 +201,7 @@ impl Scorer {
         }];
         while let Some(part) = parts.pop() {
             let failed = match self.ask(requester, &part).await {
-                Ok(scores) => settle(&part, scores, &mut scored),
+                Ok(answers) => settle(&part, answers, &mut scored),
                 Err(RequestError::Stopped) => return (scored, None),
                 Err(RequestError::Halt(reason)) => return (scored, Some(reason)),
                 Err(RequestError::Rejected(why) | RequestError::Unreadable(why)) => {
@@ -223,12 +223,12 @@ impl Scorer {
 /// Adds the posts that have a score. Returns the others with the reasons.
 fn settle(
     part: &Part,
-    scores: Vec<Result<PostScore, AnswerError>>,
+    answers: Vec<Result<PostScore, AnswerError>>,
     scored: &mut Scored,
 ) -> Vec<(LeasedPost, AnswerError)> {
     let mut failed = Vec::new();
-    for (post, score) in part.posts.iter().zip(scores) {
-        match score {
+    for (post, answer) in part.posts.iter().zip(answers) {
+        match answer {
             Ok(score) => scored.push((post.clone(), Ok(score))),
             Err(error) => failed.push((post.clone(), error)),
         }
