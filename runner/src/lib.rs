@@ -3,9 +3,8 @@
 //!
 //! The binary `sluice` is a thin shell around this library; scripts may call the same flows. The tour:
 //!
-//! - [`store`] reads JSONL and stores it: one select, one insert and one upsert a batch.
-//! - [`flow`] has the flows over rows: embed, score, rescore, backfill, recompute.
-//! - [`engine`] runs any such flow: leases, bounded stages, budget, retries, a clean stop.
+//! - [`flow`] has the flows: store, embed, score, rescore, backfill and recompute.
+//! - [`engine`] runs a flow over rows: leases, bounded stages, retries, a clean stop.
 //! - [`provider`] speaks to the provider and keeps its limits; [`simulator`] answers in its place.
 //! - [`scoring`] is the rubric, the prompt, the answers and the final score, all of it pure.
 //! - [`db`] is the schema as types; [`local`] is an embedded Supabase.
@@ -17,7 +16,6 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod db;
-mod digest;
 pub mod error;
 pub mod exit;
 pub mod flow;
@@ -26,7 +24,7 @@ mod memory;
 pub mod output;
 pub mod report;
 pub mod scoring;
-pub mod store;
+mod text;
 pub mod worker;
 
 pub use error::Error;

@@ -1,4 +1,4 @@
-//! The report: one object that says what ran, what it cost, what failed, and why it ended.
+//! The report: what ran, what it cost, what failed, and why it ended.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::engine::{RowFailure, RowTotals};
 use crate::exit::Exit;
+use crate::text::count;
 
 pub use crate::engine::FAILURES_MAX;
 
@@ -18,27 +19,27 @@ pub struct Report {
     pub flow: String,
     /// How it ended.
     pub status: Status,
-    /// Why it ended before all was done, in a sentence; absent when complete.
+    /// Why it ended early, in a sentence. Absent if complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// True when nothing was spent or written (`--dry-run`).
+    /// True if nothing was spent or written (`--dry-run`).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// Rows, by what became of them.
+    /// How many rows.
     pub counts: Counts,
     /// Requests sent.
     pub requests: Requests,
-    /// Tokens the provider billed, read and written (in a dry run: would bill, read only).
+    /// Tokens that the provider billed, or in a dry run would bill at most.
     pub tokens: u64,
-    /// Of these, the tokens that the model wrote; 0 for embeddings.
+    /// Those of them that the model wrote. 0 for embeddings.
     pub output_tokens: u64,
-    /// What those tokens cost in US dollars by the price table; null when a model has no price.
+    /// The price of these tokens in US dollars. Null if the model has no price.
     pub usd: Option<f64>,
     /// Wall time in seconds.
     pub elapsed_seconds: f64,
-    /// Peak resident memory of the process in bytes; null where the system does not tell.
+    /// Peak resident memory of the process in bytes. Null if the system does not report it.
     pub peak_memory_bytes: Option<u64>,
-    /// Things worth knowing that are no failure.
+    /// Warnings.
     pub warnings: Vec<String>,
     /// The rows that failed, at most 1000 of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -52,51 +53,51 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Nothing that was due is left.
+    /// Nothing due is left.
     Complete,
-    /// It ended early or some rows failed; running it again goes on from there.
+    /// It ended early or some rows failed. Another run continues.
     Partial,
-    /// It could not go on.
+    /// It could not continue.
     Failed,
 }
 
-/// Rows, by what became of them.
+/// Counts of rows or lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Counts {
-    /// Of the store flow.
+    /// Lines of the store flow.
     Store(StoreCounts),
-    /// Of every other flow.
+    /// Rows of every other flow.
     Rows(RowCounts),
 }
 
-/// What became of the lines of a store run: `read = inserted + skipped + failed`.
+/// The lines of a store run: `read = inserted + skipped + failed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StoreCounts {
-    /// Lines that hold something (empty lines are not counted).
+    /// Lines that are not empty.
     pub read: u64,
-    /// Posts that are new in the database.
+    /// New posts.
     pub inserted: u64,
-    /// Posts that were there already, or stood twice in the input.
+    /// Posts that exist already, or are twice in the input.
     pub skipped: u64,
     /// Lines that could not be stored.
     pub failed: u64,
-    /// Neighborhoods that did not exist before.
+    /// New neighborhoods.
     pub neighborhoods_created: u64,
 }
 
-/// What became of the rows of a flow.
+/// The rows of a flow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RowCounts {
-    /// Rows that were due and taken up.
+    /// Due rows that the run took up.
     pub selected: u64,
     /// Rows whose result is in the database.
     pub written: u64,
-    /// Rows that needed no work after all (blank, or gone meanwhile).
+    /// Rows that needed no work, such as blank texts.
     pub skipped: u64,
-    /// Rows that failed in this run, the dead ones among them.
+    /// Rows that failed for good in this run.
     pub failed: u64,
-    /// Rows that this run set aside for good, until `sluice failures replay`.
+    /// Rows that this run moved to the dead letters. `sluice failures replay` makes them due again.
     pub dead: u64,
 }
 
@@ -107,9 +108,9 @@ pub struct Requests {
     pub supabase: u64,
     /// To the provider, every attempt counted.
     pub openai: u64,
-    /// Of these, attempts that repeated an earlier one.
+    /// Attempts that repeated an earlier one.
     pub retried: u64,
-    /// Of those to the provider, answered 429.
+    /// Responses of the provider with status 429.
     pub rate_limited: u64,
 }
 
@@ -176,7 +177,7 @@ impl Report {
         }
     }
 
-    /// Fills in what only the process knows.
+    /// Adds what only the process knows.
     #[must_use]
     pub fn finished(mut self, elapsed: Duration, peak_memory_bytes: Option<u64>) -> Self {
         self.elapsed_seconds = (elapsed.as_secs_f64() * 1e3).round() / 1e3;
@@ -184,7 +185,7 @@ impl Report {
         self
     }
 
-    /// Rows that failed, whatever the flow counts.
+    /// Rows or lines that failed.
     pub fn failed(&self) -> u64 {
         match &self.counts {
             Counts::Store(counts) => counts.failed,
@@ -193,17 +194,17 @@ impl Report {
     }
 }
 
-/// A report together with the exit code that it stands for.
+/// A report and the exit code of its run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// What happened.
+    /// The report.
     pub report: Report,
     /// What the process exits with.
     pub exit: Exit,
 }
 
 impl Outcome {
-    /// The outcome of a flow that ran to its end: complete, or with some rows failed.
+    /// The outcome of a flow that ran to its end. Rows may have failed.
     pub fn ended(mut report: Report) -> Self {
         let failed = report.failed();
         if failed == 0 {
@@ -215,14 +216,14 @@ impl Outcome {
         report.status = Status::Partial;
         report
             .reason
-            .get_or_insert_with(|| format!("{failed} rows failed"));
+            .get_or_insert_with(|| format!("{} failed", count(failed, "row")));
         Self {
             report,
             exit: Exit::SomeFailed,
         }
     }
 
-    /// The outcome of a flow that stopped early, with the reason.
+    /// The outcome of a flow that ended early.
     pub fn stopped(mut report: Report, exit: Exit, reason: impl Into<String>) -> Self {
         report.status = match exit {
             Exit::MoreRemains | Exit::Interrupted | Exit::SomeFailed => Status::Partial,
@@ -248,7 +249,7 @@ mod tests {
         let outcome = Outcome::ended(Report::new("embed", counts));
         assert_eq!(outcome.exit, Exit::SomeFailed);
         assert_eq!(outcome.report.status, Status::Partial);
-        assert_eq!(outcome.report.reason.as_deref(), Some("1 rows failed"));
+        assert_eq!(outcome.report.reason.as_deref(), Some("1 row failed"));
     }
 
     #[test]

@@ -20,6 +20,7 @@
 
 mod endless;
 mod guide;
+pub mod oracle;
 mod own_stack;
 mod program;
 mod recorder;

@@ -13,11 +13,12 @@ const RUNNER: &[&[&str]] = &[
     &["output", "worker"],
     &["cli"],
     &["job"],
-    &["flow", "store"],
+    &["flow"],
     &["error"],
     &["db"],
     &["config", "report"],
-    &["bundled", "digest", "exit", "memory", "scoring"],
+    &["bundled", "exit", "memory", "scoring"],
+    &["text"],
     &["engine", "local", "provider", "simulator", "typegen"],
 ];
 
@@ -35,10 +36,13 @@ const SDK: &[&[&str]] = &[
 
 /// The files of the store flow that do no I/O.
 const PURE: &[&str] = &[
-    "store/line.rs",
-    "store/slug.rs",
-    "store/posted.rs",
-    "store/batch.rs",
+    "flow/store/line.rs",
+    "flow/store/slug.rs",
+    "flow/store/posted.rs",
+    "flow/store/batch.rs",
+    "flow/embed/pack.rs",
+    "flow/embed/oversized.rs",
+    "flow/embed/packer.rs",
     "report.rs",
 ];
 

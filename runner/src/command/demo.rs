@@ -16,12 +16,12 @@ use crate::db::RankPosts;
 use crate::engine::Stop;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::flow::store::{self, StoreOptions};
 use crate::flow::{self, FlowOptions, RecomputeOptions, ScoreScope, Session};
 use crate::local::{LocalOptions, Server};
 use crate::output::Printer;
 use crate::report::{Counts, Outcome, Report, RowCounts, Status};
 use crate::simulator::{self, Simulator};
-use crate::store::{self, StoreOptions};
 
 /// Posts shown in the ranking and in the search.
 const SHOWN: u32 = 8;
@@ -128,7 +128,7 @@ async fn store_posts(
     };
     match path {
         Some(path) => store::store_file(&session.database, path, options, stop).await,
-        None => store::store_text(&session.database, SAMPLE_POSTS, options, stop).await,
+        None => Ok(store::store_text(&session.database, SAMPLE_POSTS, options, stop).await),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::db::Database;
 use crate::engine::Stop;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::flow::store::{self, StoreOptions};
 use crate::output::Printer;
-use crate::store::{self, StoreOptions};
 
 pub(super) async fn run(
     arguments: &StoreArgs,

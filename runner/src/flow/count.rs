@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::session::{Run, Session};
+use super::run::Run;
+use super::session::Session;
 use super::work::{ScoreScope, WorkKind};
 use crate::db::PipelineStatus;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::session::Run;
+use super::run::Run;
 use crate::db::{
     BeginJob, ClaimJob, ClaimedJob, Database, DatabaseError, FailJob, FinishJob, HeartbeatJob,
     ReleaseJob,
@@ -202,7 +202,7 @@ impl LeasedJob {
         let fail = FailJob {
             p_job_id: self.id,
             p_worker: self.worker,
-            p_error: error.chars().take(1_000).collect(),
+            p_error: crate::text::head(error, 1_000).to_owned(),
             p_permanent: is_permanent,
         };
         self.database.call(fail).await.map(drop)

@@ -1,4 +1,4 @@
-//! What a request may cost, and what it did.
+//! What a request may cost, and what it did cost.
 
 use crate::provider::{Prices, Usage};
 
@@ -17,21 +17,12 @@ impl Tariff {
         }
     }
 
-    /// Dollars for a usage; 0 where the model has no price (see [`Tariff::is_known`]).
+    /// Dollars for a usage. 0 if the model has no price (see [`is_known`](Self::is_known)).
     pub(super) fn usd(&self, usage: &Usage) -> f64 {
         self.prices.usd(&self.model, usage).unwrap_or(0.0)
     }
 
-    /// Dollars at most for a request that reads and writes so many tokens.
-    pub(super) fn at_most(&self, input_tokens: u32, output_tokens: u32) -> f64 {
-        self.usd(&Usage {
-            input_tokens: input_tokens.into(),
-            output_tokens: output_tokens.into(),
-            ..Usage::default()
-        })
-    }
-
-    /// Whether the model has a price.
+    /// True if the model has a price.
     pub(super) fn is_known(&self) -> bool {
         self.prices.price(&self.model).is_some()
     }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::job::LeasedJob;
-use super::session::{Run, Session};
+use super::run::Run;
+use super::session::Session;
 use crate::db::{
     ActiveWeightConfig, CompleteRecomputeJob, DatabaseError, StagePostScores, WeightConfig,
 };
@@ -173,7 +174,7 @@ impl Session {
     /// Notifies the app, if one is configured, that its cache of the active weights is out of date.
     async fn notify_app(&self, run: &Run) {
         if let Some(app) = &self.settings.app
-            && let Err(error) = super::app::invalidate(app).await
+            && let Err(error) = super::invalidate_cache::invalidate_cache(app).await
         {
             run.metrics.warn(format!(
                 "failed to notify the app of the new scores: {error}"

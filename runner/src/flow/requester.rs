@@ -1,49 +1,48 @@
-//! The way to the provider: the budget, the limiter and the retries of one request.
+//! Sends requests to the provider: within the budget and the rate limit, as often as it takes.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::price::Tariff;
 use crate::engine::{Stop, StopReason, backoff};
-use crate::provider::limiter::{Cost, Limiter, Observed, Permit, TooLarge};
+use crate::provider::limiter::{Cost, Limiter, Observed, Permit};
 use crate::provider::{Answer, Budget, Error, ErrorKind, RateHeaders, Reservation, Usage};
 use crate::report::Requests;
 
-/// Unreadable answers are asked for again this often before the batch is taken to be the cause.
+/// If this many responses to a request are unreadable, the request is taken to be the cause.
 const BROKEN_MAX: u32 = 3;
-/// The first pause after an answer that named none; doubled each time.
+/// The first pause before a request is sent again. A pause that the provider asks for is kept by the limiter.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The longest of these pauses.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 
-/// What a request may cost at most.
+/// The most that a request may cost, in tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Ask {
+pub(super) struct RequestCost {
     /// Tokens that the model reads.
-    pub input_tokens: u32,
-    /// Tokens that it writes at most; they count against the limit as well.
-    pub output_tokens: u32,
-    /// Dollars at most.
-    pub usd: f64,
+    pub(super) input_tokens: u32,
+    /// The most tokens that it writes. They count against the rate limit too.
+    pub(super) output_tokens: u32,
 }
 
 /// Why a request has no result.
 #[derive(Debug)]
-pub enum Undone {
-    /// The provider refuses this input, for this reason: bisect, or set the row aside.
+pub(super) enum RequestError {
+    /// The provider refuses this input, for this reason. One of its rows is bad.
     Rejected(String),
-    /// The answers could not be read, however often it was asked.
+    /// None of the responses could be read. One of the rows may be the cause.
     Unreadable(String),
-    /// The flow is stopping; the rows are to be given back.
+    /// The flow is stopping, so its rows are released.
     Stopped,
     /// The flow cannot go on.
     Halt(StopReason),
 }
 
-/// What a flow has asked of the provider so far.
+/// The requests of a run so far. The requester writes, the report and the progress bar read.
 #[derive(Debug, Default)]
 pub struct RequestMetrics {
     sent: AtomicU64,
@@ -51,21 +50,17 @@ pub struct RequestMetrics {
     rate_limited: AtomicU64,
     input_tokens: AtomicU64,
     output_tokens: AtomicU64,
+    tokens_per_minute: AtomicU64,
+    /// The model has no price.
+    is_unpriced: AtomicBool,
 }
 
 impl RequestMetrics {
-    fn sent(&self, is_retry: bool) {
-        self.sent.fetch_add(1, Ordering::Relaxed);
-        self.retried.fetch_add(is_retry.into(), Ordering::Relaxed);
-    }
-
-    fn rate_limited(&self) {
-        self.rate_limited.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn billed(&self, input: u64, output: u64) {
-        self.input_tokens.fetch_add(input, Ordering::Relaxed);
-        self.output_tokens.fetch_add(output, Ordering::Relaxed);
+    fn billed(&self, usage: &Usage) {
+        self.input_tokens
+            .fetch_add(usage.input_tokens, Ordering::Relaxed);
+        self.output_tokens
+            .fetch_add(usage.output_tokens, Ordering::Relaxed);
     }
 
     /// Requests to the provider. The database client counts those to Supabase.
@@ -78,39 +73,61 @@ impl RequestMetrics {
         }
     }
 
-    /// Tokens billed so far: read by the model, written by it.
+    /// Tokens billed so far: those that the model read, and those that it wrote.
     pub fn tokens(&self) -> (u64, u64) {
         (
             self.input_tokens.load(Ordering::Relaxed),
             self.output_tokens.load(Ordering::Relaxed),
         )
     }
+
+    /// The rate limit, once a request was sent and the limit is known.
+    pub fn tokens_per_minute(&self) -> Option<u64> {
+        Some(self.tokens_per_minute.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
+    }
+
+    /// False if the model has no price.
+    pub fn is_priced(&self) -> bool {
+        !self.is_unpriced.load(Ordering::Relaxed)
+    }
 }
 
-/// What all requests of a flow share.
+/// Sends the requests of one run to one model. Clones share its budget, limits and patience.
 #[derive(Debug, Clone)]
-pub struct Requester {
+pub(super) struct Requester {
     limiter: Limiter,
     budget: Budget,
+    tariff: Tariff,
     stop: Stop,
     metrics: Arc<RequestMetrics>,
     patience: Duration,
-    /// Since when nothing but overload has been answered.
+    /// Since when every response has been an overload. Any success ends it.
     outage: Arc<Mutex<Option<Instant>>>,
 }
 
+/// A request that may be sent: its place within the rate limit, and its money.
+struct Admission {
+    permit: Permit,
+    reservation: Reservation,
+}
+
 impl Requester {
-    /// A requester for one flow. `patience` bounds how long an outage of the provider is waited out.
-    pub fn new(
+    /// A requester for one run. `patience` is how long it waits for a provider that does not answer.
+    pub(super) fn new(
         limiter: Limiter,
         budget: Budget,
+        tariff: Tariff,
         stop: Stop,
         metrics: Arc<RequestMetrics>,
         patience: Duration,
     ) -> Self {
+        metrics
+            .is_unpriced
+            .store(!tariff.is_known(), Ordering::Relaxed);
         Self {
             limiter,
             budget,
+            tariff,
             stop,
             metrics,
             patience,
@@ -118,17 +135,12 @@ impl Requester {
         }
     }
 
-    /// Sends a request, as often as it takes: at the limiter's pace, within the budget, waiting out
-    /// overload. `price` says what a usage costs.
-    ///
-    /// # Errors
-    /// [`Undone`] says what to do with the rows of a request that has no result.
-    pub async fn send<T, C, F>(
+    /// Sends a request until it has a result, or cannot have one.
+    pub(super) async fn send<T, C, F>(
         &self,
-        ask: Ask,
-        price: impl Fn(&Usage) -> f64 + Send,
+        cost: RequestCost,
         mut call: C,
-    ) -> Result<T, Undone>
+    ) -> Result<T, RequestError>
     where
         C: FnMut() -> F + Send,
         F: Future<Output = Result<Answer<T>, Error>> + Send,
@@ -136,94 +148,89 @@ impl Requester {
         let mut broken = 0;
         let mut attempt = 0;
         loop {
-            let (permit, reservation) = self.admit(ask).await?;
-            self.metrics.sent(attempt > 0);
+            let admission = self.admit(cost).await?;
+            self.metrics.sent.fetch_add(1, Ordering::Relaxed);
+            let is_retry = u64::from(attempt > 0);
+            self.metrics.retried.fetch_add(is_retry, Ordering::Relaxed);
             let answer = tokio::select! {
                 () = self.stop.aborted() => {
-                    // It left, so it may be billed.
-                    self.metrics.billed(ask.input_tokens.into(), 0);
-                    reservation.settle_in_full();
-                    return Err(Undone::Stopped);
+                    // It was sent, so it may be billed.
+                    self.metrics.billed(&cost.input_usage());
+                    admission.reservation.settle_in_full();
+                    return Err(RequestError::Stopped);
                 }
                 answer = call() => answer,
             };
-            match answer {
-                Ok(answer) => return Ok(self.accept(ask, permit, reservation, &price, answer)),
-                Err(error) => {
-                    broken += u32::from(matches!(error.kind(), ErrorKind::Broken(_)));
-                    let judged = self.judge(&error, broken);
-                    if let Err(Undone::Halt(reason)) = &judged {
-                        // Before the permit goes back: whoever waits for it would be refused too.
-                        self.stop.stop(reason.clone());
-                    }
-                    self.account(ask, permit, reservation, &price, &error);
-                    judged?;
-                }
+            let error = match answer {
+                Ok(answer) => return Ok(self.accept(cost, admission, answer)),
+                Err(error) => error,
+            };
+            broken += u32::from(matches!(error.kind(), ErrorKind::Broken(_)));
+            let decision = self.decide(&error, broken);
+            if let Err(RequestError::Halt(reason)) = &decision {
+                // Before the permit is free, because the next request would be refused too.
+                self.stop.stop(reason.clone());
             }
-            if !self
-                .stop
-                .sleep(backoff(attempt, PAUSE_MIN, PAUSE_MAX))
-                .await
-            {
-                return Err(Undone::Stopped);
+            self.account(cost, admission, &error);
+            decision?;
+            let pause = backoff(attempt, PAUSE_MIN, PAUSE_MAX);
+            if !self.stop.sleep(pause).await {
+                return Err(RequestError::Stopped);
             }
             attempt += 1;
         }
     }
 
-    /// Waits for the money and for a place within the limits.
-    async fn admit(&self, ask: Ask) -> Result<(Permit, Reservation), Undone> {
+    /// Waits for money and for a place within the rate limit.
+    async fn admit(&self, cost: RequestCost) -> Result<Admission, RequestError> {
+        let usd = self.tariff.usd(&cost.usage());
         let reserved = tokio::select! {
             biased;
-            () = self.stop.stopped() => return Err(Undone::Stopped),
-            reserved = self.budget.reserve(ask.usd) => reserved,
+            () = self.stop.stopped() => return Err(RequestError::Stopped),
+            reserved = self.budget.reserve(usd) => reserved,
         };
         let reservation = reserved
-            .map_err(|exhausted| Undone::Halt(StopReason::Budget(exhausted.to_string())))?;
-        let cost = Cost::of_tokens(ask.input_tokens.saturating_add(ask.output_tokens));
+            .map_err(|exhausted| RequestError::Halt(StopReason::Budget(exhausted.to_string())))?;
+        let tokens = cost.input_tokens.saturating_add(cost.output_tokens);
         let permit = tokio::select! {
             biased;
-            () = self.stop.stopped() => return Err(Undone::Stopped),
-            permit = self.limiter.acquire(cost) => permit,
+            () = self.stop.stopped() => return Err(RequestError::Stopped),
+            permit = self.limiter.acquire(Cost::of_tokens(tokens)) => permit,
         };
-        permit
-            .map(|permit| (permit, reservation))
-            .map_err(|error: TooLarge| Undone::Rejected(error.to_string()))
+        let permit = permit.map_err(|too_large| RequestError::Rejected(too_large.to_string()))?;
+        let limit = self.limiter.snapshot().tokens_limit.unwrap_or(0);
+        self.metrics
+            .tokens_per_minute
+            .store(limit.into(), Ordering::Relaxed);
+        Ok(Admission {
+            permit,
+            reservation,
+        })
     }
 
-    fn accept<T>(
-        &self,
-        ask: Ask,
-        permit: Permit,
-        reservation: Reservation,
-        price: &impl Fn(&Usage) -> f64,
-        answer: Answer<T>,
-    ) -> T {
-        permit.success(&observed(&answer.rate));
-        // A server that tells no usage is taken to have read what was counted.
-        let usage = answer.usage.unwrap_or_else(|| ask.read_only());
-        self.metrics.billed(usage.input_tokens, usage.output_tokens);
-        reservation.settle(price(&usage));
+    fn accept<T>(&self, cost: RequestCost, admission: Admission, answer: Answer<T>) -> T {
+        admission.permit.success(&observed(&answer.rate));
+        // Some servers return no usage. They have read what was counted.
+        let usage = answer.usage.unwrap_or_else(|| cost.input_usage());
+        self.metrics.billed(&usage);
+        admission.reservation.settle(self.tariff.usd(&usage));
         *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = None;
         answer.value
     }
 
-    /// Books a failed attempt: with the limiter, and as spent where it may have been billed.
-    fn account(
-        &self,
-        ask: Ask,
-        permit: Permit,
-        reservation: Reservation,
-        price: &impl Fn(&Usage) -> f64,
-        error: &Error,
-    ) {
+    /// Accounts for a failed attempt. If it may have been billed, its reservation is spent.
+    fn account(&self, cost: RequestCost, admission: Admission, error: &Error) {
+        let Admission {
+            permit,
+            reservation,
+        } = admission;
         match error.usage() {
             Some(usage) => {
-                self.metrics.billed(usage.input_tokens, usage.output_tokens);
-                reservation.settle(price(&usage));
+                self.metrics.billed(&usage);
+                reservation.settle(self.tariff.usd(&usage));
             }
             None if error.may_have_been_billed() => {
-                self.metrics.billed(ask.input_tokens.into(), 0);
+                self.metrics.billed(&cost.input_usage());
                 reservation.settle_in_full();
             }
             None => drop(reservation),
@@ -231,49 +238,67 @@ impl Requester {
         permit.observe(&observed(error.rate()));
         if matches!(error.kind(), ErrorKind::Overloaded { .. }) {
             if error.is_rate_limited() {
-                self.metrics.rate_limited();
+                self.metrics.rate_limited.fetch_add(1, Ordering::Relaxed);
             }
             permit.overloaded(error.retry_after());
         }
     }
 
-    /// Whether a failed request is sent again (`Ok`), and what it means where it is not.
-    fn judge(&self, error: &Error, broken: u32) -> Result<(), Undone> {
+    /// Decides whether a failed request is sent again (`Ok`), or why not.
+    fn decide(&self, error: &Error, broken: u32) -> Result<(), RequestError> {
         match error.kind() {
-            ErrorKind::Refused(_) => Err(Undone::Halt(StopReason::Refused(error.to_string()))),
+            ErrorKind::Refused(_) => {
+                Err(RequestError::Halt(StopReason::Refused(error.to_string())))
+            }
             ErrorKind::BadInput | ErrorKind::TooLarge { .. } => {
-                Err(Undone::Rejected(error.to_string()))
+                Err(RequestError::Rejected(error.to_string()))
             }
             ErrorKind::Broken(_) if broken >= BROKEN_MAX => {
-                Err(Undone::Unreadable(error.to_string()))
+                Err(RequestError::Unreadable(error.to_string()))
             }
             ErrorKind::Broken(_) => Ok(()),
             ErrorKind::Overloaded { .. } => self.wait_out(error),
         }
     }
 
-    /// An overloaded provider is waited for, but not for ever.
-    fn wait_out(&self, error: &Error) -> Result<(), Undone> {
-        let now = Instant::now();
+    /// Waits for an overloaded provider, as long as patience lasts.
+    fn wait_out(&self, error: &Error) -> Result<(), RequestError> {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = *outage.get_or_insert(now);
-        if now.duration_since(since) <= self.patience {
+        let since = *outage.get_or_insert_with(Instant::now);
+        if since.elapsed() <= self.patience {
             tracing::debug!(%error, "the provider is overloaded or unreachable; trying again");
             return Ok(());
         }
         let seconds = self.patience.as_secs();
-        Err(Undone::Halt(StopReason::Outage(format!(
+        Err(RequestError::Halt(StopReason::Outage(format!(
             "the provider has answered nothing for {seconds} s: {error}"
         ))))
     }
 }
 
-impl Ask {
-    /// What is billed at least.
-    fn read_only(self) -> Usage {
+impl RequestCost {
+    /// From counts of tokens.
+    pub(super) fn new(input_tokens: usize, output_tokens: usize) -> Self {
+        Self {
+            input_tokens: u32::try_from(input_tokens).unwrap_or(u32::MAX),
+            output_tokens: u32::try_from(output_tokens).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The most that is billed.
+    pub(super) fn usage(self) -> Usage {
         Usage {
             input_tokens: self.input_tokens.into(),
+            output_tokens: self.output_tokens.into(),
             ..Usage::default()
+        }
+    }
+
+    /// What is billed at least.
+    fn input_usage(self) -> Usage {
+        Usage {
+            output_tokens: 0,
+            ..self.usage()
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::embedder::Embedded;
+use super::embed::Embedded;
 use crate::db::{
     Database, DimensionRow, EmbeddingRow, ScoreRow, StoreDimension, StoreEmbeddings, StoreScores,
 };

@@ -48,10 +48,8 @@ pub fn cut(text: &str, characters: usize) -> String {
     if line.chars().count() <= characters {
         return line;
     }
-    let mut short: String = line.chars().take(characters.saturating_sub(1)).collect();
-    short.truncate(short.trim_end().len());
-    short.push('…');
-    short
+    let start = crate::text::head(&line, characters.saturating_sub(1));
+    format!("{}…", start.trim_end())
 }
 
 /// Replaces what a terminal would act on: control characters, and marks that reverse the direction.

@@ -8,6 +8,7 @@ use super::{
     question::{Question, Scope},
     schema::{CATEGORIES, INDEX, POSTS, REASON, SUMMARY, WHY_PODCAST_WORTHY},
 };
+use crate::text::truncate;
 
 /// What one run, or several together, say about a post.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -166,7 +167,7 @@ impl Question<'_> {
                 .any(|category| category.name == name)
             {
                 return Err(AnswerError::UnknownCategory {
-                    category: cut(name, 40),
+                    category: truncate(name, 40),
                 });
             }
             if !categories.iter().any(|known| known == name) {
@@ -183,7 +184,7 @@ impl Question<'_> {
             .and_then(Value::as_str)
             .ok_or_else(|| bad_value(key, "a text"))?;
         // Postgres stores no NUL, and one that a post smuggled in would fail a batch of rows.
-        Ok(cut(
+        Ok(truncate(
             text.replace('\0', "").trim(),
             self.rubric.summary_limit,
         ))
@@ -209,7 +210,7 @@ fn entries(content: &str, posts: usize) -> Result<Vec<Vec<Map<String, Value>>>, 
             (Some(entries), Value::Object(entry)) => entries.push(entry),
             _ => {
                 return Err(AnswerError::StrayItem {
-                    index: cut(&index.to_string(), 40),
+                    index: truncate(&index.to_string(), 40),
                     posts,
                 });
             }
@@ -223,17 +224,6 @@ fn bad_value(key: &str, expected: &'static str) -> AnswerError {
         key: key.to_owned(),
         expected,
     }
-}
-
-/// The text, or what fits into so many characters with a mark that there was more.
-fn cut(text: &str, limit: usize) -> String {
-    if text.chars().nth(limit).is_none() {
-        return text.to_owned();
-    }
-    text.chars()
-        .take(limit.saturating_sub(1))
-        .chain(['…'])
-        .collect()
 }
 
 #[cfg(test)]

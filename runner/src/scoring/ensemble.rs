@@ -36,7 +36,7 @@ pub fn combine_batch(
 /// - Texts: those of the run whose scores are nearest to the medians, measured as the sum of the
 ///   absolute differences; the first of several that are equally near. They describe scores that
 ///   somebody gave, which a mixture of texts would not.
-pub fn combine(rubric: &Rubric, runs: &[&PostScore]) -> Option<PostScore> {
+fn combine(rubric: &Rubric, runs: &[&PostScore]) -> Option<PostScore> {
     let scores = medians(runs);
     let nearest = runs.iter().copied().reduce(|best, run| {
         if distance(run, &scores) < distance(best, &scores) {

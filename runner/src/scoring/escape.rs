@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::text::head;
+
 /// What stands behind a text that was cut.
 pub(super) const CUT_MARKER: &str = " […text cut here]";
 
@@ -12,10 +14,7 @@ pub(super) const CUT_MARKER: &str = " […text cut here]";
 /// paragraph separators, controls, direction marks, invisible characters, code fences, and the
 /// brackets of chat templates.
 pub(super) fn quote(text: &str, limit: usize) -> String {
-    let kept = text
-        .char_indices()
-        .nth(limit)
-        .map_or(text, |(end, _)| &text[..end]);
+    let kept = head(text, limit);
     let mut quoted = String::with_capacity(kept.len() + 16);
     quoted.push('"');
     let mut chars = kept.chars().peekable();

@@ -1,12 +1,10 @@
 //! The fingerprint: which question a stored score answers.
 
-use std::fmt::Write;
-
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::rubric::{Anchors, Category, Rubric, Scale};
 use crate::provider::ReasoningEffort;
+use crate::text::{head, sha256_hex};
 
 /// The version of the prompt's own words, stored with every score as `prompt_version`.
 ///
@@ -87,15 +85,7 @@ impl Rubric {
 }
 
 fn hash(canonical: &str) -> String {
-    let digest = Sha256::digest(canonical.as_bytes());
-    digest
-        .iter()
-        .take(DIGITS / 2)
-        .fold(String::with_capacity(DIGITS), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    head(&sha256_hex(canonical), DIGITS).to_owned()
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
-//! Scoring, without any I/O: what a language model is asked about posts, how its answers are read,
-//! and what becomes of them.
+//! Scoring, without any I/O: what a language model is asked about posts, and how its answers are read.
 //!
-//! - [`Rubric`]: what to score; checked, with a fingerprint of everything that changes the answers.
-//! - [`Question`]: a rubric, or one dimension of it, as a [`Prompt`] and a strict [`AnswerSchema`];
-//!   it also [reads](Question::read) the answers.
-//! - [`combine`]: several answers about one post as one [`PostScore`].
-//! - [`final_score`]: scores, [`Weights`] and [`Novelty`] as the one number that ranks a post.
+//! - [`Rubric`]: what to score. It is checked, and has a fingerprint of everything that changes the answers.
+//! - [`Question`]: a rubric, or one dimension of it. It makes a [`Prompt`] and a strict [`AnswerSchema`], and
+//!   [reads](Question::read) the answers.
+//! - [`combine_batch`]: several answers about each post as one [`PostScore`].
+//! - [`Weights`]: how much each dimension counts. The final score itself is computed in SQL.
 //!
 //! `docs/scoring.md` explains the arithmetic with worked examples.
 
@@ -13,22 +12,20 @@ mod answer;
 mod check;
 mod ensemble;
 mod escape;
-mod final_score;
 mod fingerprint;
-mod novelty;
 mod prompt;
 mod question;
 mod rubric;
 mod schema;
 mod size;
+mod weights;
 
 pub use answer::{AnswerError, PostScore};
 pub use check::{Problem, RubricError};
-pub use ensemble::{combine, combine_batch};
-pub use final_score::{MISSING_DIMENSION, Weights, WeightsError, final_score, stored_scores};
+pub use ensemble::combine_batch;
 pub use fingerprint::PROMPT_VERSION;
-pub use novelty::{FrequencyThresholds, MIN_SCORED_POSTS, Novelty};
 pub use prompt::Prompt;
 pub use question::{Question, UnknownDimension};
 pub use rubric::{Anchors, Category, Dimension, Rubric, Scale};
 pub use schema::AnswerSchema;
+pub use weights::{Weights, WeightsError};

@@ -9,8 +9,8 @@ use reqwest::{Client, Method};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sluice_runner::scoring::{Novelty, Weights, final_score, stored_scores};
 use sluice_tests::Stack;
+use sluice_tests::oracle::{Novelty, Weights, final_score, stored_scores};
 use uuid::Uuid;
 
 /// Rows of a page.
@@ -109,7 +109,7 @@ impl Earlier {
             Some((name, row.get("count_30d")?.as_u64()?))
         };
         Basis {
-            weights: Weights::from_json(&weights).unwrap(),
+            weights: serde_json::from_value(weights).unwrap(),
             novelty: serde_json::from_value(novelty).unwrap(),
             frequencies: rows
                 .as_array()

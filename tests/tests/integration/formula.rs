@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
-use sluice_runner::scoring::{FrequencyThresholds, Novelty, Weights, final_score, stored_scores};
+use sluice_runner::scoring::Weights;
 use sluice_tests::Stack;
+use sluice_tests::oracle::{FrequencyThresholds, Novelty, final_score, stored_scores};
 
 use crate::support::scores::add_posts;
 
@@ -29,13 +30,12 @@ struct Case {
 impl Case {
     /// What the program makes of it.
     fn final_score(&self) -> f64 {
-        let weights = Weights::new(self.weights.clone()).unwrap();
         let multiplier = self.novelty.multiplier(
             &self.categories,
             &self.frequencies,
             self.total_scored.into(),
         );
-        final_score(&stored_scores(&self.scores), &weights, multiplier)
+        final_score(&stored_scores(&self.scores), &self.weights, multiplier)
     }
 
     /// Its arguments, in the order of the database's function.
@@ -120,7 +120,9 @@ fn any_novelty() -> impl Strategy<Value = Novelty> {
 
 fn any_case() -> impl Strategy<Value = Case> {
     let weights = prop::collection::btree_map(any_name(), any_weight(), 1..6)
-        .prop_filter("all zero", |weights| Weights::new(weights.clone()).is_ok());
+        .prop_filter("all zero", |weights| {
+            Weights::from_json(&json!(weights)).is_ok()
+        });
     let category = || {
         prop::sample::select(vec!["noise", "humor", "crime", "wildlife"]).prop_map(str::to_owned)
     };

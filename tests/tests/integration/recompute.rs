@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions, RecomputeOptions, ScoreScope};
-use sluice_runner::scoring::{Weights, final_score, stored_scores};
 use sluice_runner::simulator::Config;
+use sluice_tests::oracle::{Weights, final_score, stored_scores};
 use sluice_tests::{Program, Recorder, Stack};
 
 use uuid::Uuid;
@@ -97,7 +97,7 @@ async fn backfill_recomputes_only_at_its_end() {
         rest.report.flows.first().map(|flow| flow.flow.as_str()),
         Some("recompute")
     );
-    let weights = Weights::from_json(&json!({ "drama": 1, "kindness": 3 })).unwrap();
+    let weights = Weights::from([("drama".to_owned(), 1.0), ("kindness".to_owned(), 3.0)]);
     let query =
         "select s.scores, ps.final_score from llm_scores s join post_scores ps using (post_id)";
     for row in stack.rows(query).await {

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use sluice_runner::db::Database;
 use sluice_runner::engine::Stop;
+use sluice_runner::flow::store::{StoreOptions, store_text};
 use sluice_runner::flow::{self, FlowOptions, Session};
 use sluice_runner::provider::{
     Client, Deadlines, EmbeddingRequest, Settings as ClientSettings, http_client,
 };
 use sluice_runner::report::{Counts, Outcome, Report, StoreCounts};
 use sluice_runner::simulator::{Simulator, Stats};
-use sluice_runner::store::{StoreOptions, store_text};
 use sluice_tests::Stack;
 
 /// A line of input for the store flow.
@@ -53,7 +53,7 @@ pub(crate) async fn store(database: &Database, text: &str) -> Report {
         dry_run: false,
     };
     let outcome = store_text(database, text, options, &Stop::new()).await;
-    outcome.unwrap().report
+    outcome.report
 }
 
 /// Embeds what is due.

@@ -10,7 +10,7 @@ fn read(line: &str) -> Parsed {
     parse(line.as_bytes(), 7, now())
 }
 
-fn good(line: &str) -> (NewPost, Vec<Remark>) {
+fn good(line: &str) -> (NewPost, Vec<LineWarning>) {
     match read(line) {
         Parsed::Post { post, warnings } => (*post, warnings),
         other => panic!("{line} is read as {other:?}"),
@@ -19,7 +19,7 @@ fn good(line: &str) -> (NewPost, Vec<Remark>) {
 
 fn reason(line: &str) -> String {
     match read(line) {
-        Parsed::Bad(remark) => remark.reason,
+        Parsed::Bad(warning) => warning.reason,
         other => panic!("{line} is read as {other:?}"),
     }
 }
@@ -197,11 +197,11 @@ fn lines_that_are_not_json_objects_say_where_and_what_to_do() {
         assert_eq!(reason(line), expected, "{line}");
     }
     let latin1 = parse(b"{\"content\":\"caf\xe9\"}", 7, now());
-    let Parsed::Bad(remark) = latin1 else {
+    let Parsed::Bad(warning) = latin1 else {
         panic!("{latin1:?}")
     };
     assert_eq!(
-        remark.reason,
+        warning.reason,
         "not UTF-8 at byte 16; save the file as UTF-8"
     );
 }
@@ -270,7 +270,7 @@ fn a_nul_is_found_wherever_it_would_be_stored() {
         assert_eq!(
             reason(&with(name, &value)),
             format!(
-                "{place} holds a NUL character (\\u0000), which Postgres cannot store; remove it"
+                "{place} contains a NUL character (\\u0000), which Postgres cannot store; remove it"
             )
         );
     }
@@ -279,8 +279,8 @@ fn a_nul_is_found_wherever_it_would_be_stored() {
 #[test]
 fn what_a_column_cannot_hold_is_refused_with_the_limit() {
     for (name, limit, way_out) in [
-        ("post_url", MAX_URL_CHARS, "shorten or leave it out"),
-        ("neighborhood", slug::MAX_LEN, "shorten or leave it out"),
+        ("post_url", MAX_URL_CHARS, "shorten it or leave it out"),
+        ("neighborhood", slug::MAX_LEN, "shorten it or leave it out"),
         (
             "content_hash",
             MAX_HASH_CHARS,
@@ -294,7 +294,7 @@ fn what_a_column_cannot_hold_is_refused_with_the_limit() {
         assert_eq!(
             reason(&with(name, &json!("é".repeat(limit + 1)))),
             format!(
-                "{name} has {} characters, of at most {limit}; {way_out}",
+                "{name} has {} characters, and the limit is {limit}; {way_out}",
                 limit + 1
             )
         );

@@ -1,6 +1,6 @@
-//! The map of neighborhoods: names to ids, with one select and at most one insert a batch.
+//! From names of neighborhoods to ids, with one look-up and at most one insert a batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sluice_sdk::Client;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::slug::{earlier_slug, slug};
 use crate::db::{DatabaseError, Neighborhood, NewNeighborhood};
 
-/// The neighborhoods that this run has seen, by the names that its posts give them.
+/// The neighborhoods that this run has seen, by the names in its posts.
 #[derive(Debug, Default)]
 pub struct Neighborhoods {
     ids: HashMap<String, Uuid>,
@@ -20,13 +20,12 @@ impl Neighborhoods {
         self.ids.get(name).copied()
     }
 
-    /// Makes sure that every name has an id: those not seen yet are looked up in one select, and those
-    /// that are in no row are inserted in one request. Answers how many rows were created.
-    ///
-    /// A row that another runner inserts in between is looked up again; no name is lost.
+    /// Makes sure that every name has an id. New names are looked up together, and those without a row are
+    /// inserted together. If another runner inserts a row in between, it is looked up again. Returns how many
+    /// rows were created.
     ///
     /// # Errors
-    /// Whatever the database answers.
+    /// Any error of the database.
     pub async fn resolve<'a>(
         &mut self,
         client: &Client,
@@ -37,23 +36,23 @@ impl Neighborhoods {
             return Ok(0);
         }
         let found = select(client, &wanted.slugs()).await?;
-        let missing = self.take_up(&wanted, &found);
+        let missing = self.add(&wanted, &found);
         if missing.is_empty() {
             return Ok(0);
         }
         let inserted = insert(client, &missing).await?;
         let created = inserted.len() as u64;
-        let conflicting = self.take_up(&wanted, &inserted);
+        let conflicting = self.add(&wanted, &inserted);
         if !conflicting.is_empty() {
             let slugs: Vec<String> = conflicting.into_iter().map(|new| new.slug).collect();
             let found = select(client, &slugs).await?;
-            self.take_up(&wanted, &found);
+            self.add(&wanted, &found);
         }
         Ok(created)
     }
 
-    /// Notes the ids of the rows that were found; answers what none of them is.
-    fn take_up(&mut self, wanted: &Wanted, rows: &[Neighborhood]) -> Vec<NewNeighborhood> {
+    /// Adds the ids of the rows that were found. Returns the neighborhoods that are still missing.
+    fn add(&mut self, wanted: &Wanted, rows: &[Neighborhood]) -> Vec<NewNeighborhood> {
         let by_slug: HashMap<&str, &Neighborhood> =
             rows.iter().map(|row| (row.slug.as_str(), row)).collect();
         let mut missing = Vec::new();
@@ -73,11 +72,11 @@ impl Neighborhoods {
     }
 }
 
-/// The row of a slug: by the slug itself or, where there is none, by the slug that the earlier rule gave
-/// one of its names, provided that the row's own name comes to the same slug today.
+/// The row of a slug. If there is none, it is the row under an earlier slug of one of the names, as long as that
+/// row's own name has the wanted slug today.
 fn row_of<'r>(
     wanted: &str,
-    names: &[String],
+    names: &BTreeSet<String>,
     by_slug: &HashMap<&str, &'r Neighborhood>,
 ) -> Option<&'r Neighborhood> {
     let earlier = || {
@@ -89,26 +88,19 @@ fn row_of<'r>(
     by_slug.get(wanted).copied().or_else(earlier)
 }
 
-/// Names that are wanted, by their slug; ordered, so that the same posts make the same requests.
+/// Names to look up, by their slug. They are ordered, so the same posts make the same requests.
 #[derive(Debug, Default)]
 struct Wanted {
-    names: BTreeMap<String, Vec<String>>,
+    names: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Wanted {
     fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let mut wanted = Self::default();
         for name in names {
-            wanted
-                .names
-                .entry(slug(name))
-                .or_default()
-                .push(name.to_owned());
+            let names = wanted.names.entry(slug(name)).or_default();
+            names.insert(name.to_owned());
         }
-        wanted
-            .names
-            .values_mut()
-            .for_each(|names| names.sort_unstable());
         wanted
     }
 
@@ -116,7 +108,7 @@ impl Wanted {
         self.names.is_empty()
     }
 
-    /// Every slug under which a row may stand.
+    /// Every slug that a row may have.
     fn slugs(&self) -> Vec<String> {
         let earlier = self
             .names
@@ -169,10 +161,10 @@ mod tests {
         let wanted = Wanted::new(["St. Johns", "St Johns", "Elm"].into_iter());
         assert_eq!(wanted.slugs(), ["elm", "st-johns"]);
         let mut map = Neighborhoods::default();
-        let missing = map.take_up(&wanted, &[]);
+        let missing = map.add(&wanted, &[]);
         assert_eq!(missing.len(), 2);
         assert!(
-            map.take_up(
+            map.add(
                 &wanted,
                 &[row(1, "Elm", "elm"), row(2, "St Johns", "st-johns")]
             )
@@ -188,7 +180,7 @@ mod tests {
         assert_eq!(wanted.slugs(), ["caada-del-oro", "canada-del-oro"]);
         let mut map = Neighborhoods::default();
         assert!(
-            map.take_up(&wanted, &[row(7, "Cañada del Oro", "caada-del-oro")])
+            map.add(&wanted, &[row(7, "Cañada del Oro", "caada-del-oro")])
                 .is_empty()
         );
         assert_eq!(map.id("Cañada del Oro"), Some(Uuid::from_u128(7)));
@@ -198,7 +190,7 @@ mod tests {
     fn another_neighborhood_under_the_earlier_slug_is_not_taken_for_it() {
         let wanted = Wanted::new(["Cañada"].into_iter());
         let mut map = Neighborhoods::default();
-        let missing = map.take_up(&wanted, &[row(8, "Caada", "caada")]);
+        let missing = map.add(&wanted, &[row(8, "Caada", "caada")]);
         assert_eq!(missing.len(), 1);
         assert_eq!(map.id("Cañada"), None);
     }

@@ -1,104 +1,98 @@
-//! Asking a model about posts: in several runs, and again where an answer cannot be used.
+//! Asks a model about posts: in several runs, and again if a response is unusable.
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::Preview;
-use super::price::Tariff;
-use super::requester::{Ask, Requester, Undone};
-use super::session::Session;
+use super::super::preview::Preview;
+use super::super::price::Tariff;
+use super::super::requester::{RequestCost, RequestError, Requester};
+use super::super::session::Session;
 use crate::db::LeasedPost;
 use crate::engine::StopReason;
 use crate::error::Error;
 use crate::provider::{
-    AnswerFormat, ChatCompletion, ChatRequest, Client, Prices, ReasoningEffort, Tokenizer,
+    AnswerFormat, ChatCompletion, ChatRequest, Client, ReasoningEffort, Tokenizer,
 };
 use crate::scoring::{
     AnswerError, AnswerSchema, PostScore, Prompt, Question, Rubric, combine_batch,
 };
-
-/// What a flow over scores asks for.
-#[derive(Debug, Clone)]
-pub(super) enum Asked {
-    /// Every dimension, the categories and the texts.
-    Whole,
-    /// One dimension alone.
-    Dimension(String),
-}
 
 /// Asks about posts, as the rubric says.
 #[derive(Debug, Clone)]
 pub(super) struct Scorer {
     client: Client,
     rubric: Arc<Rubric>,
-    asked: Asked,
+    /// The only dimension to ask about, or `None` for the whole rubric.
+    dimension: Option<String>,
     schema: Arc<AnswerSchema>,
-    /// The model reads the schema as well, with every request.
+    /// The model reads the schema with every request.
     schema_tokens: usize,
     tokenizer: Tokenizer,
     tariff: Tariff,
 }
 
-/// Some posts of a batch, and what was wrong with the last answer about them.
+/// Posts to ask about together, and what was wrong with the last answer about them.
 struct Part {
     posts: Vec<LeasedPost>,
     complaint: Option<AnswerError>,
 }
 
-/// What became of the posts of a part.
-pub(super) type Verdicts = Vec<(LeasedPost, Result<PostScore, AnswerError>)>;
+/// Posts, each with its score or the reason why it has none.
+pub(super) type Scored = Vec<(LeasedPost, Result<PostScore, AnswerError>)>;
 
 impl Scorer {
-    pub(super) fn new(session: &Session, asked: Asked) -> Result<Self, Error> {
+    /// Asks about one dimension, or about the whole rubric.
+    pub(super) fn new(session: &Session, dimension: Option<&str>) -> Result<Self, Error> {
         let rubric = Arc::new(session.settings.rubric.clone());
-        let schema = match &asked {
-            Asked::Whole => Question::whole(&rubric).schema(),
-            Asked::Dimension(name) => Question::dimension(&rubric, name)
-                .map_err(|error| Error::Usage(error.to_string()))?
-                .schema(),
+        let question = match dimension {
+            None => Question::whole(&rubric),
+            Some(name) => Question::dimension(&rubric, name)
+                .map_err(|error| Error::Usage(error.to_string()))?,
         };
-        let tariff = Tariff::new(Prices::with(session.settings.prices.clone()), &rubric.model);
+        let schema = question.schema();
         let tokenizer = Tokenizer::for_model(&rubric.model);
         Ok(Self {
             client: session.provider()?.clone(),
             schema_tokens: tokenizer.count(&schema.schema.to_string()),
             tokenizer,
-            tariff,
+            tariff: session.tariff(&rubric.model),
             rubric,
-            asked,
+            dimension: dimension.map(str::to_owned),
             schema: Arc::new(schema),
         })
     }
 
-    /// How many posts a request holds.
+    /// The posts in one request.
     pub(super) fn posts_per_call(&self) -> usize {
         self.rubric.posts_per_call
     }
 
-    /// The model that is asked.
     pub(super) fn model(&self) -> &str {
         &self.rubric.model
     }
 
-    fn question(&self) -> Question<'_> {
-        match &self.asked {
-            // `new` has made this question already, so the dimension is there.
-            Asked::Dimension(name) => Question::dimension(&self.rubric, name)
-                .unwrap_or_else(|_| Question::whole(&self.rubric)),
-            Asked::Whole => Question::whole(&self.rubric),
-        }
+    pub(super) fn fingerprint(&self) -> String {
+        self.rubric.fingerprint()
     }
 
-    /// What scoring these posts would cost, added to what others would.
+    fn question(&self) -> Question<'_> {
+        let whole = Question::whole(&self.rubric);
+        // `new` has checked that the dimension exists.
+        self.dimension.as_ref().map_or(whole, |name| {
+            Question::dimension(&self.rubric, name).unwrap_or(whole)
+        })
+    }
+
+    /// Adds what scoring these posts would cost.
     pub(super) fn preview(&self, posts: &[LeasedPost], sum: &mut Preview) {
         for batch in posts.chunks(self.rubric.posts_per_call) {
-            let ask = self.ask(&self.prompt(batch, None), batch.len());
+            let cost = self.cost(&self.prompt(batch, None), batch.len());
             let runs = self.rubric.runs as u64;
             sum.requests += runs;
-            sum.input_tokens += u64::from(ask.input_tokens) * runs;
-            sum.output_tokens += u64::from(ask.output_tokens) * runs;
-            sum.usd += ask.usd * runs as f64;
+            sum.input_tokens += u64::from(cost.input_tokens) * runs;
+            sum.output_tokens += u64::from(cost.output_tokens) * runs;
+            sum.usd += self.tariff.usd(&cost.usage()) * runs as f64;
         }
         sum.rows += posts.len() as u64;
         sum.price_known = self.tariff.is_known();
@@ -113,22 +107,16 @@ impl Scorer {
         }
     }
 
-    fn ask(&self, prompt: &Prompt, posts: usize) -> Ask {
-        // Each message costs a few tokens beside its words.
+    fn cost(&self, prompt: &Prompt, posts: usize) -> RequestCost {
+        // Each message costs a few tokens besides its words.
         let messages = prompt.messages.iter();
         let input: usize = messages
             .map(|message| self.tokenizer.count(&message.content) + 4)
             .sum();
-        let input_tokens = u32::try_from(input + self.schema_tokens + 3).unwrap_or(u32::MAX);
-        let output_tokens = self.output_tokens(posts);
-        Ask {
-            input_tokens,
-            output_tokens,
-            usd: self.tariff.at_most(input_tokens, output_tokens),
-        }
+        RequestCost::new(input + self.schema_tokens + 3, self.output_tokens(posts))
     }
 
-    fn output_tokens(&self, posts: usize) -> u32 {
+    fn output_tokens(&self, posts: usize) -> usize {
         let reasoning = if crate::provider::is_reasoning(&self.rubric.model) {
             self.rubric
                 .reasoning_effort
@@ -137,16 +125,16 @@ impl Scorer {
         } else {
             0
         };
-        u32::try_from(self.question().answer_tokens(posts) + reasoning).unwrap_or(u32::MAX)
+        self.question().answer_tokens(posts) + reasoning
     }
 
-    /// Asks about some posts in all runs at once, and combines the answers. A run that fails costs only
-    /// itself; where every run fails, the first failure is the batch's.
-    async fn judge(
+    /// Asks about posts in all runs at once, and combines the answers. If only some runs fail, the others are
+    /// used. If all fail, this returns the first error.
+    async fn ask(
         &self,
         requester: &Requester,
         part: &Part,
-    ) -> Result<Vec<Result<PostScore, AnswerError>>, Undone> {
+    ) -> Result<Vec<Result<PostScore, AnswerError>>, RequestError> {
         let prompt = self.prompt(&part.posts, part.complaint.as_ref());
         let runs =
             (0..self.rubric.runs).map(|run| self.once(requester, &prompt, part.posts.len(), run));
@@ -154,14 +142,14 @@ impl Scorer {
         for run in join_all(runs).await {
             match run {
                 Ok(answer) => answers.push(answer),
-                Err(undone) => {
-                    failure.get_or_insert(undone);
+                Err(error) => {
+                    failure.get_or_insert(error);
                 }
             }
         }
         match failure {
-            Some(undone) if answers.is_empty() => Err(undone),
-            // A flow that halts keeps what was paid for.
+            Some(error) if answers.is_empty() => Err(error),
+            // Answers are kept even if the flow halts, because they are paid for.
             _ => Ok(combine_batch(&self.rubric, part.posts.len(), &answers)),
         }
     }
@@ -173,8 +161,8 @@ impl Scorer {
         prompt: &Prompt,
         posts: usize,
         run: usize,
-    ) -> Result<Vec<Result<PostScore, AnswerError>>, Undone> {
-        let ask = self.ask(prompt, posts);
+    ) -> Result<Vec<Result<PostScore, AnswerError>>, RequestError> {
+        let cost = self.cost(prompt, posts);
         let request = ChatRequest {
             model: &self.rubric.model,
             messages: &prompt.messages,
@@ -182,18 +170,12 @@ impl Scorer {
                 name: &self.schema.name,
                 schema: &self.schema.schema,
             }),
-            max_output_tokens: Some(ask.output_tokens),
+            max_output_tokens: Some(cost.output_tokens),
             temperature: self.rubric.temperature,
             reasoning_effort: self.rubric.reasoning_effort,
             seed: i64::try_from(run).ok(),
         };
-        let completion = requester
-            .send(
-                ask,
-                |usage| self.tariff.usd(usage),
-                || self.client.chat(&request),
-            )
-            .await?;
+        let completion = requester.send(cost, || self.client.chat(&request)).await?;
         Ok(match completion {
             ChatCompletion::Content(content) => self.question().read(&content, posts),
             other => {
@@ -205,24 +187,24 @@ impl Scorer {
         })
     }
 
-    /// Scores a batch: at first together; what no run has answered once more together with the error
-    /// said, then each post alone. Answers what was scored and what was not.
+    /// Scores a batch. Posts without a usable answer are asked about again, with the error in the prompt, and
+    /// then each alone. If the run is stopping, the other posts are missing from the result.
     pub(super) async fn score(
         &self,
         requester: &Requester,
         batch: Vec<LeasedPost>,
-    ) -> (Verdicts, Option<StopReason>) {
-        let mut verdicts = Verdicts::new();
+    ) -> (Scored, Option<StopReason>) {
+        let mut scored = Scored::new();
         let mut parts = vec![Part {
             posts: batch,
             complaint: None,
         }];
         while let Some(part) = parts.pop() {
-            let failed = match self.judge(requester, &part).await {
-                Ok(scores) => settle(&part, scores, &mut verdicts),
-                Err(Undone::Stopped) => return (verdicts, None),
-                Err(Undone::Halt(reason)) => return (verdicts, Some(reason)),
-                Err(Undone::Rejected(why) | Undone::Unreadable(why)) => {
+            let failed = match self.ask(requester, &part).await {
+                Ok(answers) => settle(&part, answers, &mut scored),
+                Err(RequestError::Stopped) => return (scored, None),
+                Err(RequestError::Halt(reason)) => return (scored, Some(reason)),
+                Err(RequestError::Rejected(why) | RequestError::Unreadable(why)) => {
                     let error = AnswerError::Withheld { why };
                     part.posts
                         .iter()
@@ -231,35 +213,35 @@ impl Scorer {
                 }
             };
             if !failed.is_empty() {
-                again(&part, failed, &mut parts, &mut verdicts);
+                retry(&part, failed, &mut parts, &mut scored);
             }
         }
-        (verdicts, None)
+        (scored, None)
     }
 }
 
-/// Takes up what was scored; answers what was not, with the reasons.
+/// Adds the posts that have a score. Returns the others with the reasons.
 fn settle(
     part: &Part,
-    scores: Vec<Result<PostScore, AnswerError>>,
-    verdicts: &mut Verdicts,
+    answers: Vec<Result<PostScore, AnswerError>>,
+    scored: &mut Scored,
 ) -> Vec<(LeasedPost, AnswerError)> {
     let mut failed = Vec::new();
-    for (post, score) in part.posts.iter().zip(scores) {
-        match score {
-            Ok(score) => verdicts.push((post.clone(), Ok(score))),
+    for (post, answer) in part.posts.iter().zip(answers) {
+        match answer {
+            Ok(score) => scored.push((post.clone(), Ok(score))),
             Err(error) => failed.push((post.clone(), error)),
         }
     }
     failed
 }
 
-/// What to do with posts that got no score: ask again with the error said, then each alone, then give up.
-fn again(
+/// Asks again about posts without a score: first with the error in the prompt, then each alone. Then they fail.
+fn retry(
     part: &Part,
     failed: Vec<(LeasedPost, AnswerError)>,
     parts: &mut Vec<Part>,
-    verdicts: &mut Verdicts,
+    scored: &mut Scored,
 ) {
     let alone = part.posts.len() == 1;
     if part.complaint.is_none() {
@@ -267,7 +249,7 @@ fn again(
         let posts = failed.into_iter().map(|(post, _)| post).collect();
         parts.push(Part { posts, complaint });
     } else if alone {
-        verdicts.extend(failed.into_iter().map(|(post, error)| (post, Err(error))));
+        scored.extend(failed.into_iter().map(|(post, error)| (post, Err(error))));
     } else {
         let single = |(post, error)| Part {
             posts: vec![post],

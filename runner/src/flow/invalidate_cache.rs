@@ -1,4 +1,4 @@
-//! Telling the app that its cache of the active weights is out of date.
+//! Notifies the app that its cache of the active weights is out of date.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use secrecy::ExposeSecret;
 
 use crate::config::AppHook;
 
-/// The app is told, not waited for: a program that is asked to leave still does so in time.
+/// Short, so that an interrupted program still ends in time.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Calls the app's cache-invalidate endpoint.
-pub(super) async fn invalidate(app: &AppHook) -> Result<(), reqwest::Error> {
+pub(super) async fn invalidate_cache(app: &AppHook) -> Result<(), reqwest::Error> {
     let client = reqwest::Client::builder().timeout(TIMEOUT).build()?;
     let url = format!("{}/api/admin/invalidate-active-config", app.url);
     let request = client

@@ -1,10 +1,10 @@
-//! A pass over every post, whatever its score is: recorded in the database, so that what was interrupted
-//! goes on where it stopped.
+//! A pass over every post. The database records it, so that an interrupted pass is continued.
 
 use jiff::Timestamp;
 
-use super::ScoreScope;
-use super::session::{Run, Session};
+use super::super::run::Run;
+use super::super::session::Session;
+use super::super::work::ScoreScope;
 use crate::db::{BeginScorePass, DatabaseError, EndScorePass, OpenScorePass};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -12,14 +12,14 @@ use crate::report::Outcome;
 
 /// A pass that has not ended.
 #[derive(Debug)]
-pub(super) struct Pass {
-    /// Scores from before this are due.
+pub(super) struct ScorePass {
+    /// Scores from before this time are due.
     pub(super) started_at: Timestamp,
     fingerprint: String,
 }
 
-impl Pass {
-    /// Begins one where the scope is every post, or goes on with the one that was interrupted.
+impl ScorePass {
+    /// Begins a pass if the scope is every post, or continues the one that was interrupted.
     pub(super) async fn begin(
         session: &Session,
         run: &Run,
@@ -38,8 +38,8 @@ impl Pass {
         let pass = session.database.call(begin).await?;
         if pass.resumed {
             run.metrics.warn(format!(
-                "going on with the pass over all posts that began at {:.0} and has not ended; posts scored \
-                 since are left as they are (--restart scores them again)",
+                "continuing the pass over all posts that began at {:.0}; posts that it has scored are not \
+                 scored again (--restart scores them again)",
                 pass.started_at
             ));
         }
@@ -49,7 +49,7 @@ impl Pass {
         }))
     }
 
-    /// When the pass began that a run would go on with.
+    /// When the interrupted pass began, if there is one.
     pub(super) async fn open(session: &Session) -> Result<Option<Timestamp>, DatabaseError> {
         let open = OpenScorePass {
             p_fingerprint: session.settings.rubric.fingerprint(),
@@ -57,8 +57,8 @@ impl Pass {
         session.database.call(open).await
     }
 
-    /// Ends it with a run that has left nothing. Where posts have failed it stays open: those are what is
-    /// left to do. The report is kept where the database does not answer: what is in it is paid for.
+    /// Ends the pass if the run has left nothing. If posts have failed it stays open, because they are left to
+    /// do. An error of the database keeps the report, because the scores are paid for.
     pub(super) async fn end(self, session: &Session, outcome: Outcome) -> Outcome {
         if outcome.exit != Exit::Complete {
             return outcome;

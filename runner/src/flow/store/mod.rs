@@ -1,4 +1,4 @@
-//! The store flow: lines of JSON become posts, each under its neighborhood.
+//! The store flow: lines of JSON become posts, each in its neighborhood.
 
 mod batch;
 mod input;
@@ -27,7 +27,7 @@ use crate::report::{Counts, Outcome, Report};
 /// Stores the posts of a file; `-` is stdin.
 ///
 /// # Errors
-/// Where the file cannot be opened. What goes wrong later is in the outcome, with what was stored.
+/// If the file cannot be opened. Later errors are in the outcome, with what was stored.
 pub async fn store_file(
     database: &Database,
     path: &Path,
@@ -38,17 +38,14 @@ pub async fn store_file(
 }
 
 /// Stores the posts of a text.
-///
-/// # Errors
-/// None today; the signature is that of [`store_file`].
 pub async fn store_text(
     database: &Database,
     text: &str,
     options: StoreOptions,
     stop: &Stop,
-) -> Result<Outcome, Error> {
+) -> Outcome {
     let lines = Lines::new(BufReader::new(Cursor::new(text.to_owned())));
-    Ok(store(database, lines, options, stop).await)
+    store(database, lines, options, stop).await
 }
 
 async fn store(
@@ -62,7 +59,7 @@ async fn store(
     let client = (!options.dry_run).then(|| database.client());
     let result = tokio::select! {
         result = run::store(client, &mut lines, options, stop, &mut stored) => result,
-        // The batch in flight may have been stored or not; the next run finds out.
+        // The batch in flight may be stored or not. The next run finds out.
         () = stop.aborted() => Ok(()),
     };
     let mut report = Report::new("store", Counts::Store(stored.counts));
@@ -79,7 +76,7 @@ async fn store(
                 StoreError::Database(_) => Exit::Database,
                 StoreError::Input(_) => Exit::Unexpected,
             };
-            let reason = format!("{error}; run it again: what is stored is skipped");
+            let reason = format!("{error}; run it again: stored posts are skipped");
             Outcome::stopped(report, exit, reason)
         }
         Ok(()) => match (stop.reason(), options.limit) {

@@ -1,26 +1,25 @@
-//! Slugs: what a neighborhood is identified by.
+//! Slugs, which identify neighborhoods.
 
 use deunicode::deunicode_char;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::digest::sha256_hex;
+use crate::text::{head, sha256_hex};
 
-/// The most characters that a slug may have: what the column `neighborhoods.slug` holds.
+/// The length of the column `neighborhoods.slug`.
 pub const MAX_LEN: usize = 255;
 
-/// How many hex digits of a SHA-256 tell two names with one transliteration apart.
+/// How many hex digits of a SHA-256 distinguish names with the same transliteration.
 const DIGEST_LEN: usize = 12;
 
-/// The slug of a name: lowercase ASCII letters, digits and single hyphens, never empty, at most
-/// [`MAX_LEN`] characters, and always the same for the same name.
+/// The slug of a name: lowercase ASCII letters, digits and single hyphens, never empty, at most [`MAX_LEN`]
+/// characters.
 ///
-/// Spellings that differ in case, accents, spaces or punctuation share a slug. Other scripts are
-/// transliterated; since that is lossy (東京 and 东京 both read "dong jing"), such a slug ends in a
-/// digest of the name, so names that merely sound alike stay apart. A name that leaves nothing is
-/// its digest alone.
+/// Spellings that differ in case, accents, spaces or punctuation share a slug. Other scripts are transliterated.
+/// That loses something: 東京 and 东京 both become "dong jing". So such a slug ends in a digest of the name. If
+/// no letter or digit is left, the slug is only the digest.
 ///
 /// ```
-/// use sluice_runner::store::slug::slug;
+/// use sluice_runner::flow::store::slug::slug;
 ///
 /// assert_eq!(slug("St. Johns"), slug("St Johns"));
 /// assert_eq!(slug("Cañada del Oro"), "canada-del-oro");
@@ -28,25 +27,24 @@ const DIGEST_LEN: usize = 12;
 /// assert_ne!(slug("東京"), slug("东京"));
 /// ```
 pub fn slug(name: &str) -> String {
-    let reading = Reading::of(name);
-    if reading.ascii.is_empty() {
+    let spellings = Spellings::of(name);
+    if spellings.ascii.is_empty() {
         let whole: String = name.trim().nfkc().collect();
         with_digest("n", &whole)
-    } else if reading.is_transliterated || reading.ascii.len() > MAX_LEN {
-        with_digest(&reading.ascii, &reading.original)
+    } else if spellings.is_transliterated || spellings.ascii.len() > MAX_LEN {
+        with_digest(&spellings.ascii, &spellings.original)
     } else {
-        reading.ascii
+        spellings.ascii
     }
 }
 
-/// The slug that the earlier implementation gave a name, where that is another than [`slug`]'s.
+/// The slug that the earlier implementation gave a name. `None` if it is the same as [`slug`]'s.
 ///
-/// It dropped what is neither an ASCII letter or digit nor a separator ("Cañada" became
-/// "caada"), so several names may share one: a row found under it is this name's only if the
-/// row's own name has the same [`slug`].
+/// It dropped every character that is not an ASCII letter, a digit or a separator, so "Cañada" became "caada". Several
+/// names may share such a slug. A row under it belongs to a name only if both have the same [`slug`].
 ///
 /// ```
-/// use sluice_runner::store::slug::earlier_slug;
+/// use sluice_runner::flow::store::slug::earlier_slug;
 ///
 /// assert_eq!(earlier_slug("Cañada del Oro").as_deref(), Some("caada-del-oro"));
 /// assert_eq!(earlier_slug("Main Street"), None);
@@ -65,17 +63,17 @@ pub fn earlier_slug(name: &str) -> Option<String> {
     found.then_some(earlier)
 }
 
-/// A name read twice in one pass: as ASCII, and as it stands.
-struct Reading {
-    /// Transliterated, hyphenated.
+/// A name in two spellings, made in one pass.
+struct Spellings {
+    /// Transliterated.
     ascii: String,
-    /// The same spelling rules (case, accents, punctuation) with the other scripts left alone.
+    /// With letters of other scripts left as they are.
     original: String,
-    /// Whether the two differ: a character of another script, or a pictograph.
+    /// True if the two differ, because of another script or a pictograph.
     is_transliterated: bool,
 }
 
-impl Reading {
+impl Spellings {
     fn of(name: &str) -> Self {
         let mut ascii = Hyphenated::default();
         let mut original = Hyphenated::default();
@@ -109,13 +107,13 @@ impl Reading {
 
 /// What a character of a name does to its slug.
 enum Kind {
-    /// Nothing: accents, joiners and apostrophes ("O'Brien" is one word).
+    /// Nothing. These are accents, joiners and apostrophes ("O'Brien" is one word).
     Silent,
-    /// It parts two words.
+    /// It separates two words.
     Separator,
     /// An ASCII digit or a letter of the Latin script, accents and ligatures included.
     Latin,
-    /// A letter of another script or a symbol with a name: its transliteration loses something.
+    /// A letter of another script, or a symbol with a name. Its transliteration loses something.
     Foreign,
 }
 
@@ -136,7 +134,7 @@ impl Kind {
     }
 }
 
-/// Words joined by single hyphens, none in front and none at the end.
+/// Words joined by single hyphens.
 #[derive(Default)]
 struct Hyphenated {
     text: String,
@@ -172,24 +170,24 @@ fn is_slug_char(c: char) -> bool {
     c.is_ascii_alphanumeric()
 }
 
-/// The signs that stand inside a word: the apostrophes, and the ʻokina, which is one to the eye.
+/// Signs inside a word: apostrophes and the ʻokina, which looks like one.
 fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '`' | '‘' | '’' | 'ʻ' | 'ʼ' | '′')
 }
 
-/// Whether a character is ASCII or in one of the blocks of the Latin script.
+/// True for ASCII and for the blocks of the Latin script.
 fn is_latin(c: char) -> bool {
     c.is_ascii()
         || matches!(c, '\u{c0}'..='\u{2af}' | '\u{1e00}'..='\u{1eff}')
         || matches!(c, '\u{2c60}'..='\u{2c7f}' | '\u{a720}'..='\u{a7ff}' | '\u{ab30}'..='\u{ab6f}')
 }
 
-/// A slug cut so that it fits with the digest of `key` at its end.
+/// A slug with the digest of `key` at its end, truncated to fit.
 fn with_digest(slug: &str, key: &str) -> String {
     let room = MAX_LEN - DIGEST_LEN - 1;
-    let head: String = slug.chars().take(room).collect();
-    let digest: String = sha256_hex(key).chars().take(DIGEST_LEN).collect();
-    format!("{}-{digest}", head.trim_end_matches('-'))
+    let digest = sha256_hex(key);
+    let (slug, digest) = (head(slug, room), head(&digest, DIGEST_LEN));
+    format!("{}-{digest}", slug.trim_end_matches('-'))
 }
 
 #[cfg(test)]
@@ -233,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn other_scripts_are_read_and_told_apart_by_a_digest() {
+    fn other_scripts_are_transliterated_and_end_in_a_digest() {
         assert!(slug("Москва-Сокольники").starts_with("moskva-sokolniki-"));
         assert!(slug("👾 Street").starts_with("space-invader-street-"));
         let alike = ["東京", "东京", "Dong Jing", "動静", "どんぐ 京"];
@@ -253,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_leaves_nothing_is_its_digest() {
+    fn a_name_without_letters_is_its_digest() {
         let (bangs, asks) = (slug("!!!"), slug("???"));
         assert_eq!(bangs.len(), "n-".len() + DIGEST_LEN);
         assert!(bangs.starts_with("n-"));
@@ -262,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_cut_and_stay_apart() {
+    fn long_names_are_truncated_and_stay_distinct() {
         let (a, b) = (slug(&"a".repeat(300)), slug(&"a".repeat(301)));
         assert_eq!(a.len(), MAX_LEN);
         assert_ne!(a, b);
@@ -295,7 +293,7 @@ mod tests {
         }
 
         #[test]
-        fn names_in_different_scripts_never_fall_together(
+        fn names_in_different_scripts_never_share_a_slug(
             latin in "[a-zA-Z]{1,12}( [a-zA-Z]{1,12})?",
             han in "[一-龥]{1,6}",
             other in "[一-龥]{1,6}",

@@ -4,55 +4,55 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{posted, slug};
-use crate::digest::sha256_hex;
+use crate::text::{head, sha256_hex};
 
-/// The longest line that is read, in bytes. Whoever reads a file need not keep more of a line.
+/// The longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The neighborhood of a post that names none.
 pub const UNKNOWN_NEIGHBORHOOD: &str = "Unknown";
 
-/// What the column `posts.url` holds, in characters.
+/// The length of the column `posts.url`.
 const MAX_URL_CHARS: usize = 512;
-/// What the column `posts.hash` holds, in characters.
+/// The length of the column `posts.hash`.
 const MAX_HASH_CHARS: usize = 64;
-/// What the column `posts.post_id_ext` holds, in characters.
+/// The length of the column `posts.post_id_ext`.
 const MAX_ID_CHARS: usize = 255;
-/// How much of the hash stands in for the id of a post whose URL has none.
+/// How much of the hash is used as the id of a post without an id in its URL.
 const HASH_ID_CHARS: usize = 32;
 
-/// What a line turned out to be.
+/// What a line contains.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Parsed {
-    /// Nothing but white space.
+    /// Only white space.
     Blank,
-    /// A post, with what was left out of it.
+    /// A post.
     Post {
         /// The post.
         post: Box<NewPost>,
-        /// Parts of the line that could not be read and that the post does without.
-        warnings: Vec<Remark>,
+        /// Parts of the line that could not be read. The post is stored without them.
+        warnings: Vec<LineWarning>,
     },
     /// A line that cannot be stored.
-    Bad(Remark),
+    Bad(LineWarning),
 }
 
-/// Something to tell the user about a line.
+/// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {number}: {reason}")]
-pub struct Remark {
-    /// The number of the line, the first being 1.
+pub struct LineWarning {
+    /// The number of the line, counted from 1.
     pub number: u64,
     /// What is wrong, and what to do about it.
     pub reason: String,
 }
 
-/// A row of `posts`, but for the id of its neighborhood.
+/// A row of `posts`, with the name of its neighborhood instead of the id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewPost {
-    /// The name of the neighborhood, trimmed, never blank; [`UNKNOWN_NEIGHBORHOOD`] for none.
+    /// The name of the neighborhood, trimmed. [`UNKNOWN_NEIGHBORHOOD`] if the line has none.
     pub neighborhood: String,
-    /// The `ID` of a URL `…/p/ID`, else the start of the hash; at most 255 characters.
+    /// The `ID` of a URL `…/p/ID`, or else the start of the hash. At most 255 characters.
     pub post_id_ext: String,
     /// SHA-256 (hex) of the author's id.
     pub user_id_hash: Option<String>,
@@ -60,9 +60,9 @@ pub struct NewPost {
     pub author_name: Option<String>,
     /// The text, as given, never blank.
     pub text: String,
-    /// What makes the post unique in its neighborhood; at most 64 characters.
+    /// Unique in the neighborhood. At most 64 characters.
     pub hash: String,
-    /// Where the post stands; at most 512 characters.
+    /// The address of the post. At most 512 characters.
     pub url: Option<String>,
     /// A JSON array.
     pub image_urls: Value,
@@ -74,13 +74,13 @@ pub struct NewPost {
     pub posted_at: Option<Timestamp>,
 }
 
-/// Reads one line, with or without its line end; ages in it are counted back from `now`.
+/// Reads one line, with or without its line end. Ages in it are counted back from `now`.
 ///
-/// Fields that are not known are ignored, `null` counts as absent, and blank optional texts do
-/// too. An age that nobody can read costs the post its time, not its place.
+/// Unknown fields are ignored. `null` and blank optional texts count as absent. A post with an unreadable age is
+/// stored without a time.
 ///
 /// ```
-/// use sluice_runner::store::line::{Parsed, parse};
+/// use sluice_runner::flow::store::line::{Parsed, parse};
 ///
 /// let now = "2026-05-01T12:00:00Z".parse().unwrap();
 /// let line = br#"{"author_id":"a1","content":"lost cat","post_url":"https://x.test/p/77"}"#;
@@ -88,8 +88,8 @@ pub struct NewPost {
 /// assert_eq!(post.post_id_ext, "77");
 /// assert_eq!(post.neighborhood, "Unknown");
 ///
-/// let Parsed::Bad(remark) = parse(b"[1,2,3]", 9, now) else { panic!() };
-/// assert!(remark.to_string().starts_with("line 9: not an object"));
+/// let Parsed::Bad(warning) = parse(b"[1,2,3]", 9, now) else { panic!() };
+/// assert!(warning.to_string().starts_with("line 9: not an object"));
 /// ```
 pub fn parse(line: &[u8], number: u64, now: Timestamp) -> Parsed {
     let read = object(line).and_then(|fields| fields.map(|f| post(&f, now)).transpose());
@@ -98,17 +98,17 @@ pub fn parse(line: &[u8], number: u64, now: Timestamp) -> Parsed {
         Ok(Some((post, warning))) => Parsed::Post {
             post: Box::new(post),
             warnings: warning
-                .map(|reason| Remark { number, reason })
+                .map(|reason| LineWarning { number, reason })
                 .into_iter()
                 .collect(),
         },
-        Err(reason) => Parsed::Bad(Remark { number, reason }),
+        Err(reason) => Parsed::Bad(LineWarning { number, reason }),
     }
 }
 
 type Fields = Map<String, Value>;
 
-/// The object on a line, or `None` for a blank line.
+/// The object on a line. `None` for a blank line.
 fn object(line: &[u8]) -> Result<Option<Fields>, String> {
     if line.len() > MAX_LINE_BYTES {
         return Err(format!(
@@ -147,7 +147,7 @@ fn not_json(error: &serde_json::Error) -> String {
     format!("not JSON: {what} at column {}; {way_out}", error.column())
 }
 
-/// The post that the fields describe, and what it had to leave out.
+/// The post that the fields describe, and a warning about a field that was left out.
 fn post(fields: &Fields, now: Timestamp) -> Result<(NewPost, Option<String>), String> {
     let content = content(fields)?;
     let author_id = text_opt(fields, "author_id")?.unwrap_or_default();
@@ -181,7 +181,7 @@ fn content(fields: &Fields) -> Result<&str, String> {
     Ok(content)
 }
 
-/// The hash given, else one over author and text: a NUL parts the two, for neither can hold one.
+/// The given hash, or else one of author and text. A NUL separates the two, because neither can contain one.
 fn hash(fields: &Fields, author_id: &str, content: &str) -> Result<String, String> {
     let Some(given) = text(fields, "content_hash")? else {
         return Ok(sha256_hex(&format!("{author_id}\0{content}")));
@@ -192,14 +192,14 @@ fn hash(fields: &Fields, author_id: &str, content: &str) -> Result<String, Strin
     let length = given.chars().count();
     if length > MAX_HASH_CHARS {
         return Err(format!(
-            "content_hash has {length} characters, of at most {MAX_HASH_CHARS}; give a SHA-256 in \
-             hex, or leave it out to have it computed"
+            "content_hash has {length} characters, and the limit is {MAX_HASH_CHARS}; give a SHA-256 \
+             in hex, or leave it out to have it computed"
         ));
     }
     Ok(given.to_owned())
 }
 
-/// A time that is given must be one; an age that nobody can read is only worth a warning.
+/// An unreadable time is an error. An unreadable age is only a warning.
 fn posted_at(
     fields: &Fields,
     now: Timestamp,
@@ -248,37 +248,37 @@ fn reaction_count(fields: &Fields) -> Result<i32, String> {
         })
 }
 
-/// The `ID` of a URL's path `…/p/ID`, where it has one that fits, else the start of the hash.
+/// The `ID` of a URL's path `…/p/ID` if it fits, or else the start of the hash.
 fn post_id(url: Option<&str>, hash: &str) -> String {
     let path = url.and_then(|url| url.split(['?', '#']).next());
     let id = path
         .and_then(|path| path.split_once("/p/"))
         .and_then(|(_, rest)| rest.split('/').next())
         .filter(|id| !id.is_empty() && id.chars().count() <= MAX_ID_CHARS);
-    id.map_or_else(|| hash.chars().take(HASH_ID_CHARS).collect(), str::to_owned)
+    id.map_or_else(|| head(hash, HASH_ID_CHARS).to_owned(), str::to_owned)
 }
 
-/// A field's text that Postgres can store, if the field is there.
+/// The text of a field. A NUL is an error, because Postgres cannot store it.
 fn text<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a str>, String> {
     match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.contains('\0') => Err(holds_nul(name)),
+        Some(Value::String(text)) if text.contains('\0') => Err(contains_nul(name)),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(other) => Err(mistyped(name, "a string", other)),
     }
 }
 
-/// A field's text, where blank counts as absent.
+/// The text of a field. A blank text counts as absent.
 fn text_opt<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a str>, String> {
     Ok(text(fields, name)?.filter(|text| !text.trim().is_empty()))
 }
 
-/// A field's text without white space around it, refused where the column cannot hold it.
+/// The trimmed text of a field. A text that is too long for its column is an error.
 fn short<'a>(fields: &'a Fields, name: &str, max: usize) -> Result<Option<&'a str>, String> {
     let text = text_opt(fields, name)?.map(str::trim);
     match text.map(|text| text.chars().count()) {
         Some(length) if length > max => Err(format!(
-            "{name} has {length} characters, of at most {max}; shorten or leave it out"
+            "{name} has {length} characters, and the limit is {max}; shorten it or leave it out"
         )),
         _ => Ok(text),
     }
@@ -288,14 +288,14 @@ fn array(fields: &Fields, name: &str) -> Result<Value, String> {
     match fields.get(name) {
         None | Some(Value::Null) => Ok(Value::Array(Vec::new())),
         Some(array @ Value::Array(_)) => match nul_in(array, name) {
-            Some(place) => Err(holds_nul(&place)),
+            Some(place) => Err(contains_nul(&place)),
             None => Ok(array.clone()),
         },
         Some(other) => Err(mistyped(name, "an array", other)),
     }
 }
 
-/// Where in a value a NUL stands, in its keys or its strings, written like `comments[2].text`.
+/// The place of a NUL in the keys or strings of a value, written like `comments[2].text`.
 fn nul_in(value: &Value, place: &str) -> Option<String> {
     match value {
         Value::String(text) => text.contains('\0').then(|| place.to_owned()),
@@ -313,8 +313,8 @@ fn nul_in(value: &Value, place: &str) -> Option<String> {
     }
 }
 
-fn holds_nul(place: &str) -> String {
-    format!("{place} holds a NUL character (\\u0000), which Postgres cannot store; remove it")
+fn contains_nul(place: &str) -> String {
+    format!("{place} contains a NUL character (\\u0000), which Postgres cannot store; remove it")
 }
 
 fn mistyped(name: &str, expected: &str, found: &Value) -> String {
@@ -334,7 +334,7 @@ fn kind(value: &Value) -> &'static str {
 
 /// The start of a text, quoted, with control characters escaped.
 fn excerpt(text: &str) -> String {
-    let start: String = text.chars().take(40).collect();
+    let start = head(text, 40);
     let more = if start.len() < text.len() { "…" } else { "" };
     format!("{start:?}{more}")
 }

@@ -8,15 +8,15 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader, stdin};
 use super::line::MAX_LINE_BYTES;
 use crate::error::Error;
 
-/// Lines of a file, numbered from 1.
+/// Lines of an input, numbered from 1.
 pub(super) struct Lines {
     reader: Box<dyn AsyncBufRead + Send + Unpin>,
     buffer: Vec<u8>,
     number: u64,
 }
 
-/// A line, or as much of it as is worth looking at: one that is over the bound keeps a byte more than
-/// the bound, so that the parser sees that it is too long.
+/// A line. A line above the bound is truncated to a byte more than the bound, so that the parser sees that it is
+/// too long.
 pub(super) struct Line<'a> {
     pub(super) number: u64,
     pub(super) bytes: &'a [u8],
@@ -33,7 +33,7 @@ impl Lines {
             source,
         };
         let file = File::open(path).await.map_err(failed)?;
-        // A folder opens, and only fails when it is read.
+        // A folder can be opened. It fails only when it is read.
         if file.metadata().await.map_err(failed)?.is_dir() {
             return Err(failed(std::io::Error::from(
                 std::io::ErrorKind::IsADirectory,
@@ -74,7 +74,7 @@ impl Lines {
         }))
     }
 
-    /// Reads to the end of an over-long line, keeping nothing.
+    /// Skips to the end of a line that is too long.
     async fn skip_rest(&mut self) -> std::io::Result<()> {
         loop {
             let available = self.reader.fill_buf().await?;
@@ -104,13 +104,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_numbered_also_empty_ones_and_the_last_without_an_end() {
+    async fn empty_lines_and_a_last_line_without_an_end_are_numbered() {
         assert_eq!(read(b"ab\n\nc".to_vec()).await, [(1, 2), (2, 0), (3, 1)]);
         assert_eq!(read(Vec::new()).await, []);
     }
 
     #[tokio::test]
-    async fn a_line_over_the_bound_is_cut_and_the_next_one_is_whole() {
+    async fn a_line_over_the_bound_is_truncated_and_the_next_one_is_whole() {
         let mut text = vec![b'x'; MAX_LINE_BYTES * 2];
         text.extend(b"\nnext\n");
         let seen = read(text).await;

@@ -6,86 +6,79 @@ use std::iter;
 
 use sha2::{Digest, Sha256};
 
-/// The most inputs that the provider takes in one request (API reference, "Create embeddings").
-const MAX_INPUTS: usize = 2048;
-/// The most tokens that the provider takes in one request, by its estimate; the true count is
-/// kept below it as well.
-const MAX_TOKENS: u32 = 300_000;
-/// The provider estimates a token for every four bytes of UTF-8 before it counts any.
-const BYTES_PER_ESTIMATED_TOKEN: usize = 4;
+use crate::provider::{MAX_INPUTS, MAX_REQUEST_TOKENS, estimate};
 
 /// How large a batch may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub(super) struct Bounds {
     inputs: usize,
-    tokens: u32,
+    tokens: usize,
 }
 
 impl Bounds {
-    /// At most `inputs` inputs and, where it is known what the limiter lets through evenly,
-    /// `tokens` tokens; never more than the provider takes, and never less than one input.
-    pub fn new(inputs: usize, tokens: Option<u32>) -> Self {
-        let tokens = tokens.unwrap_or(MAX_TOKENS).clamp(1, MAX_TOKENS);
+    /// At most `inputs` inputs, and at most `tokens` tokens if the limiter knows how many it lets through
+    /// evenly. Never more than the provider takes, and never less than one input.
+    pub(super) fn new(inputs: usize, tokens: Option<u32>) -> Self {
+        let tokens = tokens.map_or(MAX_REQUEST_TOKENS, |tokens| tokens as usize);
         Self {
             inputs: inputs.clamp(1, MAX_INPUTS),
-            tokens,
+            tokens: tokens.clamp(1, MAX_REQUEST_TOKENS),
         }
     }
 }
 
 /// An item and the size of its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Measured<T> {
+pub(super) struct Measured<T> {
     item: T,
     digest: [u8; 32],
-    tokens: u32,
-    estimate: u64,
+    tokens: usize,
+    estimate: usize,
 }
 
 impl<T> Measured<T> {
-    /// An item whose text, exactly as it will be sent, has that many tokens; `None` for a blank
-    /// text, which is never sent.
-    pub fn new(item: T, text: &str, tokens: u32) -> Option<Self> {
+    /// An item with the text that will be sent for it, and that text's tokens. `None` for a blank text, which
+    /// is never sent.
+    pub(super) fn new(item: T, text: &str, tokens: usize) -> Option<Self> {
         if text.trim().is_empty() {
             return None;
         }
-        let estimate = u64::try_from(text.len().div_ceil(BYTES_PER_ESTIMATED_TOKEN)).ok()?;
         Some(Self {
             item,
             digest: Sha256::digest(text.as_bytes()).into(),
             tokens,
-            estimate,
+            estimate: estimate(text.len()),
         })
     }
 }
 
-/// A text to send once, and all the items that have it.
+/// A text to send once, and all items that have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input<T> {
-    /// The first item with this text: the one whose text is sent.
-    pub item: T,
-    /// The other items with the same text, to which the answer belongs too.
-    pub twins: Vec<T>,
+pub(super) struct Input<T> {
+    /// The first item with this text. Its text is sent.
+    pub(super) item: T,
+    /// The other items with the same text.
+    pub(super) duplicates: Vec<T>,
     /// The tokens of the text.
-    pub tokens: u32,
-    estimate: u64,
+    pub(super) tokens: usize,
+    estimate: usize,
 }
 
 impl<T> Input<T> {
-    /// All items that the answer belongs to.
-    pub fn items(&self) -> impl Iterator<Item = &T> {
-        iter::once(&self.item).chain(&self.twins)
+    /// All items with this text.
+    pub(super) fn items(&self) -> impl Iterator<Item = &T> {
+        iter::once(&self.item).chain(&self.duplicates)
     }
 }
 
-/// What goes into one request, in order.
+/// The inputs of one request, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch<T> {
-    /// The inputs, never none.
-    pub inputs: Vec<Input<T>>,
+pub(super) struct Batch<T> {
+    /// At least one.
+    pub(super) inputs: Vec<Input<T>>,
     /// The tokens of all inputs together.
-    pub tokens: u32,
-    estimate: u64,
+    pub(super) tokens: usize,
+    estimate: usize,
 }
 
 impl<T> Batch<T> {
@@ -97,17 +90,17 @@ impl<T> Batch<T> {
         }
     }
 
-    /// Whether no further text can fit.
-    pub fn is_full(&self, bounds: Bounds) -> bool {
+    /// True if no further text can fit.
+    pub(super) fn is_full(&self, bounds: Bounds) -> bool {
         self.inputs.len() >= bounds.inputs
             || self.tokens >= bounds.tokens
-            || self.estimate >= MAX_TOKENS.into()
+            || self.estimate >= MAX_REQUEST_TOKENS
     }
 
     fn has_room_for(&self, input: &Input<T>, bounds: Bounds) -> bool {
         self.inputs.len() < bounds.inputs
             && self.tokens.saturating_add(input.tokens) <= bounds.tokens
-            && self.estimate.saturating_add(input.estimate) <= MAX_TOKENS.into()
+            && self.estimate.saturating_add(input.estimate) <= MAX_REQUEST_TOKENS
     }
 
     fn push(&mut self, input: Input<T>) {
@@ -117,27 +110,18 @@ impl<T> Batch<T> {
     }
 }
 
-/// Packs items into as few requests as their order allows: a text that does not fit begins the
-/// next batch. Identical texts are sent once, with the first of them. An item that alone is above
-/// a bound gets a batch of its own, for it is the provider who decides whether it is too large.
-///
-/// ```ignore
-/// use sluice_runner::engine::{Bounds, Measured, pack};
-///
-/// let texts = ["lost cat", "found cat", "lost cat", " "];
-/// let measured = texts.iter().enumerate().filter_map(|(row, text)| Measured::new(row, text, 2));
-/// let batches = pack(measured, Bounds::new(100, None));
-/// assert_eq!(batches.len(), 1);
-/// let rows: Vec<Vec<usize>> =
-///     batches[0].inputs.iter().map(|input| input.items().copied().collect()).collect();
-/// assert_eq!(rows, [vec![0, 2], vec![1]]);
-/// ```
-pub fn pack<T>(items: impl IntoIterator<Item = Measured<T>>, bounds: Bounds) -> Vec<Batch<T>> {
+/// Packs items into as few requests as their order allows. A text that does not fit begins the next batch.
+/// Identical texts are sent once. An item that is above a bound alone gets a batch of its own, because only the
+/// provider decides whether it is too large.
+pub(super) fn pack<T>(
+    items: impl IntoIterator<Item = Measured<T>>,
+    bounds: Bounds,
+) -> Vec<Batch<T>> {
     pack_onto(None, items, bounds)
 }
 
-/// The same, beginning with a batch that has room. Its texts are not held against the new ones.
-pub fn pack_onto<T>(
+/// Does the same, but continues a batch that has room. New texts are not compared with the texts in it.
+pub(super) fn pack_onto<T>(
     open: Option<Batch<T>>,
     items: impl IntoIterator<Item = Measured<T>>,
     bounds: Bounds,
@@ -152,7 +136,7 @@ pub fn pack_onto<T>(
     batches
 }
 
-/// One input a text, in the order in which the texts first come.
+/// One input for each text, in the order in which the texts first come.
 fn distinct<T>(items: impl IntoIterator<Item = Measured<T>>) -> impl Iterator<Item = Input<T>> {
     let mut inputs: HashMap<[u8; 32], (usize, Input<T>)> = HashMap::new();
     for Measured {
@@ -164,13 +148,13 @@ fn distinct<T>(items: impl IntoIterator<Item = Measured<T>>) -> impl Iterator<It
     {
         let place = inputs.len();
         match inputs.entry(digest) {
-            Entry::Occupied(found) => found.into_mut().1.twins.push(item),
+            Entry::Occupied(found) => found.into_mut().1.duplicates.push(item),
             Entry::Vacant(new) => {
                 new.insert((
                     place,
                     Input {
                         item,
-                        twins: Vec::new(),
+                        duplicates: Vec::new(),
                         tokens,
                         estimate,
                     },
@@ -190,7 +174,7 @@ mod tests {
     use super::*;
 
     /// Texts with their token counts, numbered.
-    fn measured<'a>(texts: &[(&'a str, u32)]) -> Vec<Measured<(usize, &'a str)>> {
+    fn measured<'a>(texts: &[(&'a str, usize)]) -> Vec<Measured<(usize, &'a str)>> {
         let items = texts.iter().enumerate();
         items
             .filter_map(|(row, (text, tokens))| Measured::new((row, *text), text, *tokens))
@@ -207,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_where_the_next_text_does_not_fit() {
+    fn a_batch_ends_when_the_next_text_does_not_fit() {
         let items = measured(&[("a", 4), ("b", 5), ("c", 2), ("d", 9), ("e", 1)]);
         let batches = pack(items.clone(), Bounds::new(100, Some(10)));
         assert_eq!(
@@ -234,10 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn the_estimate_is_bounded_though_the_tokens_are_few() {
+    fn the_estimate_is_bounded_even_if_the_tokens_are_few() {
         // 300,000 estimated tokens are 1,200,000 bytes: two of these fit, a third does not.
         let texts = ["a", "b", "c"].map(|letter| letter.repeat(600_000));
-        let texts: Vec<(&str, u32)> = texts.iter().map(|text| (text.as_str(), 1)).collect();
+        let texts: Vec<(&str, usize)> = texts.iter().map(|text| (text.as_str(), 1)).collect();
         let batches = pack(measured(&texts), Bounds::new(100, None));
         assert_eq!(rows(&batches), [vec![vec![0], vec![1]], vec![vec![2]]]);
     }
@@ -260,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_has_room_is_gone_on_with() {
+    fn a_batch_that_has_room_is_continued() {
         let (all, bounds) = (
             measured(&[("a", 4), ("b", 5), ("c", 2), ("d", 9)]),
             Bounds::new(3, Some(10)),
@@ -281,7 +265,7 @@ mod tests {
     #[test]
     fn a_batch_is_full_by_any_of_its_bounds() {
         let bounds = Bounds::new(2, Some(10));
-        let is_full = |texts: &[(&str, u32)]| pack(measured(texts), bounds)[0].is_full(bounds);
+        let is_full = |texts: &[(&str, usize)]| pack(measured(texts), bounds)[0].is_full(bounds);
         assert!(!is_full(&[("a", 9)]));
         assert!(is_full(&[("a", 10)]));
         assert!(is_full(&[("a", 1), ("b", 1)]));
@@ -298,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_stay_within_what_the_provider_takes() {
+    fn bounds_stay_within_the_limits_of_the_provider() {
         assert_eq!(
             Bounds::new(0, Some(0)),
             Bounds {
@@ -325,11 +309,11 @@ mod tests {
     proptest! {
         #[test]
         fn every_item_is_packed_once_within_the_bounds(
-            texts in proptest::collection::vec(("[ab]{0,4}", 1_u32..40), 0..60),
+            texts in proptest::collection::vec(("[ab]{0,4}", 1_usize..40), 0..60),
             inputs in 1_usize..8,
             tokens in 1_u32..60,
         ) {
-            let texts: Vec<(&str, u32)> =
+            let texts: Vec<(&str, usize)> =
                 texts.iter().map(|(text, tokens)| (text.as_str(), *tokens)).collect();
             let bounds = Bounds::new(inputs, Some(tokens));
             let batches = pack(measured(&texts), bounds);
@@ -348,13 +332,13 @@ mod tests {
             prop_assert_eq!(sent.len(), packed.len());
             for pair in batches.windows(2) {
                 let next = &pair[1].inputs[0];
-                let is_full = pair[0].inputs.len() == inputs || pair[0].tokens + next.tokens > tokens;
+                let is_full = pair[0].inputs.len() == inputs || pair[0].tokens + next.tokens > tokens as usize;
                 prop_assert!(is_full, "a batch ends without need");
             }
             for batch in &batches {
                 prop_assert!(batch.inputs.len() <= inputs);
-                prop_assert!(batch.tokens <= tokens || batch.inputs.len() == 1);
-                let sum: u32 = batch.inputs.iter().map(|input| input.tokens).sum();
+                prop_assert!(batch.tokens <= tokens as usize || batch.inputs.len() == 1);
+                let sum: usize = batch.inputs.iter().map(|input| input.tokens).sum();
                 prop_assert_eq!(batch.tokens, sum);
             }
         }

@@ -2,29 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// With fewer scored posts than this, frequencies say nothing and every multiplier is 1.
-pub const MIN_SCORED_POSTS: u64 = 30;
+/// With fewer scored posts, frequencies say nothing.
+const MIN_SCORED_POSTS: u64 = 30;
 
-/// How the frequency of a post's categories scales its final score: the row `novelty_config` of
-/// the table `settings`. Keys that it lacks are as in the default; other keys are left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The row `novelty_config` of the table `settings`. Missing keys are as in the default.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Novelty {
     /// The multiplier of what is on every page.
     pub min_multiplier: f64,
     /// The multiplier of what hardly ever happens.
     pub max_multiplier: f64,
-    /// Where the multiplier turns.
+    /// The frequencies at which the multiplier changes.
     pub frequency_thresholds: FrequencyThresholds,
-    /// Over how many days posts are counted.
+    /// The days over which posts are counted.
     pub window_days: u32,
 }
 
 /// Numbers of posts in the window, in ascending order.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FrequencyThresholds {
     /// Up to here the multiplier is the highest; from here it falls.
@@ -38,21 +36,8 @@ pub struct FrequencyThresholds {
 impl Novelty {
     /// What the final score of a post with these categories is multiplied by.
     ///
-    /// The mean of the categories' frequencies decides; a category without one counts as 0. It is 1
-    /// where there is nothing to tell by: no categories, no frequencies at all, or fewer than
-    /// [`MIN_SCORED_POSTS`] scored posts.
-    ///
-    /// ```
-    /// use std::collections::BTreeMap;
-    ///
-    /// use sluice_runner::scoring::Novelty;
-    ///
-    /// let frequencies = BTreeMap::from([("noise".to_owned(), 60), ("humor".to_owned(), 20)]);
-    /// let both = ["noise".to_owned(), "humor".to_owned()];
-    /// // (60 + 20) / 2 = 40, a seventh of the way from 30 to 100: 1 - 0.8 / 7.
-    /// let multiplier = Novelty::default().multiplier(&both, &frequencies, 1_000);
-    /// assert!((multiplier - 0.885_714).abs() < 1e-6);
-    /// ```
+    /// The mean of the categories' frequencies decides. A category without a frequency counts as 0. The
+    /// multiplier is 1 without categories or frequencies, and with fewer than 30 scored posts.
     pub fn multiplier(
         &self,
         categories: &[String],
@@ -76,8 +61,8 @@ impl Novelty {
             common,
             very_common,
         } = self.frequency_thresholds;
-        // A branch for a line is reached only past its start and before its end, so no two
-        // thresholds that are equal, or the wrong way round, can make it divide by zero.
+        // A line is reached only after its start and before its end. So equal thresholds, or thresholds in the
+        // wrong order, never divide by zero.
         if frequency <= rare {
             self.max_multiplier
         } else if frequency <= common {
@@ -166,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_one_where_there_is_nothing_to_tell_by() {
+    fn it_is_one_without_frequencies() {
         assert_near(multiplier(&[], &[("noise", 1)], 1_000), 1.0);
         assert_near(multiplier(&["noise"], &[], 1_000), 1.0);
         assert_near(multiplier(&["noise"], &[("noise", 1)], 29), 1.0);

@@ -1,4 +1,4 @@
-//! The store flow: lines in, rows out, at most three requests a batch.
+//! Storing: lines in, rows out, a few requests a batch.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,36 +8,36 @@ use uuid::Uuid;
 
 use super::batch::{Batch, Numbered};
 use super::input::Lines;
-use super::line::{self, Parsed, Remark};
+use super::line::{self, LineWarning, Parsed};
 use super::neighborhood::Neighborhoods;
 use crate::db::{DatabaseError, Post};
 use crate::engine::Stop;
 use crate::report::{FAILURES_MAX, Failure, StoreCounts};
 
-/// At most this many warnings are kept.
+/// The most warnings that are kept.
 const WARNINGS_MAX: usize = 100;
 
-/// How a store run goes.
+/// How a store run is bounded.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreOptions {
-    /// The time from which "2h ago" counts.
+    /// The time that "2h ago" is counted from.
     pub now: Timestamp,
-    /// Posts at most.
+    /// The most posts.
     pub limit: Option<u64>,
-    /// Read and check everything, write nothing.
+    /// Check everything, write nothing.
     pub dry_run: bool,
 }
 
 /// What a store run did.
 #[derive(Debug, Default)]
 pub(crate) struct Stored {
-    /// Lines, by what became of them.
+    /// Counts of lines.
     pub(super) counts: StoreCounts,
-    /// The lines that could not be stored, at most a thousand of them.
+    /// The lines that could not be stored, at most [`FAILURES_MAX`].
     pub(super) failures: Vec<Failure>,
-    /// Parts of lines that could not be read and that their posts do without.
+    /// Parts of lines that could not be read. Their posts are stored without them.
     pub(super) warnings: Vec<String>,
-    /// True where the limit left lines unread.
+    /// True if the limit left lines unread.
     pub(super) more_remains: bool,
 }
 
@@ -57,11 +57,12 @@ struct NewRow<'a> {
     posted_at: Option<Timestamp>,
 }
 
-/// Stores lines until there are no more, or until stopped. A line that cannot be stored is noted in
-/// `stored` and does not stop the rest; running the same input again stores what is missing.
+/// Stores lines until there are no more, or until stopped. A line that cannot be stored is noted in `stored`, and
+/// the others are stored. To run the same input again stores what is missing.
 ///
 /// # Errors
-/// Where the database cannot be reached or refuses everything, or the input cannot be read; `stored` then tells how far it came.
+/// If the database cannot be reached or refuses everything, or the input cannot be read. `stored` then has what
+/// was done before.
 pub(crate) async fn store(
     client: Option<&Client>,
     lines: &mut Lines,
@@ -73,7 +74,7 @@ pub(crate) async fn store(
     let mut batch = Batch::default();
     let mut posts = 0;
     loop {
-        // A pipe may stay silent for ever; an interrupt does not wait for its next line.
+        // A pipe may have no next line, so an interrupt does not wait for it.
         let line = tokio::select! {
             biased;
             () = stop.stopped() => None,
@@ -84,51 +85,42 @@ pub(crate) async fn store(
             stored.more_remains = true;
             break;
         }
-        let (number, parsed) = (
-            line.number,
-            line::parse(line.bytes, line.number, options.now),
-        );
-        let Some(post) = stored.sort(parsed) else {
+        let number = line.number;
+        let parsed = line::parse(line.bytes, number, options.now);
+        let Some(post) = stored.count(parsed) else {
             continue;
         };
         posts += 1;
         if let Err(post) = batch.push(Numbered { line: number, post }) {
-            flush(
-                client,
-                &std::mem::take(&mut batch),
-                &mut neighborhoods,
-                stored,
-            )
-            .await?;
+            let full = std::mem::take(&mut batch);
+            flush(client, &full, &mut neighborhoods, stored).await?;
             // An empty batch takes any post.
             let _fits = batch.push(post);
         }
     }
-    if !batch.is_empty() {
-        flush(client, &batch, &mut neighborhoods, stored).await?;
+    if batch.posts().is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Ok(flush(client, &batch, &mut neighborhoods, stored).await?)
 }
 
 /// Why a store run cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// The database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The input.
     #[error("failed to read the input: {0}")]
     Input(#[from] std::io::Error),
 }
 
 impl Stored {
-    /// Counts a line and takes the post out of it.
-    fn sort(&mut self, parsed: Parsed) -> Option<Box<line::NewPost>> {
+    /// Counts a line. Returns its post, if it has one.
+    fn count(&mut self, parsed: Parsed) -> Option<Box<line::NewPost>> {
         match parsed {
             Parsed::Blank => None,
-            Parsed::Bad(remark) => {
+            Parsed::Bad(warning) => {
                 self.counts.read += 1;
-                self.fail(remark);
+                self.fail(warning);
                 None
             }
             Parsed::Post { post, warnings } => {
@@ -141,11 +133,11 @@ impl Stored {
         }
     }
 
-    fn fail(&mut self, remark: Remark) {
-        tracing::debug!(line = remark.number, reason = remark.reason, "not stored");
+    fn fail(&mut self, warning: LineWarning) {
+        tracing::debug!(line = warning.number, reason = warning.reason, "not stored");
         self.counts.failed += 1;
         if self.failures.len() < FAILURES_MAX {
-            let Remark { number, reason } = remark;
+            let LineWarning { number, reason } = warning;
             self.failures.push(Failure {
                 line: Some(number),
                 post_id: None,
@@ -155,7 +147,7 @@ impl Stored {
     }
 }
 
-/// Stores one batch: the names to ids, then all posts in one upsert that skips what is there.
+/// Stores one batch: finds the neighborhoods, then upserts all posts in one request that skips existing ones.
 async fn flush(
     client: Option<&Client>,
     batch: &Batch,
@@ -166,7 +158,9 @@ async fn flush(
         stored.counts.skipped += batch.posts().len() as u64;
         return Ok(());
     };
-    stored.counts.neighborhoods_created += neighborhoods.resolve(client, batch.names()).await?;
+    let names = batch.posts().iter();
+    let names = names.map(|numbered| numbered.post.neighborhood.as_str());
+    stored.counts.neighborhoods_created += neighborhoods.resolve(client, names).await?;
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for Numbered { line, post } in batch.posts() {
         match neighborhoods.id(&post.neighborhood) {
@@ -174,7 +168,7 @@ async fn flush(
                 rows.push(row(post, id));
                 lines.push(*line);
             }
-            None => stored.fail(Remark {
+            None => stored.fail(LineWarning {
                 number: *line,
                 reason: format!(
                     "the neighborhood `{}` could not be created",
@@ -192,13 +186,13 @@ async fn flush(
         .chunk_bytes(usize::MAX)
         .await
         .inspect_err(|error| {
-            // A batch that is split to find bad rows may be stored in part before the database is gone.
+            // The batch may be stored in part before the database is gone.
             let report = error.write_report();
             stored.counts.inserted += report.map_or(0, |report| report.affected);
         })?;
     for failure in &written.failed {
         let number = lines.get(failure.index).copied().unwrap_or_default();
-        stored.fail(Remark {
+        stored.fail(LineWarning {
             number,
             reason: failure.error.to_string(),
         });

@@ -1,19 +1,26 @@
-//! Embedding: posts in, vectors out, each text once.
+//! The embed flow: texts in, vectors out. Rows of one claim with the same text share one input.
+
+mod oversized;
+mod pack;
+mod packer;
+mod work;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 use uuid::Uuid;
 
+use self::packer::Packer;
+use self::work::EmbedWork;
+pub use self::work::Embedded;
 use super::count::about_embeddings;
-use super::embedder::{EmbedWork, Embedded, Embedder};
-use super::session::{Run, Session};
+use super::preview::{Preview, preview};
+use super::run::Run;
+use super::session::Session;
 use super::sink::EmbeddingSink;
-use super::source::DuePosts;
 use super::work::WorkKind;
-use super::{Preview, preview};
 use crate::config::EmbeddingSettings;
-use crate::db::{LeasedPost, PipelineStatus};
+use crate::db::PipelineStatus;
 use crate::engine::{Flow, Sink, Source, Text};
 use crate::error::Error;
 use crate::provider::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Tokenizer};
@@ -22,53 +29,41 @@ use crate::report::Outcome;
 /// Embeds posts until none lacks a current embedding.
 ///
 /// # Errors
-/// Where the provider is not configured, or the column cannot hold the configured dimensions;
-/// everything later is in the outcome.
+/// If the provider is not configured, or the column cannot hold the configured dimensions. Later errors are
+/// in the outcome.
 pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcome, Error> {
     let settings = &session.settings.embedding;
     let kind = WorkKind::embed(settings, refresh);
-    let embedder: Embedder<LeasedPost> = Embedder::of(session)?;
+    let work = work(session, run)?;
     let status = session.database.call(PipelineStatus {}).await?;
     check_column(&status, settings)?;
     if let Some(rows) = about_embeddings(&status) {
         run.expect(rows);
     }
     if run.options.dry_run {
-        let measure = |posts: &[LeasedPost], sum: &mut Preview| embedder.preview(posts, sum);
-        let preview = preview(session, &kind, run.options.limit, measure).await?;
+        let preview = plan(session, &kind, run.options.limit).await?;
         return Ok(session.previewed("embed", run, &preview));
     }
     let worker = Uuid::new_v4();
-    let database = session.database.clone();
-    let source = DuePosts::new(
-        database.clone(),
-        kind.clone(),
-        worker,
-        session.settings.leases,
-    );
     let sink = EmbeddingSink {
-        database,
+        database: session.database.clone(),
         worker,
         model: settings.model.as_str().into(),
     };
-    let work = EmbedWork {
-        embedder,
-        requester: session.requester(run, &settings.model),
-    };
-    let flow = Flow { source, work, sink };
-    session.drive(run, settings.chunk_size, flow).await;
+    session
+        .drive_posts(run, &kind, worker, settings.chunk_size, (work, sink))
+        .await;
     Ok(session.finish("embed", run, &kind).await)
 }
 
-/// Embeds rows of any table, from a source of your own into a sink of your own, as [`embed`] does posts: each
-/// text in a chunk once, within the limits and the budget, bad rows set aside. `runner/examples/own_table` shows
-/// it over a second table.
+/// Embeds rows of any table, from a source of your own into a sink of your own. It keeps the limits and the
+/// budget and finds bad rows, as [`embed`] does for posts. `runner/examples/own_table` shows it.
 ///
-/// A run that comes to its limit of rows ends with `MoreRemains` whether or not more is due, which only its
-/// source could say.
+/// A run that reaches its limit of rows ends with `MoreRemains`, because only the source knows whether more
+/// rows are due.
 ///
 /// # Errors
-/// Where the provider is not configured; everything later is in the outcome.
+/// If the provider is not configured. Later errors are in the outcome.
 pub async fn embed_rows<S, K>(
     session: &Session,
     run: &Run,
@@ -79,35 +74,28 @@ where
     S: Source<Item: Text>,
     K: Sink<Output = Embedded>,
 {
-    let settings = &session.settings.embedding;
-    let work = EmbedWork {
-        embedder: Embedder::of(session)?,
-        requester: session.requester(run, &settings.model),
-    };
+    let work = work(session, run)?;
     let flow = Flow { source, work, sink };
-    session.drive(run, settings.chunk_size, flow).await;
-    let limit = run.options.limit;
-    let at_limit = limit.is_some_and(|limit| run.metrics.rows().selected >= limit);
-    Ok(session.outcome("embed", run, at_limit))
+    session
+        .drive(run, session.settings.embedding.chunk_size, flow)
+        .await;
+    Ok(session.outcome("embed", run, run.is_at_limit()))
 }
 
 /// What `embed` would do.
 ///
 /// # Errors
-/// As [`embed`].
+/// If the provider is not configured, or the database does not answer.
 pub async fn plan_embed(session: &Session) -> Result<Preview, Error> {
-    let embedder: Embedder<LeasedPost> = Embedder::of(session)?;
+    session.provider()?;
     let kind = WorkKind::embed(&session.settings.embedding, false);
-    preview(session, &kind, None, |posts, sum| {
-        embedder.preview(posts, sum);
-    })
-    .await
+    plan(session, &kind, None).await
 }
 
 /// Embeds one text, for a search.
 ///
 /// # Errors
-/// Where the provider refuses or does not answer.
+/// If the provider refuses the text or does not answer.
 pub async fn embed_query(
     provider: &Client,
     settings: &EmbeddingSettings,
@@ -125,10 +113,34 @@ pub async fn embed_query(
     let vector = answer.value.vectors.into_iter().next();
     vector
         .map(Arc::from)
-        .ok_or_else(|| Error::Unexpected("no vector was answered".to_owned()))
+        .ok_or_else(|| Error::Unexpected("the provider returned no vector".to_owned()))
 }
 
-/// Vectors that the column cannot hold are refused before they are paid for.
+fn work<T: Text>(session: &Session, run: &Run) -> Result<EmbedWork<T>, Error> {
+    let settings = &session.settings.embedding;
+    Ok(EmbedWork::new(
+        session.provider()?.clone(),
+        packer(session),
+        session.requester(run, &settings.model),
+    ))
+}
+
+fn packer(session: &Session) -> Packer {
+    let settings = session.settings.embedding.clone();
+    let limiter = session.limiter(&settings.model);
+    Packer::new(settings, limiter)
+}
+
+async fn plan(session: &Session, kind: &WorkKind, limit: Option<u64>) -> Result<Preview, Error> {
+    let packer = packer(session);
+    let tariff = session.tariff(&session.settings.embedding.model);
+    preview(session, kind, limit, |posts, sum| {
+        packer.preview(posts, &tariff, sum);
+    })
+    .await
+}
+
+/// Refuses dimensions that the column cannot hold, before their vectors are paid for.
 fn check_column(status: &Value, settings: &EmbeddingSettings) -> Result<(), Error> {
     let holds = status.get("embedding_dimensions").and_then(Value::as_u64);
     let (Some(holds), wanted) = (holds, u64::from(settings.dimensions)) else {

@@ -4,14 +4,14 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-/// The moment that an age speaks of, seen from `now`, or `None` where the words are not an age.
+/// The time of an age, counted back from `now`. `None` if the words are not an age.
 ///
 /// Reads "2h", "3 days", "3 days ago", "1 hr", "2w", "3 mo", "1y", "an hour ago", "Just now",
-/// "Today" and "Yesterday", in any case, also behind "Edited", "Posted" or "Updated". A lone `m`
-/// is minutes. Months and years are those of the calendar.
+/// "Today" and "Yesterday", in any case, and after "Edited", "Posted" or "Updated". A single `m` means minutes.
+/// Months and years are those of the calendar.
 ///
 /// ```
-/// use sluice_runner::store::posted::relative;
+/// use sluice_runner::flow::store::posted::relative;
 ///
 /// let now = "2026-05-31T12:00:00Z".parse().unwrap();
 /// assert_eq!(relative("2h", now).unwrap().to_string(), "2026-05-31T10:00:00Z");
@@ -25,14 +25,14 @@ pub fn relative(words: &str, now: Timestamp) -> Option<Timestamp> {
     storable(then.timestamp())
 }
 
-/// The moment that a written time names, or `None` where it is not a time.
+/// A written time. `None` if the text is not a time.
 ///
-/// Reads RFC 3339 ("2026-05-01T12:00:00Z", with any offset, a space for the `T` allowed), the same
-/// without an offset, which counts as UTC, and a date alone, which is its midnight in UTC. Only
-/// the years 1 to 9999 are taken: all that the written form of the database's type can hold.
+/// Reads RFC 3339 ("2026-05-01T12:00:00Z") with any offset, or a space in place of the `T`. A time without an
+/// offset is UTC, and a date is its midnight in UTC. Only the years 1 to 9999 are read, because the database
+/// writes no others.
 ///
 /// ```
-/// use sluice_runner::store::posted::absolute;
+/// use sluice_runner::flow::store::posted::absolute;
 ///
 /// let time = absolute("2026-05-01T14:00:00+02:00").unwrap();
 /// assert_eq!(time.to_string(), "2026-05-01T12:00:00Z");

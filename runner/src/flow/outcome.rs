@@ -1,0 +1,65 @@
+//! How a run ended, and its report.
+
+use super::preview::{Preview, any_due};
+use super::run::Run;
+use super::session::Session;
+use super::work::WorkKind;
+use crate::engine::StopReason;
+use crate::exit::Exit;
+use crate::report::{Counts, Outcome, Report};
+
+impl Session {
+    /// The outcome of a run that has ended. `more_due` says whether a run that reached its limit left rows.
+    pub(crate) fn outcome(&self, flow: &str, run: &Run, more_due: bool) -> Outcome {
+        let report = self.report(flow, run);
+        match (run.stop.reason(), run.options.limit) {
+            (Some(reason), _) => Outcome::stopped(report, Exit::from(reason), reason.to_string()),
+            (None, Some(limit)) if more_due && report.failed() == 0 => Outcome::stopped(
+                report,
+                Exit::MoreRemains,
+                StopReason::Limit(limit).to_string(),
+            ),
+            (None, _) => Outcome::ended(report),
+        }
+    }
+
+    /// The outcome of a run over posts. If the run reached its limit, this looks whether posts are left.
+    pub(super) async fn finish(&self, flow: &str, run: &Run, kind: &WorkKind) -> Outcome {
+        if !run.is_at_limit() || run.stop.reason().is_some() {
+            return self.outcome(flow, run, false);
+        }
+        match any_due(self, kind).await {
+            Ok(more_due) => self.outcome(flow, run, more_due),
+            // The report is kept, because the work is done and paid for.
+            Err(error) => Outcome::stopped(self.report(flow, run), error.exit(), error.to_string()),
+        }
+    }
+
+    /// The outcome of a dry run.
+    pub(super) fn previewed(&self, flow: &str, run: &Run, preview: &Preview) -> Outcome {
+        let rows = usize::try_from(preview.rows).unwrap_or(usize::MAX);
+        run.metrics.selected(rows);
+        let mut report = self.report(flow, run);
+        report.tokens = preview.input_tokens + preview.output_tokens;
+        report.output_tokens = preview.output_tokens;
+        report.usd = preview.price_known.then_some(preview.usd);
+        Outcome::ended(report)
+    }
+
+    fn report(&self, flow: &str, run: &Run) -> Report {
+        let mut report = Report::new(flow, Counts::Rows(run.metrics.rows().into()));
+        let (sent, retried) = self.database.requests();
+        report.requests = run.requests.requests();
+        report.requests.supabase = sent - run.requests_before.0;
+        report.requests.retried += retried - run.requests_before.1;
+        let (input, output) = run.requests.tokens();
+        report.tokens = input + output;
+        report.output_tokens = output;
+        report.usd = run.requests.is_priced().then(|| run.usd());
+        let (failures, warnings) = run.metrics.take_notes();
+        report.failures = failures.into_iter().map(Into::into).collect();
+        report.warnings = warnings;
+        report.dry_run = run.options.dry_run;
+        report.finished(run.started.elapsed(), crate::memory::peak_bytes())
+    }
+}

@@ -1,0 +1,211 @@
+//! The flows over scores: score, rescore and backfill. Posts in, scores under the rubric out.
+
+mod pass;
+mod scorer;
+mod work;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use self::pass::ScorePass;
+use self::scorer::Scorer;
+use self::work::ScoreWork;
+use super::preview::{Preview, preview};
+use super::recompute::{RecomputeOptions, recompute};
+use super::run::{FlowOptions, Run};
+use super::session::Session;
+use super::sink::{DimensionSink, ScoreSink};
+use super::work::{ScoreScope, WorkKind};
+use crate::db::{DimensionRow, LeasedPost, RefreshTopicFrequencies, ScoreRow};
+use crate::engine::{Sink, StopReason};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::report::Outcome;
+use crate::scoring::{PROMPT_VERSION, PostScore};
+use crate::text::sha256_hex;
+
+/// Scores posts until none in the scope is left.
+///
+/// # Errors
+/// If the provider is not configured, or the database cannot begin a pass over all posts. Later errors are in
+/// the outcome.
+pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Outcome, Error> {
+    let name = match scope {
+        ScoreScope::Missing => "score",
+        ScoreScope::Stale | ScoreScope::All | ScoreScope::AllAnew => "rescore",
+    };
+    let scorer = Scorer::new(session, None)?;
+    if run.options.dry_run {
+        let kind = next_scores(session, scope).await?;
+        return dry(session, run, name, &kind, &scorer).await;
+    }
+    let pass = ScorePass::begin(session, run, scope).await?;
+    let before = pass.as_ref().map(|pass| pass.started_at);
+    let kind = score_work(session, scope, before);
+    let worker = Uuid::new_v4();
+    let (model, fingerprint) = (scorer.model().to_owned(), scorer.fingerprint());
+    let to_row = move |post: &LeasedPost, score: PostScore| ScoreRow {
+        post_id: post.id,
+        scores: score.scores,
+        categories: score.categories,
+        summary: Some(score.summary),
+        why_podcast_worthy: Some(score.why_podcast_worthy),
+        model_version: model.clone(),
+        prompt_version: PROMPT_VERSION.to_owned(),
+        fingerprint: fingerprint.clone(),
+        text_hash: sha256_hex(&post.text),
+    };
+    let sink = ScoreSink {
+        database: session.database.clone(),
+        worker,
+    };
+    drive(session, run, &kind, worker, scorer, to_row, sink).await;
+    count_topics(session, run).await;
+    let outcome = session.finish(name, run, &kind).await;
+    Ok(match pass {
+        Some(pass) => pass.end(session, outcome).await,
+        None => outcome,
+    })
+}
+
+/// What `score` or `rescore` would do.
+///
+/// # Errors
+/// If the provider is not configured, or the database does not answer.
+pub async fn plan_score(session: &Session, scope: ScoreScope) -> Result<Preview, Error> {
+    let scorer = Scorer::new(session, None)?;
+    let kind = next_scores(session, scope).await?;
+    preview(session, &kind, None, |posts, sum| {
+        scorer.preview(posts, sum);
+    })
+    .await
+}
+
+/// The work of a scope for a plan, which begins no pass.
+async fn next_scores(session: &Session, scope: ScoreScope) -> Result<WorkKind, Error> {
+    let before = match scope {
+        ScoreScope::Missing | ScoreScope::Stale => None,
+        ScoreScope::All => {
+            let open = ScorePass::open(session).await?;
+            Some(open.unwrap_or_else(Timestamp::now))
+        }
+        ScoreScope::AllAnew => Some(Timestamp::now()),
+    };
+    Ok(score_work(session, scope, before))
+}
+
+/// The work of a scope. In a scope of every post, scores from before `before` are due.
+pub(crate) fn score_work(
+    session: &Session,
+    scope: ScoreScope,
+    before: Option<Timestamp>,
+) -> WorkKind {
+    WorkKind::Score {
+        scope,
+        fingerprint: session.settings.rubric.fingerprint(),
+        before,
+    }
+}
+
+/// Scores one dimension of the posts that lack it, and recomputes the final scores.
+///
+/// # Errors
+/// If the rubric has no such dimension, or the provider is not configured. Later errors are in the outcome.
+pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<Outcome, Error> {
+    let scorer = Scorer::new(session, Some(dimension))?;
+    let kind = WorkKind::Backfill(dimension.to_owned());
+    if run.options.dry_run {
+        return dry(session, run, "backfill", &kind, &scorer).await;
+    }
+    let worker = Uuid::new_v4();
+    let name = dimension.to_owned();
+    let to_row = move |post: &LeasedPost, score: PostScore| DimensionRow {
+        post_id: post.id,
+        // A score that was read has every dimension that was asked for.
+        score: score.scores.get(&name).copied().unwrap_or_default(),
+    };
+    let sink = DimensionSink {
+        database: session.database.clone(),
+        worker,
+        dimension: dimension.to_owned(),
+    };
+    drive(session, run, &kind, worker, scorer, to_row, sink).await;
+    let outcome = session.finish("backfill", run, &kind).await;
+    // A dimension that is only half filled in must not change the ranking. The run that completes it recomputes.
+    Ok(match outcome.exit {
+        Exit::Complete | Exit::SomeFailed => recomputed(session, run, outcome).await,
+        _ => outcome,
+    })
+}
+
+/// Counts how often each category was given. This is needed even if the run wrote nothing: the window moves
+/// with time, and an earlier run may have ended before it counted.
+async fn count_topics(session: &Session, run: &Run) {
+    if matches!(run.stop.reason(), Some(StopReason::Database(_))) {
+        return;
+    }
+    if let Err(error) = session.database.call(RefreshTopicFrequencies {}).await {
+        // The scores are stored and paid for, so the report is kept.
+        run.stop.stop(StopReason::Database(error.to_string()));
+    }
+}
+
+/// Recomputes the final scores after a backfill. This is needed even if nothing was due, because an earlier run
+/// may have ended before its recompute.
+async fn recomputed(session: &Session, run: &Run, filled: Outcome) -> Outcome {
+    let second = session.begin(FlowOptions::default(), run.stop.clone());
+    let Outcome { mut report, exit } = filled;
+    let failure = match recompute(session, &second, RecomputeOptions::default()).await {
+        Ok(done) => {
+            let reason = done.report.reason.clone().unwrap_or_default();
+            report.requests.supabase += done.report.requests.supabase;
+            report.flows.push(done.report);
+            (done.exit != Exit::Complete).then_some((done.exit, reason))
+        }
+        Err(error) => Some((error.exit(), error.to_string())),
+    };
+    match failure {
+        None => Outcome { report, exit },
+        Some((exit, reason)) => {
+            let reason = format!("the final scores were not recomputed: {reason}");
+            Outcome::stopped(report, exit, reason)
+        }
+    }
+}
+
+async fn drive<R, F, K>(
+    session: &Session,
+    run: &Run,
+    kind: &WorkKind,
+    worker: Uuid,
+    scorer: Scorer,
+    to_row: F,
+    sink: K,
+) where
+    R: Send + Sync + 'static,
+    F: Fn(&LeasedPost, PostScore) -> R + Send + Sync + 'static,
+    K: Sink<Output = R>,
+{
+    let chunk = u32::try_from(scorer.posts_per_call() * 20).unwrap_or(u32::MAX);
+    let requester = session.requester(run, scorer.model());
+    let work = ScoreWork {
+        scorer,
+        requester,
+        to_row,
+    };
+    Box::pin(session.drive_posts(run, kind, worker, chunk, (work, sink))).await;
+}
+
+async fn dry(
+    session: &Session,
+    run: &Run,
+    name: &str,
+    kind: &WorkKind,
+    scorer: &Scorer,
+) -> Result<Outcome, Error> {
+    let preview = preview(session, kind, run.options.limit, |posts, sum| {
+        scorer.preview(posts, sum);
+    })
+    .await?;
+    Ok(session.previewed(name, run, &preview))
+}
