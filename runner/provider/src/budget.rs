@@ -1,4 +1,4 @@
-//! The money: reserved before a request leaves, settled when its answer is there, never exceeded.
+//! Money: reserved before a request is sent, settled when its response is there, never exceeded.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,31 +7,31 @@ use tokio::sync::Notify;
 /// A flow's budget in US dollars. Cloning gives another handle to the same budget.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    shared: Arc<Shared>,
+    account: Arc<Account>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    ledger: Mutex<Ledger>,
+struct Account {
+    balance: Mutex<Balance>,
     settled: Notify,
 }
 
 /// What is spent, what is in flight, and what may be spent at most.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Ledger {
+struct Balance {
     max: Option<f64>,
     spent: f64,
     reserved: f64,
 }
 
-/// What the ledger says of a request that may cost so much.
+/// The decision about a request that may cost a given amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum Decision {
     /// It is reserved.
     Reserved,
-    /// Not now: what is in flight may turn out cheaper than was reserved for it.
+    /// Not now: the requests in flight may turn out cheaper than their reserves.
     Wait,
-    /// Never: it does not fit beside what is spent.
+    /// Never: it does not fit beside what is spent already.
     Exhausted,
 }
 
@@ -48,49 +48,49 @@ pub struct Exhausted {
 }
 
 impl Budget {
-    /// A budget of at most `max` dollars; `None` = no bound, spending is only counted.
+    /// A budget of at most `max` dollars. With `None`, spending is counted and never refused.
     pub fn new(max: Option<f64>) -> Self {
-        let ledger = Mutex::new(Ledger {
+        let balance = Mutex::new(Balance {
             max,
             spent: 0.0,
             reserved: 0.0,
         });
         Self {
-            shared: Arc::new(Shared {
-                ledger,
+            account: Arc::new(Account {
+                balance,
                 settled: Notify::new(),
             }),
         }
     }
 
-    /// Reserves what a request may cost at most, waiting for requests in flight where only their
-    /// reserve stands in the way. Dropping the reservation unsettled gives it back.
+    /// Reserves the most that a request may cost. Waits for requests in flight if only their reserves
+    /// stand in the way. Dropping the reservation without settling it frees the money.
     ///
     /// # Errors
-    /// [`Exhausted`] where it does not fit beside what is spent already.
+    /// [`Exhausted`] if it does not fit beside what is spent already.
     pub async fn reserve(&self, usd: f64) -> Result<Reservation, Exhausted> {
         loop {
-            let settled = self.shared.settled.notified();
+            let settled = self.account.settled.notified();
             tokio::pin!(settled);
-            // Registered before looking, so that a settlement in between is not missed.
+            // Registered before the decision, so that no settlement in between is missed.
             settled.as_mut().enable();
-            let (answer, ledger) = {
-                let mut ledger = self.ledger();
-                (ledger.ask(usd), *ledger)
+            let (decision, balance) = {
+                let mut balance = self.balance();
+                (balance.decide(usd), *balance)
             };
-            match answer {
-                Answer::Reserved => {
+            match decision {
+                Decision::Reserved => {
                     return Ok(Reservation {
                         budget: self.clone(),
                         usd,
                     });
                 }
-                Answer::Wait => settled.await,
-                Answer::Exhausted => {
-                    let max = ledger.max.unwrap_or(f64::INFINITY);
+                Decision::Wait => settled.await,
+                Decision::Exhausted => {
+                    let max = balance.max.unwrap_or(f64::INFINITY);
                     return Err(Exhausted {
                         max,
-                        spent: ledger.spent,
+                        spent: balance.spent,
                         next: usd,
                     });
                 }
@@ -100,38 +100,38 @@ impl Budget {
 
     /// What is spent, in dollars.
     pub fn spent(&self) -> f64 {
-        self.ledger().spent
+        self.balance().spent
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.shared
-            .ledger
+    fn balance(&self) -> MutexGuard<'_, Balance> {
+        self.account
+            .balance
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ledger {
-    fn ask(&mut self, usd: f64) -> Answer {
+impl Balance {
+    fn decide(&mut self, usd: f64) -> Decision {
         let max = self.max.unwrap_or(f64::INFINITY);
         if self.spent + usd > max {
-            return Answer::Exhausted;
+            return Decision::Exhausted;
         }
         if self.spent + self.reserved + usd > max {
-            return Answer::Wait;
+            return Decision::Wait;
         }
         self.reserved += usd;
-        Answer::Reserved
+        Decision::Reserved
     }
 
     fn settle(&mut self, reserved: f64, spent: f64) {
-        // Sums of floats drift; a reserve below zero would lend money that is not there.
+        // Sums of floats drift, and a reserve below zero would lend money that is not there.
         self.reserved = (self.reserved - reserved).max(0.0);
         self.spent += spent;
     }
 }
 
-/// Money set aside for one request.
+/// Money reserved for one request.
 #[derive(Debug)]
 #[must_use = "a reservation that is dropped counts as not spent"]
 pub struct Reservation {
@@ -140,12 +140,12 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// The request is answered and cost this much.
+    /// The request cost this much.
     pub fn settle(mut self, usd: f64) {
         self.close(usd);
     }
 
-    /// The request may have been billed although its answer was lost: all of it counts as spent.
+    /// The response was lost, and the request may have been billed: the whole reserve counts as spent.
     pub fn settle_in_full(mut self) {
         let usd = self.usd;
         self.close(usd);
@@ -153,8 +153,8 @@ impl Reservation {
 
     fn close(&mut self, spent: f64) {
         let reserved = std::mem::take(&mut self.usd);
-        self.budget.ledger().settle(reserved, spent);
-        self.budget.shared.settled.notify_waiters();
+        self.budget.balance().settle(reserved, spent);
+        self.budget.account.settled.notify_waiters();
     }
 }
 
@@ -171,10 +171,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_in_flight_counts() {
+    async fn reserves_of_requests_in_flight_count() {
         let budget = Budget::new(Some(1.0));
         let first = budget.reserve(0.75).await.unwrap();
-        assert_eq!(budget.ledger().ask(0.5), Answer::Wait);
+        assert_eq!(budget.balance().decide(0.5), Decision::Wait);
         first.settle(0.25);
         let second = budget.reserve(0.5).await.unwrap();
         second.settle(0.5);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_waiting_request_goes_on_when_another_settles() {
+    async fn a_waiting_request_continues_when_another_settles() {
         let budget = Budget::new(Some(1.0));
         let first = budget.reserve(1.0).await.unwrap();
         let handle = budget.clone();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_answer_is_paid_in_full() {
+    async fn a_lost_response_counts_in_full() {
         let budget = Budget::new(None);
         budget.reserve(0.3).await.unwrap().settle_in_full();
         assert!((budget.spent() - 0.3).abs() < 1e-9);

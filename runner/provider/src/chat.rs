@@ -1,35 +1,31 @@
-//! Chat completions under a strict JSON schema: what is asked, and what can come of it.
+//! Chat completions under a strict JSON schema: the request, and the ways an answer can end.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Breakage, Tokenizer, model::is_reasoning};
 
-/// The most bytes of an [`AnswerFormat`]'s name.
-pub const MAX_SCHEMA_NAME_BYTES: usize = 64;
-
 /// A question to a language model.
 ///
-/// What a model does not understand is not sent to it: a [reasoning model](super::is_reasoning) gets
-/// no temperature and its limit as `max_completion_tokens`, the others get no effort and the limit
-/// as `max_tokens`, which every server understands.
+/// A model is sent only what it understands. A model that reasons gets no temperature, and its limit as `max_completion_tokens`. The others get no effort, and the limit as
+/// `max_tokens`, which every server understands.
 ///
 /// Source: "Create chat completion".
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChatRequest<'a> {
     /// The model, such as `gpt-4o-mini`.
     pub model: &'a str,
-    /// The conversation so far. What is the same in all requests goes first: the provider caches it.
+    /// The conversation. What all requests share goes first, because the provider caches it.
     pub messages: &'a [Message],
-    /// The form of the answer; free text where it is not given.
+    /// The form of the answer; free text if not given.
     pub format: Option<AnswerFormat<'a>>,
-    /// The most tokens of the answer, reasoning included.
+    /// The most tokens of the answer, including reasoning.
     pub max_output_tokens: Option<u32>,
     /// From 0 to 2; not sent to reasoning models.
     pub temperature: Option<f64>,
     /// Sent to reasoning models only.
     pub reasoning_effort: Option<ReasoningEffort>,
-    /// Tells apart the runs of an ensemble, and makes each as repeatable as the provider can.
+    /// Gives each run of an ensemble its own answer, as repeatable as the provider can make it.
     pub seed: Option<i64>,
 }
 
@@ -38,9 +34,9 @@ pub struct ChatRequest<'a> {
 /// Source: "Structured outputs".
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AnswerFormat<'a> {
-    /// 1 to [`MAX_SCHEMA_NAME_BYTES`] letters, digits, `_` and `-`.
+    /// 1 to [`MAX_SCHEMA_NAME_BYTES`](super::MAX_SCHEMA_NAME_BYTES) letters, digits, `_` and `-`.
     pub name: &'a str,
-    /// The schema; its root is an object, and every object in it closed with all keys required.
+    /// The schema. Its root is an object; every object in it is closed and requires all its keys.
     pub schema: &'a Value,
 }
 
@@ -73,7 +69,7 @@ pub enum ReasoningEffort {
     Minimal,
     /// A little.
     Low,
-    /// As it does when it is not told.
+    /// As without a setting.
     Medium,
     /// Long.
     High,
@@ -90,9 +86,7 @@ impl ReasoningEffort {
         }
     }
 
-    /// How many tokens to allow for reasoning on top of an answer; [`Medium`](Self::Medium) for a
-    /// model that reasons without having been told how long. They are billed as output.
-    pub fn tokens(self) -> usize {
+    fn tokens(self) -> usize {
         match self {
             Self::Minimal => 512,
             Self::Low => 2_048,
@@ -102,14 +96,24 @@ impl ReasoningEffort {
     }
 }
 
-/// What a model answered. All of these are billed.
+/// How many tokens to allow a model for reasoning, on top of its answer's. They are billed as output.
+/// A model that reasons without a setting does so as with [`ReasoningEffort::Medium`].
+pub fn reasoning_tokens(model: &str, effort: Option<ReasoningEffort>) -> usize {
+    if is_reasoning(model) {
+        effort.unwrap_or(ReasoningEffort::Medium).tokens()
+    } else {
+        0
+    }
+}
+
+/// How a model's answer ended. All of these are billed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChatCompletion {
     /// A whole answer: under a format, JSON that follows its schema.
     Content(String),
-    /// The model refuses to answer, and says why.
+    /// The model refuses to answer, for this reason.
     Refusal(String),
-    /// The answer reached its limit of tokens; this is its beginning.
+    /// The answer reached its limit of tokens. This is its beginning.
     Length(String),
     /// The provider's filter withheld the answer.
     ContentFilter,
@@ -117,7 +121,7 @@ pub enum ChatCompletion {
 
 /// The body of a request.
 #[derive(Serialize)]
-pub(super) struct Body<'a> {
+pub(super) struct ChatBody<'a> {
     model: &'a str,
     messages: &'a [Message],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,10 +152,10 @@ struct JsonSchema<'a> {
 }
 
 impl<'a> ChatRequest<'a> {
-    /// The tokens of the input: what is said, what frames it, and the schema, which is put before the
-    /// model as well. The provider's own count differs by a few.
+    /// The tokens of the input: the messages, their frames, and the schema, which the model reads as
+    /// well. The provider's own count differs by a few.
     pub fn input_tokens(&self, tokenizer: Tokenizer) -> usize {
-        let said: usize = self
+        let messages: usize = self
             .messages
             .iter()
             .map(|message| tokenizer.count(&message.content) + 4)
@@ -159,11 +163,11 @@ impl<'a> ChatRequest<'a> {
         let schema = self
             .format
             .map_or(0, |format| tokenizer.count(&format.schema.to_string()));
-        said + schema + 3
+        messages + schema + 3
     }
 
-    /// The one place that decides what each kind of model is sent.
-    pub(super) fn body(&self) -> Body<'a> {
+    /// Only this function decides what each kind of model is sent.
+    pub(super) fn body(&self) -> ChatBody<'a> {
         let reasoning = is_reasoning(self.model);
         let response_format = self
             .format
@@ -175,7 +179,7 @@ impl<'a> ChatRequest<'a> {
                     schema,
                 },
             });
-        Body {
+        ChatBody {
             model: self.model,
             messages: self.messages,
             response_format,
@@ -188,29 +192,29 @@ impl<'a> ChatRequest<'a> {
     }
 }
 
-/// An answer as it stands on the wire.
+/// An answer in the response's JSON.
 #[derive(Deserialize)]
 pub(super) struct Choice {
-    message: Said,
+    message: ChoiceMessage,
     finish_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct ChoiceMessage {
     content: Option<String>,
     refusal: Option<String>,
 }
 
 impl ChatCompletion {
-    /// Reads the one choice that was asked for.
+    /// Reads the one choice that was requested.
     pub(super) fn read(choices: Vec<Choice>) -> Result<Self, Breakage> {
         let shape = |what: &str| Breakage::Shape(what.to_owned());
         let choice = choices
             .into_iter()
             .next()
             .ok_or_else(|| shape("no choices"))?;
-        let Said { content, refusal } = choice.message;
-        // Servers send the absent one of the two as null or as an empty text.
+        let ChoiceMessage { content, refusal } = choice.message;
+        // Servers send the one that is absent as null or as an empty text.
         if let Some(refusal) = refusal.filter(|text| !text.is_empty()) {
             return Ok(Self::Refusal(refusal));
         }

@@ -1,27 +1,27 @@
-//! From a refusal's status and body to what to do about it: a pure table.
+//! What to do about a response that is no success, by its status and body: a pure table.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::error::{ErrorKind, Overload, Refusal};
+use super::error::{ErrorKind, Overload, RefusalCause};
 
-/// The provider's own words, as far as they could be read.
+/// The provider's description of an error.
 ///
-/// `OpenAI` sends `{"error":{"message","type","param","code"}}`. Servers that speak its protocol also
-/// send a number as the code, the message alone as `error`, or the fields without the frame.
+/// `OpenAI` sends `{"error":{"message","type","param","code"}}`. Compatible servers also send a number
+/// as the code, the message alone as `error`, or the fields without the frame.
 ///
 /// Source: "Error codes".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Complaint {
+pub(super) struct ErrorBody {
     pub(super) message: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) param: Option<String>,
     pub(super) code: Option<String>,
 }
 
-impl Complaint {
-    /// Reads a body; `None` where it holds no complaint at all.
+impl ErrorBody {
+    /// Reads a response's body; `None` if it describes no error.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let body: Value = serde_json::from_slice(body).ok()?;
         let error = body.get("error").unwrap_or(&body);
@@ -30,16 +30,14 @@ impl Complaint {
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
-        let complaint = Self {
-            message: error
-                .as_str()
-                .map(str::to_owned)
-                .or_else(|| text("message")),
+        let message = error.as_str().map(str::to_owned);
+        let read = Self {
+            message: message.or_else(|| text("message")),
             kind: text("type"),
             param: text("param"),
             code: text("code"),
         };
-        (complaint != Self::default()).then_some(complaint)
+        (read != Self::default()).then_some(read)
     }
 
     /// The name to report: the code, else the type.
@@ -57,11 +55,11 @@ impl Complaint {
     fn says(&self, words: &str) -> bool {
         self.message
             .as_ref()
-            .is_some_and(|said| said.to_ascii_lowercase().contains(words))
+            .is_some_and(|message| message.to_ascii_lowercase().contains(words))
     }
 
-    /// The number behind a word of the message: `Limit 30000, Requested 36278`. The word may also
-    /// stand before something else (`for limit gpt-4.1`).
+    /// The number after a word of the message: `Limit 30000, Requested 36278`. Other text may follow the
+    /// word as well (`for limit gpt-4.1`).
     fn number(&self, word: &str) -> Option<u64> {
         let message = self.message.as_ref()?.to_ascii_lowercase();
         message.split(word).skip(1).find_map(|tail| {
@@ -75,58 +73,54 @@ impl Complaint {
 
 /// What to do about a status other than success.
 ///
-/// The provider's words come before its status: a 429 can mean "wait", "send less" and "pay", and
-/// only the words tell them apart.
-pub(super) fn classify(
-    status: u16,
-    complaint: &Complaint,
-    retry_after: Option<Duration>,
-) -> ErrorKind {
+/// The body counts more than the status: a 429 can mean "wait", "send less" or "pay", and only the
+/// body says which.
+pub(super) fn classify(status: u16, error: &ErrorBody, retry_after: Option<Duration>) -> ErrorKind {
     let overloaded = |cause| ErrorKind::Overloaded { cause, retry_after };
-    if complaint.is(is_quota) {
-        return ErrorKind::Refused(Refusal::Quota);
+    if error.is(is_quota) {
+        return ErrorKind::Refused(RefusalCause::Quota);
     }
-    if complaint.is(|label| label == "invalid_api_key") {
-        return ErrorKind::Refused(Refusal::Key);
+    if error.is(|label| label == "invalid_api_key") {
+        return ErrorKind::Refused(RefusalCause::Key);
     }
-    if complaint.is(|label| label == "max_tokens_per_request") {
+    if error.is(|label| label == "max_tokens_per_request") {
         return ErrorKind::TooLarge {
-            limit: complaint.number("max "),
+            limit: error.number("max "),
         };
     }
-    if complaint.says("request too large") {
-        return match (complaint.number("limit "), complaint.number("requested ")) {
+    if error.says("request too large") {
+        return match (error.number("limit "), error.number("requested ")) {
             (Some(limit), Some(requested)) if requested <= limit => overloaded(Overload::RateLimit),
             (limit, _) => ErrorKind::TooLarge { limit },
         };
     }
-    if complaint.is(|label| label == "rate_limit_exceeded") {
+    if error.is(|label| label == "rate_limit_exceeded") {
         return overloaded(Overload::RateLimit);
     }
-    if complaint.is(|label| matches!(label, "slow_down" | "server_is_overloaded")) {
+    if error.is(|label| matches!(label, "slow_down" | "server_is_overloaded")) {
         return overloaded(Overload::Busy);
     }
-    if complaint.is(is_about_settings) {
-        return ErrorKind::Refused(Refusal::Settings);
+    if error.is(is_about_settings) {
+        return ErrorKind::Refused(RefusalCause::Settings);
     }
-    by_status(status, complaint, retry_after)
+    by_status(status, error, retry_after)
 }
 
-fn by_status(status: u16, complaint: &Complaint, retry_after: Option<Duration>) -> ErrorKind {
+fn by_status(status: u16, error: &ErrorBody, retry_after: Option<Duration>) -> ErrorKind {
     let overloaded = |cause| ErrorKind::Overloaded { cause, retry_after };
     match status {
-        401 => ErrorKind::Refused(Refusal::Key),
-        402 => ErrorKind::Refused(Refusal::Quota),
-        403 => ErrorKind::Refused(Refusal::Permission),
+        401 => ErrorKind::Refused(RefusalCause::Key),
+        402 => ErrorKind::Refused(RefusalCause::Quota),
+        403 => ErrorKind::Refused(RefusalCause::Permission),
         408 => overloaded(Overload::Timeout),
         413 => ErrorKind::TooLarge { limit: None },
         429 => overloaded(Overload::RateLimit),
         409 | 425 | 500.. => overloaded(Overload::Busy),
-        400 | 422 if complaint.is(|label| label == "array_above_max_length") => {
+        400 | 422 if error.is(|label| label == "array_above_max_length") => {
             ErrorKind::TooLarge { limit: None }
         }
-        400 | 422 if !names_a_setting(complaint) => ErrorKind::BadInput,
-        _ => ErrorKind::Refused(Refusal::Settings),
+        400 | 422 if !names_a_setting(error) => ErrorKind::BadInput,
+        _ => ErrorKind::Refused(RefusalCause::Settings),
     }
 }
 
@@ -136,7 +130,7 @@ fn is_quota(label: &str) -> bool {
         || label.starts_with("billing_")
 }
 
-/// Codes that no other input would change.
+/// Whether the code is about the settings, so that another input would not help.
 fn is_about_settings(label: &str) -> bool {
     matches!(
         label,
@@ -144,10 +138,10 @@ fn is_about_settings(label: &str) -> bool {
     )
 }
 
-/// Whether the complaint is about a field that every request has alike. To halve a batch for its
-/// sake would set every row aside, and pay for the search.
-fn names_a_setting(complaint: &Complaint) -> bool {
-    let Some(param) = &complaint.param else {
+/// Whether the error is about a field that every request has. Halving the batch would then move every
+/// row to the dead letters, and cost a request for each.
+fn names_a_setting(error: &ErrorBody) -> bool {
+    let Some(param) = &error.param else {
         return false;
     };
     let root = param.split(['.', '[']).next().unwrap_or(param);
@@ -161,8 +155,8 @@ mod tests {
     const WAIT: Option<Duration> = Some(Duration::from_millis(350));
 
     fn kind(status: u16, body: &str) -> ErrorKind {
-        let complaint = Complaint::read(body.as_bytes()).unwrap_or_default();
-        classify(status, &complaint, WAIT)
+        let body = ErrorBody::read(body.as_bytes()).unwrap_or_default();
+        classify(status, &body, WAIT)
     }
 
     fn overloaded(cause: Overload) -> ErrorKind {
@@ -173,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_used_up_account_stops_whatever_its_status() {
+    fn a_used_up_account_stops_the_run_at_every_status() {
         for (status, body) in [
             (
                 429,
@@ -199,14 +193,14 @@ mod tests {
         ] {
             assert_eq!(
                 kind(status, body),
-                ErrorKind::Refused(Refusal::Quota),
+                ErrorKind::Refused(RefusalCause::Quota),
                 "{body}"
             );
         }
     }
 
     #[test]
-    fn a_429_is_told_apart_by_its_words() {
+    fn the_body_says_what_a_429_means() {
         let limit = r#"{"error":{"message":"Rate limit reached: Limit 10000, Used 9999, Requested 500.","type":"tokens","code":"rate_limit_exceeded"}}"#;
         assert_eq!(kind(429, limit), overloaded(Overload::RateLimit));
         assert_eq!(kind(429, "slow"), overloaded(Overload::RateLimit));
@@ -229,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_tokens_a_request_are_read_from_the_message() {
+    fn the_most_tokens_of_a_request_are_read_from_the_message() {
         let body = r#"{"error":{"message":"Requested 312,000 tokens, max 300,000 tokens per request","type":"max_tokens_per_request","code":"max_tokens_per_request"}}"#;
         assert_eq!(
             kind(400, body),
@@ -243,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_provider_is_waited_for() {
+    fn a_failing_provider_is_an_overload() {
         let body =
             r#"{"error":{"message":"m","type":"server_error","code":"server_is_overloaded"}}"#;
         assert_eq!(kind(503, body), overloaded(Overload::Busy));
@@ -258,17 +252,20 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_key_or_account_stops() {
+    fn a_refused_key_or_account_stops_the_run() {
         let body =
             r#"{"error":{"message":"m","type":"invalid_request_error","code":"invalid_api_key"}}"#;
-        assert_eq!(kind(401, body), ErrorKind::Refused(Refusal::Key));
-        assert_eq!(kind(400, body), ErrorKind::Refused(Refusal::Key));
-        assert_eq!(kind(401, "no"), ErrorKind::Refused(Refusal::Key));
-        assert_eq!(kind(403, "no"), ErrorKind::Refused(Refusal::Permission));
+        assert_eq!(kind(401, body), ErrorKind::Refused(RefusalCause::Key));
+        assert_eq!(kind(400, body), ErrorKind::Refused(RefusalCause::Key));
+        assert_eq!(kind(401, "no"), ErrorKind::Refused(RefusalCause::Key));
+        assert_eq!(
+            kind(403, "no"),
+            ErrorKind::Refused(RefusalCause::Permission)
+        );
     }
 
     #[test]
-    fn a_refused_input_is_searched_for_but_a_refused_setting_stops() {
+    fn a_refused_input_is_bad_input_but_a_refused_setting_stops_the_run() {
         let input = r#"{"error":{"message":"m","type":"invalid_request_error","param":"input","code":null}}"#;
         assert_eq!(kind(400, input), ErrorKind::BadInput);
         let message = r#"{"error":{"message":"m","param":"messages[1].content","code":null}}"#;
@@ -295,28 +292,28 @@ mod tests {
         ] {
             assert_eq!(
                 kind(status, body),
-                ErrorKind::Refused(Refusal::Settings),
+                ErrorKind::Refused(RefusalCause::Settings),
                 "{body}"
             );
         }
     }
 
     #[test]
-    fn too_many_inputs_are_sent_in_parts() {
+    fn too_many_inputs_are_too_large() {
         let body = r#"{"error":{"message":"m","param":"input","code":"array_above_max_length"}}"#;
         assert_eq!(kind(400, body), ErrorKind::TooLarge { limit: None });
     }
 
     #[test]
-    fn complaints_of_other_servers_are_read() {
-        let bare = Complaint::read(br#"{"object":"error","message":"m","code":404}"#).unwrap();
+    fn errors_of_other_servers_are_read() {
+        let bare = ErrorBody::read(br#"{"object":"error","message":"m","code":404}"#).unwrap();
         assert_eq!(
             (bare.message.as_deref(), bare.name()),
             (Some("m"), Some("404"))
         );
-        let text = Complaint::read(br#"{"error":"out of memory"}"#).unwrap();
+        let text = ErrorBody::read(br#"{"error":"out of memory"}"#).unwrap();
         assert_eq!(text.message.as_deref(), Some("out of memory"));
-        assert_eq!(Complaint::read(b"{}"), None);
-        assert_eq!(Complaint::read(b"<html>"), None);
+        assert_eq!(ErrorBody::read(b"{}"), None);
+        assert_eq!(ErrorBody::read(b"<html>"), None);
     }
 }

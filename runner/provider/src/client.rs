@@ -14,48 +14,43 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind,
     Overload, RateHeaders, Usage,
-    classify::{Complaint, classify},
-    error::{Inner, short},
+    classify::{ErrorBody, classify},
+    error::{Failure, excerpt},
     model::takes_dimensions,
-    reply::{BodyError, Head, Reply, Wire, parse, read_body},
+    openai::DEFAULT_BASE_URL,
+    response::{BodyError, RawResponse, ResponseBody, ResponseHead, parse, read_body},
 };
 
-/// Where `OpenAI` answers.
-pub const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
+/// The most bytes of a response: well above 2048 vectors of 3072 numbers written as text.
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
-/// The most bytes of an answer: well above 2048 vectors of 3072 numbers written as text.
-const MAX_ANSWER_BYTES: usize = 256 << 20;
-
-/// The most bytes that are read of a refusal.
-const MAX_REFUSAL_BYTES: usize = 64 << 10;
-
-/// The most bytes of an unreadable body that are looked at for a report.
-const MAX_CUT_BYTES: usize = 4 << 10;
+/// The most bytes that are read of a response that is no success.
+const MAX_ERROR_BYTES: usize = 64 << 10;
 
 const ORGANIZATION: &str = "openai-organization";
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
-/// Whom to ask, and how.
+/// Where a client sends its requests, and how.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// The address in front of `/embeddings`, such as [`DEFAULT_BASE_URL`]; a query in it is kept.
+pub struct ClientConfig {
+    /// The address in front of `/embeddings`, such as [`DEFAULT_BASE_URL`]. A query in it is kept.
     pub base_url: String,
-    /// The key; may be empty for servers that want none.
+    /// The key; empty for servers that need none.
     pub key: SecretString,
-    /// Where the key stands.
+    /// The header that carries the key.
     pub key_header: KeyHeader,
-    /// The organization to bill, where the key belongs to several.
+    /// The organization to bill, if the key belongs to several.
     pub organization: Option<String>,
-    /// Added to every address as `api-version`, for servers that ask for it.
+    /// Added to every address as `api-version`, for servers that require it.
     pub api_version: Option<String>,
-    /// How vectors are asked for. Either form is read, whatever was asked for.
+    /// The form in which vectors are requested. A response may have either form.
     pub vectors: VectorEncoding,
-    /// Whether to send the number of dimensions; where it is not given, the model's name
-    /// [decides](super::takes_dimensions).
+    /// Whether to send the number of dimensions. If it is not given, only the `text-embedding-3`
+    /// models get it.
     pub send_dimensions: Option<bool>,
 }
 
-impl Settings {
+impl ClientConfig {
     /// `OpenAI` itself, with this key.
     pub fn new(key: SecretString) -> Self {
         Self {
@@ -67,6 +62,27 @@ impl Settings {
             vectors: VectorEncoding::default(),
             send_dimensions: None,
         }
+    }
+
+    fn headers(&self) -> Result<HeaderMap, ClientConfigError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let key = self.key.expose_secret();
+        if !key.is_empty() {
+            let (name, value) = match self.key_header {
+                KeyHeader::Authorization => (AUTHORIZATION, format!("Bearer {key}")),
+                KeyHeader::ApiKey => (API_KEY, key.to_owned()),
+            };
+            let mut value = HeaderValue::try_from(value).map_err(|_| ClientConfigError::Key)?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        if let Some(organization) = &self.organization {
+            let value = HeaderValue::try_from(organization);
+            let value = value.map_err(|_| ClientConfigError::Organization)?;
+            headers.insert(ORGANIZATION, value);
+        }
+        Ok(headers)
     }
 }
 
@@ -81,7 +97,7 @@ pub enum KeyHeader {
     ApiKey,
 }
 
-/// The form in which vectors are asked for.
+/// The form in which vectors are requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VectorEncoding {
@@ -92,42 +108,42 @@ pub enum VectorEncoding {
     Float,
 }
 
-/// Settings that no request can be made of.
+/// A configuration that no client can use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
+pub enum ClientConfigError {
     /// The base URL is not an `http` or `https` address.
     #[error(
         "the provider's base URL must start with http:// or https://, as {DEFAULT_BASE_URL} does"
     )]
     BaseUrl,
-    /// The key cannot stand in a header.
+    /// The key has a character that a header cannot have.
     #[error("the key holds a line break or another control character: copy it again")]
     Key,
-    /// The organization cannot stand in a header.
+    /// The organization has a character that a header cannot have.
     #[error("the organization holds a line break or another control character: copy it again")]
     Organization,
 }
 
 /// A client for one provider and one key.
 ///
-/// Each call sends exactly one request, whether it ends in an [`Answer`] or an [`Error`], so callers
-/// count requests by counting calls. Waiting and retrying are theirs as well. Dropping the future
-/// drops the request, which may have been billed by then.
+/// Each call sends exactly one request, whether it ends in a [`Response`] or an [`Error`]. So the
+/// callers can count requests by counting calls. They also wait and retry. Dropping the future drops
+/// the request, which may have been billed already.
 ///
 /// ```no_run
 /// # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
-/// use sluice_provider::{Client, Deadlines, EmbeddingRequest, Settings, http_client};
+/// use sluice_provider::{Client, ClientConfig, Deadlines, EmbeddingRequest, http_client};
 ///
 /// let http = http_client(&Deadlines::default())?;
-/// let client = Client::new(http, Settings::new("a key".into()))?;
+/// let client = Client::new(http, ClientConfig::new("a key".into()))?;
 /// let inputs = ["The gnome is back.", "Free couch on 5th."];
 /// let request = EmbeddingRequest {
 ///     model: "text-embedding-3-small",
 ///     inputs: &inputs,
 ///     dimensions: Some(1536),
 /// };
-/// let answer = client.embed(&request).await?;
-/// assert_eq!(answer.value.vectors.len(), 2);
+/// let response = client.embed(&request).await?;
+/// assert_eq!(response.value.vectors.len(), 2);
 /// # Ok(())
 /// # }
 /// ```
@@ -136,21 +152,21 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     headers: HeaderMap,
-    settings: Settings,
+    config: ClientConfig,
 }
 
-/// An answer, and what came with it.
+/// A successful response.
 #[derive(Clone, Debug)]
-pub struct Answer<T> {
-    /// What was asked for.
+pub struct Response<T> {
+    /// What was requested.
     pub value: T,
-    /// What was billed; some servers do not say.
+    /// What was billed. Some servers do not say.
     pub usage: Option<Usage>,
     /// The state of the limits.
     pub rate: RateHeaders,
-    /// The name under which the provider's support finds the request.
+    /// The name by which the provider's support finds the request.
     pub request_id: Option<String>,
-    /// The model that answered, by its own account; the one that was asked where it gives none.
+    /// The model that the response names, or else the one that the request named.
     pub model: String,
 }
 
@@ -158,22 +174,21 @@ impl Client {
     /// A client over the process's shared [HTTP client](super::http_client).
     ///
     /// # Errors
-    /// [`SettingsError`] where the base URL is no web address, or the key or organization cannot
+    /// [`ClientConfigError`] if the base URL is no web address, or the key or the organization cannot
     /// stand in a header.
-    pub fn new(http: reqwest::Client, settings: Settings) -> Result<Self, SettingsError> {
-        let mut base = Url::parse(&settings.base_url).map_err(|_| SettingsError::BaseUrl)?;
+    pub fn new(http: reqwest::Client, config: ClientConfig) -> Result<Self, ClientConfigError> {
+        let mut base = Url::parse(&config.base_url).map_err(|_| ClientConfigError::BaseUrl)?;
         if !matches!(base.scheme(), "http" | "https") {
-            return Err(SettingsError::BaseUrl);
+            return Err(ClientConfigError::BaseUrl);
         }
-        if let Some(version) = &settings.api_version {
+        if let Some(version) = &config.api_version {
             base.query_pairs_mut().append_pair("api-version", version);
         }
-        let headers = headers(&settings)?;
         Ok(Self {
             http,
             base,
-            headers,
-            settings,
+            headers: config.headers()?,
+            config,
         })
     }
 
@@ -182,32 +197,33 @@ impl Client {
     /// Source: `POST /v1/embeddings`.
     ///
     /// # Errors
-    /// [`Error`], whose kind says what to do; an answer that lacks a vector, or has one that cannot
-    /// be used, is [`ErrorKind::Broken`] as a whole.
-    pub async fn embed(&self, request: &EmbeddingRequest<'_>) -> Result<Answer<Embeddings>, Error> {
-        let send_dimensions = self
-            .settings
-            .send_dimensions
-            .unwrap_or_else(|| takes_dimensions(request.model));
-        let body = request.body(self.settings.vectors, send_dimensions);
-        let reply = self.post("embeddings", &body).await?;
-        self.read(reply, request.model, |data| request.arrange(data))
+    /// [`Error`], whose kind says what to do. If one vector is missing or cannot be used, the whole
+    /// response is [`ErrorKind::Broken`].
+    pub async fn embed(
+        &self,
+        request: &EmbeddingRequest<'_>,
+    ) -> Result<Response<Embeddings>, Error> {
+        let send_dimensions = self.config.send_dimensions;
+        let send_dimensions = send_dimensions.unwrap_or_else(|| takes_dimensions(request.model));
+        let body = request.body(self.config.vectors, send_dimensions);
+        let response = self.post("embeddings", &body).await?;
+        self.read(response, request.model, |data| request.arrange(data))
     }
 
-    /// Asks a language model.
+    /// Sends a question to a language model.
     ///
     /// Source: `POST /v1/chat/completions`.
     ///
     /// # Errors
-    /// [`Error`], whose kind says what to do. A refusal, a cut or a filtered answer is no error but a
-    /// [`ChatCompletion`].
-    pub async fn chat(&self, request: &ChatRequest<'_>) -> Result<Answer<ChatCompletion>, Error> {
-        let reply = self.post("chat/completions", &request.body()).await?;
-        self.read(reply, request.model, ChatCompletion::read)
+    /// [`Error`], whose kind says what to do. An answer that the model refuses, breaks off or has
+    /// withheld is no error but a [`ChatCompletion`].
+    pub async fn chat(&self, request: &ChatRequest<'_>) -> Result<Response<ChatCompletion>, Error> {
+        let response = self.post("chat/completions", &request.body()).await?;
+        self.read(response, request.model, ChatCompletion::read)
     }
 
-    /// Sends the body once, and reads a successful answer to its end.
-    async fn post(&self, path: &str, body: &impl Serialize) -> Result<Reply, Error> {
+    /// Sends the body once, and reads a successful response to its end.
+    async fn post(&self, path: &str, body: &impl Serialize) -> Result<RawResponse, Error> {
         let body = serde_json::to_vec(body).expect("texts and numbers always have a JSON form");
         let request = self
             .http
@@ -217,21 +233,21 @@ impl Client {
         let response = request
             .send()
             .await
-            .map_err(|error| self.unreachable(error, Head::default()))?;
-        let head = Head::read(&response, Timestamp::now());
+            .map_err(|error| self.unreachable(error, ResponseHead::default()))?;
+        let head = ResponseHead::read(&response, Timestamp::now());
         if !response.status().is_success() {
             let status = response.status();
-            // The status says enough where the words cannot be read.
-            let body = read_body(response, MAX_REFUSAL_BYTES)
+            // The status says enough if the body cannot be read.
+            let body = read_body(response, MAX_ERROR_BYTES)
                 .await
                 .unwrap_or_default();
             return Err(self.refused(head, status, &body));
         }
-        match read_body(response, MAX_ANSWER_BYTES).await {
-            Ok(body) => Ok(Reply { head, body }),
+        match read_body(response, MAX_RESPONSE_BYTES).await {
+            Ok(body) => Ok(RawResponse { head, body }),
             Err(BodyError::Transport(error)) => Err(self.unreachable(error, head)),
             Err(BodyError::TooLong { limit }) => {
-                Err(self.broken(head, Breakage::TooLong { limit }, None, &[]))
+                Err(self.broken(head, Breakage::TooLong { limit }, None))
             }
         }
     }
@@ -246,63 +262,53 @@ impl Client {
 
     fn read<I: DeserializeOwned, T>(
         &self,
-        Reply { head, body }: Reply,
-        asked: &str,
+        RawResponse { head, body }: RawResponse,
+        requested_model: &str,
         arrange: impl FnOnce(Vec<I>) -> Result<T, Breakage>,
-    ) -> Result<Answer<T>, Error> {
-        let Wire {
+    ) -> Result<Response<T>, Error> {
+        let ResponseBody {
             items,
             model,
             usage,
         } = match parse(&body) {
-            Ok(wire) => wire,
-            Err(breakage) => return Err(self.broken(head, breakage, None, &body)),
+            Ok(parsed) => parsed,
+            Err(breakage) => return Err(self.broken(head, breakage, None)),
         };
         match arrange(items) {
-            Ok(value) => Ok(Answer {
+            Ok(value) => Ok(Response {
                 value,
                 usage,
                 rate: head.rate,
                 request_id: head.request_id,
-                model: model.unwrap_or_else(|| asked.to_owned()),
+                model: model.unwrap_or_else(|| requested_model.to_owned()),
             }),
-            Err(breakage) => Err(self.broken(head, breakage, usage, &body)),
+            Err(breakage) => Err(self.broken(head, breakage, usage)),
         }
     }
 
-    fn broken(&self, head: Head, breakage: Breakage, usage: Option<Usage>, body: &[u8]) -> Error {
+    fn broken(&self, head: ResponseHead, breakage: Breakage, usage: Option<Usage>) -> Error {
         let kind = ErrorKind::Broken(match breakage {
-            // It quotes what stands in the wrong place.
-            Breakage::Shape(said) => Breakage::Shape(short(&said, &self.settings.key)),
+            // This text quotes the response.
+            Breakage::Shape(text) => Breakage::Shape(self.excerpt(&text)),
             breakage => breakage,
         });
-        Error::new(Inner {
-            kind,
-            head,
-            code: None,
-            message: None,
+        Error::new(Failure {
             usage,
-            body: self.cut(body),
+            ..Failure::new(kind, head)
         })
     }
 
-    fn refused(&self, head: Head, status: StatusCode, body: &[u8]) -> Error {
-        let read = Complaint::read(body);
-        let unread = if read.is_none() { self.cut(body) } else { None };
-        let complaint = read.unwrap_or_default();
-        let kind = classify(status.as_u16(), &complaint, head.retry_after);
-        let short = |text: &str| short(text, &self.settings.key);
-        Error::new(Inner {
-            kind,
-            head,
-            code: complaint.name().map(short),
-            message: complaint.message.as_deref().map(short),
-            usage: None,
-            body: unread,
+    fn refused(&self, head: ResponseHead, status: StatusCode, body: &[u8]) -> Error {
+        let error = ErrorBody::read(body).unwrap_or_default();
+        let kind = classify(status.as_u16(), &error, head.retry_after);
+        Error::new(Failure {
+            code: error.name().map(|text| self.excerpt(text)),
+            message: error.message.as_deref().map(|text| self.excerpt(text)),
+            ..Failure::new(kind, head)
         })
     }
 
-    fn unreachable(&self, error: reqwest::Error, head: Head) -> Error {
+    fn unreachable(&self, error: reqwest::Error, head: ResponseHead) -> Error {
         // A connection that is not made in time is both; nothing was sent over it.
         let cause = if error.is_connect() {
             Overload::Unreachable
@@ -315,54 +321,26 @@ impl Client {
             cause,
             retry_after: None,
         };
-        let message = Some(short(&root_cause(&error.without_url()), &self.settings.key));
-        Error::new(Inner {
-            kind,
-            head,
-            code: None,
-            message,
-            usage: None,
-            body: None,
+        Error::new(Failure {
+            message: Some(self.excerpt(&root_cause(&error.without_url()))),
+            ..Failure::new(kind, head)
         })
     }
 
-    /// The head of a body that could not be read, for whoever has to find out why.
-    fn cut(&self, body: &[u8]) -> Option<String> {
-        let head = body.get(..MAX_CUT_BYTES).unwrap_or(body);
-        Some(short(&String::from_utf8_lossy(head), &self.settings.key))
-            .filter(|text| !text.is_empty())
+    fn excerpt(&self, text: &str) -> String {
+        excerpt(text, &self.config.key)
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("settings", &self.settings)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }
 
-fn headers(settings: &Settings) -> Result<HeaderMap, SettingsError> {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let key = settings.key.expose_secret();
-    if !key.is_empty() {
-        let (name, value) = match settings.key_header {
-            KeyHeader::Authorization => (AUTHORIZATION, format!("Bearer {key}")),
-            KeyHeader::ApiKey => (API_KEY, key.to_owned()),
-        };
-        let mut value = HeaderValue::try_from(value).map_err(|_| SettingsError::Key)?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
-    if let Some(organization) = &settings.organization {
-        let name = HeaderValue::try_from(organization);
-        headers.insert(ORGANIZATION, name.map_err(|_| SettingsError::Organization)?);
-    }
-    Ok(headers)
-}
-
-/// The innermost reason, which is the one that says something ("connection refused").
+/// The innermost reason, which is the most specific ("connection refused").
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -378,10 +356,10 @@ mod tests {
         *,
     };
 
-    fn client(change: impl FnOnce(&mut Settings)) -> Result<Client, SettingsError> {
-        let mut settings = Settings::new("sk-secret".into());
-        change(&mut settings);
-        Client::new(http_client(&Deadlines::default()).unwrap(), settings)
+    fn client(change: impl FnOnce(&mut ClientConfig)) -> Result<Client, ClientConfigError> {
+        let mut config = ClientConfig::new("sk-secret".into());
+        change(&mut config);
+        Client::new(http_client(&Deadlines::default()).unwrap(), config)
     }
 
     #[test]
@@ -397,12 +375,12 @@ mod tests {
                 "https://host/openai/embeddings?api-version=1",
             ),
         ] {
-            let client = client(|settings| base.clone_into(&mut settings.base_url)).unwrap();
+            let client = client(|config| base.clone_into(&mut config.base_url)).unwrap();
             assert_eq!(client.address("embeddings").as_str(), expected);
         }
-        let azure = client(|settings| {
-            "https://host/openai/deployments/small?x=1".clone_into(&mut settings.base_url);
-            settings.api_version = Some("2024-10-21".to_owned());
+        let azure = client(|config| {
+            "https://host/openai/deployments/small?x=1".clone_into(&mut config.base_url);
+            config.api_version = Some("2024-10-21".to_owned());
         });
         let expected =
             "https://host/openai/deployments/small/embeddings?x=1&api-version=2024-10-21";
@@ -410,15 +388,15 @@ mod tests {
     }
 
     #[test]
-    fn unusable_settings_are_refused_before_anything_is_sent() {
+    fn an_unusable_configuration_is_refused_before_anything_is_sent() {
         for base in ["", "api.openai.com", "ftp://host", "localhost:8080/v1"] {
-            let refused = client(|settings| base.clone_into(&mut settings.base_url));
-            assert_eq!(refused.unwrap_err(), SettingsError::BaseUrl, "{base}");
+            let refused = client(|config| base.clone_into(&mut config.base_url));
+            assert_eq!(refused.unwrap_err(), ClientConfigError::BaseUrl, "{base}");
         }
-        let key = client(|settings| settings.key = "sk\n".into());
-        assert_eq!(key.unwrap_err(), SettingsError::Key);
-        let organization = client(|settings| settings.organization = Some("a\0".to_owned()));
-        assert_eq!(organization.unwrap_err(), SettingsError::Organization);
+        let key = client(|config| config.key = "sk\n".into());
+        assert_eq!(key.unwrap_err(), ClientConfigError::Key);
+        let organization = client(|config| config.organization = Some("a\0".to_owned()));
+        assert_eq!(organization.unwrap_err(), ClientConfigError::Organization);
     }
 
     #[test]
@@ -426,7 +404,7 @@ mod tests {
         let client = client(|_| {}).unwrap();
         assert_eq!(client.headers[AUTHORIZATION], "Bearer sk-secret");
         assert!(!client.headers.contains_key(API_KEY));
-        let azure = self::client(|settings| settings.key_header = KeyHeader::ApiKey).unwrap();
+        let azure = self::client(|config| config.key_header = KeyHeader::ApiKey).unwrap();
         assert_eq!(azure.headers[API_KEY], "sk-secret");
         assert!(!azure.headers.contains_key(AUTHORIZATION));
         for client in [client, azure] {

@@ -1,17 +1,8 @@
-//! Embeddings: what is asked, and how the answer is held against it.
+//! Embeddings: the request, and the checks of its response.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Breakage, VectorEncoding, vector::Vector};
-
-/// The most inputs of one request.
-pub const MAX_INPUTS: usize = 2048;
-
-/// The most tokens of one input.
-pub const MAX_INPUT_TOKENS: usize = 8192;
-
-/// The most tokens of one request, both counted and [estimated](super::estimate).
-pub const MAX_REQUEST_TOKENS: usize = 300_000;
 
 /// Texts to embed.
 ///
@@ -20,11 +11,10 @@ pub const MAX_REQUEST_TOKENS: usize = 300_000;
 pub struct EmbeddingRequest<'a> {
     /// The model, such as `text-embedding-3-small`.
     pub model: &'a str,
-    /// The texts: 1 to [`MAX_INPUTS`], none empty.
+    /// The texts: 1 to [`MAX_INPUTS`](super::MAX_INPUTS), none empty.
     pub inputs: &'a [&'a str],
-    /// The length that every vector must have; where it is not given they must be equally long. It
-    /// is sent only to models that can [be asked for it](super::takes_dimensions), and held
-    /// against the answer in any case.
+    /// The length that every vector must have. If it is not given, all vectors must be equally long.
+    /// It is sent only to models that take it, and checked in any case.
     pub dimensions: Option<usize>,
 }
 
@@ -37,7 +27,7 @@ pub struct Embeddings {
 
 /// The body of a request.
 #[derive(Serialize)]
-pub(super) struct Body<'a> {
+pub(super) struct EmbeddingBody<'a> {
     model: &'a str,
     input: &'a [&'a str],
     encoding_format: VectorEncoding,
@@ -46,8 +36,12 @@ pub(super) struct Body<'a> {
 }
 
 impl<'a> EmbeddingRequest<'a> {
-    pub(super) fn body(&self, encoding: VectorEncoding, send_dimensions: bool) -> Body<'a> {
-        Body {
+    pub(super) fn body(
+        &self,
+        encoding: VectorEncoding,
+        send_dimensions: bool,
+    ) -> EmbeddingBody<'a> {
+        EmbeddingBody {
             model: self.model,
             input: self.inputs,
             encoding_format: encoding,
@@ -55,8 +49,8 @@ impl<'a> EmbeddingRequest<'a> {
         }
     }
 
-    /// Puts the vectors of an answer in the order of the inputs, or says what is wrong with them.
-    pub(super) fn arrange(&self, data: Vec<Item>) -> Result<Embeddings, Breakage> {
+    /// Puts the vectors of a response in the order of the inputs, or says what is wrong with them.
+    pub(super) fn arrange(&self, data: Vec<EmbeddingItem>) -> Result<Embeddings, Breakage> {
         let expected = self.inputs.len();
         if data.len() != expected {
             return Err(Breakage::Count {
@@ -67,9 +61,9 @@ impl<'a> EmbeddingRequest<'a> {
         let dimensions = self
             .dimensions
             .or(data.first().map(|item| item.embedding.0.len()));
-        // An empty vector marks a place that is still free: dimensions are at least one.
+        // An empty vector marks a place that is still free, because dimensions are at least one.
         let mut vectors = vec![Vec::new(); expected];
-        for Item {
+        for EmbeddingItem {
             index,
             embedding: Vector(vector),
         } in data
@@ -97,9 +91,9 @@ impl<'a> EmbeddingRequest<'a> {
     }
 }
 
-/// A vector as it stands on the wire.
+/// A vector in the response's JSON.
 #[derive(Deserialize)]
-pub(super) struct Item {
+pub(super) struct EmbeddingItem {
     index: usize,
     embedding: Vector,
 }
@@ -174,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn dimensions_are_sent_where_they_are_understood() {
+    fn dimensions_are_sent_only_if_the_model_takes_them() {
         let request = EmbeddingRequest {
             model: "m",
             inputs: &["a"],

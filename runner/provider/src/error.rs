@@ -1,44 +1,44 @@
-//! What can come of a request besides an answer, and what to do about it.
+//! Why a request has no usable response, and what to do about it.
 
 use std::{fmt, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{RateHeaders, Usage, reply::Head};
+use super::{RateHeaders, Usage, response::ResponseHead};
 
-/// A request that was sent and brought no usable answer.
+/// A request without a usable response.
 ///
-/// [`kind`](Self::kind) says what to do next; the rest is there to report it. Neither the key nor
-/// more than a short cut of what the provider said is in it.
+/// [`kind`](Self::kind) says what to do next. The rest is for reports. It holds neither the key nor
+/// more than an excerpt of the provider's message.
 #[derive(Clone, Debug)]
-pub struct Error(Box<Inner>);
+pub struct Error(Box<Failure>);
 
 /// What to do about a failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Stop: no request with this key and these settings can succeed.
-    Refused(Refusal),
-    /// Wait, then send the same request again; the rows in it are not at fault.
+    Refused(RefusalCause),
+    /// Wait, then send the same request again. The rows in it are not at fault.
     Overloaded {
-        /// What kept the provider from answering.
+        /// Why the provider did not respond.
         cause: Overload,
-        /// How long it asks to be left alone, where it says.
+        /// The pause that it asks for, if it names one.
         retry_after: Option<Duration>,
     },
     /// Send less at a time.
     TooLarge {
-        /// The most tokens that one request may have, where the provider says.
+        /// The most tokens that one request may have, if the provider says so.
         limit: Option<u64>,
     },
     /// Something in the input is refused: halve the batch until the row that causes it is found.
     BadInput,
-    /// The answer cannot be used, and may have been billed: send the same request again.
+    /// The response cannot be used, and may have been billed: send the same request again.
     Broken(Breakage),
 }
 
-/// Why the provider refuses whatever is asked.
+/// Why the provider refuses every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RefusalCause {
     /// The key is missing, wrong or revoked.
     Key,
     /// The account's credit, quota or spend limit is used up.
@@ -49,22 +49,22 @@ pub enum Refusal {
     Settings,
 }
 
-/// What kept the provider from answering.
+/// Why the provider did not respond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overload {
-    /// A limit on requests or tokens was passed.
+    /// A limit on requests or tokens is reached.
     RateLimit,
     /// The provider is overloaded, or failed.
     Busy,
-    /// No connection was made, so nothing was asked.
+    /// No connection was made, so nothing was sent.
     Unreachable,
-    /// No answer in time. It may have been billed all the same.
+    /// No response in time. The request may have been billed.
     Timeout,
-    /// The connection broke. What was asked may have been billed all the same.
+    /// The connection broke. The request may have been billed.
     Connection,
 }
 
-/// What is wrong with an answer that came with a status of success.
+/// What is wrong with a response whose status is a success.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Breakage {
     /// The body ends before its JSON does.
@@ -73,10 +73,10 @@ pub enum Breakage {
     /// The body is something else, such as a proxy's page.
     #[error("the answer is not JSON")]
     NotJson,
-    /// The body is JSON, but not an answer to this question.
+    /// The body is JSON, but no response to this request.
     #[error("the answer has another shape than expected: {0}")]
     Shape(String),
-    /// Too many bytes to be an answer.
+    /// The body has too many bytes.
     #[error("the answer is longer than {limit} bytes")]
     TooLong {
         /// The most that is read.
@@ -111,15 +111,26 @@ pub enum Breakage {
     NotFinite(usize),
 }
 
-/// All that is known about a failure; `Error` is the box around it.
+/// What is known about a failed request. `Error` is the box around it.
 #[derive(Clone, Debug)]
-pub(super) struct Inner {
+pub(super) struct Failure {
     pub(super) kind: ErrorKind,
-    pub(super) head: Head,
+    pub(super) head: ResponseHead,
     pub(super) code: Option<String>,
     pub(super) message: Option<String>,
     pub(super) usage: Option<Usage>,
-    pub(super) body: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn new(kind: ErrorKind, head: ResponseHead) -> Self {
+        Self {
+            kind,
+            head,
+            code: None,
+            message: None,
+            usage: None,
+        }
+    }
 }
 
 impl Error {
@@ -128,7 +139,7 @@ impl Error {
         &self.0.kind
     }
 
-    /// Whether the same request can succeed when it is sent again.
+    /// Whether the same request can succeed if it is sent again.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.0.kind,
@@ -136,7 +147,7 @@ impl Error {
         )
     }
 
-    /// Whether a limit on requests or tokens was passed.
+    /// Whether a limit on requests or tokens is reached.
     pub fn is_rate_limited(&self) -> bool {
         matches!(
             self.0.kind,
@@ -147,8 +158,8 @@ impl Error {
         )
     }
 
-    /// Whether the request may have been billed although there is no usable answer: one was sent, or
-    /// may have been.
+    /// Whether the request may have been billed although it has no usable response: the provider
+    /// responded, or may have.
     pub fn may_have_been_billed(&self) -> bool {
         match self.0.kind {
             ErrorKind::Broken(_) => true,
@@ -159,7 +170,7 @@ impl Error {
         }
     }
 
-    /// How long the provider asks to be left alone, where it says.
+    /// The pause that the provider asks for, if it names one.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.0.kind {
             ErrorKind::Overloaded { retry_after, .. } => retry_after,
@@ -167,43 +178,38 @@ impl Error {
         }
     }
 
-    /// The HTTP status, where an answer came at all.
+    /// The HTTP status, if there was a response.
     pub fn status(&self) -> Option<u16> {
         self.0.head.status
     }
 
-    /// The provider's own name for it: `error.code`, else `error.type`.
+    /// The provider's own name for the error: `error.code`, else `error.type`.
     pub fn code(&self) -> Option<&str> {
         self.0.code.as_deref()
     }
 
-    /// What the provider or the network said, cut short and without the key.
+    /// An excerpt of the provider's or the network's message, without the key.
     pub fn message(&self) -> Option<&str> {
         self.0.message.as_deref()
     }
 
-    /// The name under which the provider's support finds the request.
+    /// The name by which the provider's support finds the request.
     pub fn request_id(&self) -> Option<&str> {
         self.0.head.request_id.as_deref()
     }
 
-    /// The state of the limits, which failures count against as well.
+    /// The state of the limits. Failures count against them as well.
     pub fn rate(&self) -> &RateHeaders {
         &self.0.head.rate
     }
 
-    /// What was billed for an answer that cannot be used, where it could be read.
+    /// What was billed for a response that cannot be used, if it could be read.
     pub fn usage(&self) -> Option<Usage> {
         self.0.usage
     }
 
-    /// The head of a body that could not be read, cut short and without the key.
-    pub fn body(&self) -> Option<&str> {
-        self.0.body.as_deref()
-    }
-
-    pub(super) fn new(inner: Inner) -> Self {
-        Self(Box::new(inner))
+    pub(super) fn new(failure: Failure) -> Self {
+        Self(Box::new(failure))
     }
 }
 
@@ -211,89 +217,81 @@ impl std::error::Error for Error {}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = Said(self.0.message.as_deref());
+        let detail = Detail(self.message());
         match &self.0.kind {
-            ErrorKind::Refused(refusal) => match refusal {
-                Refusal::Key => f.write_str(
-                    "the provider refuses the key: set OPENAI_API_KEY to one that is valid",
-                ),
-                Refusal::Quota => write!(
-                    f,
-                    "the account's quota is used up: add credit or raise its spend limit{said}"
-                ),
-                Refusal::Permission => write!(
-                    f,
-                    "the provider refuses this account: check its project, region and access{said}"
-                ),
-                Refusal::Settings => write!(
-                    f,
-                    "the provider refuses the settings: check the model and the base URL{said}"
-                ),
+            // A message about a key often repeats a part of it.
+            ErrorKind::Refused(RefusalCause::Key) => f.write_str(RefusalCause::Key.advice())?,
+            ErrorKind::Refused(cause) => write!(f, "{}{detail}", cause.advice())?,
+            ErrorKind::Overloaded { cause, retry_after } => match retry_after {
+                Some(wait) => write!(f, "{}: try again in {wait:?}{detail}", cause.name())?,
+                None => write!(f, "{}: try again later{detail}", cause.name())?,
             },
-            ErrorKind::Overloaded { cause, retry_after } => {
-                match cause {
-                    Overload::RateLimit => f.write_str("the rate limit is reached: ")?,
-                    Overload::Busy => f.write_str("the provider is overloaded or failing: ")?,
-                    Overload::Unreachable => f.write_str("the provider cannot be reached: ")?,
-                    Overload::Timeout => f.write_str("no answer came in time: ")?,
-                    Overload::Connection => f.write_str("the connection broke: ")?,
-                }
-                match retry_after {
-                    Some(wait) => write!(f, "try again in {wait:?}{said}"),
-                    None => write!(f, "try again later{said}"),
-                }
-            }
-            ErrorKind::TooLarge { limit: Some(limit) } => {
-                write!(
-                    f,
-                    "the request is too large: send at most {limit} tokens at a time"
-                )
-            }
-            ErrorKind::TooLarge { limit: None } => {
-                write!(
-                    f,
-                    "the request is too large: send fewer inputs at a time{said}"
-                )
-            }
-            ErrorKind::BadInput => {
-                write!(
-                    f,
-                    "the provider refuses the input: change it or leave it out{said}"
-                )
-            }
-            ErrorKind::Broken(breakage) => write!(f, "{breakage}: ask again"),
-        }?;
+            ErrorKind::TooLarge { limit: Some(limit) } => write!(
+                f,
+                "the request is too large: send at most {limit} tokens at a time"
+            )?,
+            ErrorKind::TooLarge { limit: None } => write!(
+                f,
+                "the request is too large: send fewer inputs at a time{detail}"
+            )?,
+            ErrorKind::BadInput => write!(
+                f,
+                "the provider refuses the input: change it or leave it out{detail}"
+            )?,
+            ErrorKind::Broken(breakage) => write!(f, "{breakage}: ask again")?,
+        }
         self.write_reference(f)
     }
 }
 
+impl RefusalCause {
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Key => "the provider refuses the key: set OPENAI_API_KEY to one that is valid",
+            Self::Quota => "the account's quota is used up: add credit or raise its spend limit",
+            Self::Permission => {
+                "the provider refuses this account: check its project, region and access"
+            }
+            Self::Settings => "the provider refuses the settings: check the model and the base URL",
+        }
+    }
+}
+
+impl Overload {
+    fn name(self) -> &'static str {
+        match self {
+            Self::RateLimit => "the rate limit is reached",
+            Self::Busy => "the provider is overloaded or failing",
+            Self::Unreachable => "the provider cannot be reached",
+            Self::Timeout => "no answer came in time",
+            Self::Connection => "the connection broke",
+        }
+    }
+}
+
 impl Error {
-    /// Status, code and request id, for whoever looks the failure up.
+    /// Status, code and request id, for looking the failure up.
     fn write_reference(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { head, code, .. } = &*self.0;
         let parts: Vec<String> = [
-            self.0.head.status.map(|status| format!("status {status}")),
-            self.0.code.clone(),
-            self.0
-                .head
-                .request_id
-                .as_ref()
-                .map(|id| format!("request {id}")),
+            head.status.map(|status| format!("status {status}")),
+            code.clone(),
+            head.request_id.as_ref().map(|id| format!("request {id}")),
         ]
         .into_iter()
         .flatten()
         .collect();
         if parts.is_empty() {
-            Ok(())
-        } else {
-            write!(f, " ({})", parts.join(", "))
+            return Ok(());
         }
+        write!(f, " ({})", parts.join(", "))
     }
 }
 
-/// What the provider said, behind a semicolon, or nothing.
-struct Said<'m>(Option<&'m str>);
+/// What the provider said, after a semicolon, or nothing.
+struct Detail<'m>(Option<&'m str>);
 
-impl fmt::Display for Said<'_> {
+impl fmt::Display for Detail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(message) => write!(f, "; it said: {message}"),
@@ -302,14 +300,14 @@ impl fmt::Display for Said<'_> {
     }
 }
 
-/// The most characters of foreign text that an error carries.
-const MAX_SAID_CHARS: usize = 200;
+/// The most characters of another program's text that an error holds.
+const MAX_EXCERPT_CHARS: usize = 200;
 
-/// A short, safe cut of what the provider or the network said: one line, without the key, whole or
-/// in part.
-pub(super) fn short(text: &str, key: &SecretString) -> String {
-    // Providers repeat the key, often masked in the middle; whatever starts as a key does goes.
-    let head: String = text.chars().take(MAX_SAID_CHARS * 8).collect();
+/// The beginning of what the provider or the network said, on one line, without the key or a part of
+/// it.
+pub(super) fn excerpt(text: &str, key: &SecretString) -> String {
+    // Providers repeat the key, often with a masked middle. So every word that starts like a key goes.
+    let head: String = text.chars().take(MAX_EXCERPT_CHARS * 8).collect();
     let key = key.expose_secret();
     let unkeyed = if key.is_empty() {
         head
@@ -325,7 +323,7 @@ pub(super) fn short(text: &str, key: &SecretString) -> String {
         }
     });
     let line = words.collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_SAID_CHARS) {
+    match line.char_indices().nth(MAX_EXCERPT_CHARS) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
     }
@@ -336,22 +334,20 @@ mod tests {
     use super::*;
 
     fn error(kind: ErrorKind) -> Error {
-        Error::new(Inner {
-            kind,
-            head: Head {
-                status: Some(429),
-                request_id: Some("req_1".to_owned()),
-                ..Head::default()
-            },
+        let head = ResponseHead {
+            status: Some(429),
+            request_id: Some("req_1".to_owned()),
+            ..ResponseHead::default()
+        };
+        Error::new(Failure {
             code: Some("slow_down".to_owned()),
             message: Some("easy now".to_owned()),
-            usage: None,
-            body: None,
+            ..Failure::new(kind, head)
         })
     }
 
     #[test]
-    fn only_an_overload_and_a_broken_answer_are_sent_again() {
+    fn only_an_overload_and_a_broken_response_are_sent_again() {
         let retry_after = Some(Duration::from_millis(20));
         let overload = error(ErrorKind::Overloaded {
             cause: Overload::RateLimit,
@@ -362,7 +358,7 @@ mod tests {
         let broken = error(ErrorKind::Broken(Breakage::NotJson));
         assert!(broken.is_retryable() && !broken.is_rate_limited());
         for kind in [
-            ErrorKind::Refused(Refusal::Quota),
+            ErrorKind::Refused(RefusalCause::Quota),
             ErrorKind::TooLarge { limit: None },
             ErrorKind::BadInput,
         ] {
@@ -382,24 +378,24 @@ mod tests {
             "the rate limit is reached: try again in 2s; it said: easy now \
              (status 429, slow_down, request req_1)"
         );
-        // What is said about a key often repeats a part of it.
+        // A message about a key often repeats a part of it.
         assert!(
-            !error(ErrorKind::Refused(Refusal::Key))
+            !error(ErrorKind::Refused(RefusalCause::Key))
                 .to_string()
                 .contains("easy now")
         );
     }
 
     #[test]
-    fn foreign_text_is_cut_and_loses_the_key() {
+    fn an_excerpt_is_short_and_without_the_key() {
         let key = SecretString::from("hunter2");
-        assert_eq!(short("bad key hunter2!", &key), "bad key [key]!");
+        assert_eq!(excerpt("bad key hunter2!", &key), "bad key [key]!");
         assert_eq!(
-            short("provided: 'sk-proj-abc***xyz'.\n See", &key),
+            excerpt("provided: 'sk-proj-abc***xyz'.\n See", &key),
             "provided: [key] See"
         );
-        assert_eq!(short("plain", &SecretString::from("")), "plain");
-        let long = short(&"é ".repeat(5_000), &key);
-        assert_eq!(long.chars().count(), MAX_SAID_CHARS + 1);
+        assert_eq!(excerpt("plain", &SecretString::from("")), "plain");
+        let long = excerpt(&"é ".repeat(5_000), &key);
+        assert_eq!(long.chars().count(), MAX_EXCERPT_CHARS + 1);
     }
 }

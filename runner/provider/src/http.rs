@@ -1,14 +1,14 @@
-//! The one place that builds the HTTP client for the provider.
+//! The HTTP client for the provider. No other place builds one.
 
 use std::time::Duration;
 
 /// How long each part of a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// Until a connection stands, TLS included.
+    /// Until a connection is open, including TLS.
     pub connect: Duration,
-    /// Without a byte from the provider. A language model says nothing until its answer is whole,
-    /// so this also bounds how long it may think.
+    /// Without a byte from the provider. A language model sends nothing until its answer is whole, so
+    /// this also bounds how long it may think.
     pub read: Duration,
     /// For the whole request, from the first byte sent to the last one read.
     pub total: Duration,
@@ -25,14 +25,14 @@ impl Default for Deadlines {
     }
 }
 
-/// Builds the HTTP client that all [`Client`](super::Client)s of a process share, and with it one
-/// pool of connections.
+/// Builds the HTTP client that all [`Client`](super::Client)s of a process share, with its pool of
+/// connections.
 ///
-/// It neither retries nor follows redirects: each call is one request, to the server that was
-/// configured, and the key goes nowhere else.
+/// It neither retries nor follows redirects. Each call is one request to the server that is
+/// configured, so the key goes nowhere else.
 ///
 /// # Errors
-/// Where the system's TLS or proxy settings cannot be used.
+/// If the system's TLS or proxy settings cannot be used.
 pub fn http_client(deadlines: &Deadlines) -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")))

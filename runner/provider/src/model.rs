@@ -1,11 +1,11 @@
 //! What follows from a model's name.
 
-/// Whether the model reasons before it answers: it then takes `max_completion_tokens` and
+/// Whether the model reasons before it answers. Such a model takes `max_completion_tokens` and
 /// `reasoning_effort`, and refuses a temperature.
 ///
-/// These are the `o` series and, from generation 5 on, the `gpt` series but for its chat variants.
+/// These are the `o` series and, from generation 5 on, the `gpt` series except its chat variants.
 /// Source: "Reasoning models".
-pub fn is_reasoning(model: &str) -> bool {
+pub(super) fn is_reasoning(model: &str) -> bool {
     let name = family(model);
     if let Some(generation) = name.strip_prefix('o') {
         return generation.starts_with(|c: char| c.is_ascii_digit());
@@ -13,21 +13,11 @@ pub fn is_reasoning(model: &str) -> bool {
     gpt_generation(name).is_some_and(|generation| generation >= 5) && !name.contains("-chat")
 }
 
-/// Whether the model can be asked for shorter vectors.
+/// Whether the model can make shorter vectors.
 ///
 /// Source: "Create embeddings", `dimensions`.
-pub fn takes_dimensions(model: &str) -> bool {
+pub(super) fn takes_dimensions(model: &str) -> bool {
     family(model).starts_with("text-embedding-3-")
-}
-
-/// Whether the model counts with the older vocabulary, `cl100k_base`: embeddings, and the `gpt`
-/// series before `gpt-4o`.
-pub(super) fn counts_in_cl100k(model: &str) -> bool {
-    let name = family(model);
-    name.starts_with("text-embedding-")
-        || name.starts_with("gpt-3.5")
-        || name == "gpt-4"
-        || name.starts_with("gpt-4-")
 }
 
 /// The name without a reseller's prefix (`openai/gpt-4o`) or a fine-tune's (`ft:gpt-4o:team`).
@@ -38,7 +28,7 @@ pub(super) fn family(model: &str) -> &str {
 }
 
 /// The name without a trailing `-YYYY-MM-DD`.
-pub(crate) fn undated(name: &str) -> &str {
+pub(super) fn undated(name: &str) -> &str {
     let Some(start) = name.len().checked_sub("-YYYY-MM-DD".len()) else {
         return name;
     };
@@ -99,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_date_is_taken_off() {
+    fn only_a_date_is_removed() {
         assert_eq!(undated("gpt-4o-2024-08-06"), "gpt-4o");
         for name in [
             "gpt-4o",
@@ -108,27 +98,6 @@ mod tests {
             "ñandú-2024-8-06",
         ] {
             assert_eq!(undated(name), name);
-        }
-    }
-
-    #[test]
-    fn the_vocabulary_changed_with_gpt_4o() {
-        for model in [
-            "text-embedding-3-small",
-            "gpt-4",
-            "gpt-4-turbo",
-            "gpt-3.5-turbo",
-        ] {
-            assert!(counts_in_cl100k(model), "{model}");
-        }
-        for model in [
-            "gpt-4o-mini",
-            "gpt-4.1",
-            "gpt-5-mini",
-            "o3",
-            "ft:gpt-4o:team",
-        ] {
-            assert!(!counts_in_cl100k(model), "{model}");
         }
     }
 }

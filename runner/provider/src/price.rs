@@ -17,17 +17,17 @@ pub const PRICES_AS_OF: &str = "2026-03";
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
-    /// Input that the provider had to read.
+    /// Input that is not in the provider's prompt cache.
     pub input: f64,
-    /// Input from its prompt cache; the same as `input` where it is not given.
+    /// Input from the prompt cache; the same as `input` if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_input: Option<f64>,
-    /// Output; free where it is not given, as embeddings have none.
+    /// Output; free if not given, as embeddings have none.
     #[serde(default)]
     pub output: f64,
 }
 
-/// The prices of all models: those built in, under those of the configuration.
+/// The prices of all models. Those of the configuration replace those built in.
 ///
 /// ```
 /// use sluice_provider::{Prices, Usage};
@@ -42,16 +42,16 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// The built-in prices, replaced or added to by the given ones (model → price).
+    /// The built-in prices, with the given ones (model → price) in place of them or beside them.
     pub fn with(overrides: BTreeMap<String, Price>) -> Self {
         Self { overrides }
     }
 
-    /// The model's price; `None` where it is not known.
+    /// The model's price; `None` if it is not known.
     ///
     /// The exact name is looked up first, then the name without the date of a snapshot
-    /// (`gpt-4o-mini-2024-07-18`) and without a reseller's prefix. A fine-tuned model has prices of
-    /// its own, which only the configuration can give.
+    /// (`gpt-4o-mini-2024-07-18`) and without a reseller's prefix. Only the configuration can give the
+    /// price of a fine-tuned model.
     pub fn price(&self, model: &str) -> Option<Price> {
         let exact = |name: &str| self.overrides.get(name).copied().or_else(|| built_in(name));
         if let Some(price) = exact(model) {
@@ -64,7 +64,7 @@ impl Prices {
         exact(name).or_else(|| exact(undated(name)))
     }
 
-    /// What the usage costs, in US dollars; `None` where the model's price is not known.
+    /// What the usage costs, in US dollars; `None` if the model's price is not known.
     pub fn usd(&self, model: &str, usage: &Usage) -> Option<f64> {
         let price = self.price(model)?;
         let cached = usage.cached_input_tokens.min(usage.input_tokens);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_costs_what_its_family_does_unless_it_is_listed() {
+    fn a_snapshot_costs_as_much_as_its_family_unless_it_is_listed() {
         let prices = Prices::default();
         assert_eq!(prices.price("gpt-4o-2024-08-06"), prices.price("gpt-4o"));
         assert_ne!(prices.price("gpt-4o-2024-05-13"), prices.price("gpt-4o"));

@@ -1,38 +1,41 @@
-//! What an answer's headers say about the limits: what is left, when it is full again, how long to
-//! stay away.
+//! What a response's headers say about the limits: what is left, when it is whole again, how long to
+//! wait.
 
 use std::time::Duration;
 
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
-/// The state of the limits when the answer was made. Each part may be absent: some servers send
+/// The state of the limits when the provider responded. Each part may be absent: some servers send
 /// none of these headers, others send `-1`.
 ///
 /// Source: "Rate limits", "Rate limits in headers".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateHeaders {
     /// Requests allowed a minute.
-    pub limit_requests: Option<u64>,
+    pub limit_requests: Option<u32>,
     /// Requests that may still be sent now.
-    pub remaining_requests: Option<u64>,
+    pub remaining_requests: Option<u32>,
     /// Time until the full number of requests may be sent again.
     pub reset_requests: Option<Duration>,
     /// Tokens allowed a minute.
-    pub limit_tokens: Option<u64>,
+    pub limit_tokens: Option<u32>,
     /// Tokens that may still be sent now.
-    pub remaining_tokens: Option<u64>,
+    pub remaining_tokens: Option<u32>,
     /// Time until the full number of tokens may be sent again.
     pub reset_tokens: Option<Duration>,
 }
 
 impl RateHeaders {
-    /// Reads `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`; what is absent or unreadable
-    /// is `None`, since an answer is no worse for lacking them.
+    /// Reads `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`. What is absent or unreadable is
+    /// `None`.
     pub fn read(headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        // `-1` does not parse as an unsigned number, which is just what it means: not known.
-        let count = |name: &str| text(name).and_then(|value| value.trim().parse().ok());
+        // `-1` means "unknown", and it does not parse as an unsigned number.
+        let count = |name: &str| {
+            let count: u64 = text(name)?.trim().parse().ok()?;
+            Some(u32::try_from(count).unwrap_or(u32::MAX))
+        };
         let span = |name: &str| text(name).and_then(parse_span);
         Self {
             limit_requests: count("x-ratelimit-limit-requests"),
@@ -45,11 +48,10 @@ impl RateHeaders {
     }
 }
 
-/// How long the server asks to be left alone: `retry-after-ms`, else `Retry-After` in seconds or as
-/// a date.
+/// How long the server asks to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date.
 ///
-/// A date is held against the server's own `Date`, so that a wrong clock here cannot stretch it, and
-/// against `now` only where there is none.
+/// A date counts from the server's own `Date`, so that a wrong clock here cannot stretch it. It counts
+/// from `now` only if there is no such header.
 pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     if let Some(wait) = text("retry-after-ms").and_then(|ms| milliseconds(ms.parse().ok()?)) {
@@ -61,7 +63,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     }
     let now = text(DATE.as_str()).and_then(timestamp).unwrap_or(now);
     let wait = timestamp(value)?.duration_since(now);
-    // A date that has passed asks for no wait at all.
+    // A date in the past means no wait at all.
     Some(wait.try_into().unwrap_or(Duration::ZERO))
 }
 
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_held_against_the_servers_own_clock() {
+    fn a_date_counts_from_the_servers_own_clock() {
         let now = Timestamp::UNIX_EPOCH;
         let dated = headers(&[
             ("date", "Wed, 21 Oct 2015 07:28:00 GMT"),

@@ -8,18 +8,18 @@ use serde::Deserialize;
 ///
 /// Source: "The chat completion object", `usage`; "Embeddings", `usage`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "Wire")]
+#[serde(from = "UsageBody")]
 pub struct Usage {
-    /// Tokens of the input, those read from the cache included.
+    /// Tokens of the input, including those from the cache.
     pub input_tokens: u64,
-    /// The part of the input that was read from the provider's prompt cache, at a lower price.
+    /// The part of the input that came from the provider's prompt cache, at a lower price.
     pub cached_input_tokens: u64,
-    /// Tokens of the answer, reasoning included; none for embeddings.
+    /// Tokens of the answer, including reasoning; none for embeddings.
     pub output_tokens: u64,
 }
 
 impl Usage {
-    /// Input and output together, which is what limits on tokens a minute count.
+    /// Input and output together: limits on tokens a minute count both.
     pub fn total(&self) -> u64 {
         self.input_tokens + self.output_tokens
     }
@@ -35,7 +35,7 @@ impl AddAssign for Usage {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Wire {
+struct UsageBody {
     prompt_tokens: u64,
     completion_tokens: u64,
     prompt_tokens_details: Option<Details>,
@@ -47,12 +47,12 @@ struct Details {
     cached_tokens: u64,
 }
 
-impl From<Wire> for Usage {
-    fn from(wire: Wire) -> Self {
+impl From<UsageBody> for Usage {
+    fn from(body: UsageBody) -> Self {
         Self {
-            input_tokens: wire.prompt_tokens,
-            cached_input_tokens: wire.prompt_tokens_details.map_or(0, |d| d.cached_tokens),
-            output_tokens: wire.completion_tokens,
+            input_tokens: body.prompt_tokens,
+            cached_input_tokens: body.prompt_tokens_details.map_or(0, |d| d.cached_tokens),
+            output_tokens: body.completion_tokens,
         }
     }
 }

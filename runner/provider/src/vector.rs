@@ -1,4 +1,4 @@
-//! Vectors as they travel: base64 or numbers from the provider, text to pgvector.
+//! Vectors: read from the provider as base64 or numbers, written as text for pgvector.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-/// Appends a vector in the text form that pgvector reads, `[0.1,-0.25]`, each number with the fewest
-/// digits that read back as the same `f32`.
+/// Appends a vector in the text form that pgvector reads, such as `[0.1,-0.25]`. Each number has the
+/// fewest digits that read back as the same `f32`.
 ///
-/// The numbers must be finite, as those of [`Embeddings`](super::Embeddings) are.
+/// The numbers must be finite. Those of [`Embeddings`](super::Embeddings) are.
 ///
 /// ```
 /// let mut text = String::new();
@@ -22,10 +22,10 @@ pub fn write_vector(out: &mut String, vector: &[f32]) {
     out.push_str(&json(vector));
 }
 
-/// A vector in an answer: base64 of little-endian numbers, or a list of numbers.
+/// A vector in a response: base64 of little-endian numbers, or a list of numbers.
 ///
-/// What is not a number, or too large for an `f32`, is kept as such: whoever knows which input the
-/// vector belongs to reports it.
+/// NaN and infinities are kept. The caller reports them, because it knows the input that the vector
+/// belongs to.
 #[derive(Debug, PartialEq)]
 pub(super) struct Vector(pub(super) Vec<f32>);
 
@@ -62,7 +62,7 @@ impl<'de> Visitor<'de> for VectorVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Vector, A::Error> {
         let mut vector = Vec::with_capacity(numbers.size_hint().unwrap_or(1536).min(8192));
-        // JSON has no NaN; servers that have one write null.
+        // JSON has no NaN. Servers write null for it.
         while let Some(number) = numbers.next_element::<Option<f32>>()? {
             vector.push(number.unwrap_or(f32::NAN));
         }
@@ -70,8 +70,7 @@ impl<'de> Visitor<'de> for VectorVisitor {
     }
 }
 
-/// JSON's form of a list is pgvector's form of a vector, and JSON's writer needs a third of the time
-/// that `Display` does.
+/// A JSON list has the form that pgvector reads, and its writer takes a third of `Display`'s time.
 fn json(vector: &[f32]) -> String {
     serde_json::to_string(vector).expect("a list of numbers always has a JSON form")
 }
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_numbers_are_read_and_holes_are_kept() {
+    fn lists_of_numbers_are_read_and_nulls_are_kept() {
         let vector: Vector = serde_json::from_str("[1, -0.25, 1e-3, null, 1e40]").unwrap();
         assert_eq!(vector.0[..3], [1.0, -0.25, 0.001]);
         assert!(vector.0[3].is_nan() && vector.0[4].is_infinite());

@@ -13,11 +13,11 @@
 //!
 //! ```
 //! # tokio::runtime::Runtime::new()?.block_on(async {
-//! use sluice_provider::{Client, Deadlines, EmbeddingRequest, Settings, http_client};
+//! use sluice_provider::{Client, Deadlines, EmbeddingRequest, ClientConfig, http_client};
 //! use sluice_simulator::{Config, start};
 //!
 //! let simulator = start(Config::default()).await?;
-//! let mut settings = Settings::new("any key".into());
+//! let mut settings = ClientConfig::new("any key".into());
 //! settings.base_url = simulator.base_url();
 //! let client = Client::new(http_client(&Deadlines::default())?, settings)?;
 //!

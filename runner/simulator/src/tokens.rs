@@ -1,6 +1,6 @@
 //! Tokens, counted as `OpenAI` counts them.
 
-use bpe_openai::{Tokenizer, cl100k_base, o200k_base};
+use sluice_tokens::Tokenizer;
 
 /// How a model divides texts into tokens.
 #[derive(Clone, Copy, Debug)]
@@ -16,24 +16,18 @@ impl Vocabulary {
 
     /// The number of tokens, if it is no more than `limit`.
     pub(crate) fn count_to(self, text: &str, limit: usize) -> Option<usize> {
-        let tokenizer = self.tokenizer();
-        tokenizer.count_till_limit(&tokenizer.normalize(text), limit)
+        self.tokenizer().count_to(text, limit)
     }
 
     /// The longest beginning of the text that has no more than `limit` tokens.
     pub(crate) fn head(self, text: &str, limit: usize) -> &str {
-        let heads: Vec<&str> = (0..=text.len()).filter_map(|end| text.get(..end)).collect();
-        let fitting = heads.partition_point(|head| self.count(head) <= limit);
-        heads
-            .get(fitting.saturating_sub(1))
-            .copied()
-            .unwrap_or_default()
+        self.tokenizer().truncate(text, limit).text
     }
 
-    fn tokenizer(self) -> &'static Tokenizer {
+    fn tokenizer(self) -> Tokenizer {
         match self {
-            Self::Cl100k => cl100k_base(),
-            Self::O200k => o200k_base(),
+            Self::Cl100k => Tokenizer::cl100k(),
+            Self::O200k => Tokenizer::o200k(),
         }
     }
 }

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::raw::{Overlong, Raw, RawEmbedding, RawLeases, RawLimits, RawOpenAi, RawSupabase};
 use super::{ConfigError, Environment};
-use crate::provider::{KeyHeader, Price, VectorEncoding};
+use crate::provider::{DEFAULT_BASE_URL, KeyHeader, MAX_INPUTS, Price, VectorEncoding};
 use crate::scoring::Rubric;
 
 /// Everything that can be configured, checked.
@@ -208,7 +208,7 @@ fn check_openai(raw: RawOpenAi, environment: &Environment) -> Result<OpenAiSetti
     let base_url = match (environment.get("OPENAI_BASE_URL"), raw.base_url) {
         (Some(url), _) => check_url("OPENAI_BASE_URL", url)?,
         (None, Some(url)) => check_url("openai.base_url", &url)?,
-        (None, None) => "https://api.openai.com/v1".to_owned(),
+        (None, None) => DEFAULT_BASE_URL.to_owned(),
     };
     let timeout = bounded(
         "openai.timeout_seconds",
@@ -242,10 +242,11 @@ fn check_embedding(
         .or(raw.model);
     let batch_size = number(environment, "EMBEDDING_BATCH_SIZE")?.or(raw.batch_size);
     let chunk_size = number(environment, "EMBEDDING_CHUNK_SIZE")?.or(raw.chunk_size);
+    let most_inputs = u32::try_from(MAX_INPUTS).unwrap_or(u32::MAX);
     Ok(EmbeddingSettings {
         model: model.unwrap_or_else(|| "text-embedding-3-small".to_owned()),
         dimensions: bounded("embedding.dimensions", raw.dimensions, 1_536, 1..=16_000)?,
-        batch_size: bounded("embedding.batch_size", batch_size, 100, 1..=2_048)?,
+        batch_size: bounded("embedding.batch_size", batch_size, 100, 1..=most_inputs)?,
         chunk_size: bounded("embedding.chunk_size", chunk_size, 500, 1..=10_000)?,
         encoding_format: raw.encoding_format.unwrap_or_default(),
         send_dimensions: raw.send_dimensions,

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::price::Tariff;
 use crate::engine::{Stop, StopReason, backoff};
-use crate::provider::limiter::{Cost, Limiter, Observed, Permit};
-use crate::provider::{Answer, Budget, Error, ErrorKind, RateHeaders, Reservation, Usage};
+use crate::provider::limiter::{Limiter, Permit};
+use crate::provider::{Budget, Error, ErrorKind, Reservation, Response, Usage};
 use crate::report::Requests;
 
 /// If this many responses to a request are unreadable, the request is taken to be the cause.
@@ -143,7 +143,7 @@ impl Requester {
     ) -> Result<T, RequestError>
     where
         C: FnMut() -> F + Send,
-        F: Future<Output = Result<Answer<T>, Error>> + Send,
+        F: Future<Output = Result<Response<T>, Error>> + Send,
     {
         let mut broken = 0;
         let mut attempt = 0;
@@ -195,10 +195,10 @@ impl Requester {
         let permit = tokio::select! {
             biased;
             () = self.stop.stopped() => return Err(RequestError::Stopped),
-            permit = self.limiter.acquire(Cost::of_tokens(tokens)) => permit,
+            permit = self.limiter.acquire(tokens) => permit,
         };
         let permit = permit.map_err(|too_large| RequestError::Rejected(too_large.to_string()))?;
-        let limit = self.limiter.snapshot().tokens_limit.unwrap_or(0);
+        let limit = self.limiter.tokens_per_minute().unwrap_or(0);
         self.metrics
             .tokens_per_minute
             .store(limit.into(), Ordering::Relaxed);
@@ -208,8 +208,8 @@ impl Requester {
         })
     }
 
-    fn accept<T>(&self, cost: RequestCost, admission: Admission, answer: Answer<T>) -> T {
-        admission.permit.success(&observed(&answer.rate));
+    fn accept<T>(&self, cost: RequestCost, admission: Admission, answer: Response<T>) -> T {
+        admission.permit.success(&answer.rate);
         // Some servers return no usage. They have read what was counted.
         let usage = answer.usage.unwrap_or_else(|| cost.input_usage());
         self.metrics.billed(&usage);
@@ -235,7 +235,7 @@ impl Requester {
             }
             None => drop(reservation),
         }
-        permit.observe(&observed(error.rate()));
+        permit.observe(error.rate());
         if matches!(error.kind(), ErrorKind::Overloaded { .. }) {
             if error.is_rate_limited() {
                 self.metrics.rate_limited.fetch_add(1, Ordering::Relaxed);
@@ -300,18 +300,5 @@ impl RequestCost {
             output_tokens: 0,
             ..self.usage()
         }
-    }
-}
-
-/// The provider's headers, as the limiter reads them.
-fn observed(rate: &RateHeaders) -> Observed {
-    let count = |count: Option<u64>| count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-    Observed {
-        limit_requests: count(rate.limit_requests),
-        remaining_requests: count(rate.remaining_requests),
-        reset_requests: rate.reset_requests,
-        limit_tokens: count(rate.limit_tokens),
-        remaining_tokens: count(rate.remaining_tokens),
-        reset_tokens: rate.reset_tokens,
     }
 }

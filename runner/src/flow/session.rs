@@ -1,6 +1,5 @@
 //! The services that flows use: settings, the database, the provider's client and its rate limits.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::price::Tariff;
@@ -10,7 +9,7 @@ use crate::config::Settings;
 use crate::db::Database;
 use crate::engine::{Stop, StopReason};
 use crate::error::Error;
-use crate::provider::limiter::{Limiter, Limiters, Limits};
+use crate::provider::limiter::{Limiter, Limiters, RateLimits};
 use crate::provider::{self, Client, Deadlines, Prices, http_client};
 
 /// The services that flows use, and the settings that they run by.
@@ -33,13 +32,13 @@ impl Session {
         let database = Database::new(settings.database()?)?;
         let has_key = settings.openai.key.is_some();
         let provider = has_key.then(|| provider(&settings)).transpose()?;
-        let limits = Limits {
+        let limits = RateLimits {
             requests_per_minute: settings.limits.requests_per_minute,
             tokens_per_minute: settings.limits.tokens_per_minute,
             max_concurrency: settings.limits.concurrency,
-            ..Limits::default()
+            ..RateLimits::default()
         };
-        let limiters = Limiters::new(BTreeMap::new(), limits);
+        let limiters = Limiters::new(limits);
         Ok(Self {
             settings: Arc::new(settings),
             database,
@@ -107,13 +106,13 @@ pub fn provider(settings: &Settings) -> Result<Client, Error> {
         ..Deadlines::default()
     };
     let http = http_client(&deadlines).map_err(|error| unusable(&error))?;
-    let settings = provider::Settings {
+    let config = provider::ClientConfig {
         base_url: settings.openai.base_url.clone(),
         key_header: settings.openai.key_header,
         api_version: settings.openai.api_version.clone(),
         vectors: settings.embedding.encoding_format,
         send_dimensions: settings.embedding.send_dimensions,
-        ..provider::Settings::new(key)
+        ..provider::ClientConfig::new(key)
     };
-    Client::new(http, settings).map_err(|error| unusable(&error))
+    Client::new(http, config).map_err(|error| unusable(&error))
 }

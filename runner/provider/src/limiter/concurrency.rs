@@ -1,22 +1,22 @@
-//! How many requests may be out at once.
+//! How many requests may be in flight at once.
 
 use super::Serial;
 
-/// Where the concurrency starts: low enough not to be a burst, and a few round trips from any
+/// The concurrency at the start: low enough not to be a burst, and a few round trips below any
 /// maximum.
 const START: u32 = 4;
 
 /// Grows by one and halves on overload.
 ///
-/// Up to the first overload each success adds one, so the maximum is a few round trips away; from
-/// then on a whole round of successes does. Of the many answers that one overload brings, only the
-/// first halves: the others were sent before anyone knew.
+/// Before the first overload each success adds one, so the maximum is a few round trips away. After it
+/// a whole round of successes adds one. One overload refuses many requests, but halves the
+/// concurrency once: the others were sent before its first response arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Concurrency {
     allowed: u32,
     max: u32,
     successes: u32,
-    /// Overloads of requests up to this one have been answered for.
+    /// Overloads of requests up to this one have been counted.
     halved_at: Option<Serial>,
 }
 
@@ -48,8 +48,8 @@ impl Concurrency {
         }
     }
 
-    /// Whether the overload of the request `serial` is news; if so, the concurrency is halved, and
-    /// `last_sent` tells which requests were already out.
+    /// Halves the concurrency if the overload of the request `serial` is news, and says whether it is.
+    /// Requests up to `last_sent` are in flight already, so their overloads are none.
     pub(super) fn overload(&mut self, serial: Serial, last_sent: Serial) -> bool {
         let is_news = self.halved_at.is_none_or(|halved_at| serial > halved_at);
         if is_news {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn one_overload_halves_once_however_many_answers_tell_of_it() {
+    fn one_overload_halves_once_however_many_responses_report_it() {
         let mut concurrency = Concurrency::new(16);
         for _ in 0..12 {
             concurrency.succeed();

@@ -1,23 +1,20 @@
-//! What is allowed, what a request costs, and what a provider's answer says about both.
-
-use std::time::Duration;
+//! What is allowed, and a request that exceeds it.
 
 /// How much may be sent in a minute, and how much at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Requests a minute. `None` takes the limit that the provider's answers state, if they do.
+pub struct RateLimits {
+    /// Requests a minute. `None` takes the limit that the provider's headers state, if they do.
     pub requests_per_minute: Option<u32>,
-    /// Tokens a minute. `None` takes the limit that the provider's answers state, if they do.
+    /// Tokens a minute. `None` takes the limit that the provider's headers state, if they do.
     pub tokens_per_minute: Option<u32>,
-    /// The most requests at once, however well it goes; at least one is always allowed.
+    /// The most requests at once. At least one is always allowed.
     pub max_concurrency: u32,
-    /// How many thousandths of both limits are left unused. They pay for the drift between this
-    /// machine's clock and the provider's; bursts and slow networks are paid for by keeping the
-    /// burst far below a minute's worth.
+    /// How many thousandths of both limits stay unused. They make up for the drift between this
+    /// machine's clock and the provider's.
     pub headroom_permille: u16,
 }
 
-impl Default for Limits {
+impl Default for RateLimits {
     fn default() -> Self {
         Self {
             requests_per_minute: None,
@@ -28,54 +25,15 @@ impl Default for Limits {
     }
 }
 
-/// What one call to the provider uses up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cost {
-    /// Requests: one, but for calls that the provider counts several times.
-    pub requests: u32,
-    /// Tokens, counted exactly before sending: those of the input and the most of the output.
-    pub tokens: u32,
-}
-
-impl Cost {
-    /// The cost of one request of that many tokens.
-    pub fn of_tokens(tokens: u32) -> Self {
-        Self {
-            requests: 1,
-            tokens,
-        }
-    }
-}
-
-/// The rate-limit headers of an answer (`x-ratelimit-{limit,remaining,reset}-{requests,tokens}`).
-/// Headers that are absent, negative or unreadable are `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Observed {
-    /// Requests a minute.
-    pub limit_requests: Option<u32>,
-    /// Requests left at this moment.
-    pub remaining_requests: Option<u32>,
-    /// The time until all requests are back.
-    pub reset_requests: Option<Duration>,
-    /// Tokens a minute.
-    pub limit_tokens: Option<u32>,
-    /// Tokens left at this moment.
-    pub remaining_tokens: Option<u32>,
-    /// The time until all tokens are back.
-    pub reset_tokens: Option<Duration>,
-}
-
-/// A request that no amount of waiting makes possible: alone it is above the limit of a minute.
+/// A request that can never be sent: it is larger than the limit of a whole minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a request of {asked} {unit} is above the limit of {limit} {unit} a minute; send less at once \
+    "a request of {asked} tokens is above the limit of {limit} tokens a minute; send less at once \
      or raise the limit"
 )]
 pub struct TooLarge {
-    /// What the request needs.
+    /// The request's tokens.
     pub asked: u32,
-    /// What a minute allows.
+    /// The tokens that a minute allows.
     pub limit: u32,
-    /// Which limit it is: `requests` or `tokens`.
-    pub unit: &'static str,
 }

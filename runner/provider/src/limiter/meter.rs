@@ -14,34 +14,23 @@ use super::Moment;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A second's worth may go out at once on top of a request's own size: enough that a timer that
-/// fires late costs nothing, and far too little to break a limit that is metered over less than a
-/// minute.
+/// A second's worth may go out at once on top of a request's own size. A timer that fires late then
+/// costs nothing, and a limit that is metered over less than a minute is still kept.
 const BURSTS_PER_MINUTE: u32 = 60;
 
-/// A limit a minute and how far ahead of it we are.
+/// A limit a minute, and how far ahead of it we are.
 ///
-/// governor's limiter keeps its state and reads its clock behind a reference, cannot look without
-/// taking, and hands out a full burst when it is made anew. Here only its arithmetic is used, on
-/// a state and a clock that are lent to it for one decision.
+/// Only governor's arithmetic is used, on a state and a clock that are lent to it for one decision.
+/// docs/decisions/0008-governor-decides-on-a-lent-state.md says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Meter {
+pub(super) struct RateMeter {
     limit: NonZeroU32,
     quota: Quota,
     /// When all that was taken is paid for (GCRA's theoretical arrival time).
     paid: Moment,
 }
 
-/// Why nothing was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// It can be had at that moment, if nothing else is taken before.
-    Until(Moment),
-    /// It is more than a minute allows.
-    TooLarge,
-}
-
-impl Meter {
+impl RateMeter {
     /// A meter that lets `limit` a minute through, less the headroom. Nothing is owed yet.
     pub(super) fn new(limit: NonZeroU32, headroom_permille: u16) -> Self {
         let used_permille = 1000_u128.saturating_sub(headroom_permille.into()).max(1);
@@ -61,28 +50,32 @@ impl Meter {
         self.limit.get()
     }
 
-    /// The meter after `count` were taken at `now`. Deciding and taking are one, and a meter is a
-    /// copy, so several can be asked before any is kept.
-    pub(super) fn take(self, now: Moment, count: u32) -> Result<Self, Refusal> {
+    /// The meter after `count` were taken at `now`. A meter is a copy, so a caller can ask several
+    /// meters before it keeps any.
+    ///
+    /// # Errors
+    /// The moment at which `count` can be had, if nothing else is taken before. It never comes for a
+    /// count above the limit.
+    pub(super) fn take(self, now: Moment, count: u32) -> Result<Self, Moment> {
         let Some(count) = NonZeroU32::new(count) else {
             return Ok(self);
         };
-        let (clock, ledger) = (Lent(Cell::default()), Lent(Cell::new(self.paid.into())));
+        let (clock, paid) = (Lent(Cell::default()), Lent(Cell::new(self.paid.into())));
         let quota = self.quota.allow_burst(self.burst_of(count));
         let limiter: RateLimiter<_, _, _, NoOpMiddleware<Nanos>> =
-            RateLimiter::new(quota, &ledger, &clock);
+            RateLimiter::new(quota, &paid, &clock);
         clock.0.set(now.into());
         match limiter.check_n(count) {
             Ok(Ok(())) => Ok(Self {
-                paid: ledger.0.get().into(),
+                paid: paid.0.get().into(),
                 ..self
             }),
-            Ok(Err(wait)) => Err(Refusal::Until(wait.earliest_possible().into())),
-            Err(_) => Err(Refusal::TooLarge),
+            Ok(Err(wait)) => Err(wait.earliest_possible().into()),
+            Err(_) => Err(Moment::MAX),
         }
     }
 
-    /// The meter with no burst left at `now`: one request may go, the next waits for its due.
+    /// The meter with no burst left at `now`: one request may go, the next has to wait.
     pub(super) fn drained(self, now: Moment) -> Self {
         let burst = self.quota.replenish_interval().saturating_mul(self.burst());
         Self {
@@ -91,8 +84,8 @@ impl Meter {
         }
     }
 
-    /// The most that may be owed once a request of `count` is out: the request itself and a
-    /// burst, never more than a minute's worth, which is all that a provider's own bucket holds.
+    /// The most that may be owed once a request of `count` is sent: the request itself and a
+    /// burst. It is never more than a minute's worth, because the provider's own bucket holds no more.
     fn burst_of(self, count: NonZeroU32) -> NonZeroU32 {
         count.saturating_add(self.burst()).min(self.limit)
     }
@@ -102,7 +95,7 @@ impl Meter {
     }
 }
 
-/// A value lent to governor for one decision: the time, or the state.
+/// A value that governor reads and writes during one decision: the time, or the state.
 struct Lent(Cell<Nanos>);
 
 impl Clock for &Lent {
@@ -132,8 +125,8 @@ mod tests {
 
     use super::*;
 
-    fn meter(limit: u32) -> Meter {
-        Meter::new(NonZeroU32::new(limit).unwrap(), 0)
+    fn meter(limit: u32) -> RateMeter {
+        RateMeter::new(NonZeroU32::new(limit).unwrap(), 0)
     }
 
     fn seconds(seconds: f64) -> Moment {
@@ -141,23 +134,17 @@ mod tests {
     }
 
     #[test]
-    fn a_request_and_a_second_are_the_burst_and_the_rate_follows() {
+    fn the_burst_is_one_request_and_a_second_then_the_rate_is_kept() {
         // 60,000 a minute is one a millisecond: 5,000, then what a second's worth covers.
         let meter = meter(60_000).take(Moment::ZERO, 5000).unwrap();
-        assert_eq!(
-            meter.take(Moment::ZERO, 5000),
-            Err(Refusal::Until(seconds(4.0)))
-        );
+        assert_eq!(meter.take(Moment::ZERO, 5000), Err(seconds(4.0)));
         let meter = meter.take(seconds(4.0), 5000).unwrap();
-        assert_eq!(
-            meter.take(seconds(8.9), 1),
-            Err(Refusal::Until(seconds(9.0)))
-        );
+        assert_eq!(meter.take(seconds(8.9), 1), Err(seconds(9.0)));
         assert!(meter.take(seconds(9.0), 1).is_ok());
     }
 
     #[test]
-    fn asking_takes_nothing() {
+    fn a_refused_request_takes_nothing() {
         let before = meter(60_000);
         let after = before.take(Moment::ZERO, 5000).unwrap();
         assert_eq!(before.take(Moment::ZERO, 5000), Ok(after));
@@ -167,24 +154,18 @@ mod tests {
     #[test]
     fn a_large_request_waits_no_longer_than_a_small_one() {
         let busy = meter(60_000).take(Moment::ZERO, 10_000).unwrap();
-        assert_eq!(
-            busy.take(Moment::ZERO, 1),
-            Err(Refusal::Until(seconds(9.0)))
-        );
-        assert_eq!(
-            busy.take(Moment::ZERO, 40_000),
-            Err(Refusal::Until(seconds(9.0)))
-        );
+        assert_eq!(busy.take(Moment::ZERO, 1), Err(seconds(9.0)));
+        assert_eq!(busy.take(Moment::ZERO, 40_000), Err(seconds(9.0)));
     }
 
     #[test]
     fn a_minute_is_the_most_that_one_request_may_take() {
         assert!(meter(1000).take(Moment::ZERO, 1000).is_ok());
-        assert_eq!(meter(1000).take(Moment::ZERO, 1001), Err(Refusal::TooLarge));
+        assert_eq!(meter(1000).take(Moment::ZERO, 1001), Err(Moment::MAX));
     }
 
     #[test]
-    fn idleness_saves_up_no_more_than_a_burst() {
+    fn an_idle_hour_saves_up_no_more_than_a_burst() {
         let hour = seconds(3600.0);
         let meter = meter(60_000).take(Moment::ZERO, 1).unwrap();
         let meter = (0..1001).fold(meter, |meter, _| meter.take(hour, 1).unwrap());
@@ -195,29 +176,27 @@ mod tests {
     fn a_drained_meter_lets_one_through() {
         let now = seconds(100.0);
         let meter = meter(60_000).drained(now).take(now, 500).unwrap();
-        assert_eq!(meter.take(now, 1), Err(Refusal::Until(seconds(100.5))));
+        assert_eq!(meter.take(now, 1), Err(seconds(100.5)));
         let owing = self::meter(60_000)
             .take(Moment::ZERO, 50_000)
             .unwrap()
             .drained(seconds(1.0));
-        assert_eq!(
-            owing.take(seconds(1.0), 1),
-            Err(Refusal::Until(seconds(49.0)))
-        );
+        assert_eq!(owing.take(seconds(1.0), 1), Err(seconds(49.0)));
         let slow = self::meter(3).drained(now).take(now, 1).unwrap();
-        assert_eq!(slow.take(now, 1), Err(Refusal::Until(seconds(120.0))));
+        assert_eq!(slow.take(now, 1), Err(seconds(120.0)));
     }
 
     #[test]
     fn the_headroom_is_left_unused() {
         let limit = NonZeroU32::new(1000).unwrap();
-        let meter = Meter::new(limit, 200).take(Moment::ZERO, 900).unwrap();
+        let meter = RateMeter::new(limit, 200).take(Moment::ZERO, 900).unwrap();
         // 900 at 800 a minute are paid after 67.5 s; a burst of 16 is 1.2 s.
-        assert_eq!(
-            meter.take(Moment::ZERO, 1),
-            Err(Refusal::Until(seconds(66.3)))
+        assert_eq!(meter.take(Moment::ZERO, 1), Err(seconds(66.3)));
+        assert!(
+            RateMeter::new(limit, u16::MAX)
+                .take(Moment::ZERO, 1)
+                .is_ok()
         );
-        assert!(Meter::new(limit, u16::MAX).take(Moment::ZERO, 1).is_ok());
     }
 
     proptest! {
@@ -232,11 +211,11 @@ mod tests {
                     reason = "a share of a u32 is one")]
                 let count = (f64::from(limit) * size * size * 0.3) as u32;
                 now += Duration::from_millis(wait_ms);
-                if let Err(Refusal::Until(due)) = meter.take(now, count) {
+                if let Err(due) = meter.take(now, count) {
                     prop_assert!(due > now);
                     now = due;
                 }
-                meter = meter.take(now, count).expect("a refused request may go when it was told");
+                meter = meter.take(now, count).expect("a refused request may go at the moment that it got");
                 sent.push((now, count));
             }
             for (first, (start, _)) in sent.iter().enumerate() {

@@ -1,10 +1,10 @@
 //! Requests and tokens a minute, kept at the provider's limits and never above them.
 //!
-//! [`Limiter::acquire`] waits in line until a request may be sent and returns a [`Permit`], which
-//! is told how the request went. Behind it stand pure decisions over a state and a time that is
-//! passed in: two meters (governor's GCRA) for requests and tokens a minute, a gate closed by
-//! `Retry-After` and the rate-limit headers, and a concurrency that grows by one and halves on
-//! overload. docs/limits.md explains the choices with worked examples.
+//! [`Limiter::acquire`] waits in line until a request may be sent. It returns a [`Permit`], which
+//! takes note of how the request went. The decisions behind it are pure: they depend on a state
+//! and on a time that is passed in. They combine two meters (governor's GCRA) for requests and
+//! tokens a minute, a gate that `Retry-After` and the rate-limit headers close, and a concurrency
+//! that grows by one and halves on overload. docs/limits.md explains the choices with examples.
 
 mod concurrency;
 mod gate;
@@ -13,16 +13,15 @@ mod meter;
 mod model;
 mod queue;
 mod state;
-mod usage;
 
-pub use limit::{Cost, Limits, Observed, TooLarge};
+pub use limit::{RateLimits, TooLarge};
 pub use model::Limiters;
-pub use queue::{Limiter, Permit, Snapshot};
+pub use queue::{Limiter, Permit};
 
 /// A point in time: how long after the limiter's start.
 type Moment = std::time::Duration;
 
-/// The number of a request: the first that is sent is 1.
+/// The number of a request. The first that is sent is 1.
 type Serial = u64;
 
 #[cfg(test)]

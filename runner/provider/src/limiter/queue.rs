@@ -1,4 +1,4 @@
-//! The waiting: a line in front of the decisions, and the permits that come out of it.
+//! The waiting: a line in front of the decisions, and the permits that it hands out.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,173 +6,154 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::limit::{Cost, Limits, Observed, TooLarge};
+use super::limit::{RateLimits, TooLarge};
 use super::state::{Admit, State};
 use super::{Moment, Serial};
-
-/// The tokens of the longest text that one input may be (API reference, "Create embeddings").
-const LONGEST_TEXT_TOKENS: u32 = 8192;
+use crate::{MAX_INPUT_TOKENS, RateHeaders};
 
 /// Lets requests out as fast as the limits allow, in the order in which they came. Clones share
 /// one line and one set of limits.
 #[derive(Debug, Clone)]
 pub struct Limiter {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Queue {
     start: Instant,
-    /// Held by the request at the head of the line. tokio's mutex is fair: it is handed on in the
-    /// order of the calls.
+    /// Held by the request at the head of the line. tokio's mutex is fair: the lock passes on in
+    /// the order of the calls.
     line: tokio::sync::Mutex<()>,
     /// Wakes the head of the line, the only one that waits for it.
     changed: Notify,
     state: Mutex<State>,
 }
 
-/// The right to have one request out. Dropping it gives the place to the next; what was booked is
-/// not given back, for the provider may have counted it.
+/// The right to have one request in flight. Dropping it frees the place for the next. The tokens stay
+/// booked, because the provider may have counted them.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped at once lets the next request out"]
 pub struct Permit {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     serial: Serial,
-}
-
-/// How a limiter stands, for progress and reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Requests sent in the last minute; in the first minute, what its pace comes to.
-    pub requests_per_minute: u64,
-    /// Tokens sent in the last minute; in the first minute, what its pace comes to.
-    pub tokens_per_minute: u64,
-    /// The limit on requests a minute, as configured or discovered.
-    pub requests_limit: Option<u32>,
-    /// The limit on tokens a minute, as configured or discovered.
-    pub tokens_limit: Option<u32>,
-    /// Requests that are out.
-    pub in_flight: u32,
-    /// How many may be out.
-    pub concurrency: u32,
-    /// How long no request is sent because the provider asked for a pause; zero for no pause.
-    pub closed_for: Duration,
-    /// Answers so far that said the provider had too much to do.
-    pub overloads: u64,
 }
 
 impl Limiter {
     /// A limiter that starts now, with nothing used yet.
-    pub fn new(limits: Limits) -> Self {
-        let shared = Shared {
+    pub fn new(limits: RateLimits) -> Self {
+        let queue = Queue {
             start: Instant::now(),
             line: tokio::sync::Mutex::default(),
             changed: Notify::new(),
             state: Mutex::new(State::new(limits)),
         };
         Self {
-            shared: Arc::new(shared),
+            queue: Arc::new(queue),
         }
     }
 
-    /// Waits until a request of that cost may be sent.
+    /// Waits until a request of that many tokens may be sent.
     ///
-    /// Requests go in the order in which they called: a large one is never passed by small ones.
-    /// A call that is dropped leaves the line and has used nothing. Where a limit is not
-    /// configured, the first request goes alone, since its answer may state it.
+    /// Requests go in the order in which they called: small ones never pass a large one. A call
+    /// that is dropped leaves the line and has used nothing. If a limit is not configured, the first
+    /// request goes alone, because its response may state it.
     ///
     /// # Errors
-    ///
-    /// [`TooLarge`] where the request alone is above a limit of a minute.
+    /// [`TooLarge`] if the request alone is above the limit of a minute.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), sluice_provider::limiter::TooLarge> {
-    /// use sluice_provider::limiter::{Cost, Limiter, Limits, Observed};
+    /// use sluice_provider::RateHeaders;
+    /// use sluice_provider::limiter::{Limiter, RateLimits};
     ///
-    /// let limits = Limits { tokens_per_minute: Some(1_000_000), ..Limits::default() };
+    /// let limits = RateLimits { tokens_per_minute: Some(1_000_000), ..RateLimits::default() };
     /// let limiter = Limiter::new(limits);
-    /// let permit = limiter.acquire(Cost::of_tokens(9_000)).await?;
-    /// // Send the request, then tell how it went.
-    /// permit.success(&Observed::default());
-    /// assert_eq!(limiter.snapshot().in_flight, 0);
+    /// let permit = limiter.acquire(9_000).await?;
+    /// // Send the request, then report how it went.
+    /// permit.success(&RateHeaders::default());
+    /// assert_eq!(limiter.tokens_per_minute(), Some(1_000_000));
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn acquire(&self, cost: Cost) -> Result<Permit, TooLarge> {
-        let shared = &self.shared;
-        let _head_of_line = shared.line.lock().await;
+    pub async fn acquire(&self, tokens: u32) -> Result<Permit, TooLarge> {
+        let queue = &self.queue;
+        let _head_of_line = queue.line.lock().await;
         loop {
-            let now = shared.now();
-            let admitted = shared.state().admit(now, cost);
+            let now = queue.now();
+            let admitted = queue.state().admit(now, tokens);
             match admitted {
                 Admit::Now(serial) => {
-                    return Ok(Permit {
-                        shared: Arc::clone(shared),
-                        serial,
-                    });
+                    let queue = Arc::clone(queue);
+                    return Ok(Permit { queue, serial });
                 }
                 Admit::Wait(until) => {
-                    let due = shared.start + until;
-                    // Either way the decision is made anew.
-                    let _ = tokio::time::timeout_at(due, shared.changed.notified()).await;
+                    let due = queue.start + until;
+                    // Whichever comes first, the next turn decides again.
+                    let _ = tokio::time::timeout_at(due, queue.changed.notified()).await;
                 }
-                Admit::Full => shared.changed.notified().await,
+                Admit::Full => queue.changed.notified().await,
                 Admit::TooLarge(error) => return Err(error),
             }
         }
     }
 
-    /// The most tokens that a request should have, for requests to follow each other evenly: two
-    /// seconds' worth of the limit, but room for one longest text. `None` while no limit is known.
+    /// The most tokens that a request should have, so that requests follow each other evenly: two
+    /// seconds' worth of the limit, but room for one text of any length that the provider takes.
+    /// `None` while no limit is known.
     pub fn batch_tokens(&self) -> Option<u32> {
-        let limit = self.snapshot().tokens_limit?;
-        Some((limit / 30).max(LONGEST_TEXT_TOKENS).min(limit))
+        let limit = self.tokens_per_minute()?;
+        let longest_text = u32::try_from(MAX_INPUT_TOKENS).unwrap_or(u32::MAX);
+        Some((limit / 30).max(longest_text).min(limit))
     }
 
-    /// How the limiter stands.
-    pub fn snapshot(&self) -> Snapshot {
-        let now = self.shared.now();
-        self.shared.state().snapshot(now)
+    /// The limit on tokens a minute, configured or discovered.
+    pub fn tokens_per_minute(&self) -> Option<u32> {
+        self.queue.state().tokens_per_minute()
+    }
+
+    #[cfg(test)]
+    pub(super) fn in_flight(&self) -> u32 {
+        self.queue.state().in_flight()
     }
 }
 
 impl Permit {
-    /// The request was answered well, with these rate-limit headers.
-    pub fn success(self, seen: &Observed) {
-        self.observe(seen);
-        self.shared.state().succeed();
+    /// The request succeeded, with these rate-limit headers.
+    pub fn success(self, headers: &RateHeaders) {
+        self.observe(headers);
+        self.queue.state().succeed();
     }
 
-    /// The provider was overloaded or a limit was reached; `retry_after` is the pause it asked
-    /// for. No request is sent before that is over.
+    /// The provider was overloaded, or a limit was reached. `retry_after` is the pause that it asks
+    /// for: no request is sent before it is over.
     pub fn overloaded(self, retry_after: Option<Duration>) {
-        let now = self.shared.now();
-        self.shared.state().overload(now, self.serial, retry_after);
+        let now = self.queue.now();
+        self.queue.state().overload(now, self.serial, retry_after);
     }
 
-    /// Takes note of the rate-limit headers of an answer that is neither: a refusal, or an
-    /// overload whose headers are worth knowing before [`Permit::overloaded`].
-    pub fn observe(&self, seen: &Observed) {
-        let now = self.shared.now();
-        self.shared.state().observe(now, self.serial, seen);
-        self.shared.changed.notify_one();
+    /// Takes note of the rate-limit headers of a response that is no success. Call it before
+    /// [`Permit::overloaded`] if the overload has such headers.
+    pub fn observe(&self, headers: &RateHeaders) {
+        let now = self.queue.now();
+        self.queue.state().observe(now, self.serial, headers);
+        self.queue.changed.notify_one();
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.shared.state().release();
-        self.shared.changed.notify_one();
+        self.queue.state().release();
+        self.queue.changed.notify_one();
     }
 }
 
-impl Shared {
+impl Queue {
     fn now(&self) -> Moment {
         self.start.elapsed()
     }
 
-    /// A call that panicked is a bug that was reported; stopping all others would not mend it.
+    /// A panic elsewhere is a bug that is reported there. Stopping every other request would not help.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,8 +165,8 @@ mod tests {
 
     use super::*;
 
-    fn limits(tokens: u32, concurrency: u32) -> Limits {
-        Limits {
+    fn limits(tokens: u32, concurrency: u32) -> RateLimits {
+        RateLimits {
             requests_per_minute: Some(1_000_000),
             tokens_per_minute: Some(tokens),
             max_concurrency: concurrency,
@@ -194,18 +175,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_large_request_is_not_passed_by_small_ones() {
+    async fn small_requests_do_not_pass_a_large_one() {
         let limiter = Limiter::new(limits(1000, 64));
-        let _burst = limiter.acquire(Cost::of_tokens(900)).await.unwrap();
+        let _burst = limiter.acquire(900).await.unwrap();
         let small = Arc::new(AtomicU32::new(0));
         let large = limiter.clone();
-        let large = tokio::spawn(async move { large.acquire(Cost::of_tokens(900)).await.unwrap() });
+        let large = tokio::spawn(async move { large.acquire(900).await.unwrap() });
         tokio::task::yield_now().await;
         for _ in 0..8 {
             let (limiter, small) = (limiter.clone(), Arc::clone(&small));
             tokio::spawn(async move {
                 loop {
-                    let _permit = limiter.acquire(Cost::of_tokens(50)).await.unwrap();
+                    let _permit = limiter.acquire(50).await.unwrap();
                     small.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -218,18 +199,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_newcomer_does_not_pass_who_is_just_being_woken() {
+    async fn a_newcomer_does_not_pass_a_request_that_is_just_being_woken() {
         let limiter = Limiter::new(limits(1_000_000, 1));
-        let first = limiter.acquire(Cost::of_tokens(1)).await.unwrap();
+        let first = limiter.acquire(1).await.unwrap();
         let waiting = limiter.clone();
         let second = tokio::spawn(async move {
-            let _permit = waiting.acquire(Cost::of_tokens(1)).await.unwrap();
+            let _permit = waiting.acquire(1).await.unwrap();
             tokio::time::sleep(Duration::from_secs(5)).await;
         });
         tokio::task::yield_now().await;
         let start = Instant::now();
         drop(first);
-        let _third = limiter.acquire(Cost::of_tokens(1)).await.unwrap();
+        let _third = limiter.acquire(1).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 5);
         assert!(second.is_finished());
     }
@@ -237,25 +218,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dropped_call_leaves_the_line_and_uses_nothing() {
         let limiter = Limiter::new(limits(60_000, 64));
-        let _burst = limiter.acquire(Cost::of_tokens(30_000)).await.unwrap();
+        let _burst = limiter.acquire(30_000).await.unwrap();
         let start = Instant::now();
-        let head = tokio::time::timeout(
-            Duration::from_secs(1),
-            limiter.acquire(Cost::of_tokens(30_000)),
-        );
+        let head = tokio::time::timeout(Duration::from_secs(1), limiter.acquire(30_000));
         assert!(head.await.is_err());
-        let _next = limiter.acquire(Cost::of_tokens(10)).await.unwrap();
+        let _next = limiter.acquire(10).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 29);
-        assert_eq!(limiter.snapshot().in_flight, 2);
+        assert_eq!(limiter.in_flight(), 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_permit_that_is_dropped_gives_its_place_on() {
+    async fn a_dropped_permit_frees_its_place() {
         let limiter = Limiter::new(limits(1_000_000, 1));
-        let first = limiter.acquire(Cost::of_tokens(1)).await.unwrap();
+        let first = limiter.acquire(1).await.unwrap();
         let waiting = limiter.clone();
-        let second =
-            tokio::spawn(async move { waiting.acquire(Cost::of_tokens(1)).await.unwrap() });
+        let second = tokio::spawn(async move { waiting.acquire(1).await.unwrap() });
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!second.is_finished());
         drop(first);
@@ -264,66 +241,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_goes_before_a_pause_is_over_also_who_waits_already() {
+    async fn a_pause_holds_requests_that_already_wait() {
         let limiter = Limiter::new(limits(60_000, 8));
-        let first = limiter.acquire(Cost::of_tokens(3_000)).await.unwrap();
+        let first = limiter.acquire(3_000).await.unwrap();
         let waiting = limiter.clone();
         let second = tokio::spawn(async move {
-            let _permit = waiting.acquire(Cost::of_tokens(1)).await.unwrap();
+            let _permit = waiting.acquire(1).await.unwrap();
             Instant::now()
         });
         tokio::time::sleep(Duration::from_secs(1)).await;
         let asked = Instant::now();
         first.overloaded(Some(Duration::from_secs(20)));
-        assert_eq!(limiter.snapshot().closed_for, Duration::from_secs(20));
-        assert_eq!(limiter.snapshot().overloads, 1);
+        let queue = &limiter.queue;
+        assert_eq!(
+            queue.state().closed_for(queue.now()),
+            Duration::from_secs(20)
+        );
         assert_eq!((second.await.unwrap() - asked).as_secs(), 20);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_can_never_go_is_an_error() {
         let limiter = Limiter::new(limits(1000, 8));
-        let error = limiter.acquire(Cost::of_tokens(1001)).await.unwrap_err();
+        let error = limiter.acquire(1001).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "a request of 1001 tokens is above the limit of 1000 tokens a minute; send less at \
              once or raise the limit"
         );
-        let error = limiter
-            .acquire(Cost {
-                requests: 1_000_001,
-                tokens: 1,
-            })
-            .await
-            .unwrap_err();
-        assert_eq!((error.unit, error.limit), ("requests", 1_000_000));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_answer_tells_the_limits_that_are_not_configured() {
-        let limiter = Limiter::new(Limits::default());
-        let probe = limiter.acquire(Cost::of_tokens(100)).await.unwrap();
-        let early = limiter.acquire(Cost::of_tokens(100));
+    async fn the_first_response_states_the_limits_that_are_not_configured() {
+        let limiter = Limiter::new(RateLimits::default());
+        let probe = limiter.acquire(100).await.unwrap();
+        let early = limiter.acquire(100);
         assert!(
             tokio::time::timeout(Duration::from_secs(9), early)
                 .await
                 .is_err()
         );
-        probe.success(&Observed {
+        probe.success(&RateHeaders {
             limit_tokens: Some(60_000),
-            ..Observed::default()
+            ..RateHeaders::default()
         });
-        let snapshot = limiter.snapshot();
-        assert_eq!(
-            (snapshot.requests_limit, snapshot.tokens_limit),
-            (None, Some(60_000))
-        );
+        assert_eq!(limiter.queue.state().requests_per_minute(), None);
+        assert_eq!(limiter.tokens_per_minute(), Some(60_000));
         let start = Instant::now();
         for _ in 0..3 {
-            let permit = limiter.acquire(Cost::of_tokens(6_000)).await.unwrap();
-            permit.success(&Observed {
+            let permit = limiter.acquire(6_000).await.unwrap();
+            permit.success(&RateHeaders {
                 limit_tokens: Some(60_000),
-                ..Observed::default()
+                ..RateHeaders::default()
             });
         }
         // Two requests are paid for before the third goes; half a percent is headroom.
@@ -331,17 +300,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn headers_free_those_who_wait_before_the_request_is_over() {
-        let limiter = Limiter::new(Limits::default());
-        let probe = limiter.acquire(Cost::of_tokens(1)).await.unwrap();
+    async fn headers_let_waiting_requests_go_before_the_first_is_over() {
+        let limiter = Limiter::new(RateLimits::default());
+        let probe = limiter.acquire(1).await.unwrap();
         let waiting = limiter.clone();
-        let second =
-            tokio::spawn(async move { waiting.acquire(Cost::of_tokens(1)).await.unwrap() });
+        let second = tokio::spawn(async move { waiting.acquire(1).await.unwrap() });
         tokio::task::yield_now().await;
-        probe.observe(&Observed::default());
+        probe.observe(&RateHeaders::default());
         let second = tokio::time::timeout(Duration::from_secs(9), second);
         drop(second.await.unwrap().unwrap());
-        assert_eq!(limiter.snapshot().in_flight, 1);
+        assert_eq!(limiter.in_flight(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -352,21 +320,21 @@ mod tests {
                 Some(expected)
             );
         }
-        assert_eq!(Limiter::new(Limits::default()).batch_tokens(), None);
+        assert_eq!(Limiter::new(RateLimits::default()).batch_tokens(), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_limits_only_the_concurrency_bounds() {
-        let limiter = Limiter::new(Limits {
+    async fn without_limits_only_the_concurrency_bounds_requests() {
+        let limiter = Limiter::new(RateLimits {
             max_concurrency: 6,
-            ..Limits::default()
+            ..RateLimits::default()
         });
         let start = Instant::now();
         for _ in 0..1000 {
-            let permit = limiter.acquire(Cost::of_tokens(u32::MAX)).await.unwrap();
-            permit.success(&Observed::default());
+            let permit = limiter.acquire(u32::MAX).await.unwrap();
+            permit.success(&RateHeaders::default());
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
-        assert_eq!(limiter.snapshot().concurrency, 6);
+        assert_eq!(limiter.queue.state().concurrency(), 6);
     }
 }

@@ -4,13 +4,13 @@
 use serde_json::Value;
 use sluice_provider::{
     ChatRequest, Client, Deadlines, EmbeddingRequest, ErrorKind, MAX_INPUT_TOKENS, MAX_INPUTS,
-    MAX_REQUEST_TOKENS, MAX_SCHEMA_NAME_BYTES, ReasoningEffort, Refusal, http_client,
+    MAX_REQUEST_TOKENS, MAX_SCHEMA_NAME_BYTES, ReasoningEffort, RefusalCause, http_client,
 };
 use sluice_simulator::Faults;
 
 use super::{client_with, embed, messages, schema, scores, simulator};
 
-const SETTINGS: ErrorKind = ErrorKind::Refused(Refusal::Settings);
+const SETTINGS: ErrorKind = ErrorKind::Refused(RefusalCause::Settings);
 
 async fn refusal(client: &Client, inputs: &[&str]) -> ErrorKind {
     embed(client, inputs).await.unwrap_err().kind().clone()

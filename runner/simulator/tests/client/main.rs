@@ -14,9 +14,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Value, json};
 
 use sluice_provider::{
-    Answer, AnswerFormat, Breakage, ChatCompletion, ChatRequest, Client, Deadlines,
-    EmbeddingRequest, Embeddings, Error, ErrorKind, Message, Overload, Refusal, Role, Settings,
-    Tokenizer, VectorEncoding, http_client,
+    AnswerFormat, Breakage, ChatCompletion, ChatRequest, Client, ClientConfig, Deadlines,
+    EmbeddingRequest, Embeddings, Error, ErrorKind, Message, Overload, RefusalCause, Response,
+    Role, Tokenizer, VectorEncoding, http_client,
 };
 use sluice_simulator::{
     Config, ConfigChange, Fault, Faults, SimulatedLimits, Simulator, Stats, start,
@@ -30,8 +30,8 @@ const TEXTS: [&str; 3] = [
 ];
 const TOKENS: u64 = 17;
 
-fn client_with(simulator: &Simulator, change: impl FnOnce(&mut Settings)) -> Client {
-    let mut settings = Settings::new(KEY.into());
+fn client_with(simulator: &Simulator, change: impl FnOnce(&mut ClientConfig)) -> Client {
+    let mut settings = ClientConfig::new(KEY.into());
     settings.base_url = simulator.base_url();
     change(&mut settings);
     let deadlines = Deadlines {
@@ -52,7 +52,7 @@ async fn simulator(faults: Faults) -> (Simulator, Client) {
     (simulator, client)
 }
 
-async fn embed(client: &Client, inputs: &[&str]) -> Result<Answer<Embeddings>, Error> {
+async fn embed(client: &Client, inputs: &[&str]) -> Result<Response<Embeddings>, Error> {
     let model = "text-embedding-3-small";
     client
         .embed(&EmbeddingRequest {
@@ -112,11 +112,11 @@ fn scores<'a>(messages: &'a [Message], schema: &'a Value) -> ChatRequest<'a> {
     }
 }
 
-async fn chat(client: &Client, schema: &Value) -> Result<Answer<ChatCompletion>, Error> {
+async fn chat(client: &Client, schema: &Value) -> Result<Response<ChatCompletion>, Error> {
     client.chat(&scores(&messages(), schema)).await
 }
 
-fn posts(answer: &Answer<ChatCompletion>) -> Vec<(i64, f64)> {
+fn posts(answer: &Response<ChatCompletion>) -> Vec<(i64, f64)> {
     let ChatCompletion::Content(content) = &answer.value else {
         panic!("{:?}", answer.value)
     };
@@ -175,8 +175,8 @@ fn shared_kind(fault: Fault, retry_after: Duration) -> ErrorKind {
             retry_after: Some(retry_after),
         },
         Fault::Overloaded | Fault::ServerError => busy,
-        Fault::Quota => ErrorKind::Refused(Refusal::Quota),
-        Fault::BadKey => ErrorKind::Refused(Refusal::Key),
+        Fault::Quota => ErrorKind::Refused(RefusalCause::Quota),
+        Fault::BadKey => ErrorKind::Refused(RefusalCause::Key),
         Fault::Drop => ErrorKind::Overloaded {
             cause: Overload::Connection,
             retry_after: None,
@@ -339,7 +339,7 @@ async fn a_late_response_is_a_timeout_and_is_billed() {
         ..Faults::only(Fault::Slow, 1.0)
     };
     let (simulator, _) = simulator(faults).await;
-    let mut settings = Settings::new(KEY.into());
+    let mut settings = ClientConfig::new(KEY.into());
     settings.base_url = simulator.base_url();
     let deadlines = Deadlines {
         total: Duration::from_millis(300),
@@ -422,12 +422,12 @@ async fn requests_that_cannot_succeed_are_refused() {
     let simulator = start(config).await.unwrap();
     let wrong = client_with(&simulator, |_| {});
     let error = embed(&wrong, &TEXTS).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Refused(Refusal::Key));
+    assert_eq!(error.kind(), &ErrorKind::Refused(RefusalCause::Key));
     let keyless = client_with(&simulator, |settings| settings.key = "".into());
     let error = embed(&keyless, &TEXTS).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Refused(Refusal::Key));
+    assert_eq!(error.kind(), &ErrorKind::Refused(RefusalCause::Key));
 
-    let right = |settings: &mut Settings| settings.key = "sk-the-right-one".into();
+    let right = |settings: &mut ClientConfig| settings.key = "sk-the-right-one".into();
     let client = client_with(&simulator, right);
     let request = EmbeddingRequest {
         model: "gpt-4o",
@@ -435,17 +435,17 @@ async fn requests_that_cannot_succeed_are_refused() {
         dimensions: None,
     };
     let error = client.embed(&request).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Refused(Refusal::Settings));
+    assert_eq!(error.kind(), &ErrorKind::Refused(RefusalCause::Settings));
     assert_eq!(error.code(), Some("model_not_found"));
     let lax = json!({"type": "object", "properties": {"a": {"type": "string"}}});
     let error = chat(&client, &lax).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Refused(Refusal::Settings));
+    assert_eq!(error.kind(), &ErrorKind::Refused(RefusalCause::Settings));
     let elsewhere = client_with(&simulator, |settings| {
         right(settings);
         settings.base_url = settings.base_url.replace("/v1", "/v2");
     });
     let error = embed(&elsewhere, &TEXTS).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Refused(Refusal::Settings));
+    assert_eq!(error.kind(), &ErrorKind::Refused(RefusalCause::Settings));
     assert_eq!(simulator.stats().answered, 0);
 }
 

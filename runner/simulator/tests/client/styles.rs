@@ -1,7 +1,7 @@
 //! The client against the other styles of server.
 
 use super::{KEY, TEXTS, chat, client_with, embed, schema};
-use sluice_provider::{ErrorKind, KeyHeader, Refusal, Settings};
+use sluice_provider::{ClientConfig, ErrorKind, KeyHeader, RefusalCause};
 use sluice_simulator::{Config, Style, start};
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn the_client_understands_other_styles() {
 }
 
 /// The settings for Azure.
-fn azure(settings: &mut Settings) {
+fn azure(settings: &mut ClientConfig) {
     settings.key_header = KeyHeader::ApiKey;
     settings.api_version = Some("2024-10-21".to_owned());
     let deployment = "/openai/deployments/small";
@@ -45,7 +45,7 @@ async fn azure_needs_its_own_header_and_a_version() {
         ..Config::default()
     };
     let simulator = start(config).await.unwrap();
-    let refusal = async |change: fn(&mut Settings)| {
+    let refusal = async |change: fn(&mut ClientConfig)| {
         let client = client_with(&simulator, |settings| {
             azure(settings);
             change(settings);
@@ -54,9 +54,9 @@ async fn azure_needs_its_own_header_and_a_version() {
         error.kind().clone()
     };
     let bearer = refusal(|settings| settings.key_header = KeyHeader::Authorization);
-    assert_eq!(bearer.await, ErrorKind::Refused(Refusal::Key));
+    assert_eq!(bearer.await, ErrorKind::Refused(RefusalCause::Key));
     let no_version = refusal(|settings| settings.api_version = None);
-    assert_eq!(no_version.await, ErrorKind::Refused(Refusal::Settings));
+    assert_eq!(no_version.await, ErrorKind::Refused(RefusalCause::Settings));
     let client = client_with(&simulator, azure);
     assert!(embed(&client, &TEXTS).await.is_ok());
     let stats = simulator.stats();

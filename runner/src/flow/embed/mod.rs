@@ -102,7 +102,7 @@ pub async fn embed_query(
     text: &str,
 ) -> Result<Arc<[f32]>, Error> {
     let text = Tokenizer::for_model(&settings.model)
-        .cut(text, MAX_INPUT_TOKENS)
+        .truncate(text, MAX_INPUT_TOKENS)
         .text;
     let request = EmbeddingRequest {
         model: &settings.model,

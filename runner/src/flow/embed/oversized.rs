@@ -1,7 +1,7 @@
 //! Texts with more tokens than the model takes, in parts. The vector of such a text is the average of its parts.
 
 use super::pack::Measured;
-use crate::provider::{Cut, MAX_INPUT_TOKENS, Tokenizer};
+use crate::provider::{MAX_INPUT_TOKENS, Piece, Tokenizer};
 
 /// The parts of a text, which together are the whole text.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Part {
 impl Parts {
     /// Splits a text between tokens.
     pub(super) fn of(text: &str, tokenizer: Tokenizer) -> Self {
-        let part = |piece: Cut<'_>| Part {
+        let part = |piece: Piece<'_>| Part {
             text: piece.text.to_owned(),
             tokens: piece.tokens,
         };

@@ -76,12 +76,12 @@ impl Packer {
                 skipped.push(id);
                 continue;
             }
-            let head = self.tokenizer.cut(text, MAX_INPUT_TOKENS);
+            let head = self.tokenizer.truncate(text, MAX_INPUT_TOKENS);
             let row = Row {
                 id,
                 text_hash: sha256_hex(text).into(),
             };
-            if head.shortened && self.settings.overlong == Overlong::Average {
+            if head.truncated && self.settings.overlong == Overlong::Average {
                 warnings.push(RowWarning { id, what: AVERAGED });
                 self.add_oversized(&mut oversized, row, text);
                 continue;
@@ -94,7 +94,7 @@ impl Packer {
                 Some(measured) => texts.push(measured),
                 None => skipped.push(id),
             }
-            if head.shortened {
+            if head.truncated {
                 warnings.push(RowWarning {
                     id,
                     what: TRUNCATED,

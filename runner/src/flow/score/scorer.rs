@@ -12,7 +12,7 @@ use crate::db::LeasedPost;
 use crate::engine::StopReason;
 use crate::error::Error;
 use crate::provider::{
-    AnswerFormat, ChatCompletion, ChatRequest, Client, ReasoningEffort, Tokenizer,
+    AnswerFormat, ChatCompletion, ChatRequest, Client, Tokenizer, reasoning_tokens,
 };
 use crate::scoring::{
     AnswerError, AnswerSchema, PostScore, Prompt, Question, Rubric, combine_batch,
@@ -117,14 +117,7 @@ impl Scorer {
     }
 
     fn output_tokens(&self, posts: usize) -> usize {
-        let reasoning = if crate::provider::is_reasoning(&self.rubric.model) {
-            self.rubric
-                .reasoning_effort
-                .unwrap_or(ReasoningEffort::Medium)
-                .tokens()
-        } else {
-            0
-        };
+        let reasoning = reasoning_tokens(&self.rubric.model, self.rubric.reasoning_effort);
         self.question().answer_tokens(posts) + reasoning
     }
 

@@ -5,9 +5,7 @@ use sluice_runner::db::Database;
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::store::{StoreOptions, store_text};
 use sluice_runner::flow::{self, FlowOptions, Session};
-use sluice_runner::provider::{
-    Client, Deadlines, EmbeddingRequest, Settings as ClientSettings, http_client,
-};
+use sluice_runner::provider::{Client, ClientConfig, Deadlines, EmbeddingRequest, http_client};
 use sluice_runner::report::{Counts, Outcome, Report, StoreCounts};
 use sluice_runner::simulator::{Simulator, Stats};
 use sluice_tests::Stack;
@@ -85,7 +83,7 @@ pub(crate) async fn embedded(stack: &Stack) -> u64 {
 
 /// The vectors that the provider gives for these texts.
 pub(crate) async fn vectors(simulator: &Simulator, texts: &[String]) -> Vec<Vec<f32>> {
-    let mut settings = ClientSettings::new("any".into());
+    let mut settings = ClientConfig::new("any".into());
     settings.base_url = simulator.base_url();
     let client = Client::new(http_client(&Deadlines::default()).unwrap(), settings).unwrap();
     let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();

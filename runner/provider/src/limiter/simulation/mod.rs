@@ -9,33 +9,33 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use self::provider::{Answer, Provider};
+use self::provider::{Outcome, Provider};
 use super::state::{Admit, State};
-use super::{Cost, Limits, Moment, Serial};
+use super::{Moment, RateLimits, Serial};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How long things take: each time between nothing and the most.
+/// How long things take.
 #[derive(Debug, Clone, Copy)]
 struct Delays {
-    /// From sending to the provider's count, at most; differing, so requests overtake each other.
+    /// From sending to the provider's count, at most. It differs, so requests overtake each other.
     there: Duration,
-    /// From the provider's count to the answer, exactly.
+    /// From the provider's count to its response, exactly.
     back: Duration,
-    /// From the moment that was waited for to the next look, at most.
+    /// How late a timer fires, at most.
     wake: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
-    Arrival(Serial, Cost),
-    Return(Serial, Answer),
+    Arrival(Serial, u32),
+    Return(Serial, Outcome),
 }
 
 /// What happened.
 #[derive(Debug, Default)]
 struct Record {
-    sent: Vec<(Moment, Cost)>,
+    sent: Vec<(Moment, u32)>,
     served_tokens: BTreeMap<u64, u64>,
     refused: usize,
     /// Requests that were sent before a `Retry-After` that had reached us was over.
@@ -56,7 +56,7 @@ struct World {
 }
 
 impl World {
-    fn new(limits: Limits, provider: Provider, delays: Delays, seed: u64) -> Self {
+    fn new(limits: RateLimits, provider: Provider, delays: Delays, seed: u64) -> Self {
         Self {
             state: State::new(limits),
             provider,
@@ -70,10 +70,10 @@ impl World {
         }
     }
 
-    /// Sends costs in their order, as soon as each may go, until `end` or until none is left.
-    fn run(&mut self, costs: impl IntoIterator<Item = Cost>, end: Moment) {
-        for cost in costs {
-            self.send(cost);
+    /// Sends requests of so many tokens in their order, as soon as each may go, until `end` or until none is left.
+    fn run(&mut self, requests: impl IntoIterator<Item = u32>, end: Moment) {
+        for tokens in requests {
+            self.send(tokens);
             if self.now >= end {
                 return;
             }
@@ -82,9 +82,9 @@ impl World {
     }
 
     /// Lets time pass until a request may go, and sends it.
-    fn send(&mut self, cost: Cost) {
+    fn send(&mut self, tokens: u32) {
         let serial = loop {
-            let wake = match self.state.admit(self.now, cost) {
+            let wake = match self.state.admit(self.now, tokens) {
                 Admit::Now(serial) => break serial,
                 Admit::Wait(until) => {
                     assert!(until > self.now, "waiting for a moment that has come");
@@ -95,13 +95,13 @@ impl World {
             };
             assert!(
                 self.step(wake),
-                "{cost:?} waits for an event that never comes"
+                "a request of {tokens} tokens waits for an event that never comes"
             );
         };
-        self.record.sent.push((self.now, cost));
+        self.record.sent.push((self.now, tokens));
         self.record.impatient += usize::from(self.now < self.not_before);
         let there = self.now + self.at_most(self.delays.there);
-        self.schedule(there, Event::Arrival(serial, cost));
+        self.schedule(there, Event::Arrival(serial, tokens));
     }
 
     /// Goes on to the next event, or to a moment that comes before it.
@@ -121,25 +121,24 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Arrival(serial, cost) => {
-                let answer = self.provider.receive(self.now, cost);
-                match answer {
-                    Answer::Served(_) => {
+            Event::Arrival(serial, tokens) => {
+                let outcome = self.provider.receive(self.now, tokens);
+                match outcome {
+                    Outcome::Served(_) => {
                         let minute = self.now.as_secs() / MINUTE.as_secs();
-                        *self.record.served_tokens.entry(minute).or_default() +=
-                            u64::from(cost.tokens);
+                        *self.record.served_tokens.entry(minute).or_default() += u64::from(tokens);
                     }
-                    Answer::Refused(_) => self.record.refused += 1,
+                    Outcome::Refused(_) => self.record.refused += 1,
                 }
-                self.schedule(self.now + self.delays.back, Event::Return(serial, answer));
+                self.schedule(self.now + self.delays.back, Event::Return(serial, outcome));
             }
-            Event::Return(serial, answer) => {
-                match answer {
-                    Answer::Served(seen) => {
+            Event::Return(serial, outcome) => {
+                match outcome {
+                    Outcome::Served(seen) => {
                         self.state.observe(self.now, serial, &seen);
                         self.state.succeed();
                     }
-                    Answer::Refused(retry_after) => {
+                    Outcome::Refused(retry_after) => {
                         self.state.overload(self.now, serial, Some(retry_after));
                         self.not_before = self.not_before.max(self.now + retry_after);
                     }
@@ -171,9 +170,9 @@ fn hours(hours: u64) -> Moment {
 }
 
 /// Batches of 5,000 to 15,000 tokens: a hundred posts each.
-fn batches(seed: u64) -> impl Iterator<Item = Cost> {
+fn batches(seed: u64) -> impl Iterator<Item = u32> {
     let mut dice = fastrand::Rng::with_seed(seed);
-    std::iter::repeat_with(move || Cost::of_tokens(dice.u32(5_000..=15_000)))
+    std::iter::repeat_with(move || dice.u32(5_000..=15_000))
 }
 
 /// The least that a whole minute after the first served, in thousandths of the limit.
@@ -188,10 +187,10 @@ fn least_permille(record: &Record, limit: u64, minutes: u64) -> u64 {
 #[test]
 fn three_hours_at_a_million_tokens_a_minute_use_them_and_are_never_refused() {
     for configured in [Some(1_000_000), None] {
-        let limits = Limits {
+        let limits = RateLimits {
             requests_per_minute: configured.map(|_| 5_000),
             tokens_per_minute: configured,
-            ..Limits::default()
+            ..RateLimits::default()
         };
         let provider = Provider::new(5_000, 1_000_000, 1.0);
         let mut world = World::new(limits, provider, USUAL, 1);
@@ -203,18 +202,15 @@ fn three_hours_at_a_million_tokens_a_minute_use_them_and_are_never_refused() {
         // A minute begins and ends between two batches: it is off by one batch at most.
         assert!(least_permille(&world.record, 1_000_000, 179) >= 980);
         assert_eq!(world.record.refused, 0);
-        assert_eq!(
-            world.state.snapshot(world.now).tokens_limit,
-            Some(1_000_000)
-        );
+        assert_eq!(world.state.tokens_per_minute(), Some(1_000_000));
     }
 }
 
 #[test]
-fn a_clock_that_runs_fast_by_a_thousandth_is_covered_by_the_headroom() {
-    let limits = Limits {
+fn the_headroom_covers_a_clock_that_runs_fast_by_a_thousandth() {
+    let limits = RateLimits {
         tokens_per_minute: Some(1_000_000),
-        ..Limits::default()
+        ..RateLimits::default()
     };
     let mut world = World::new(limits, Provider::new(5_000, 1_000_000, 0.999), USUAL, 2);
     world.provider.has_headers = false;
@@ -224,9 +220,9 @@ fn a_clock_that_runs_fast_by_a_thousandth_is_covered_by_the_headroom() {
 
 #[test]
 fn latencies_of_a_minute_do_not_slow_it_down() {
-    let limits = Limits {
+    let limits = RateLimits {
         max_concurrency: 512,
-        ..Limits::default()
+        ..RateLimits::default()
     };
     let slow = Delays {
         back: MINUTE,
@@ -242,11 +238,11 @@ fn latencies_of_a_minute_do_not_slow_it_down() {
 }
 
 #[test]
-fn a_limit_that_is_configured_too_high_is_found_out_by_the_headers() {
-    let limits = Limits {
+fn the_headers_reveal_a_limit_that_is_configured_too_high() {
+    let limits = RateLimits {
         requests_per_minute: Some(5_000),
         tokens_per_minute: Some(2_000_000),
-        ..Limits::default()
+        ..RateLimits::default()
     };
     let mut world = World::new(limits, Provider::new(5_000, 1_000_000, 1.0), USUAL, 4);
     world.run(batches(4), hours(1));
@@ -258,11 +254,11 @@ fn a_limit_that_is_configured_too_high_is_found_out_by_the_headers() {
 }
 
 #[test]
-fn without_headers_a_limit_that_is_too_high_is_held_by_retry_after() {
-    let limits = Limits {
+fn without_headers_retry_after_holds_a_limit_that_is_too_high() {
+    let limits = RateLimits {
         requests_per_minute: Some(5_000),
         tokens_per_minute: Some(2_000_000),
-        ..Limits::default()
+        ..RateLimits::default()
     };
     let mut world = World::new(limits, Provider::new(5_000, 1_000_000, 1.0), USUAL, 5);
     world.provider.has_headers = false;
@@ -273,7 +269,7 @@ fn without_headers_a_limit_that_is_too_high_is_held_by_retry_after() {
     assert!(total >= 54 * 1_000_000, "{total} tokens in an hour");
 }
 
-/// Limits, and requests of up to nine tenths of the limit each.
+/// RateLimits, and requests of up to nine tenths of the limit each.
 fn schedules() -> impl Strategy<Value = (u32, u32, Vec<u32>)> {
     (1_u32..10_000, 1_000_u32..10_000_000).prop_flat_map(|(requests, tokens)| {
         let most = tokens / 10 * 9;
@@ -287,8 +283,8 @@ fn schedules() -> impl Strategy<Value = (u32, u32, Vec<u32>)> {
 }
 
 proptest! {
-    /// Whatever is asked for, the provider never refuses, and everything is sent by the time that
-    /// its rate makes possible: nothing starves.
+    /// The provider never refuses, and everything is sent as soon as the rate allows: nothing
+    /// starves.
     #[test]
     fn no_schedule_is_refused_and_none_starves(
         (requests, tokens, sizes) in schedules(),
@@ -298,11 +294,11 @@ proptest! {
         has_headers: bool,
         seed: u64,
     ) {
-        let limits = Limits {
+        let limits = RateLimits {
             requests_per_minute: Some(requests),
             tokens_per_minute: Some(tokens),
             max_concurrency: concurrency,
-            ..Limits::default()
+            ..RateLimits::default()
         };
         let delays = Delays {
             there: Duration::from_millis(there_ms),
@@ -312,11 +308,11 @@ proptest! {
         let mut provider = Provider::new(requests, tokens, 1.0);
         provider.has_headers = has_headers;
         let mut world = World::new(limits, provider, delays, seed);
-        world.run(sizes.iter().copied().map(Cost::of_tokens), hours(10_000));
+        world.run(sizes.iter().copied(), hours(10_000));
 
         prop_assert_eq!(world.record.refused, 0);
         prop_assert_eq!(world.record.sent.len(), sizes.len());
-        // At worst each waits for its tokens, its request's due, its turn and a late timer.
+        // At worst each waits for its tokens, its place among the requests, its turn and a late timer.
         let total: f64 = sizes.iter().copied().map(f64::from).sum();
         let count = u32::try_from(sizes.len())?;
         let minutes = total / f64::from(tokens) + f64::from(count) / f64::from(requests);

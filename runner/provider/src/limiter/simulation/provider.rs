@@ -3,24 +3,25 @@
 use std::time::Duration;
 
 use super::MINUTE;
-use crate::limiter::{Cost, Moment, Observed};
+use crate::RateHeaders;
+use crate::limiter::Moment;
 
-/// A provider with a bucket a limit: each holds a minute's worth and refills steadily. Refused
+/// A provider with an allowance for each limit. Each allowance holds a minute's worth and refills steadily. Refused
 /// requests count against the requests, as the real ones do.
 #[derive(Debug, Clone)]
 pub(super) struct Provider {
-    requests: Bucket,
-    tokens: Bucket,
-    /// Whether its answers carry the rate-limit headers.
+    requests: Allowance,
+    tokens: Allowance,
+    /// Whether its responses carry the rate-limit headers.
     pub(super) has_headers: bool,
 }
 
 impl Provider {
-    /// One that counts by the clock's minutes: each begins with a full bucket.
+    /// One that counts by the clock's minutes: each begins with a full allowance.
     pub(super) fn by_the_minute(self) -> Self {
-        let whole = |bucket: Bucket| Bucket {
+        let whole = |allowance: Allowance| Allowance {
             is_window: true,
-            ..bucket
+            ..allowance
         };
         Self {
             requests: whole(self.requests),
@@ -31,7 +32,7 @@ impl Provider {
 }
 
 #[derive(Debug, Clone)]
-struct Bucket {
+struct Allowance {
     limit: u32,
     level: f64,
     refilled: Moment,
@@ -41,7 +42,7 @@ struct Bucket {
     is_window: bool,
 }
 
-impl Bucket {
+impl Allowance {
     fn full(limit: u32, pace: f64) -> Self {
         Self {
             limit,
@@ -100,40 +101,40 @@ impl Bucket {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Answer {
-    Served(Observed),
+pub(super) enum Outcome {
+    Served(RateHeaders),
     Refused(Duration),
 }
 
 impl Provider {
     pub(super) fn new(requests: u32, tokens: u32, pace: f64) -> Self {
         Self {
-            requests: Bucket::full(requests, pace),
-            tokens: Bucket::full(tokens, pace),
+            requests: Allowance::full(requests, pace),
+            tokens: Allowance::full(tokens, pace),
             has_headers: true,
         }
     }
 
-    pub(super) fn receive(&mut self, now: Moment, cost: Cost) -> Answer {
+    pub(super) fn receive(&mut self, now: Moment, tokens: u32) -> Outcome {
         self.requests.refill(now);
         self.tokens.refill(now);
-        let has_requests = self.requests.level >= f64::from(cost.requests);
-        let has_tokens = self.tokens.level >= f64::from(cost.tokens);
-        self.requests.level = (self.requests.level - f64::from(cost.requests)).max(0.0);
+        let has_requests = self.requests.level >= 1.0;
+        let has_tokens = self.tokens.level >= f64::from(tokens);
+        self.requests.level = (self.requests.level - 1.0).max(0.0);
         if !(has_requests && has_tokens) {
-            let requests = self.requests.retry_after(cost.requests);
-            return Answer::Refused(requests.max(self.tokens.retry_after(cost.tokens)));
+            let requests = self.requests.retry_after(1);
+            return Outcome::Refused(requests.max(self.tokens.retry_after(tokens)));
         }
-        self.tokens.level -= f64::from(cost.tokens);
-        Answer::Served(if self.has_headers {
+        self.tokens.level -= f64::from(tokens);
+        Outcome::Served(if self.has_headers {
             self.headers()
         } else {
-            Observed::default()
+            RateHeaders::default()
         })
     }
 
-    fn headers(&self) -> Observed {
-        Observed {
+    fn headers(&self) -> RateHeaders {
+        RateHeaders {
             limit_requests: Some(self.requests.limit),
             remaining_requests: Some(self.requests.remaining()),
             reset_requests: Some(self.requests.reset()),

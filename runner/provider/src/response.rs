@@ -1,4 +1,4 @@
-//! An answer of the provider before its content is looked at.
+//! A response of the provider before its content is read.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use serde_json::error::Category;
 
 use super::{Breakage, RateHeaders, Usage, rate::retry_after};
 
-/// What the headers say; empty where no answer came.
+/// What the headers say. It is empty if no response came.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Head {
+pub(super) struct ResponseHead {
     pub(super) status: Option<u16>,
     pub(super) rate: RateHeaders,
     pub(super) request_id: Option<String>,
     pub(super) retry_after: Option<Duration>,
 }
 
-impl Head {
+impl ResponseHead {
     pub(super) fn read(response: &Response, now: Timestamp) -> Self {
         let headers = response.headers();
         let request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
@@ -32,23 +32,23 @@ impl Head {
     }
 }
 
-/// A whole answer with a status of success.
-pub(super) struct Reply {
-    pub(super) head: Head,
+/// A whole response with a status of success.
+pub(super) struct RawResponse {
+    pub(super) head: ResponseHead,
     pub(super) body: Bytes,
 }
 
 /// The frame that embeddings (`data`) and chat completions (`choices`) share.
 #[derive(Debug, Deserialize)]
-pub(super) struct Wire<I> {
+pub(super) struct ResponseBody<I> {
     #[serde(rename = "data", alias = "choices")]
     pub(super) items: Vec<I>,
     pub(super) model: Option<String>,
     pub(super) usage: Option<Usage>,
 }
 
-/// Reads the frame and its items, or says in which way it cannot be read.
-pub(super) fn parse<I: DeserializeOwned>(body: &[u8]) -> Result<Wire<I>, Breakage> {
+/// Reads the frame and its items, or says why it cannot be read.
+pub(super) fn parse<I: DeserializeOwned>(body: &[u8]) -> Result<ResponseBody<I>, Breakage> {
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         Category::Eof => Breakage::Truncated,
         Category::Data => Breakage::Shape(error.to_string()),
@@ -62,7 +62,7 @@ pub(super) enum BodyError {
     TooLong { limit: usize },
 }
 
-/// Reads a body that may have at most `limit` bytes.
+/// Reads a body of at most `limit` bytes.
 pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, BodyError> {
     let announced = response
         .content_length()
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_told_apart_by_how_it_fails() {
+    fn each_way_a_body_is_unreadable_has_a_name() {
         let parse = |body: &str| parse::<u32>(body.as_bytes()).unwrap_err();
         assert_eq!(parse(r#"{"data":[1,2"#), Breakage::Truncated);
         assert_eq!(parse(""), Breakage::Truncated);
@@ -103,9 +103,9 @@ mod tests {
 
     #[test]
     fn both_endpoints_share_the_frame() {
-        let wire: Wire<u32> = parse(br#"{"choices":[7],"model":"m","x":[]}"#).unwrap();
-        assert_eq!((wire.items, wire.model.as_deref()), (vec![7], Some("m")));
-        assert_eq!(wire.usage, None);
+        let body: ResponseBody<u32> = parse(br#"{"choices":[7],"model":"m","x":[]}"#).unwrap();
+        assert_eq!((body.items, body.model.as_deref()), (vec![7], Some("m")));
+        assert_eq!(body.usage, None);
     }
 
     #[tokio::test]
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(read_body(response("12345"), 5).await.ok().unwrap(), "12345");
         let read = read_body(response("123456"), 5).await;
         assert!(matches!(read, Err(BodyError::TooLong { limit: 5 })));
-        // One that does not say its length is stopped while it is read.
+        // A body of unknown length is stopped while it is read.
         let chunks = ["123", "456"].map(Ok::<_, std::io::Error>);
         let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
         let read = read_body(response(stream), 5).await;
