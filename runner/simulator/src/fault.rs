@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     hash::{hash, unit},
-    request::Endpoint,
+    request::Route,
 };
 
 /// Something that goes wrong with a request. A request has at most one fault.
@@ -83,10 +83,10 @@ impl Fault {
     ];
 
     /// Whether a request to this endpoint can have the fault.
-    fn applies_to(self, endpoint: Endpoint) -> bool {
-        match endpoint {
-            Endpoint::Embeddings => self < Self::Refusal,
-            Endpoint::Chat => !(Self::FewerVectors..=Self::Nan).contains(&self),
+    fn applies_to(self, route: Route) -> bool {
+        match route {
+            Route::Embeddings => self < Self::Refusal,
+            Route::Chat => !(Self::FewerVectors..=Self::Nan).contains(&self),
         }
     }
 }
@@ -133,11 +133,11 @@ impl Faults {
     }
 
     /// The fault of the request with this number, if it has one.
-    pub(crate) fn choose(&self, number: u64, endpoint: Endpoint) -> Option<Fault> {
+    pub(crate) fn choose(&self, number: u64, route: Route) -> Option<Fault> {
         let rates = self.rates.iter().map(|(fault, rate)| (*fault, *rate));
         let happens = |fault: Fault, rate| unit(self.draw(number, &[fault as u8])) < rate;
         let candidates: Vec<Fault> = rates
-            .filter(|&(fault, rate)| fault.applies_to(endpoint) && happens(fault, rate))
+            .filter(|&(fault, rate)| fault.applies_to(route) && happens(fault, rate))
             .map(|(fault, _)| fault)
             .collect();
         let chosen = self
@@ -181,24 +181,24 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn chosen(faults: &Faults, endpoint: Endpoint) -> Vec<Option<Fault>> {
+    fn chosen(faults: &Faults, route: Route) -> Vec<Option<Fault>> {
         (0..10_000)
-            .map(|number| faults.choose(number, endpoint))
+            .map(|number| faults.choose(number, route))
             .collect()
     }
 
     #[test]
     fn a_fault_happens_as_often_as_its_rate_says() {
         let faults = Faults::only(Fault::Drop, 0.1);
-        let count = chosen(&faults, Endpoint::Chat).iter().flatten().count();
+        let count = chosen(&faults, Route::Chat).iter().flatten().count();
         assert!((900..1100).contains(&count), "{count}");
         assert!(
-            chosen(&Faults::only(Fault::Drop, 1.0), Endpoint::Chat)
+            chosen(&Faults::only(Fault::Drop, 1.0), Route::Chat)
                 .iter()
                 .all(Option::is_some)
         );
         assert!(
-            chosen(&Faults::default(), Endpoint::Chat)
+            chosen(&Faults::default(), Route::Chat)
                 .iter()
                 .all(Option::is_none)
         );
@@ -211,12 +211,12 @@ mod tests {
             rates,
             ..Faults::default()
         };
-        for endpoint in [Endpoint::Chat, Endpoint::Embeddings] {
-            let chosen = chosen(&faults, endpoint);
+        for route in [Route::Chat, Route::Embeddings] {
+            let chosen = chosen(&faults, route);
             for fault in Fault::ALL {
                 assert_eq!(
                     chosen.contains(&Some(fault)),
-                    fault.applies_to(endpoint),
+                    fault.applies_to(route),
                     "{fault:?}"
                 );
             }
@@ -231,12 +231,12 @@ mod tests {
             ..faults.clone()
         };
         assert_eq!(
-            chosen(&faults, Endpoint::Embeddings),
-            chosen(&faults, Endpoint::Embeddings)
+            chosen(&faults, Route::Embeddings),
+            chosen(&faults, Route::Embeddings)
         );
         assert_ne!(
-            chosen(&faults, Endpoint::Embeddings),
-            chosen(&other, Endpoint::Embeddings)
+            chosen(&faults, Route::Embeddings),
+            chosen(&other, Route::Embeddings)
         );
     }
 

@@ -10,7 +10,7 @@ use crate::{
     error_response::{ErrorResponse, HeaderPairs},
     fault::Fault,
     rate::{LimitExceeded, LimitKind, ModelAllowances, azure_headers},
-    request::{Endpoint, ParsedRequest},
+    request::{ParsedRequest, Route},
     stats::{Stats, count_text},
 };
 
@@ -65,36 +65,35 @@ impl SimulatorState {
     /// Counts a request, and decides whether it gets a response.
     pub(crate) fn admit(
         &mut self,
-        endpoint: Endpoint,
+        route: Route,
         key: Option<&str>,
         request: Result<ParsedRequest, ErrorResponse>,
         now: Duration,
     ) -> Result<AdmittedRequest, ErrorResponse> {
         let number = self.stats.requests;
         self.stats.requests += 1;
-        match endpoint {
-            Endpoint::Embeddings => self.stats.embedding_requests += 1,
-            Endpoint::Chat => self.stats.chat_requests += 1,
+        match route {
+            Route::Embeddings => self.stats.embedding_requests += 1,
+            Route::Chat => self.stats.chat_requests += 1,
         }
-        let mut headers = HeaderPairs::new();
-        let decided = self.check_key(key).and(request).and_then(|request| {
-            let fault = self.decide(number, endpoint, key, &request, now);
-            headers = self.headers(request.model(), now);
-            Ok((fault?, request))
-        });
-        headers.push(request_id(number));
-        match decided {
-            Ok((fault, request)) => Ok(AdmittedRequest {
+        let admitted = self.check_key(key).and(request).and_then(|request| {
+            let decided = self.decide(number, route, key, &request, now);
+            let fault = decided.map_err(|error| ErrorResponse {
+                headers: self.headers(request.model(), now),
+                ..error
+            })?;
+            Ok(AdmittedRequest {
                 number,
                 request,
                 fault,
                 style: self.config.style,
-            }),
-            Err(error) => {
-                self.count_error(&error);
-                Err(ErrorResponse { headers, ..error })
-            }
-        }
+            })
+        });
+        admitted.map_err(|mut error| {
+            self.count_error(&error);
+            error.headers.push(request_id(number));
+            error
+        })
     }
 
     /// Bills a response, and returns when to send it after the request and with which headers.
@@ -144,7 +143,7 @@ impl SimulatorState {
     fn decide(
         &mut self,
         number: u64,
-        endpoint: Endpoint,
+        route: Route,
         key: Option<&str>,
         request: &ParsedRequest,
         now: Duration,
@@ -155,7 +154,7 @@ impl SimulatorState {
             let message = "The request was refused for what its texts hold.";
             return Err(ErrorResponse::invalid(request.texts_param(), message));
         }
-        let Some(fault) = faults.choose(number, endpoint) else {
+        let Some(fault) = faults.choose(number, route) else {
             return Ok(None);
         };
         *self.stats.faults.entry(fault).or_default() += 1;
@@ -254,8 +253,8 @@ mod tests {
         now: Duration,
     ) -> Result<AdmittedRequest, ErrorResponse> {
         let body = format!(r#"{{"model":"text-embedding-3-small","input":["{text}"]}}"#);
-        let request = ParsedRequest::read(Endpoint::Embeddings, body.as_bytes());
-        let admitted = state.admit(Endpoint::Embeddings, KEY, request, now);
+        let request = ParsedRequest::read(Route::Embeddings, body.as_bytes());
+        let admitted = state.admit(Route::Embeddings, KEY, request, now);
         admitted.map_err(|error| ErrorResponse {
             headers: HeaderPairs::new(),
             ..error
@@ -277,7 +276,7 @@ mod tests {
         ] {
             let unparsable = Err(ErrorResponse::unparsable());
             let error = state
-                .admit(Endpoint::Chat, key, unparsable, ms(0))
+                .admit(Route::Chat, key, unparsable, ms(0))
                 .unwrap_err();
             assert_eq!(error.status, status, "{key:?}");
         }

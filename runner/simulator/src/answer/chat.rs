@@ -64,12 +64,12 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::request::{Endpoint, ParsedRequest, sample::chat_request};
+    use crate::request::{ParsedRequest, Route, sample::chat_request};
     use crate::tokens::Vocabulary;
 
     fn answered(body: &Value, fault: Option<Fault>) -> Value {
         let body = body.to_string();
-        let request = ParsedRequest::read(Endpoint::Chat, body.as_bytes()).unwrap();
+        let request = ParsedRequest::read(Route::Chat, body.as_bytes()).unwrap();
         let ParsedRequest::Chat(request) = request else {
             panic!("{request:?}")
         };

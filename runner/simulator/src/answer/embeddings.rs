@@ -68,11 +68,11 @@ fn encode(vector: &[f32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{Endpoint, ParsedRequest};
+    use crate::request::{ParsedRequest, Route};
 
     fn answered(body: &Value, style: Style) -> Value {
         let body = body.to_string();
-        let request = ParsedRequest::read(Endpoint::Embeddings, body.as_bytes()).unwrap();
+        let request = ParsedRequest::read(Route::Embeddings, body.as_bytes()).unwrap();
         let ParsedRequest::Embeddings(request) = request else {
             panic!("{request:?}")
         };

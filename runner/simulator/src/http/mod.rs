@@ -1,6 +1,6 @@
 //! The server: its start, its end and its routes.
 
-mod exchange;
+mod handler;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,10 +22,10 @@ use crate::{
     error_response::ErrorResponse,
     limit::MAX_BODY_BYTES,
     model::MODELS,
-    request::Endpoint,
+    request::Route,
     stats::Stats,
 };
-use exchange::{SharedState, exchange};
+use handler::{SharedState, handle};
 
 /// A running simulator. It stops when it is dropped; [`shutdown`](Self::shutdown) waits for the end.
 #[derive(Debug)]
@@ -100,15 +100,12 @@ impl Simulator {
 }
 
 fn routes(shared: Arc<SharedState>) -> Router {
-    let exchange_at = |endpoint| {
-        post(move |State(shared): Handle, parts: Parts, body: Bytes| {
-            exchange(shared, endpoint, parts, body)
+    let handled_at = |route| {
+        post(move |State(shared): AxumState, parts: Parts, body: Bytes| {
+            handle(shared, route, parts, body)
         })
     };
-    let (embeddings, chat) = (
-        exchange_at(Endpoint::Embeddings),
-        exchange_at(Endpoint::Chat),
-    );
+    let (embeddings, chat) = (handled_at(Route::Embeddings), handled_at(Route::Chat));
     Router::new()
         .route("/v1/embeddings", embeddings.clone())
         .route("/v1/chat/completions", chat.clone())
@@ -123,7 +120,7 @@ fn routes(shared: Arc<SharedState>) -> Router {
         .with_state(shared)
 }
 
-type Handle = State<Arc<SharedState>>;
+type AxumState = State<Arc<SharedState>>;
 
 async fn models() -> Json<Value> {
     let models = MODELS.iter();
@@ -133,16 +130,16 @@ async fn models() -> Json<Value> {
     Json(json!({"object": "list", "data": data}))
 }
 
-async fn stats(State(shared): Handle) -> Json<Stats> {
+async fn stats(State(shared): AxumState) -> Json<Stats> {
     Json(shared.state().stats())
 }
 
-async fn reset(State(shared): Handle) -> StatusCode {
+async fn reset(State(shared): AxumState) -> StatusCode {
     shared.state().reset();
     StatusCode::NO_CONTENT
 }
 
-async fn faults(State(shared): Handle, body: Bytes) -> Response {
+async fn faults(State(shared): AxumState, body: Bytes) -> Response {
     let change = serde_json::from_slice::<ConfigChange>(&body).map_err(|error| error.to_string());
     match change.and_then(|change| shared.state().change(change)) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),

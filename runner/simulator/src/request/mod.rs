@@ -19,7 +19,7 @@ use crate::error_response::ErrorResponse;
 
 /// What a request asks for, by its URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+pub(crate) enum Route {
     Embeddings,
     Chat,
 }
@@ -32,10 +32,10 @@ pub(crate) enum ParsedRequest {
 }
 
 impl ParsedRequest {
-    pub(crate) fn read(endpoint: Endpoint, body: &[u8]) -> Result<Self, ErrorResponse> {
-        match endpoint {
-            Endpoint::Embeddings => ParsedEmbeddings::read(body).map(Self::Embeddings),
-            Endpoint::Chat => ParsedChat::read(body).map(Self::Chat),
+    pub(crate) fn read(route: Route, body: &[u8]) -> Result<Self, ErrorResponse> {
+        match route {
+            Route::Embeddings => ParsedEmbeddings::read(body).map(Self::Embeddings),
+            Route::Chat => ParsedChat::read(body).map(Self::Chat),
         }
     }
 

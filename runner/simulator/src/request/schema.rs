@@ -45,33 +45,40 @@ struct SchemaChecker<'s> {
 
 impl SchemaChecker<'_> {
     fn schema(&mut self, schema: &Value, path: &str, depth: usize) -> Result<(), String> {
-        let object = schema.as_object();
-        let object = object.ok_or_else(|| format!("at {path}: a schema must be an object"))?;
+        let checked = self.rules(schema, depth);
+        let object = checked.map_err(|broken| format!("at {path}: {broken}"))?;
+        self.children(object, path, depth)
+    }
+
+    /// Checks one level of the schema.
+    fn rules<'v>(
+        &mut self,
+        schema: &'v Value,
+        depth: usize,
+    ) -> Result<&'v Map<String, Value>, String> {
+        let object = schema.as_object().ok_or("a schema must be an object")?;
         if depth > MAX_SCHEMA_DEPTH {
-            return Err(format!("at {path}: more than {MAX_SCHEMA_DEPTH} levels"));
+            return Err(format!("more than {MAX_SCHEMA_DEPTH} levels"));
         }
-        keywords(object).map_err(|broken| format!("at {path}: {broken}"))?;
+        keywords(object)?;
         self.enum_values += list(object, "enum").len();
         if self.enum_values > MAX_ENUM_VALUES {
-            return Err(format!(
-                "at {path}: more than {MAX_ENUM_VALUES} values of enums"
-            ));
+            return Err(format!("more than {MAX_ENUM_VALUES} values of enums"));
         }
         if let Some(reference) = object.get("$ref") {
             let target = reference.as_str().and_then(|path| resolve(self.root, path));
-            target.ok_or_else(|| format!("at {path}: {reference} leads nowhere"))?;
+            target.ok_or_else(|| format!("{reference} leads nowhere"))?;
         }
         if has_type(object, "object") {
-            self.properties +=
-                closed_properties(object).map_err(|broken| format!("at {path}: {broken}"))?;
+            self.properties += closed_properties(object)?;
             if self.properties > MAX_SCHEMA_PROPERTIES {
                 return Err(format!("more than {MAX_SCHEMA_PROPERTIES} properties"));
             }
         }
         if has_type(object, "array") && !object.contains_key("items") {
-            return Err(format!("at {path}: an array must say what its items are"));
+            return Err("an array must say what its items are".to_owned());
         }
-        self.children(object, path, depth)
+        Ok(object)
     }
 
     fn children(

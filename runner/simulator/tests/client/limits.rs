@@ -1,5 +1,5 @@
-//! The client and the simulator each have their own models and limits. These tests hold one against
-//! the other.
+//! The client and the simulator each have their own models and limits. These tests compare
+//! them.
 
 use serde_json::Value;
 use sluice_provider::{

@@ -25,7 +25,7 @@ use crate::{
     config::{Config, Style},
     error_response::ErrorResponse,
     fault::Fault,
-    request::{Endpoint, ParsedRequest},
+    request::{ParsedRequest, Route},
     state::SimulatorState,
 };
 
@@ -52,13 +52,13 @@ impl SharedState {
 
 /// Answers or refuses a request. The task of its own makes sure that an admitted request is answered
 /// and billed even if the client hangs up.
-pub(super) async fn exchange(
+pub(super) async fn handle(
     shared: Arc<SharedState>,
-    endpoint: Endpoint,
+    route: Route,
     parts: Parts,
     body: Bytes,
 ) -> Response {
-    let work = tokio::spawn(async move { answer(&shared, endpoint, &parts, body).await });
+    let work = tokio::spawn(async move { answer(&shared, route, &parts, body).await });
     let answer = work
         .await
         .unwrap_or_else(|_| Err(ErrorResponse::server_error()));
@@ -67,17 +67,17 @@ pub(super) async fn exchange(
 
 async fn answer(
     shared: &SharedState,
-    endpoint: Endpoint,
+    route: Route,
     parts: &Parts,
     body: Bytes,
 ) -> Result<Response, ErrorResponse> {
     let arrived = shared.start.elapsed();
-    let request = compute(move || ParsedRequest::read(endpoint, &body)).await;
+    let request = compute(move || ParsedRequest::read(route, &body)).await;
     let admitted = {
         let mut state = shared.state();
         let style = state.style();
         let request = check_version(style, &parts.uri).and(request);
-        state.admit(endpoint, key(style, &parts.headers), request, arrived)?
+        state.admit(route, key(style, &parts.headers), request, arrived)?
     };
     let (admitted, response) = compute(move || {
         let response = SimulatedResponse::to(&admitted.request, admitted.fault, admitted.style);
