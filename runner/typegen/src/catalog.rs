@@ -215,7 +215,7 @@ impl Catalog {
 
     pub(super) fn from_json(text: &str) -> Result<Self, TypegenError> {
         serde_json::from_str(text)
-            .map_err(|error| TypegenError::Database(format!("unexpected result: {error}")))
+            .map_err(|error| TypegenError::Database(format!("the result is not understood: {error}")))
     }
 }
 
