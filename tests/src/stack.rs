@@ -165,7 +165,7 @@ async fn start() -> Shared {
     Shared {
         postgrest_url: format!("{}/rest/v1", server.url()),
         key: server.secret_key().clone(),
-        database: TestDatabase::Embedded(server),
+        database: TestDatabase::Embedded(Box::new(server)),
         turn: Mutex::new(()),
     }
 }

@@ -5,7 +5,7 @@ use crate::db::{ReplayWork, WorkItem};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::Session;
-use crate::output::{Printer, TextTable, truncate};
+use crate::output::{Printer, TextTable, one_line};
 use crate::text::count;
 
 pub(super) async fn run(
@@ -72,7 +72,7 @@ fn table(items: &[WorkItem]) -> String {
     let mut table = TextTable::new(["kind", "post", "state", "attempts", "reason"]).right(3);
     for item in items {
         let state = if item.dead { "dead letter" } else { "waiting" };
-        let reason = truncate(item.last_error.as_deref().unwrap_or_default(), 100);
+        let reason = one_line(item.last_error.as_deref().unwrap_or_default(), 100);
         table.row([
             item.kind.clone(),
             item.post_id.to_string(),

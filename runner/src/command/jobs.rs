@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{RecomputeOptions, Session};
 use crate::job::JobKind;
-use crate::output::{Printer, TextTable, truncate};
+use crate::output::{Printer, TextTable, one_line};
 use crate::scoring::{Rubric, Weights};
 
 /// Who asks, as the jobs table records it.
@@ -108,7 +108,7 @@ fn table(jobs: &[Job]) -> String {
             job.retry_count.unwrap_or(0),
             job.max_retries.unwrap_or(0)
         );
-        let error = truncate(job.error_message.as_deref().unwrap_or_default(), 60);
+        let error = one_line(job.error_message.as_deref().unwrap_or_default(), 60);
         table.row([
             job.id.to_string(),
             job.r#type.clone(),

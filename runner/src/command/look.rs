@@ -5,7 +5,7 @@ use crate::db::{FoundPost, PipelineStatus, RankPosts, RankedPost, SearchPostsByE
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{Session, embed_query};
-use crate::output::{Printer, TextTable, truncate};
+use crate::output::{Printer, TextTable, one_line};
 
 /// How much of a text a table shows, in characters.
 const TEXT_SHOWN: usize = 90;
@@ -81,7 +81,7 @@ pub(super) fn found_table(found: &[FoundPost]) -> String {
     for post in found {
         table.row([
             format!("{:.3}", post.similarity),
-            truncate(&post.text, TEXT_SHOWN),
+            one_line(&post.text, TEXT_SHOWN),
         ]);
     }
     table.to_string()
@@ -122,7 +122,7 @@ pub(super) fn ranked_table(ranked: &[RankedPost]) -> String {
             format!("{:.2}", post.final_score),
             post.neighborhood.clone().unwrap_or_default(),
             post.categories.join(", "),
-            truncate(&post.text, TEXT_SHOWN),
+            one_line(&post.text, TEXT_SHOWN),
         ]);
     }
     table.to_string()

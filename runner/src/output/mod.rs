@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use logging::init as init_logging;
 pub use progress::{Progress, Sample};
-pub use table::{TextTable, truncate};
+pub use table::{TextTable, one_line};
 
 use crate::cli::{GlobalArgs, OutputFormat};
 use crate::report::Outcome;

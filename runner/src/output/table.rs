@@ -48,14 +48,10 @@ impl std::fmt::Display for TextTable {
     }
 }
 
-/// The first characters of a text, on one line. An ellipsis marks a truncated text.
-pub fn truncate(text: &str, characters: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= characters {
-        return line;
-    }
-    let start = crate::text::head(&line, characters.saturating_sub(1));
-    format!("{}…", start.trim_end())
+/// A text on one line, truncated to this many characters.
+pub fn one_line(text: &str, characters: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    crate::text::truncate(&words.join(" "), characters)
 }
 
 /// Replaces control characters and direction marks, which a terminal would obey.
@@ -76,8 +72,8 @@ mod tests {
 
     #[test]
     fn long_text_is_truncated_to_one_line() {
-        assert_eq!(truncate("a\n b", 10), "a b");
-        assert_eq!(truncate("lost dog near the park", 9), "lost dog…");
+        assert_eq!(one_line("a\n b", 10), "a b");
+        assert_eq!(one_line("lost dog near the park", 9), "lost dog…");
     }
 
     #[test]
