@@ -1,15 +1,15 @@
-//! Sluice's workflow runner: store posts, embed them until none is left, score them, re-score them when
-//! the rubric changes, and recompute their final scores, at the rate that the provider allows.
+//! Sluice's program: it stores posts, embeds and scores them, scores them again when the rubric changes,
+//! and recomputes their final scores, as fast as the provider's limits allow.
 //!
-//! The binary `sluice` is a thin shell around this library; scripts may call the same flows. The tour:
+//! The binary `sluice` is a thin layer over this library. Scripts can call the same flows:
 //!
 //! - [`flow`] has the flows: store, embed, score, rescore, backfill and recompute.
 //! - [`engine`] runs a flow over rows: leases, bounded stages, retries, a clean stop.
-//! - [`provider`] speaks to the provider and keeps its limits; [`simulator`] answers in its place.
-//! - [`scoring`] is the rubric, the prompt, the answers and the final score, all of it pure.
-//! - [`db`] is the schema as types; [`local`] is an embedded Supabase.
+//! - [`provider`] is the client of the provider and its limits; [`simulator`] can take the provider's place.
+//! - [`scoring`] has the rubric, the prompt and the parsing of scores, without I/O.
+//! - [`db`] has the types of the schema; [`local`] is an embedded Supabase.
 //! - [`typegen`] writes the types of a database as Rust for the SDK.
-//! - [`report`] and [`exit`] are what a run tells a program.
+//! - [`report`] and [`exit`] have the results of a run, for programs.
 
 pub mod bundled;
 pub mod cli;

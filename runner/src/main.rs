@@ -1,4 +1,4 @@
-//! The map of the program: arguments, log, configuration, command, exit code.
+//! The program: arguments, log, command, exit code.
 
 use std::process::ExitCode;
 
@@ -26,13 +26,13 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, printer: Printer) -> Result<Exit, Error> {
     let failed = |error| Error::Unexpected(format!("failed to start the runtime: {error}"));
-    // One thread keeps up with more than any database here writes, in less memory than several.
+    // One thread is faster than any database here, and needs less memory than several.
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(failed)?;
     let result = runtime.block_on(command::run(cli, &printer));
-    // A read of stdin cannot be cancelled; waiting for it would hang an interrupted `sluice store -`.
+    // A read of stdin cannot be cancelled. Waiting for it would block an interrupted `sluice store -`.
     runtime.shutdown_background();
     result
 }

@@ -1,4 +1,4 @@
-//! The program's surface without any service: help, schemas, and what bad input is told.
+//! The program without any service: help, schemas, and the messages for bad input.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
@@ -22,16 +22,26 @@ fn stderr(output: &Output) -> String {
 fn help_lists_the_commands_and_the_exit_codes() {
     let output = sluice(&["--help"]);
     let help = String::from_utf8(output.stdout).unwrap();
-    for word in [
-        "demo", "store", "embed", "rescore", "backfill", "worker", "130",
-    ] {
+    for word in ["store", "embed", "rescore", "backfill", "worker", "130"] {
         assert!(help.contains(word), "{word} is missing in {help}");
     }
     assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]
-fn an_unknown_command_is_a_usage_error() {
+fn help_lists_only_commands_of_this_build() {
+    let help = String::from_utf8(sluice(&["--help"]).stdout).unwrap();
+    let lists = |command: &str| help.contains(&format!("\n  {command} "));
+    assert!(lists("embed"));
+    assert_eq!(lists("gen"), cfg!(feature = "typegen"));
+    assert_eq!(lists("local"), cfg!(feature = "local"));
+    assert_eq!(lists("simulate"), cfg!(feature = "simulator"));
+    let has_both = cfg!(all(feature = "local", feature = "simulator"));
+    assert_eq!(lists("demo"), has_both);
+}
+
+#[test]
+fn unknown_command_is_a_usage_error() {
     assert_eq!(sluice(&["embedd"]).status.code(), Some(2));
     assert_eq!(
         sluice(&["embed", "--max-usd", "free"]).status.code(),
@@ -40,19 +50,20 @@ fn an_unknown_command_is_a_usage_error() {
 }
 
 #[test]
-fn without_configuration_the_way_out_is_said() {
+fn missing_configuration_is_reported_with_the_way_out() {
     let output = sluice(&["embed"]);
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
     assert!(
-        said.contains("SUPABASE_URL") && said.contains("sluice local up"),
+        said.contains("SUPABASE_URL")
+            && said.contains("sluice local up") == cfg!(feature = "local"),
         "{said}"
     );
     assert!(output.stdout.is_empty());
 }
 
 #[test]
-fn a_configuration_file_that_is_named_must_be_there() {
+fn named_configuration_file_must_exist() {
     let output = sluice(&["--config", "no-such-file.toml", "status"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
@@ -63,7 +74,7 @@ fn a_configuration_file_that_is_named_must_be_there() {
 }
 
 #[test]
-fn the_schemas_are_json_schemas() {
+fn schemas_are_json_schemas() {
     for kind in ["config", "report"] {
         let output = sluice(&["schema", kind]);
         let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

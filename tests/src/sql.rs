@@ -7,7 +7,7 @@ use tokio_postgres::{Client, NoTls};
 /// Where SQL goes.
 pub(crate) enum Database {
     /// The embedded server.
-    Embedded(Server),
+    Embedded(Box<Server>),
     /// A Postgres that the environment names, by its connection string.
     Outside(String),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use serde_json::Value;
 use sluice_runner::bundled::MIGRATIONS;
-use sluice_runner::config::{DatabaseSettings, Environment, Raw, Settings};
+use sluice_runner::config::{DatabaseSettings, Environment, RawConfig, Settings};
 use sluice_runner::db::Database;
 use sluice_runner::flow::Session;
 use sluice_runner::local::{LocalOptions, Server};
@@ -109,7 +109,7 @@ impl Stack {
 
     /// Settings for these addresses.
     pub fn settings(&self, postgrest_url: &str, openai_url: &str, toml: &str) -> Settings {
-        let raw: Raw = Raw::parse(toml).unwrap();
+        let raw: RawConfig = RawConfig::parse(toml).unwrap();
         let environment: Environment = [
             ("OPENAI_BASE_URL", openai_url),
             ("OPENAI_API_KEY", "test-key"),
@@ -165,7 +165,7 @@ async fn start() -> Shared {
     Shared {
         postgrest_url: format!("{}/rest/v1", server.url()),
         key: server.secret_key().clone(),
-        database: TestDatabase::Embedded(server),
+        database: TestDatabase::Embedded(Box::new(server)),
         turn: Mutex::new(()),
     }
 }

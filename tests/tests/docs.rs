@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde_json::Value;
 use sluice_runner::cli::Cli;
-use sluice_runner::config::{Environment, Raw, Settings};
+use sluice_runner::config::{Environment, RawConfig, Settings};
 use sluice_runner::simulator;
 
 /// An identifier in place of the one that a reader fills in.
@@ -193,7 +193,7 @@ fn every_configuration_of_the_guides_is_valid() {
 
 fn settings(text: &str) -> Result<(), String> {
     let environment: Environment = [("OPENAI_API_KEY", "key")].into_iter().collect();
-    let checked = Settings::check(Raw::parse(text)?, &environment);
+    let checked = Settings::check(RawConfig::parse(text)?, &environment);
     checked.map(drop).map_err(|error| error.to_string())
 }
 

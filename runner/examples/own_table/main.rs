@@ -11,7 +11,7 @@ use std::io::Write;
 use recipes::{DueRecipes, RecipeEmbeddings};
 use secrecy::ExposeSecret;
 use sluice_runner::bundled::MIGRATIONS;
-use sluice_runner::config::{Environment, Raw, Settings};
+use sluice_runner::config::{Environment, RawConfig, Settings};
 use sluice_runner::engine::Stop;
 use sluice_runner::flow::{FlowOptions, Session, embed_rows};
 use sluice_runner::local::{LocalOptions, Server};
@@ -57,5 +57,5 @@ fn settings(server: &Server, openai_url: &str) -> Result<Settings, Box<dyn Error
     ]
     .into_iter()
     .collect();
-    Ok(Settings::check(Raw::default(), &environment)?)
+    Ok(Settings::check(RawConfig::default(), &environment)?)
 }

@@ -7,7 +7,8 @@ use crate::db::{Database, PipelineStatus};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{self, embed_query};
-use crate::output::{Printer, Table};
+use crate::output::{Printer, TextTable};
+use crate::text::count;
 
 /// The result of one check.
 #[derive(Debug, Serialize)]
@@ -65,7 +66,8 @@ async fn database(settings: &Settings) -> Result<String, Error> {
         .get("posts")
         .and_then(serde_json::Value::as_u64)
         .unwrap_or_default();
-    Ok(format!("reachable, migrations applied, {posts} posts"))
+    let posts = count(posts, "post");
+    Ok(format!("reachable, migrations applied, {posts}"))
 }
 
 async fn provider(settings: &Settings) -> Result<String, Error> {
@@ -85,7 +87,7 @@ async fn node() -> Result<String, Error> {
 }
 
 fn table(checks: &[Check]) -> String {
-    let mut table = Table::new(["", "check", "found"]);
+    let mut table = TextTable::new(["", "check", "found"]);
     for check in checks {
         let mark = if check.ok { "ok" } else { "!!" };
         table.row([mark.to_owned(), check.what.to_owned(), check.found.clone()]);

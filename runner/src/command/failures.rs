@@ -5,7 +5,8 @@ use crate::db::{ReplayWork, WorkItem};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::Session;
-use crate::output::{Printer, Table, cut};
+use crate::output::{Printer, TextTable, one_line};
+use crate::text::count;
 
 pub(super) async fn run(
     arguments: &FailuresArgs,
@@ -23,7 +24,7 @@ pub(super) async fn run(
                 })
                 .await?;
             printer.either(&serde_json::json!({ "replayed": replayed }), || {
-                format!("{replayed} rows are due again; run their flow to try them")
+                replayed_text(replayed)
             });
             Ok(Exit::Complete)
         }
@@ -55,14 +56,23 @@ async fn list(
     Ok(Exit::Complete)
 }
 
+/// What `replay` did, and what to do next.
+fn replayed_text(rows: u64) -> String {
+    let verb = if rows == 1 { "is" } else { "are" };
+    format!(
+        "{} {verb} due again; run the flow to retry",
+        count(rows, "row")
+    )
+}
+
 fn table(items: &[WorkItem]) -> String {
     if items.is_empty() {
         return "nothing has failed".to_owned();
     }
-    let mut table = Table::new(["kind", "post", "state", "attempts", "reason"]).right(3);
+    let mut table = TextTable::new(["kind", "post", "state", "attempts", "reason"]).right(3);
     for item in items {
-        let state = if item.dead { "set aside" } else { "waits" };
-        let reason = cut(item.last_error.as_deref().unwrap_or_default(), 100);
+        let state = if item.dead { "dead letter" } else { "waiting" };
+        let reason = one_line(item.last_error.as_deref().unwrap_or_default(), 100);
         table.row([
             item.kind.clone(),
             item.post_id.to_string(),

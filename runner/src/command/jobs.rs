@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{RecomputeOptions, Session};
 use crate::job::JobKind;
-use crate::output::{Printer, Table, cut};
+use crate::output::{Printer, TextTable, one_line};
 use crate::scoring::{Rubric, Weights};
 
 /// Who asks, as the jobs table records it.
@@ -23,7 +23,7 @@ pub(super) async fn run(
     let database = &session.database;
     match arguments {
         JobsArgs::List { status, limit } => {
-            list(status.as_deref(), *limit, session, printer).await?
+            list(status.as_deref(), *limit, session, printer).await?;
         }
         JobsArgs::Enqueue(job) => enqueue(job, session, printer).await?,
         JobsArgs::Cancel { id } => {
@@ -94,7 +94,7 @@ fn table(jobs: &[Job]) -> String {
     if jobs.is_empty() {
         return "there are no jobs".to_owned();
     }
-    let mut table = Table::new(["job", "type", "status", "progress", "tries", "error"])
+    let mut table = TextTable::new(["job", "type", "status", "progress", "tries", "error"])
         .right(3)
         .right(4);
     for job in jobs {
@@ -108,7 +108,7 @@ fn table(jobs: &[Job]) -> String {
             job.retry_count.unwrap_or(0),
             job.max_retries.unwrap_or(0)
         );
-        let error = cut(job.error_message.as_deref().unwrap_or_default(), 60);
+        let error = one_line(job.error_message.as_deref().unwrap_or_default(), 60);
         table.row([
             job.id.to_string(),
             job.r#type.clone(),

@@ -5,7 +5,7 @@ use crate::db::{FoundPost, PipelineStatus, RankPosts, RankedPost, SearchPostsByE
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{Session, embed_query};
-use crate::output::{Printer, Table, cut};
+use crate::output::{Printer, TextTable, one_line};
 
 /// How much of a text a table shows, in characters.
 const TEXT_SHOWN: usize = 90;
@@ -13,7 +13,7 @@ const TEXT_SHOWN: usize = 90;
 pub(super) async fn status(session: &Session, printer: &Printer) -> Result<Exit, Error> {
     let status = session.database.call(PipelineStatus {}).await?;
     printer.either(&status, || {
-        let mut table = Table::new(["", "count"]).right(1);
+        let mut table = TextTable::new(["", "count"]).right(1);
         for key in [
             "posts",
             "embedded",
@@ -77,11 +77,11 @@ pub(super) fn found_table(found: &[FoundPost]) -> String {
         return "no post is that similar; `sluice status` shows whether every post is embedded"
             .to_owned();
     }
-    let mut table = Table::new(["similarity", "post"]).right(0);
+    let mut table = TextTable::new(["similarity", "post"]).right(0);
     for post in found {
         table.row([
             format!("{:.3}", post.similarity),
-            cut(&post.text, TEXT_SHOWN),
+            one_line(&post.text, TEXT_SHOWN),
         ]);
     }
     table.to_string()
@@ -116,13 +116,13 @@ pub(super) fn ranked_table(ranked: &[RankedPost]) -> String {
         return "no post has a matching final score; `sluice score` and `sluice recompute` write final scores"
             .to_owned();
     }
-    let mut table = Table::new(["score", "neighborhood", "categories", "post"]).right(0);
+    let mut table = TextTable::new(["score", "neighborhood", "categories", "post"]).right(0);
     for post in ranked {
         table.row([
             format!("{:.2}", post.final_score),
             post.neighborhood.clone().unwrap_or_default(),
             post.categories.join(", "),
-            cut(&post.text, TEXT_SHOWN),
+            one_line(&post.text, TEXT_SHOWN),
         ]);
     }
     table.to_string()

@@ -6,7 +6,7 @@ use crate::cli::{PlanArgs, PlanFlow};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{Preview, ScoreScope, Session, plan_embed, plan_score};
-use crate::output::{Printer, Table};
+use crate::output::{Printer, TextTable};
 
 /// One flow's plan.
 #[derive(Debug, Serialize)]
@@ -71,7 +71,7 @@ fn table(plans: &[Planned]) -> String {
         "cost at most",
         "minutes",
     ];
-    let mut table = Table::new(titles);
+    let mut table = TextTable::new(titles);
     for column in 1..titles.len() {
         table = table.right(column);
     }

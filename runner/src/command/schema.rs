@@ -2,15 +2,16 @@
 
 use crate::bundled::MIGRATIONS;
 use crate::cli::SchemaArgs;
-use crate::config::Raw;
+use crate::config::RawConfig;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::Printer;
 use crate::report::Report;
+use crate::text::count;
 
 pub(super) fn run(arguments: &SchemaArgs, printer: Printer) -> Result<Exit, Error> {
     match arguments {
-        SchemaArgs::Config => printer.json(&schemars::schema_for!(Raw)),
+        SchemaArgs::Config => printer.json(&schemars::schema_for!(RawConfig)),
         SchemaArgs::Report => printer.json(&schemars::schema_for!(Report)),
         SchemaArgs::Migrations { directory } => {
             let failed = |source| Error::File {
@@ -22,7 +23,8 @@ pub(super) fn run(arguments: &SchemaArgs, printer: Printer) -> Result<Exit, Erro
                 std::fs::write(directory.join(name), sql).map_err(failed)?;
             }
             let folder = directory.display();
-            printer.say(&format!("{} migrations are in {folder}", MIGRATIONS.len()));
+            let files = count(MIGRATIONS.len() as u64, "migration");
+            printer.say(&format!("wrote {files} to {folder}"));
         }
     }
     Ok(Exit::Complete)

@@ -1,23 +1,23 @@
-//! The process's environment, read once, with a `.env` file beneath it.
+//! The environment of the process, and a `.env` file below it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 
-/// Environment variables, those of `.env` beneath those of the process.
+/// Environment variables. Those of the process override those of `.env`.
 ///
-/// Its `Debug` form names the variables and never their values.
+/// The `Debug` form has the names without the values.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: HashMap<String, String>,
 }
 
 impl Environment {
-    /// Reads the process's environment and `./.env` where it exists.
+    /// Reads the environment of the process, and `./.env` if it exists.
     ///
     /// # Errors
-    /// A `.env` file that cannot be read or is malformed.
+    /// If `.env` cannot be read or is malformed.
     pub fn read() -> Result<Self, ConfigError> {
         let mut variables = read_file(Path::new(".env"))?;
         variables.extend(std::env::vars_os().filter_map(|(name, value)| {
@@ -26,7 +26,7 @@ impl Environment {
         Ok(Self { variables })
     }
 
-    /// The value of a variable; one that is empty counts as unset.
+    /// The value of a variable. An empty one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
@@ -34,11 +34,9 @@ impl Environment {
             .filter(|value| !value.is_empty())
     }
 
-    /// The first of several names that is set, with its name.
-    pub fn first<'a>(&self, names: &[&'a str]) -> Option<(&'a str, &str)> {
-        names
-            .iter()
-            .find_map(|name| self.get(name).map(|value| (*name, value)))
+    /// The value of the first of these variables that is set.
+    pub fn first(&self, names: &[&str]) -> Option<&str> {
+        names.iter().find_map(|name| self.get(name))
     }
 }
 
@@ -66,10 +64,10 @@ fn read_file(path: &Path) -> Result<HashMap<String, String>, ConfigError> {
     if !path.exists() {
         return Ok(HashMap::new());
     }
-    // The parser's own message would quote the line, and with it perhaps a key.
+    // The parser's message would quote the line, which may contain a key.
     let malformed = |_| ConfigError::Malformed {
         path: PathBuf::from(path),
-        message: "a line is not NAME=value (quote values that hold spaces or #)".to_owned(),
+        message: "a line is not NAME=value (quote values that contain spaces or #)".to_owned(),
     };
     dotenvy::from_path_iter(path)
         .map_err(malformed)?
@@ -82,14 +80,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_variable_counts_as_unset() {
+    fn empty_variable_counts_as_unset() {
         let environment = Environment::from_iter([("A", " "), ("B", "b")]);
         assert_eq!(environment.get("A"), None);
-        assert_eq!(environment.first(&["A", "B"]), Some(("B", "b")));
+        assert_eq!(environment.first(&["A", "B"]), Some("b"));
     }
 
     #[test]
-    fn debug_names_variables_and_hides_values() {
+    fn debug_form_hides_values() {
         let environment = Environment::from_iter([("OPENAI_API_KEY", "sk-hidden")]);
         let shown = format!("{environment:?}");
         assert!(shown.contains("OPENAI_API_KEY") && !shown.contains("sk-hidden"));

@@ -1,7 +1,7 @@
-//! Configuration in passes: the raw file and environment, then checked settings.
+//! Configuration: the file and the environment, and the settings that are checked from both.
 //!
-//! Precedence: flag, environment, file, default. Flags are applied by `command`; this module is the
-//! only one that reads the environment and configuration files.
+//! A flag overrides the environment, which overrides the file, which overrides the defaults. `command`
+//! applies the flags. No other module reads the environment or configuration files.
 
 mod environment;
 mod raw;
@@ -11,49 +11,36 @@ use std::path::{Path, PathBuf};
 
 use crate::scoring::RubricError;
 pub use environment::Environment;
-pub use raw::{Overlong, Raw};
+pub use raw::RawConfig;
 
 pub use settings::{
     AppHook, DatabaseSettings, EmbeddingSettings, LeaseSettings, LimitSettings, OpenAiSettings,
-    Settings,
+    OversizedPolicy, Settings,
 };
 
-/// Why a configuration cannot be used. Every message names the key and the way out.
+/// Why a configuration cannot be used. Every message names the key and says what to do.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message describes its fields")]
 pub enum ConfigError {
     /// A file could not be read.
     #[error("failed to read {}: {source}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// What the system says.
         source: std::io::Error,
     },
-    /// A file is not TOML, or holds keys that do not exist.
+    /// A file is not TOML, or has an unknown key.
     #[error("failed to read {}: {message}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        message: String,
-    },
-    /// A value is out of bounds or makes no sense.
+    Malformed { path: PathBuf, message: String },
+    /// The value of a key or an environment variable is invalid.
     #[error("{key}: {message}")]
-    Invalid {
-        /// The key of the file, or the variable.
-        key: String,
-        /// What is wrong and what would be right.
-        message: String,
-    },
-    /// The rubric makes no sense; every problem is named.
+    Invalid { key: String, message: String },
+    /// The rubric is invalid. The message lists every problem.
     #[error(transparent)]
     Rubric(#[from] RubricError),
-    /// Something that the command needs is not configured.
+    /// A setting that the command needs is missing.
     #[error("{what} is not set: {way_out}")]
     Missing {
-        /// What is missing.
         what: &'static str,
-        /// How to set it.
         way_out: &'static str,
     },
 }
@@ -67,11 +54,12 @@ impl ConfigError {
     }
 }
 
-/// Reads the configuration file (`path`, else `SLUICE_CONFIG`, else `./sluice.toml` where it exists)
-/// and the environment, and checks them together.
+/// Reads and checks the configuration file and the environment.
+///
+/// The file is `path`, or else `SLUICE_CONFIG`, or else `./sluice.toml` if it exists.
 ///
 /// # Errors
-/// A named file that cannot be read, a malformed file, or a value that is out of bounds.
+/// If the file cannot be read or parsed, or a value is invalid.
 pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Settings, ConfigError> {
     let named = path
         .map(Path::to_owned)
@@ -79,7 +67,7 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Settings, 
     let here = || Some(PathBuf::from("sluice.toml")).filter(|path| path.exists());
     let raw = named
         .or_else(here)
-        .map(|path| Raw::read(&path))
+        .map(|path| RawConfig::read(&path))
         .transpose()?
         .unwrap_or_default();
     Settings::check(raw, environment)

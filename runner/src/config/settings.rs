@@ -1,37 +1,42 @@
-//! Checked settings: what the rest of the program may rely on.
+//! Checked settings, on which the rest of the program relies.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use secrecy::SecretString;
+use serde::Deserialize;
 
-use super::raw::{Overlong, Raw, RawEmbedding, RawLeases, RawLimits, RawOpenAi, RawSupabase};
+use super::raw::{RawConfig, RawLeases, RawOpenAi, RawSupabase};
 use super::{ConfigError, Environment};
 use crate::provider::{DEFAULT_BASE_URL, KeyHeader, MAX_INPUTS, Price, VectorEncoding};
 use crate::scoring::Rubric;
 
-/// Everything that can be configured, checked.
+/// All settings, checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the database is; `None` until configured.
+    /// The database; `None` if it is not configured.
     pub database: Option<DatabaseSettings>,
     /// The provider.
     pub openai: OpenAiSettings,
     /// The embed flow.
     pub embedding: EmbeddingSettings,
-    /// How fast to go.
+    /// The rate limits.
     pub limits: LimitSettings,
-    /// How rows are leased and tried again.
+    /// How rows are leased and retried.
     pub leases: LeaseSettings,
     /// The rubric.
     pub rubric: Rubric,
-    /// Prices that override the table.
+    /// Prices that override the price table.
     pub prices: BTreeMap<String, Price>,
-    /// The app whose cache is told of a cut-over, where configured.
+    /// The app to notify of a cut-over, if one is configured.
     pub app: Option<AppHook>,
 }
 
-/// Where the database is.
+/// The database.
 #[derive(Debug, Clone)]
 pub struct DatabaseSettings {
     /// PostgREST's root, such as `https://abc.supabase.co/rest/v1`.
@@ -47,60 +52,78 @@ pub struct DatabaseSettings {
 pub struct OpenAiSettings {
     /// The API's base URL, without a slash at its end.
     pub base_url: String,
-    /// The key; `None` until configured.
+    /// The key; `None` if it is not configured.
     pub key: Option<SecretString>,
-    /// The header that carries the key.
+    /// The header of the key.
     pub key_header: KeyHeader,
-    /// Added to every address as `api-version`.
+    /// Added to every URL as `api-version`.
     pub api_version: Option<String>,
-    /// When a request is given up.
+    /// When a request times out.
     pub timeout: Duration,
-    /// How long to go on while the provider is overloaded or unreachable.
+    /// How long to keep trying while the provider is overloaded or unreachable.
     pub patience: Duration,
 }
 
-/// The embed flow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `[embedding]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct EmbeddingSettings {
-    /// The model.
+    /// The model (default `text-embedding-3-small`).
     pub model: String,
-    /// The dimensions of its vectors.
+    /// The dimensions of its vectors (default 1536, as the database's column).
     pub dimensions: u32,
-    /// Inputs a request.
+    /// Inputs a request (default 100, at most 2048).
     pub batch_size: u32,
-    /// Rows claimed at once.
+    /// Rows claimed at once (default 500).
     pub chunk_size: u32,
-    /// How vectors are asked for.
+    /// The requested encoding of vectors: `base64` (the default), or `float` for servers that refuse base64.
+    /// Either is read in a response.
     pub encoding_format: VectorEncoding,
-    /// Whether the dimensions are sent; `None` = the model's name decides.
+    /// Whether requests contain the dimensions (by default only for `text-embedding-3-*` models). The
+    /// response must have these dimensions in any case.
     pub send_dimensions: Option<bool>,
-    /// What is embedded of a text that is longer than the provider takes.
-    pub overlong: Overlong,
+    /// What to embed of a text with more than 8192 tokens: its beginning (`truncate`, the default), or all of
+    /// it in parts whose vectors are averaged (`average`).
+    #[serde(alias = "overlong")]
+    pub oversized: OversizedPolicy,
 }
 
-/// How fast to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What to embed of a text with more tokens than the provider takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OversizedPolicy {
+    /// Its beginning.
+    #[default]
+    #[serde(alias = "cut")]
+    Truncate,
+    /// All of it in parts, whose vectors are averaged by their tokens.
+    Average,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct LimitSettings {
-    /// Requests a minute; `None` = told by the provider's first answer.
+    /// Requests a minute (by default as the provider's first response says).
     pub requests_per_minute: Option<u32>,
-    /// Tokens a minute; `None` = told by the provider's first answer.
+    /// Tokens a minute (by default as the provider's first response says).
     pub tokens_per_minute: Option<u32>,
-    /// Requests in flight at once.
+    /// Requests in flight at once (default 16).
     pub concurrency: u32,
 }
 
-/// How rows are leased and tried again.
+/// How rows are leased and retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseSettings {
-    /// How long a lease holds without a heartbeat.
+    /// How long a lease lasts without a heartbeat.
     pub lease: Duration,
-    /// Attempts until a row is set aside.
+    /// Attempts until a row becomes a dead letter.
     pub max_attempts: u32,
-    /// Before the second attempt; doubled for each further one.
+    /// The pause before the second attempt; doubled for each further one.
     pub backoff: Duration,
 }
 
-/// The app whose cache of the active weights is told of a cut-over.
+/// The app whose cache of the active weights is notified of a cut-over.
 #[derive(Debug, Clone)]
 pub struct AppHook {
     /// The app's URL, without a slash at its end.
@@ -109,10 +132,98 @@ pub struct AppHook {
     pub secret: SecretString,
 }
 
+impl Default for EmbeddingSettings {
+    fn default() -> Self {
+        Self {
+            model: "text-embedding-3-small".to_owned(),
+            dimensions: 1_536,
+            batch_size: 100,
+            chunk_size: 500,
+            encoding_format: VectorEncoding::default(),
+            send_dimensions: None,
+            oversized: OversizedPolicy::default(),
+        }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            concurrency: 16,
+        }
+    }
+}
+
+const KEY_VARIABLES: [&str; 3] = [
+    "SUPABASE_SERVICE_KEY",
+    "SUPABASE_SECRET_KEY",
+    "SUPABASE_SERVICE_ROLE_KEY",
+];
+
+const NO_DATABASE: &str = if cfg!(feature = "local") {
+    "set SUPABASE_URL and SUPABASE_SERVICE_KEY (or put them into .env); \
+     `sluice local up` runs a Supabase on this machine and prints both"
+} else {
+    "set SUPABASE_URL and SUPABASE_SERVICE_KEY (or put them into .env)"
+};
+
+const NO_OPENAI_KEY: &str = if cfg!(feature = "simulator") {
+    "set it to your key; or run `sluice simulate`, and set OPENAI_BASE_URL to the URL that it prints \
+     and OPENAI_API_KEY to any word"
+} else {
+    "set it to your key"
+};
+
+/// The path of PostgREST in a Supabase project.
+const REST_PATH: &str = "/rest/v1";
+
+impl Settings {
+    /// Checks a configuration file together with the environment.
+    ///
+    /// # Errors
+    /// The first invalid value, with its key.
+    pub fn check(raw: RawConfig, environment: &Environment) -> Result<Self, ConfigError> {
+        raw.scoring.check()?;
+        Ok(Self {
+            database: check_database(raw.supabase, environment)?,
+            openai: check_openai(raw.openai, environment)?,
+            embedding: check_embedding(raw.embedding, environment)?,
+            limits: check_limits(raw.limits, environment)?,
+            leases: check_leases(&raw.leases)?,
+            rubric: raw.scoring,
+            prices: raw.prices,
+            app: check_app(environment)?,
+        })
+    }
+
+    /// The database.
+    ///
+    /// # Errors
+    /// If it is not configured.
+    pub fn database(&self) -> Result<&DatabaseSettings, ConfigError> {
+        self.database.as_ref().ok_or(ConfigError::Missing {
+            what: "SUPABASE_URL",
+            way_out: NO_DATABASE,
+        })
+    }
+
+    /// The provider's key.
+    ///
+    /// # Errors
+    /// If it is not configured.
+    pub fn openai_key(&self) -> Result<&SecretString, ConfigError> {
+        self.openai.key.as_ref().ok_or(ConfigError::Missing {
+            what: "OPENAI_API_KEY",
+            way_out: NO_OPENAI_KEY,
+        })
+    }
+}
+
 impl DatabaseSettings {
     /// The schema `public` of a Supabase project, whose PostgREST is at `/rest/v1`.
     pub fn of_project(url: &str, key: SecretString) -> Self {
-        let url = url.trim_end_matches(['/', ' ']);
         let root = url.strip_suffix(REST_PATH).unwrap_or(url);
         Self {
             postgrest_url: format!("{root}{REST_PATH}"),
@@ -122,86 +233,34 @@ impl DatabaseSettings {
     }
 }
 
-/// The path of PostgREST in a Supabase project.
-const REST_PATH: &str = "/rest/v1";
-
-const KEY_VARIABLES: [&str; 3] = [
-    "SUPABASE_SERVICE_KEY",
-    "SUPABASE_SECRET_KEY",
-    "SUPABASE_SERVICE_ROLE_KEY",
-];
-
-impl Settings {
-    /// Checks a raw configuration together with the environment.
-    ///
-    /// # Errors
-    /// The first value that is out of bounds, by its key.
-    pub fn check(raw: Raw, environment: &Environment) -> Result<Self, ConfigError> {
-        raw.scoring.check()?;
-        Ok(Self {
-            database: check_database(raw.supabase, environment)?,
-            openai: check_openai(raw.openai, environment)?,
-            embedding: check_embedding(raw.embedding, environment)?,
-            limits: check_limits(&raw.limits, environment)?,
-            leases: check_leases(&raw.leases)?,
-            rubric: raw.scoring,
-            prices: raw.prices,
-            app: check_app(environment)?,
-        })
-    }
-
-    /// Where the database is.
-    ///
-    /// # Errors
-    /// Where it is not configured.
-    pub fn database(&self) -> Result<&DatabaseSettings, ConfigError> {
-        self.database.as_ref().ok_or(ConfigError::Missing {
-            what: "SUPABASE_URL",
-            way_out: "set SUPABASE_URL and SUPABASE_SERVICE_KEY (or put them into .env); \
-                      `sluice local up` runs a Supabase on this machine and prints both",
-        })
-    }
-
-    /// The provider's key.
-    ///
-    /// # Errors
-    /// Where it is not configured.
-    pub fn openai_key(&self) -> Result<&SecretString, ConfigError> {
-        self.openai.key.as_ref().ok_or(ConfigError::Missing {
-            what: "OPENAI_API_KEY",
-            way_out: "set it to your key; or run `sluice simulate`, and set OPENAI_BASE_URL to the \
-                      address that it prints and OPENAI_API_KEY to any word",
-        })
-    }
-}
-
 fn check_database(
     raw: RawSupabase,
     environment: &Environment,
 ) -> Result<Option<DatabaseSettings>, ConfigError> {
-    let project = environment.get("SUPABASE_URL").map(str::to_owned);
-    let plain = environment.get("POSTGREST_URL").map(str::to_owned);
-    // Within one source the plain PostgREST URL is the more specific; the environment precedes the file.
-    let postgrest_url = match (plain, project, raw.postgrest_url, raw.url) {
-        (Some(plain), ..) => check_url("POSTGREST_URL", &plain)?,
-        (_, Some(project), ..) => rest_url("SUPABASE_URL", &project)?,
-        (_, _, Some(plain), _) => check_url("supabase.postgrest_url", &plain)?,
-        (.., Some(project)) => rest_url("supabase.url", &project)?,
-        _ => return Ok(None),
+    let variable = |name: &'static str| Some((name, environment.get(name)?.to_owned()));
+    let in_file = |key: &'static str, value: Option<String>| Some((key, value?));
+    // A PostgREST URL is more specific than a project's. The environment overrides the file.
+    let url = variable("POSTGREST_URL")
+        .or_else(|| variable("SUPABASE_URL"))
+        .or_else(|| in_file("supabase.postgrest_url", raw.postgrest_url))
+        .or_else(|| in_file("supabase.url", raw.url));
+    let Some((name, url)) = url else {
+        return Ok(None);
     };
-    let Some((_, key)) = environment.first(&KEY_VARIABLES) else {
-        return Err(ConfigError::Missing {
+    let url = check_url(name, &url)?;
+    let key = environment
+        .first(&KEY_VARIABLES)
+        .ok_or(ConfigError::Missing {
             what: "SUPABASE_SERVICE_KEY",
             way_out: "set it to the project's secret key (Supabase: Settings, API keys); \
                       SUPABASE_SECRET_KEY and SUPABASE_SERVICE_ROLE_KEY are read too",
-        });
-    };
-    let schema = raw.schema.unwrap_or_else(|| "public".to_owned());
-    Ok(Some(DatabaseSettings {
-        postgrest_url,
-        key: SecretString::from(key),
-        schema,
-    }))
+        })?;
+    let mut settings = DatabaseSettings::of_project(&url, key.into());
+    if matches!(name, "POSTGREST_URL" | "supabase.postgrest_url") {
+        settings.postgrest_url = url;
+    }
+    settings.schema = raw.schema.unwrap_or(settings.schema);
+    Ok(Some(settings))
 }
 
 fn check_openai(raw: RawOpenAi, environment: &Environment) -> Result<OpenAiSettings, ConfigError> {
@@ -210,18 +269,12 @@ fn check_openai(raw: RawOpenAi, environment: &Environment) -> Result<OpenAiSetti
         (None, Some(url)) => check_url("openai.base_url", &url)?,
         (None, None) => DEFAULT_BASE_URL.to_owned(),
     };
-    let timeout = bounded(
-        "openai.timeout_seconds",
-        raw.timeout_seconds,
-        120,
-        1..=3_600,
-    )?;
-    let patience = bounded(
-        "openai.patience_seconds",
-        raw.patience_seconds,
-        600,
-        1..=86_400,
-    )?;
+    let (timeout, patience) = (
+        raw.timeout_seconds.unwrap_or(120),
+        raw.patience_seconds.unwrap_or(600),
+    );
+    let timeout = bounded("openai.timeout_seconds", timeout, 1..=3_600)?;
+    let patience = bounded("openai.patience_seconds", patience, 1..=86_400)?;
     Ok(OpenAiSettings {
         base_url,
         key: environment.get("OPENAI_API_KEY").map(SecretString::from),
@@ -233,59 +286,63 @@ fn check_openai(raw: RawOpenAi, environment: &Environment) -> Result<OpenAiSetti
 }
 
 fn check_embedding(
-    raw: RawEmbedding,
+    mut settings: EmbeddingSettings,
     environment: &Environment,
 ) -> Result<EmbeddingSettings, ConfigError> {
-    let model = environment
-        .get("EMBEDDING_MODEL")
-        .map(str::to_owned)
-        .or(raw.model);
-    let batch_size = number(environment, "EMBEDDING_BATCH_SIZE")?.or(raw.batch_size);
-    let chunk_size = number(environment, "EMBEDDING_CHUNK_SIZE")?.or(raw.chunk_size);
+    if let Some(model) = environment.get("EMBEDDING_MODEL") {
+        model.clone_into(&mut settings.model);
+    }
+    if let Some(size) = number(environment, "EMBEDDING_BATCH_SIZE")? {
+        settings.batch_size = size;
+    }
+    if let Some(size) = number(environment, "EMBEDDING_CHUNK_SIZE")? {
+        settings.chunk_size = size;
+    }
     let most_inputs = u32::try_from(MAX_INPUTS).unwrap_or(u32::MAX);
-    Ok(EmbeddingSettings {
-        model: model.unwrap_or_else(|| "text-embedding-3-small".to_owned()),
-        dimensions: bounded("embedding.dimensions", raw.dimensions, 1_536, 1..=16_000)?,
-        batch_size: bounded("embedding.batch_size", batch_size, 100, 1..=most_inputs)?,
-        chunk_size: bounded("embedding.chunk_size", chunk_size, 500, 1..=10_000)?,
-        encoding_format: raw.encoding_format.unwrap_or_default(),
-        send_dimensions: raw.send_dimensions,
-        overlong: raw.overlong.unwrap_or_default(),
-    })
+    bounded("embedding.dimensions", settings.dimensions, 1..=16_000)?;
+    bounded("embedding.batch_size", settings.batch_size, 1..=most_inputs)?;
+    bounded("embedding.chunk_size", settings.chunk_size, 1..=10_000)?;
+    Ok(settings)
 }
 
-fn check_limits(raw: &RawLimits, environment: &Environment) -> Result<LimitSettings, ConfigError> {
-    let requests = number(environment, "OPENAI_RPM")?.or(raw.requests_per_minute);
-    let tokens = number(environment, "OPENAI_TPM")?.or(raw.tokens_per_minute);
-    let positive = |key: &str, value: Option<u32>| match value {
-        Some(0) => Err(ConfigError::invalid(
-            key,
-            "must be above 0 (leave it out for no limit)",
-        )),
-        value => Ok(value),
-    };
-    Ok(LimitSettings {
-        requests_per_minute: positive("limits.requests_per_minute", requests)?,
-        tokens_per_minute: positive("limits.tokens_per_minute", tokens)?,
-        concurrency: bounded("limits.concurrency", raw.concurrency, 16, 1..=512)?,
-    })
+fn check_limits(
+    mut settings: LimitSettings,
+    environment: &Environment,
+) -> Result<LimitSettings, ConfigError> {
+    let requests = number(environment, "OPENAI_RPM")?.or(settings.requests_per_minute);
+    let tokens = number(environment, "OPENAI_TPM")?.or(settings.tokens_per_minute);
+    for (key, value) in [
+        ("limits.requests_per_minute", requests),
+        ("limits.tokens_per_minute", tokens),
+    ] {
+        if value == Some(0) {
+            let message = "must be above 0 (leave it out for no limit)";
+            return Err(ConfigError::invalid(key, message));
+        }
+    }
+    (settings.requests_per_minute, settings.tokens_per_minute) = (requests, tokens);
+    bounded("limits.concurrency", settings.concurrency, 1..=512)?;
+    Ok(settings)
 }
 
 fn check_leases(raw: &RawLeases) -> Result<LeaseSettings, ConfigError> {
-    let seconds = bounded("leases.seconds", raw.seconds, 90, 5..=3_600)?;
-    let backoff = bounded("leases.backoff_seconds", raw.backoff_seconds, 2, 1..=3_600)?;
+    let seconds = bounded("leases.seconds", raw.seconds.unwrap_or(90), 5..=3_600)?;
+    let backoff = raw.backoff_seconds.unwrap_or(2);
+    let backoff = bounded("leases.backoff_seconds", backoff, 1..=3_600)?;
     Ok(LeaseSettings {
         lease: Duration::from_secs(seconds.into()),
-        max_attempts: bounded("leases.max_attempts", raw.max_attempts, 5, 1..=100)?,
+        max_attempts: bounded(
+            "leases.max_attempts",
+            raw.max_attempts.unwrap_or(5),
+            1..=100,
+        )?,
         backoff: Duration::from_secs(backoff.into()),
     })
 }
 
 fn check_app(environment: &Environment) -> Result<Option<AppHook>, ConfigError> {
-    let (Some(url), Some(secret)) = (
-        environment.get("APP_URL"),
-        environment.get("INTERNAL_API_SECRET"),
-    ) else {
+    let secret = environment.get("INTERNAL_API_SECRET");
+    let Some((url, secret)) = environment.get("APP_URL").zip(secret) else {
         return Ok(None);
     };
     Ok(Some(AppHook {
@@ -294,61 +351,40 @@ fn check_app(environment: &Environment) -> Result<Option<AppHook>, ConfigError> 
     }))
 }
 
-fn rest_url(key: &str, url: &str) -> Result<String, ConfigError> {
-    let url = check_url(key, url)?;
-    Ok(if url.ends_with("/rest/v1") {
-        url
-    } else {
-        format!("{url}/rest/v1")
-    })
-}
-
+/// Checks an HTTP URL, and removes slashes at its end.
 fn check_url(key: &str, url: &str) -> Result<String, ConfigError> {
-    let parsed = reqwest::Url::parse(url)
-        .map_err(|error| ConfigError::invalid(key, format!("is not a URL: {error}")))?;
-    if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
-        return Err(ConfigError::invalid(
-            key,
-            "must start with https:// or http:// and name a host",
-        ));
+    let invalid = |message: &str| Err(ConfigError::invalid(key, message));
+    match reqwest::Url::parse(url) {
+        Err(error) => invalid(&format!("is not a URL: {error}")),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") || url.host().is_none() => {
+            invalid("must start with https:// or http:// and name a host")
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            invalid("must not contain a user or password")
+        }
+        Ok(_) => Ok(url.trim_end_matches('/').to_owned()),
     }
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err(ConfigError::invalid(
-            key,
-            "must not hold a user or password",
-        ));
-    }
-    Ok(url.trim_end_matches('/').to_owned())
 }
 
-fn number(environment: &Environment, name: &str) -> Result<Option<u32>, ConfigError> {
-    let Some(text) = environment.get(name) else {
-        return Ok(None);
+fn number<N: FromStr>(environment: &Environment, name: &str) -> Result<Option<N>, ConfigError> {
+    let parse = |text: &str| {
+        let number = text.parse();
+        number.map_err(|_| ConfigError::invalid(name, format!("`{text}` is not a whole number")))
     };
-    let number = text.parse();
-    number
-        .map(Some)
-        .map_err(|_| ConfigError::invalid(name, format!("`{text}` is not a whole number")))
+    environment.get(name).map(parse).transpose()
 }
 
-fn bounded<N>(
+fn bounded<N: PartialOrd + Display>(
     key: &str,
-    value: Option<N>,
-    default: N,
-    range: std::ops::RangeInclusive<N>,
-) -> Result<N, ConfigError>
-where
-    N: PartialOrd + Copy + std::fmt::Display,
-{
-    let value = value.unwrap_or(default);
+    value: N,
+    range: RangeInclusive<N>,
+) -> Result<N, ConfigError> {
     if range.contains(&value) {
         return Ok(value);
     }
-    let (low, high) = (range.start(), range.end());
-    Err(ConfigError::invalid(
-        key,
-        format!("is {value}, must be from {low} to {high}"),
-    ))
+    let (low, high) = range.into_inner();
+    let message = format!("is {value}, must be from {low} to {high}");
+    Err(ConfigError::invalid(key, message))
 }
 
 #[cfg(test)]
@@ -361,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_guide() {
+    fn defaults_are_those_of_the_guide() {
         let settings = check("", &[]).unwrap();
         assert_eq!(settings.embedding.model, "text-embedding-3-small");
         assert_eq!(
@@ -373,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_precedes_the_file() {
+    fn environment_overrides_the_file() {
         let file = "[embedding]\nbatch_size = 7\nmodel = 'a'";
         let settings = check(file, &[("EMBEDDING_BATCH_SIZE", "9")]).unwrap();
         assert_eq!(settings.embedding.batch_size, 9);
@@ -381,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_url_gets_the_rest_path_and_a_plain_one_does_not() {
+    fn project_url_gets_the_rest_path_and_postgrest_url_does_not() {
         let url = |variables: &[(&str, &str)]| {
             check("", variables)
                 .unwrap()
@@ -405,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_without_a_key_says_which_variable_to_set() {
+    fn url_without_a_key_says_which_variable_to_set() {
         let error = check("", &[("SUPABASE_URL", "https://a.supabase.co")]).unwrap_err();
         assert!(
             error
@@ -416,23 +452,25 @@ mod tests {
     }
 
     #[test]
-    fn other_providers_are_a_matter_of_configuration() {
+    fn settings_of_other_providers_are_read() {
         let file = "[openai]\nkey_header = 'api-key'\napi_version = '2024-10-21'\n\
-            [embedding]\nencoding_format = 'float'\nsend_dimensions = true\noverlong = 'average'";
+            [embedding]\nencoding_format = 'float'\nsend_dimensions = true\noversized = 'average'";
         let settings = check(file, &[]).unwrap();
         assert_eq!(settings.openai.key_header, KeyHeader::ApiKey);
         assert_eq!(settings.openai.api_version.as_deref(), Some("2024-10-21"));
         assert_eq!(settings.embedding.encoding_format, VectorEncoding::Float);
         assert_eq!(settings.embedding.send_dimensions, Some(true));
-        assert_eq!(settings.embedding.overlong, Overlong::Average);
+        assert_eq!(settings.embedding.oversized, OversizedPolicy::Average);
         let defaults = check("", &[]).unwrap();
         assert_eq!(defaults.openai.key_header, KeyHeader::Authorization);
         assert_eq!(defaults.embedding.encoding_format, VectorEncoding::Base64);
-        assert_eq!(defaults.embedding.overlong, Overlong::Cut);
+        assert_eq!(defaults.embedding.oversized, OversizedPolicy::Truncate);
+        let earlier = check("[embedding]\noverlong = 'cut'", &[]).unwrap();
+        assert_eq!(earlier.embedding, defaults.embedding);
     }
 
     #[test]
-    fn values_out_of_bounds_are_named_by_their_key() {
+    fn error_of_an_invalid_value_names_its_key() {
         let error = check("[embedding]\nbatch_size = 4096", &[]).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -451,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_in_the_debug_form() {
+    fn debug_form_has_no_secret() {
         let variables = [
             ("SUPABASE_URL", "https://a.b"),
             ("SUPABASE_SERVICE_KEY", "hide-1"),

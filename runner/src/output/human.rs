@@ -3,89 +3,91 @@
 use std::fmt::Write;
 
 use crate::report::{Counts, Failure, Report, Status};
+use crate::text::count;
 
-/// This many failures are shown; the rest is in `sluice failures list` and in the JSON report.
+/// This many failures are shown. The JSON report and `sluice failures list` have all.
 const FAILURES_SHOWN: usize = 50;
 
-/// A report for people: how it ended, the counts, the cost, what failed and what to do.
+/// How the run ended, its counts and cost, what failed, and what to do about it.
 pub(super) fn report(report: &Report) -> String {
-    let mut text = String::new();
-    for flow in &report.flows {
-        line(&mut text, flow);
-    }
-    line(&mut text, report);
+    let mut text: String = report.flows.iter().chain([report]).map(summary).collect();
     for warning in &report.warnings {
         let _ = writeln!(text, "  warning: {warning}");
     }
     for failure in report.failures.iter().take(FAILURES_SHOWN) {
-        let _ = writeln!(text, "  failed: {}", name(failure));
+        let _ = writeln!(text, "  failed: {}", describe(failure));
     }
     let hidden = report.failures.len().saturating_sub(FAILURES_SHOWN);
     if hidden > 0 {
         let _ = writeln!(text, "  … and {hidden} more");
     }
-    if let Some(advice) = advice(report) {
-        let _ = writeln!(text, "  {advice}");
+    if matches!(&report.counts, Counts::Rows(counts) if counts.dead > 0) {
+        text.push_str(
+            "  `sluice failures list` shows the dead letters. When the cause is fixed, \
+             `sluice failures replay` makes them due again.\n",
+        );
     }
     text
 }
 
-fn line(text: &mut String, report: &Report) {
+/// Three lines: how a flow ended, its counts, and its cost.
+fn summary(report: &Report) -> String {
     let status = match report.status {
         Status::Complete => "complete",
         Status::Partial => "partial",
         Status::Failed => "failed",
     };
-    let dry = if report.dry_run { " (dry run)" } else { "" };
-    let _ = write!(text, "{}{dry}: {status}", report.flow);
-    if let Some(reason) = &report.reason {
-        let _ = write!(text, " ({reason})");
-    }
-    let _ = writeln!(text);
-    let _ = writeln!(text, "  {}", counts(&report.counts));
+    let dry_run = if report.dry_run { " (dry run)" } else { "" };
+    let reason = report.reason.as_ref().map(|reason| format!(" ({reason})"));
+    let reason = reason.unwrap_or_default();
+    let (flow, counts, cost) = (&report.flow, counts(&report.counts), cost(report));
+    format!("{flow}{dry_run}: {status}{reason}\n  {counts}\n  {cost}\n")
+}
+
+fn cost(report: &Report) -> String {
     let requests = report.requests;
-    let _ = write!(text, "  {} requests to Supabase", requests.supabase);
+    let mut text = count(requests.supabase, "request") + " to Supabase";
     if requests.openai > 0 {
         let _ = write!(text, ", {} to the provider", requests.openai);
     }
-    if requests.retried + requests.rate_limited > 0 {
-        let _ = write!(
-            text,
-            " ({} retried, {} rate limited)",
-            requests.retried, requests.rate_limited
-        );
+    let (retried, limited) = (requests.retried, requests.rate_limited);
+    if retried + limited > 0 {
+        let _ = write!(text, " ({retried} retried, {limited} rate limited)");
     }
     if report.tokens > 0 {
-        let cost = report
-            .usd
-            .map_or_else(|| "price unknown".to_owned(), dollars);
-        let _ = write!(text, ", {} tokens, {cost}", report.tokens);
+        let usd = report.usd;
+        let cost = usd.map_or_else(|| "price unknown".to_owned(), dollars);
+        let _ = write!(text, ", {}, {cost}", count(report.tokens, "token"));
     }
     let _ = write!(text, ", {:.1} s", report.elapsed_seconds);
     if let Some(bytes) = report.peak_memory_bytes {
-        let _ = write!(text, ", {} MiB at most", bytes / (1 << 20));
+        let _ = write!(text, ", at most {} MiB of memory", bytes / (1 << 20));
     }
-    let _ = writeln!(text);
+    text
 }
 
 fn counts(counts: &Counts) -> String {
     match counts {
         Counts::Store(counts) => format!(
-            "{} read: {} inserted, {} skipped (there already), {} failed; {} neighborhoods created",
-            counts.read,
+            "{} read: {} inserted, {} skipped (already stored), {} failed; {} created",
+            count(counts.read, "line"),
             counts.inserted,
             counts.skipped,
             counts.failed,
-            counts.neighborhoods_created
+            count(counts.neighborhoods_created, "neighborhood")
         ),
         Counts::Rows(counts) => format!(
-            "{} taken up: {} written, {} skipped, {} failed, {} of them set aside",
-            counts.selected, counts.written, counts.skipped, counts.failed, counts.dead
+            "{} claimed: {} written, {} skipped, {} failed ({})",
+            count(counts.selected, "row"),
+            counts.written,
+            counts.skipped,
+            counts.failed,
+            count(counts.dead, "dead letter")
         ),
     }
 }
 
-fn name(failure: &Failure) -> String {
+fn describe(failure: &Failure) -> String {
     match (failure.line, failure.post_id) {
         (Some(line), _) => format!("line {line}: {}", failure.reason),
         (None, Some(post)) => format!("post {post}: {}", failure.reason),
@@ -93,12 +95,7 @@ fn name(failure: &Failure) -> String {
     }
 }
 
-fn advice(report: &Report) -> Option<&'static str> {
-    let failed_rows = matches!(&report.counts, Counts::Rows(counts) if counts.dead > 0);
-    failed_rows.then_some("`sluice failures list` shows them; once cured, `sluice failures replay` makes them due again")
-}
-
-/// Dollars, with as many places as small sums need.
+/// An amount of dollars. Small amounts get more decimal places.
 pub(super) fn dollars(usd: f64) -> String {
     if usd == 0.0 || usd >= 0.01 {
         format!("${usd:.2}")
@@ -113,7 +110,7 @@ mod tests {
     use crate::report::RowCounts;
 
     #[test]
-    fn the_operator_reads_what_ran_what_failed_and_what_to_do() {
+    fn report_says_what_ran_what_failed_and_what_to_do() {
         let counts = RowCounts {
             selected: 3,
             written: 2,
@@ -123,7 +120,7 @@ mod tests {
         };
         let mut shown = Report::new("embed", Counts::Rows(counts));
         shown.status = Status::Partial;
-        shown.reason = Some("1 rows failed".to_owned());
+        shown.reason = Some("1 row failed".to_owned());
         shown.tokens = 120;
         shown.usd = Some(0.000_002_4);
         shown.failures = vec![Failure {
@@ -133,7 +130,7 @@ mod tests {
         }];
         let text = report(&shown);
         for part in [
-            "embed: partial (1 rows failed)",
+            "embed: partial (1 row failed)",
             "2 written",
             "$0.000002",
             "refused",

@@ -1,29 +1,29 @@
 //! The log, on stderr.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
 
 use crate::cli::{GlobalArgs, LogFormat};
 
-/// Starts the log as the options ask for. Called once, by `main`.
+/// Starts the log with these options. `main` calls it once.
 pub fn init(options: &GlobalArgs) {
     let ours = match (options.quiet, options.verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "info",
-        (false, 2) => "debug",
-        (false, _) => "trace",
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, 2) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
     };
-    let filter = EnvFilter::new(format!(
-        "warn,sluice_runner={ours},sluice_sdk={ours},sluice={ours}"
-    ));
-    let builder = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    // A second start (in tests) finds a log already there, which serves as well.
+    // The names of all our crates begin with `sluice`. Other crates log at most warnings.
+    let filter = Targets::new()
+        .with_default(ours.min(LevelFilter::WARN))
+        .with_target("sluice", ours);
+    let registry = tracing_subscriber::registry().with(filter);
+    let log = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // In tests another log may be running already; then that one is used.
     let _started = match options.log_format {
-        LogFormat::Text => builder.compact().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => registry.with(log.compact()).try_init(),
+        LogFormat::Json => registry.with(log.json().flatten_event(true)).try_init(),
     };
 }

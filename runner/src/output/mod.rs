@@ -1,6 +1,6 @@
-//! Everything that a person or a program reads: stdout, and progress on stderr.
+//! What the program prints: results on stdout, progress and errors on stderr.
 //!
-//! This is the only module that prints. stdout carries either tables or exactly one JSON object.
+//! No other module prints. stdout carries either tables or exactly one JSON object.
 
 mod human;
 mod logging;
@@ -13,12 +13,12 @@ use serde::Serialize;
 
 pub use logging::init as init_logging;
 pub use progress::{Progress, Sample};
-pub use table::{Table, cut};
+pub use table::{TextTable, one_line};
 
 use crate::cli::{GlobalArgs, OutputFormat};
 use crate::report::Outcome;
 
-/// Where output goes, and in which form.
+/// Prints results in the requested form.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
     form: OutputFormat,
@@ -27,7 +27,7 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// What the options ask for. Bars are drawn only where stderr is a terminal.
+    /// A printer with these options. It draws bars only if stderr is a terminal.
     pub fn new(options: &GlobalArgs) -> Self {
         Self {
             form: options.output,
@@ -41,7 +41,7 @@ impl Printer {
         self.form == OutputFormat::Json
     }
 
-    /// Prints a report, whole as JSON or in a few lines for people.
+    /// Prints a report, as JSON or in a few lines.
     pub fn outcome(&self, outcome: &Outcome) {
         if self.is_json() {
             self.json(&outcome.report);
@@ -58,7 +58,7 @@ impl Printer {
         }
     }
 
-    /// Prints a table or a sentence, or its JSON form.
+    /// Prints a value as JSON, or else its text.
     pub fn either<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) {
         if self.is_json() {
             self.json(value);
@@ -67,19 +67,19 @@ impl Printer {
         }
     }
 
-    /// Prints text for people; nothing where stdout carries JSON.
+    /// Prints a text, unless stdout carries JSON.
     pub fn say(&self, text: &str) {
         if !self.is_json() {
             print(&format!("{text}\n"));
         }
     }
 
-    /// Prints text whatever the form is: for commands whose result is a text, such as completions.
+    /// Prints a text in either form, for commands whose result is a text, such as completions.
     pub fn text(&self, text: &str) {
         print(text);
     }
 
-    /// Prints an error on stderr, its sources after it.
+    /// Prints an error on stderr, followed by its sources.
     pub fn error(&self, error: &dyn std::error::Error) {
         let mut text = format!("error: {error}");
         let mut source = error.source();
@@ -95,18 +95,18 @@ impl Printer {
         let _closed = writeln!(io::stderr(), "{text}");
     }
 
-    /// Whether anybody sees how far a flow has come.
+    /// Whether progress is shown.
     pub fn shows_progress(&self) -> bool {
         !self.quiet
     }
 
-    /// A progress display of a flow; draws nothing under `--quiet`.
+    /// The progress display of a flow. With `--quiet` it shows nothing.
     pub fn progress(&self, label: &'static str) -> Progress {
         Progress::new(label, self.bars, self.quiet)
     }
 }
 
-/// Writes to stdout. A reader that has left (`sluice rank | head`) is no error.
+/// Writes to stdout. A closed pipe (`sluice rank | head`) is no error.
 fn print(text: &str) {
     let mut stdout = io::stdout().lock();
     let _closed = stdout

@@ -1,5 +1,6 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 
+use crate::text::count;
 use std::io::Write;
 use std::time::Duration;
 
@@ -8,27 +9,27 @@ use tokio::time::Instant;
 
 use super::human::dollars;
 
-/// How often a bar is drawn anew.
+/// How often a bar is redrawn.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
-/// How often a plain line is written: a log of a night's run stays readable.
+/// How often a plain line is written. It is rare, so that the log of a long run stays readable.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// Where a flow stands.
+/// The progress of a flow at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sample {
-    /// Rows done.
+    /// Finished rows.
     pub rows: u64,
-    /// About how many rows were due when the flow began, where that is known.
+    /// Roughly how many rows were due at the start, if that is known.
     pub total: Option<u64>,
-    /// Tokens billed so far.
+    /// Billed tokens.
     pub tokens: u64,
-    /// The limit that is kept, in tokens a minute.
+    /// The rate limit in tokens a minute.
     pub tokens_per_minute: Option<u64>,
-    /// Dollars spent so far.
+    /// Dollars spent.
     pub usd: f64,
 }
 
-/// A display of one flow.
+/// The progress display of one flow.
 #[derive(Debug)]
 pub struct Progress {
     label: &'static str,
@@ -54,7 +55,7 @@ impl Progress {
         }
     }
 
-    /// Shows samples until `work` is done, and returns what it returns.
+    /// Shows samples until `work` is done, and returns its result.
     pub async fn during<T>(self, sample: impl Fn() -> Sample, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         let every = if self.bar.is_some() {
@@ -86,13 +87,13 @@ impl Progress {
     }
 }
 
-/// Rows, rate against the limit, cost and time to go.
+/// Rows, token rate and limit, cost, and remaining time.
 fn describe(sample: &Sample, elapsed: Duration) -> String {
-    // An estimate that has turned out too low says nothing any more.
+    // An estimate that is too low is not shown.
     let total = sample.total.filter(|total| *total >= sample.rows);
     let mut parts = vec![match total {
-        Some(total) => format!("{} of {total} rows", sample.rows),
-        None => format!("{} rows", sample.rows),
+        Some(total) => format!("{} of {}", sample.rows, count(total, "row")),
+        None => count(sample.rows, "row"),
     }];
     let minutes = elapsed.as_secs_f64() / 60.0;
     if sample.tokens > 0 && minutes > 0.0 {
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_tells_the_rate_against_the_limit_and_the_time_to_go() {
+    fn sample_shows_rate_limit_cost_and_remaining_time() {
         let sample = Sample {
             rows: 50,
             total: Some(200),
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_total_that_was_too_low_is_not_shown() {
+    fn too_low_total_is_not_shown() {
         let sample = Sample {
             rows: 120,
             total: Some(100),
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_of_what_is_not_known() {
+    fn unknown_values_are_not_shown() {
         assert_eq!(
             describe(&Sample::default(), Duration::from_secs(1)),
             "0 rows"

@@ -1,15 +1,18 @@
-//! Tables for people.
+//! Tables as text.
+
+use std::io::stdout;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement};
+use terminal_size::{Width, terminal_size_of};
 
-/// A table with a head, filled row by row.
+/// A table with column titles.
 #[derive(Debug)]
-pub struct Table {
+pub struct TextTable {
     inner: comfy_table::Table,
 }
 
-impl Table {
+impl TextTable {
     /// A table with these column titles.
     pub fn new<const N: usize>(titles: [&str; N]) -> Self {
         let mut inner = comfy_table::Table::new();
@@ -17,10 +20,13 @@ impl Table {
             .load_style(UTF8_FULL_CONDENSED)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header(titles);
+        if let Some((Width(columns), _)) = terminal_size_of(stdout()) {
+            inner.set_width(columns);
+        }
         Self { inner }
     }
 
-    /// Adds a row; control characters in it are shown as spaces, so that no text moves the cursor.
+    /// Adds a row. Control characters become spaces, so that no text moves the cursor.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) -> &mut Self {
         self.inner.add_row(cells.map(|cell| harmless(&cell)));
         self
@@ -36,31 +42,27 @@ impl Table {
     }
 }
 
-impl std::fmt::Display for Table {
+impl std::fmt::Display for TextTable {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.inner.fmt(formatter)
     }
 }
 
-/// The first characters of a text, on one line, with an ellipsis where it was cut.
-pub fn cut(text: &str, characters: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= characters {
-        return line;
-    }
-    let start = crate::text::head(&line, characters.saturating_sub(1));
-    format!("{}…", start.trim_end())
+/// A text on one line, truncated to this many characters.
+pub fn one_line(text: &str, characters: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    crate::text::truncate(&words.join(" "), characters)
 }
 
-/// Replaces what a terminal would act on: control characters, and marks that reverse the direction.
+/// Replaces control characters and direction marks, which a terminal would obey.
 fn harmless(text: &str) -> String {
-    let acts = |c: char| {
+    let is_control = |c: char| {
         c.is_control()
             || ('\u{202a}'..='\u{202e}').contains(&c)
             || ('\u{2066}'..='\u{2069}').contains(&c)
     };
     text.chars()
-        .map(|c| if acts(c) && c != '\n' { ' ' } else { c })
+        .map(|c| if is_control(c) && c != '\n' { ' ' } else { c })
         .collect()
 }
 
@@ -69,9 +71,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_texts_are_cut_on_one_line() {
-        assert_eq!(cut("a\n b", 10), "a b");
-        assert_eq!(cut("lost dog near the park", 9), "lost dog…");
+    fn long_text_is_truncated_to_one_line() {
+        assert_eq!(one_line("a\n b", 10), "a b");
+        assert_eq!(one_line("lost dog near the park", 9), "lost dog…");
     }
 
     #[test]

@@ -214,8 +214,9 @@ impl Catalog {
     }
 
     pub(super) fn from_json(text: &str) -> Result<Self, TypegenError> {
-        serde_json::from_str(text)
-            .map_err(|error| TypegenError::Database(format!("unexpected result: {error}")))
+        serde_json::from_str(text).map_err(|error| {
+            TypegenError::Database(format!("the result is not understood: {error}"))
+        })
     }
 }
 

@@ -25,7 +25,7 @@ async fn shown(db: &Client, name: String, slug: String, id: Uuid) -> Result<usiz
         .filter(Neighborhoods::WEIGHT_MODIFIER.gt(1.0))
         .await?;
     let row = NeighborhoodsInsert {
-        is_active: Tristate::Value(false), // its default where it is left out
+        is_active: Tristate::Value(false), // absent means the default
         ..NeighborhoodsRequired { name, slug }.into()
     };
     db.from::<Neighborhoods>().insert(&[row]).await?;

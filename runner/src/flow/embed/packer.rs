@@ -9,7 +9,7 @@ use super::super::price::Tariff;
 use super::super::requester::RequestCost;
 use super::oversized::Parts;
 use super::pack::{Batch, Bounds, Measured, pack, pack_onto};
-use crate::config::{EmbeddingSettings, Overlong};
+use crate::config::{EmbeddingSettings, OversizedPolicy};
 use crate::engine::{Packing, RowWarning, Text};
 use crate::provider::limiter::Limiter;
 use crate::provider::{MAX_INPUT_TOKENS, Tokenizer};
@@ -81,7 +81,7 @@ impl Packer {
                 id,
                 text_hash: sha256_hex(text).into(),
             };
-            if head.truncated && self.settings.overlong == Overlong::Average {
+            if head.truncated && self.settings.oversized == OversizedPolicy::Average {
                 warnings.push(RowWarning { id, what: AVERAGED });
                 self.add_oversized(&mut oversized, row, text);
                 continue;
