@@ -6,7 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+
+use sluice_tests::{files, root};
 
 const BEGIN: &str = "<!-- contract:begin -->\n";
 const END: &str = "<!-- contract:end -->";
@@ -36,16 +37,9 @@ impl Function {
 
 type Functions = BTreeMap<String, Function>;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// The text of all migrations, in the order in which they are applied.
 fn migrations() -> String {
-    let folder = root().join("supabase/migrations");
-    let entries = std::fs::read_dir(folder).unwrap();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+    let files = files(&root().join("supabase/migrations"));
     let texts = files
         .iter()
         .map(|file| std::fs::read_to_string(file).unwrap());

@@ -3,13 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Parser;
 use serde_json::Value;
 use sluice_runner::cli::Cli;
 use sluice_runner::config::{Environment, RawConfig, Settings};
 use sluice_runner::simulator;
+use sluice_tests::root;
 
 /// An identifier in place of the one that a reader fills in.
 const ID: &str = "3f0a0e1c-5a55-4a5f-9d3c-0f6b8f0c9a11";
@@ -19,13 +20,6 @@ struct Block {
     page: String,
     language: String,
     text: String,
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
 }
 
 /// Every page, with its path from the root.

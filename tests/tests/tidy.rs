@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use sluice_tests::{files, root};
+
 /// The modules of the program, from the top. Each imports only from the rows below its own.
 /// Cargo checks the order of the crates, which the program re-exports.
 const RUNNER: &[&[&str]] = &[
@@ -46,34 +48,18 @@ const PURE: &[&str] = &[
     "report.rs",
 ];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
-}
-
 /// Every Rust file below a folder, with its path from there.
 fn sources(folder: &Path) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let name = path
-                    .strip_prefix(folder)
-                    .unwrap()
-                    .to_string_lossy()
-                    .replace('\\', "/");
-                found.push((name, std::fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    found.sort();
-    found
+    let is_rust = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "rs");
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(folder).unwrap().to_string_lossy();
+        (name.into_owned(), std::fs::read_to_string(&path).unwrap())
+    };
+    files(folder)
+        .into_iter()
+        .filter(is_rust)
+        .map(read)
+        .collect()
 }
 
 /// The code of a file: no comments, and nothing of its tests.

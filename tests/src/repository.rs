@@ -1,0 +1,28 @@
+//! The files of this repository, for the tests that read them.
+
+use std::path::{Path, PathBuf};
+
+/// The folder of the workspace.
+pub fn root() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    folder.unwrap().to_owned()
+}
+
+/// Every file below a folder, in the order of their paths. Built and installed files are left out.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy();
+            if !path.is_dir() {
+                found.push(path);
+            } else if !name.starts_with('.') && name != "target" && name != "node_modules" {
+                folders.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
