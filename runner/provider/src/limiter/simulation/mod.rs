@@ -269,7 +269,7 @@ fn without_headers_retry_after_holds_a_limit_that_is_too_high() {
     assert!(total >= 54 * 1_000_000, "{total} tokens in an hour");
 }
 
-/// `RateLimits`, and requests of up to nine tenths of the limit each.
+/// Two limits, and requests of up to nine tenths of the limit each.
 fn schedules() -> impl Strategy<Value = (u32, u32, Vec<u32>)> {
     (1_u32..10_000, 1_000_u32..10_000_000).prop_flat_map(|(requests, tokens)| {
         let most = tokens / 10 * 9;
