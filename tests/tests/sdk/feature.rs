@@ -181,7 +181,7 @@ async fn every_kind_of_filter_finds_its_rows() {
 }
 
 #[tokio::test]
-async fn counts_come_with_rows_and_without_and_in_three_ways() {
+async fn counts_work_with_rows_and_without_and_in_three_ways() {
     let _turn = TURN.lock().await;
     let db = shop().await;
     let counted = db.from::<Good>().filter(Good::PIECES.gt(0));
@@ -196,7 +196,7 @@ async fn counts_come_with_rows_and_without_and_in_three_ways() {
 }
 
 #[tokio::test]
-async fn rows_come_as_csv_without_nulls_and_one_alone() {
+async fn rows_are_read_as_csv_without_nulls_and_singly() {
     let _turn = TURN.lock().await;
     let db = shop().await;
     let read = || db.from::<Shop>().order(Shop::ID.asc());
@@ -292,7 +292,7 @@ struct Spread {
 }
 
 #[tokio::test]
-async fn related_rows_come_along_and_are_filtered_ordered_and_cut() {
+async fn related_rows_are_embedded_filtered_ordered_and_limited() {
     let _turn = TURN.lock().await;
     let db = shop().await;
     let rows = db.from::<Good>().select::<Housed>().order(Good::ID.asc());
@@ -384,7 +384,7 @@ struct FirstShop {
 struct Forget;
 
 #[tokio::test]
-async fn functions_give_scalars_rows_sets_and_nothing() {
+async fn functions_return_scalars_rows_sets_and_nothing() {
     let _turn = TURN.lock().await;
     let db = shop().await;
     assert_eq!(db.rpc(Add { a: 1, b: 2 }).await.unwrap(), 3);

@@ -28,7 +28,7 @@ use uuid::Uuid;
 type Outcome = Result<(), Box<dyn Error>>;
 
 #[test]
-fn every_block_of_the_guides_stands_here() {
+fn every_block_of_the_guides_is_in_this_file() {
     let here = include_str!("guide.rs");
     for guide in [
         include_str!("../../../docs/sdk.md"),
@@ -70,7 +70,7 @@ impl Post {
 }
 
 #[tokio::test]
-async fn the_recipes_do_what_they_say() -> Outcome {
+async fn the_recipes_work() -> Outcome {
     let stack = Stack::fresh().await;
     stack
         .sql(

@@ -20,7 +20,7 @@ use crate::feature::{Good, TURN, shop};
 
 /// If one of these fails, the server has learnt it: replace the line by a test.
 #[tokio::test]
-async fn the_list_is_true() {
+async fn the_listed_differences_exist() {
     let _turn = TURN.lock().await;
     let db = shop().await;
     let pieces = async |id: i64| {

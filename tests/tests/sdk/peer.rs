@@ -204,14 +204,14 @@ fn ranges_searches_and_trees() -> Vec<(Builder, sluice_sdk::Filter<Post>)> {
 }
 
 #[test]
-fn every_filter_of_both_says_the_same() {
+fn filters_of_both_are_equivalent() {
     for (theirs, ours) in comparisons().into_iter().chain(ranges_searches_and_trees()) {
         same(theirs, self::ours().filter(Filter::untyped(ours)).call());
     }
 }
 
 #[test]
-fn columns_orders_and_windows_say_the_same() {
+fn columns_orders_and_windows_are_equivalent() {
     let columns = Selection::new()
         .column(col("id"))
         .column(col("text").alias("body"));
@@ -259,7 +259,7 @@ fn columns_orders_and_windows_say_the_same() {
 }
 
 #[test]
-fn writes_and_calls_say_the_same() {
+fn writes_and_calls_are_equivalent() {
     let rows = [json!({"id": 1, "text": "a"}), json!({"id": 2, "text": "b"})];
     let body = Value::from(rows.to_vec()).to_string();
     let only = |calls: Result<Vec<Call>, Error>| calls.map(|mut calls| calls.remove(0));
@@ -300,7 +300,7 @@ fn writes_and_calls_say_the_same() {
 }
 
 #[test]
-fn a_comma_makes_two_values_of_one_in_their_list() {
+fn postgrest_splits_a_value_at_its_comma() {
     let uri = |values: &[&str]| {
         taken_over(theirs().in_("text", values))
             .request
@@ -318,7 +318,7 @@ fn a_comma_makes_two_values_of_one_in_their_list() {
 }
 
 #[test]
-fn their_count_forgets_what_a_write_prefers() {
+fn postgrest_drops_other_preferences_for_a_count() {
     let prefer = |query| taken_over(query).request.headers()["prefer"].clone();
     let upsert = || theirs().upsert("[]");
     assert_eq!(
@@ -329,7 +329,7 @@ fn their_count_forgets_what_a_write_prefers() {
 }
 
 #[test]
-fn what_panics_there_is_an_error_or_a_request_here() {
+fn panics_of_postgrest_are_errors_or_requests_of_the_sdk() {
     let panics =
         |query: fn() -> Builder| catch_unwind(AssertUnwindSafe(|| drop(query().build()))).is_err();
     assert!(panics(|| theirs().auth("a\nb")));

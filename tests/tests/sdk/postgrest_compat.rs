@@ -30,7 +30,7 @@ fn client(fake: &Fake) -> Client {
 }
 
 #[tokio::test]
-async fn a_live_server_answers_them_with_rows_counts_and_errors() {
+async fn taken_over_queries_return_rows_counts_and_errors() {
     let client = capped::client(
         "create table tools (id bigint primary key, name text not null unique);
          insert into tools values (1, 'saw'), (2, 'file, flat'), (3, 'plane')",
@@ -72,7 +72,7 @@ async fn a_live_server_answers_them_with_rows_counts_and_errors() {
 }
 
 #[tokio::test]
-async fn a_read_is_repeated_and_a_write_only_where_it_may_be() {
+async fn a_read_is_retried_and_a_write_only_if_declared_idempotent() {
     let fake = Fake::new(|_| FakeResponse::interrupted());
     let client = client(&fake);
     let sent = || fake.requests().len();

@@ -63,7 +63,7 @@ async fn the_server_caps_a_plain_read() {
 }
 
 #[tokio::test]
-async fn twenty_thousand_keys_find_their_rows_once() {
+async fn twenty_thousand_keys_find_each_row_once() {
     let expected: Vec<Reading> = (1..=20_000).map(reading).collect();
     // Each twice, and some that no row has.
     let asked = expected.iter().chain(expected.iter().rev());
@@ -80,7 +80,7 @@ async fn twenty_thousand_keys_find_their_rows_once() {
 }
 
 #[tokio::test]
-async fn a_key_of_more_rows_than_the_cap_finds_all_of_them() {
+async fn a_key_with_more_rows_than_the_row_limit_finds_all() {
     let rows = table()
         .await
         .from::<Reading>()
@@ -94,7 +94,7 @@ async fn a_key_of_more_rows_than_the_cap_finds_all_of_them() {
 }
 
 #[tokio::test]
-async fn a_stream_over_ties_and_nulls_gives_every_row_once_and_in_order() {
+async fn a_stream_over_ties_and_nulls_returns_every_row_once_in_order() {
     let rows: Vec<Reading> = table()
         .await
         .from::<Reading>()

@@ -123,7 +123,7 @@ async fn tables() -> Client {
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[tokio::test]
-async fn a_server_that_goes_away_in_the_middle_gets_the_rest_when_it_is_back() {
+async fn a_write_goes_on_after_an_outage() {
     let _turn = TURN.lock().await;
     let (db, wire, checkpoint) = (tables().await, wire().await, Checkpoint::new());
     let broken = through(&wire, 7, Wire::cut).await;
@@ -149,7 +149,7 @@ async fn a_server_that_goes_away_in_the_middle_gets_the_rest_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_is_given_up_by_a_deadline_and_gone_on_with() {
+async fn a_write_goes_on_after_a_deadline_ended_it() {
     let _turn = TURN.lock().await;
     let (db, wire, checkpoint) = (tables().await, wire().await, Checkpoint::new());
     let silent = through(&wire, 5, Wire::silence).await;
@@ -171,7 +171,7 @@ async fn a_server_that_falls_silent_is_given_up_by_a_deadline_and_gone_on_with()
 }
 
 #[tokio::test]
-async fn an_insert_goes_on_without_what_it_cannot_know() {
+async fn an_insert_does_not_send_uncertain_rows_again() {
     let _turn = TURN.lock().await;
     let (db, wire, checkpoint) = (tables().await, wire().await, Checkpoint::new());
     let rows: Vec<_> = (0..ROWS).map(|number| json!({"number": number})).collect();

@@ -93,7 +93,7 @@ async fn posts_are_imported_looked_up_exported_and_compared() {
 }
 
 #[tokio::test]
-async fn an_import_waits_for_a_server_that_is_away() {
+async fn an_import_waits_for_a_server_that_is_down() {
     let stack = Stack::fresh().await;
     let wire = Wire::to(stack.postgrest_url()).await;
     let key = stack.key();
