@@ -23,6 +23,7 @@ pub(super) async fn run(
                     p_post_ids: (!posts.is_empty()).then(|| posts.clone()),
                 })
                 .await?;
+            let replayed = u64::try_from(replayed).unwrap_or_default();
             printer.either(&serde_json::json!({ "replayed": replayed }), || {
                 replayed_text(replayed)
             });
