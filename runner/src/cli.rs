@@ -423,6 +423,9 @@ pub struct GenTypesArgs {
     /// A schema to write (may be repeated)
     #[arg(long = "schema", value_name = "NAME", default_value = "public")]
     pub schemas: Vec<String>,
+    /// Only this table, view or function (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
     /// A table, view or function to leave out (may be repeated)
     #[arg(long, value_name = "NAME")]
     pub exclude: Vec<String>,

@@ -12,7 +12,7 @@ use super::signal::{Watch, signalled};
 use crate::bundled::{MIGRATIONS, SAMPLE_POSTS};
 use crate::cli::{DemoArgs, SearchArgs};
 use crate::config::{DatabaseSettings, Settings};
-use crate::db::RankPosts;
+use crate::db::{RankPosts, int};
 use crate::engine::Stop;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -137,7 +137,7 @@ async fn show(arguments: &DemoArgs, session: &Session, printer: &Printer) -> Res
         return Ok(());
     }
     let rank = RankPosts {
-        p_limit: SHOWN,
+        p_limit: Some(int(SHOWN)),
         p_neighborhood: None,
         p_category: None,
         p_min_score: None,

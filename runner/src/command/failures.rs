@@ -1,7 +1,7 @@
 //! `sluice failures list|replay`
 
 use crate::cli::FailuresArgs;
-use crate::db::{ReplayWork, WorkItem};
+use crate::db::{ReplayWork, WorkItem, WorkItems};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::Session;
@@ -23,6 +23,7 @@ pub(super) async fn run(
                     p_post_ids: (!posts.is_empty()).then(|| posts.clone()),
                 })
                 .await?;
+            let replayed = u64::try_from(replayed).unwrap_or_default();
             printer.either(&serde_json::json!({ "replayed": replayed }), || {
                 replayed_text(replayed)
             });
@@ -37,18 +38,19 @@ async fn list(
     session: &Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
-    let mut failing = WorkItem::DEAD.eq(true).or(WorkItem::ATTEMPTS.gt(0));
+    let mut failing = WorkItems::DEAD.eq(true).or(WorkItems::ATTEMPTS.gt(0));
     if let Some(kind) = kind {
-        failing = failing.and(WorkItem::KIND.eq(kind));
+        failing = failing.and(WorkItems::KIND.eq(kind));
     }
     let client = session.database.client();
     let read = client
-        .from::<WorkItem>()
+        .from::<WorkItems>()
+        .select::<WorkItem>()
         .filter(failing)
-        .order(WorkItem::DEAD.desc());
+        .order(WorkItems::DEAD.desc());
     let items = read
-        .order(WorkItem::KIND.asc())
-        .order(WorkItem::POST_ID.asc())
+        .order(WorkItems::KIND.asc())
+        .order(WorkItems::POST_ID.asc())
         .limit(limit.into())
         .await
         .map_err(crate::db::DatabaseError::from)?;

@@ -39,6 +39,7 @@ pub(super) async fn run(arguments: &GenTypesArgs, printer: Printer) -> Result<Ex
     };
     let options = TypegenOptions {
         schemas: arguments.schemas.clone(),
+        only: arguments.only.iter().cloned().collect(),
         exclude: arguments.exclude.iter().cloned().collect(),
         nullable: arguments.nullable.iter().cloned().collect(),
         not_null: arguments.not_null.iter().cloned().collect(),

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cli::{EnqueueArgs, JobsArgs};
-use crate::db::{CancelJob, DatabaseError, EnqueueJob, Job, RetryJob, SaveAndRecompute};
+use crate::db::{
+    BackgroundJobs, CancelJob, DatabaseError, EnqueueJob, Job, RetryJob, SaveAndRecompute, int,
+};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{RecomputeOptions, Session};
@@ -29,7 +31,7 @@ pub(super) async fn run(
         JobsArgs::Cancel { id } => {
             let cancel = CancelJob {
                 p_job_id: *id,
-                p_by: ASKED_BY.to_owned(),
+                p_by: Some(ASKED_BY.to_owned()),
             };
             say_status(*id, database.call(cancel).await?, *printer)?;
         }
@@ -76,13 +78,14 @@ async fn list(
     let mut read = session
         .database
         .client()
-        .from::<Job>()
-        .order(Job::CREATED_AT.desc());
+        .from::<BackgroundJobs>()
+        .select::<Job>()
+        .order(BackgroundJobs::CREATED_AT.desc());
     if let Some(status) = status {
-        read = read.filter(Job::STATUS.eq(status));
+        read = read.filter(BackgroundJobs::STATUS.eq(status));
     }
     let jobs = read
-        .order(Job::ID.asc())
+        .order(BackgroundJobs::ID.asc())
         .limit(limit.into())
         .await
         .map_err(DatabaseError::from)?;
@@ -130,11 +133,11 @@ async fn enqueue(job: &EnqueueArgs, session: &Session, printer: &Printer) -> Res
             ));
         }
         let saved = database
-            .call(SaveAndRecompute {
+            .call_shaped(SaveAndRecompute {
                 p_weights: weights(text, &session.settings.rubric)?,
                 p_name: job.name.clone(),
-                p_activate: job.activate,
-                p_created_by: ASKED_BY.to_owned(),
+                p_activate: Some(job.activate),
+                p_created_by: Some(ASKED_BY.to_owned()),
             })
             .await?;
         printer.either(&saved, || {
@@ -151,9 +154,9 @@ async fn enqueue(job: &EnqueueArgs, session: &Session, printer: &Printer) -> Res
     };
     let enqueue = EnqueueJob {
         p_type: job.kind.name(),
-        p_params: job.kind.params(job.dimension.as_deref(), recompute)?,
-        p_max_retries: job.max_retries,
-        p_created_by: ASKED_BY.to_owned(),
+        p_params: Some(job.kind.params(job.dimension.as_deref(), recompute)?),
+        p_max_retries: Some(int(job.max_retries)),
+        p_created_by: Some(ASKED_BY.to_owned()),
     };
     let id = database.call(enqueue).await?;
     printer.either(&json!({ "job_id": id }), || {

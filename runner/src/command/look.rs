@@ -1,7 +1,9 @@
 //! `sluice status`, `search` and `rank`, which change nothing.
 
 use crate::cli::{RankArgs, SearchArgs};
-use crate::db::{FoundPost, PipelineStatus, RankPosts, RankedPost, SearchPostsByEmbedding};
+use crate::db::{
+    FoundPost, PipelineStatus, RankPosts, RankPostsRow, SearchPostsByEmbedding, int, vector_text,
+};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{Session, embed_query};
@@ -64,12 +66,13 @@ pub(super) async fn find(
         return Err(Error::Usage("the text to search for is blank".to_owned()));
     }
     let settings = &session.settings.embedding;
+    let vector = embed_query(session.provider()?, settings, &text).await?;
     let search = SearchPostsByEmbedding {
-        query_embedding: embed_query(session.provider()?, settings, &text).await?,
-        similarity_threshold: arguments.threshold,
-        result_limit: arguments.limit,
+        query_embedding: vector_text(&vector),
+        similarity_threshold: Some(arguments.threshold),
+        result_limit: Some(int(arguments.limit)),
     };
-    Ok(session.database.call(search).await?)
+    Ok(session.database.call_shaped(search).await?)
 }
 
 pub(super) fn found_table(found: &[FoundPost]) -> String {
@@ -100,7 +103,7 @@ pub(super) async fn rank(
     let ranked = session
         .database
         .call(RankPosts {
-            p_limit: arguments.limit,
+            p_limit: Some(int(arguments.limit)),
             p_neighborhood: arguments.neighborhood.clone(),
             p_category: arguments.category.clone(),
             p_min_score: arguments.min_score,
@@ -111,7 +114,7 @@ pub(super) async fn rank(
     Ok(Exit::Complete)
 }
 
-pub(super) fn ranked_table(ranked: &[RankedPost]) -> String {
+pub(super) fn ranked_table(ranked: &[RankPostsRow]) -> String {
     if ranked.is_empty() {
         return "no post has a matching final score; `sluice score` and `sluice recompute` write final scores"
             .to_owned();

@@ -1,4 +1,4 @@
-//! What the database answered, as the operator needs to hear it and as the engine needs to sort it.
+//! Failed requests to the database: what to tell the operator, and what the engine does about them.
 
 use crate::engine::StorageError;
 
@@ -16,22 +16,17 @@ impl From<sluice_sdk::Error> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// What PostgREST or the transport said.
-    pub fn sdk(&self) -> &sluice_sdk::Error {
-        &self.source
-    }
-
-    /// Whether it says that a background job is not this worker's any more.
+    /// Whether a background job no longer belongs to this worker.
     pub fn is_job_lost(&self) -> bool {
         self.source.sqlstate() == Some("55000")
     }
 
-    /// Whether the database understood what was asked for, and refuses it for what it says.
+    /// Whether the database refuses the arguments.
     pub fn is_refused(&self) -> bool {
         self.source.sqlstate() == Some("22023")
     }
 
-    /// The error with the way out, where there is a known one.
+    /// The error, with what to do about it if that is known.
     fn advice(&self) -> String {
         let error = &self.source;
         if error.is_schema_missing() {

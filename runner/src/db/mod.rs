@@ -1,9 +1,10 @@
-//! Our database as types: the tables, the functions, and the client that reaches them.
+//! Our database: the client, the types that `sluice gen types` makes from the migrations, and the shapes
+//! that it cannot know.
 
 mod error;
-mod function;
-mod job;
-mod table;
+#[allow(clippy::pedantic, reason = "generated from the database")]
+mod generated;
+mod shape;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +13,8 @@ use serde::de::DeserializeOwned;
 use sluice_sdk::{Attempt, Client, Function, Observer};
 
 pub use error::DatabaseError;
-pub use function::*;
-pub use job::*;
-pub use table::{Job, Neighborhood, NewNeighborhood, Post, WeightConfig, WorkItem};
+pub use generated::*;
+pub use shape::*;
 
 use crate::config::DatabaseSettings;
 
@@ -25,7 +25,7 @@ pub struct Database {
     traffic: Arc<Traffic>,
 }
 
-/// Requests to Supabase, every attempt counted.
+/// Requests to Supabase. Every attempt counts.
 #[derive(Debug, Default)]
 struct Traffic {
     requests: AtomicU64,
@@ -45,7 +45,7 @@ impl Database {
     /// A client for the configured database. Nothing is sent yet.
     ///
     /// # Errors
-    /// A URL or key that cannot be sent.
+    /// If the URL or the key cannot be sent.
     pub fn new(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
         let traffic = Arc::new(Traffic::default());
         let client = Client::builder()
@@ -65,7 +65,7 @@ impl Database {
     /// Calls a function.
     ///
     /// # Errors
-    /// Whatever the database answers; a missing function says that the migrations are missing.
+    /// Any error of the database. A missing function means that migrations are missing.
     pub async fn call<F>(&self, function: F) -> Result<F::Output, DatabaseError>
     where
         F: Function,
@@ -74,7 +74,15 @@ impl Database {
         Ok(self.client.rpc(function).await?)
     }
 
-    /// Requests sent so far, and how many of them repeated an earlier one.
+    /// Calls a function whose generated type does not say the shape of its result.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_shaped<F: Shaped>(&self, function: F) -> Result<F::Shape, DatabaseError> {
+        Ok(self.client.rpc(function).output().await?)
+    }
+
+    /// Requests sent so far, and how many of them were retries.
     pub fn requests(&self) -> (u64, u64) {
         (
             self.traffic.requests.load(Ordering::Relaxed),

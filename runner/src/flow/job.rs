@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::run::Run;
 use crate::db::{
     BeginJob, ClaimJob, ClaimedJob, Database, DatabaseError, FailJob, FinishJob, HeartbeatJob,
-    ReleaseJob,
+    ReleaseJob, int,
 };
 use crate::engine::{Stop, StopReason};
 use crate::error::Error;
@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::report::Outcome;
 
 /// How long a job stays leased without a heartbeat.
-const LEASE_SECONDS: u64 = 60;
+const LEASE: Duration = Duration::from_secs(60);
 /// Between the heartbeats of a worker's job. A cancel is noticed within a second.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Between the heartbeats of a job that this process began itself. They only keep the lease.
@@ -46,10 +46,10 @@ impl LeasedJob {
         let claim = ClaimJob {
             p_worker: worker,
             p_types: types,
-            p_lease_seconds: LEASE_SECONDS,
+            p_lease_seconds: int(LEASE.as_secs()),
             p_job_id: None,
         };
-        let claimed = database.call(claim).await?;
+        let claimed = database.call_shaped(claim).await?;
         Ok(claimed.map(|claimed| (Self::new(database, claimed.id, worker, false), claimed)))
     }
 
@@ -65,8 +65,8 @@ impl LeasedJob {
             p_type: job_type.to_owned(),
             p_params: params,
             p_worker: worker,
-            p_lease_seconds: LEASE_SECONDS,
-            p_created_by: created_by.to_owned(),
+            p_lease_seconds: int(LEASE.as_secs()),
+            p_created_by: Some(created_by.to_owned()),
         };
         let id = database.call(begin).await?;
         Ok(Self::new(database, id, worker, true))
@@ -131,7 +131,7 @@ impl LeasedJob {
                 Ok(status) if status == "completed" => return,
                 Ok(status) => format!("job {} is {status}", self.id),
                 // When the lease has lapsed, another worker may run the job.
-                Err(error) if last.elapsed() > Duration::from_secs(LEASE_SECONDS) => {
+                Err(error) if last.elapsed() > LEASE => {
                     format!("the lease of job {} has lapsed: {error}", self.id)
                 }
                 Err(error) => {
@@ -148,9 +148,9 @@ impl LeasedJob {
         let heartbeat = HeartbeatJob {
             p_job_id: self.id,
             p_worker: self.worker,
-            p_lease_seconds: LEASE_SECONDS,
-            p_progress: Some(run.progress()),
-            p_total: total,
+            p_lease_seconds: int(LEASE.as_secs()),
+            p_progress: Some(int(run.progress())),
+            p_total: total.map(int),
         };
         self.database.call(heartbeat).await
     }
@@ -202,8 +202,8 @@ impl LeasedJob {
         let fail = FailJob {
             p_job_id: self.id,
             p_worker: self.worker,
-            p_error: crate::text::head(error, 1_000).to_owned(),
-            p_permanent: is_permanent,
+            p_error: error.to_owned(),
+            p_permanent: Some(is_permanent),
         };
         self.database.call(fail).await.map(drop)
     }

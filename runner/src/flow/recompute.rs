@@ -8,6 +8,7 @@ use super::run::Run;
 use super::session::Session;
 use crate::db::{
     ActiveWeightConfig, CompleteRecomputeJob, DatabaseError, StagePostScores, WeightConfig,
+    WeightConfigs,
 };
 use crate::engine::StopReason;
 use crate::error::Error;
@@ -17,7 +18,7 @@ use crate::scoring::Weights;
 /// The type of a recompute in the jobs table.
 pub(crate) const RECOMPUTE_JOB: &str = "recompute_final_scores";
 /// Posts staged by one statement: some hundred milliseconds, far below the statement timeout.
-const CHUNK: u32 = 25_000;
+const CHUNK: i32 = 25_000;
 
 /// What to recompute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -113,7 +114,7 @@ async fn stage_and_apply(
             p_after: after,
             p_limit: CHUNK,
         };
-        let chunk = session.database.call(stage).await?;
+        let chunk = session.database.call_shaped(stage).await?;
         if let Some(total) = chunk.total {
             run.expect(total);
         }
@@ -131,7 +132,7 @@ async fn stage_and_apply(
         p_worker: job.worker(),
         p_activate: options.activate,
     };
-    let applied = session.database.call(complete).await?;
+    let applied = session.database.call_shaped(complete).await?;
     job.set_completed();
     run.metrics
         .written(usize::try_from(applied.applied).unwrap_or(usize::MAX));
@@ -154,9 +155,10 @@ impl Session {
                     .to_owned(),
             )
         })?;
-        let configs = self.database.client().from::<WeightConfig>();
+        let configs = self.database.client().from::<WeightConfigs>();
         let found = configs
-            .filter(WeightConfig::ID.eq(id))
+            .select::<WeightConfig>()
+            .filter(WeightConfigs::ID.eq(id))
             .limit(1)
             .await
             .map_err(DatabaseError::from)?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::embed::Embedded;
@@ -45,13 +46,12 @@ impl Sink for EmbeddingSink {
             dimensions: output.vector.len(),
             text_hash: output.text_hash.to_string(),
         };
-        let rows = outputs.iter().map(row).collect();
-        self.database
-            .call(StoreEmbeddings {
-                p_worker: self.worker,
-                p_rows: rows,
-            })
-            .await?;
+        let rows: Vec<EmbeddingRow> = outputs.iter().map(row).collect();
+        let store = StoreEmbeddings {
+            p_worker: self.worker,
+            p_rows: json!(rows),
+        };
+        self.database.call(store).await?;
         Ok(())
     }
 }
@@ -79,7 +79,7 @@ impl Sink for ScoreSink {
     async fn write(&self, outputs: &[ScoreRow]) -> Result<(), StorageError> {
         let store = StoreScores {
             p_worker: self.worker,
-            p_rows: outputs.to_vec(),
+            p_rows: json!(outputs),
         };
         self.database.call(store).await?;
         Ok(())
@@ -112,7 +112,7 @@ impl Sink for DimensionSink {
         let store = StoreDimension {
             p_worker: self.worker,
             p_dimension: self.dimension.clone(),
-            p_rows: outputs.to_vec(),
+            p_rows: json!(outputs),
         };
         self.database.call(store).await?;
         Ok(())

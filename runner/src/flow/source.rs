@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::work::WorkKind;
 use crate::config::LeaseSettings;
-use crate::db::{Database, ExtendWork, FailWork, FailedPost, FinishWork, LeasedPost, ReleaseWork};
+use crate::db::{
+    Database, ExtendWork, FailWork, FailedPost, FinishWork, LeasedPost, ReleaseWork, int,
+};
 use crate::engine::{Claim, Item, Recorded, RowFailure, Source, StorageError, Text};
 
 /// Posts under the lease of one runner.
@@ -68,7 +71,7 @@ impl Source for DuePosts {
             p_kind: self.kind.name(),
             p_worker: self.worker,
             p_post_ids: ids,
-            p_lease_seconds: self.leases.lease.as_secs(),
+            p_lease_seconds: int(self.leases.lease.as_secs()),
         };
         Ok(self.database.call(extend).await?)
     }
@@ -89,7 +92,8 @@ impl Source for DuePosts {
             p_worker: self.worker,
             p_post_ids: None,
         };
-        Ok(self.database.call(release).await?)
+        let released = self.database.call(release).await?;
+        Ok(released.try_into().unwrap_or_default())
     }
 
     async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StorageError> {
@@ -101,11 +105,11 @@ impl Source for DuePosts {
         let fail = FailWork {
             p_kind: self.kind.name(),
             p_worker: self.worker,
-            p_failures: failures.into_iter().map(failed).collect(),
-            p_max_attempts: self.leases.max_attempts,
-            p_backoff_seconds: self.leases.backoff.as_secs(),
+            p_failures: json!(failures.into_iter().map(failed).collect::<Vec<_>>()),
+            p_max_attempts: int(self.leases.max_attempts),
+            p_backoff_seconds: int(self.leases.backoff.as_secs()),
         };
-        let work = self.database.call(fail).await?;
+        let work = self.database.call_shaped(fail).await?;
         Ok(Recorded {
             retrying: work.retrying,
             dead: work.dead_ids,

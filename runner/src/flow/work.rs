@@ -7,15 +7,15 @@ use uuid::Uuid;
 use crate::config::{EmbeddingSettings, LeaseSettings};
 use crate::db::{
     ClaimWork, ClaimedPosts, CountWork, CountedPosts, Database, DatabaseError, PeekWork,
-    PeekedPosts,
+    PeekedPosts, int,
 };
 
 /// Posts that one claim looks at: some tens of milliseconds if nothing is due.
 const CLAIM_SCAN: u32 = 5_000;
 /// Posts that one peek looks at: their texts must fit in one response.
-const PEEK_SCAN: u32 = 1_000;
+const PEEK_SCAN: i32 = 1_000;
 /// Posts that one count looks at: some hundred milliseconds.
-const COUNT_SCAN: u32 = 20_000;
+const COUNT_SCAN: i32 = 20_000;
 
 /// Which scores a run makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,13 +110,13 @@ impl WorkKind {
         let claim = ClaimWork {
             p_kind: self.name(),
             p_worker: worker,
-            p_limit: limit,
-            p_lease_seconds: leases.lease.as_secs(),
+            p_limit: int(limit),
+            p_lease_seconds: int(leases.lease.as_secs()),
             p_after: after,
-            p_scan: CLAIM_SCAN.max(limit),
+            p_scan: int(CLAIM_SCAN.max(limit)),
             p_rule: self.rule(),
         };
-        database.call(claim).await
+        database.call_shaped(claim).await
     }
 
     /// The next due posts, without leasing them.
@@ -131,7 +131,7 @@ impl WorkKind {
             p_scan: PEEK_SCAN,
             p_rule: self.rule(),
         };
-        database.call(peek).await
+        database.call_shaped(peek).await
     }
 
     /// How many of the next posts are due.
@@ -146,6 +146,6 @@ impl WorkKind {
             p_scan: COUNT_SCAN,
             p_rule: self.rule(),
         };
-        database.call(count).await
+        database.call_shaped(count).await
     }
 }

@@ -28,6 +28,8 @@ pub use drift::{Drift, compare};
 pub struct TypegenOptions {
     /// The schemas, in the order of the output.
     pub schemas: Vec<String>,
+    /// The only tables, views and functions to write. Empty means all.
+    pub only: BTreeSet<String>,
     /// Tables, views and functions to leave out.
     pub exclude: BTreeSet<String>,
     /// What can be null: `function.argument`, `table.column`.
@@ -41,6 +43,7 @@ impl Default for TypegenOptions {
     fn default() -> Self {
         Self {
             schemas: vec!["public".to_owned()],
+            only: BTreeSet::new(),
             exclude: BTreeSet::new(),
             nullable: BTreeSet::new(),
             not_null: BTreeSet::new(),
@@ -52,10 +55,12 @@ impl Default for TypegenOptions {
 impl fmt::Display for TypegenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schemas = self.schemas.iter().map(|value| ("schema", value));
+        let only = self.only.iter().map(|value| ("only", value));
         let exclude = self.exclude.iter().map(|value| ("exclude", value));
         let nullable = self.nullable.iter().map(|value| ("nullable", value));
         let not_null = self.not_null.iter().map(|value| ("not-null", value));
-        let all = schemas.chain(exclude).chain(nullable).chain(not_null);
+        let all = schemas.chain(only).chain(exclude);
+        let all = all.chain(nullable).chain(not_null);
         for (option, value) in all {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
             if !value.is_empty() && value.chars().all(is_plain) {

@@ -271,6 +271,10 @@ fn names_in_options_must_exist() {
     let usual = TypegenOptions::default;
     for options in [
         TypegenOptions {
+            only: misspelled(),
+            ..usual()
+        },
+        TypegenOptions {
             exclude: misspelled(),
             ..usual()
         },
@@ -311,4 +315,11 @@ fn excluded_table_is_named_nowhere_else() {
         "pub post: Option<serde_json::Value>,"
     );
     assert!(text.contains("/// Of the type `posts`, as JSON."));
+    let options = TypegenOptions {
+        only: ["t".to_owned()].into(),
+        ..TypegenOptions::default()
+    };
+    let only = generate(&catalog, &options).unwrap();
+    let items = |text: &str| text.split_once("\n\n").unwrap().1.to_owned();
+    assert_eq!(items(&only), items(&text));
 }

@@ -1,11 +1,10 @@
-//! The code of docs/types.md: it compiles with the types of our migrations, and asks what it says.
+//! The code of docs/types.md compiles with the types of our migrations, and sends what the guide says.
 
+use sluice_runner::db as database;
 use sluice_sdk::testing::{Fake, FakeResponse};
 use sluice_sdk::{Client, Error, Tristate};
 use sluice_tests::assert_shown;
 use uuid::Uuid;
-
-use crate::generated as database;
 
 #[test]
 fn every_block_of_the_guide_stands_here() {

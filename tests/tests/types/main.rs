@@ -1,24 +1,15 @@
-//! `sluice gen types` against a real database: the committed types are what it gives, are formatted as
+//! `sluice gen types` against a real database: the committed types match the database, are formatted as
 //! rustfmt formats them, compile, and read and write what the database holds.
 //!
-//! `generated.rs` is our own schema; `odd/generated.rs` is one of everything that is hard. With
-//! `SLUICE_UPDATE=1` the tests update both.
+//! `runner/src/db/generated.rs` is our own schema, `odd/generated.rs` has one of everything that is hard.
+//! `SLUICE_UPDATE=1` lets the tests update both.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
-#[allow(
-    dead_code,
-    unreachable_pub,
-    clippy::pedantic,
-    reason = "what is compiled here is what the generator gives, used or not"
-)]
-mod generated;
 mod guide;
-mod hand_written;
 mod odd;
 mod outside;
 mod own;
-mod source;
 mod wire;
 
 use std::path::{Path, PathBuf};

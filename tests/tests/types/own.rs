@@ -1,15 +1,97 @@
-//! The types of our own migrations, and the command.
+//! The types that the program uses are those of our migrations, and the command that makes them.
 
 use sluice_runner::bundled::MIGRATIONS;
 use sluice_runner::local::{LocalOptions, Server};
 use sluice_runner::typegen::{Catalog, TypegenOptions, generate};
 use sluice_tests::Program;
 
-use crate::{assert_current, path};
+use crate::assert_current;
+
+/// The file that the types are in.
+const FILE: &str = "../../../runner/src/db/generated.rs";
+
+/// The tables and functions that the program uses.
+const ONLY: &[&str] = &[
+    "active_weight_config",
+    "background_jobs",
+    "begin_job",
+    "begin_score_pass",
+    "cancel_job",
+    "claim_job",
+    "claim_work",
+    "complete_recompute_job",
+    "count_work",
+    "end_score_pass",
+    "enqueue_job",
+    "extend_work",
+    "fail_job",
+    "fail_work",
+    "finish_job",
+    "finish_work",
+    "heartbeat_job",
+    "neighborhoods",
+    "open_score_pass",
+    "peek_work",
+    "pipeline_status",
+    "posts",
+    "rank_posts",
+    "refresh_topic_frequencies",
+    "release_job",
+    "release_work",
+    "replay_work",
+    "retry_job",
+    "save_and_recompute",
+    "search_posts_by_embedding",
+    "stage_post_scores",
+    "store_dimension",
+    "store_embeddings",
+    "store_scores",
+    "weight_configs",
+    "work_items",
+];
+
+/// Arguments that may be null.
+const NULLABLE: &[&str] = &[
+    "claim_work.p_after",
+    "count_work.p_after",
+    "peek_work.p_after",
+    "release_work.p_post_ids",
+    "replay_work.p_kind",
+    "replay_work.p_post_ids",
+    "stage_post_scores.p_after",
+];
+
+/// Results that are never null.
+const NOT_NULL: &[&str] = &[
+    "begin_job",
+    "end_score_pass",
+    "enqueue_job",
+    "fail_job",
+    "finish_job",
+    "finish_work",
+    "heartbeat_job",
+    "rank_posts.categories",
+    "rank_posts.final_score",
+    "rank_posts.id",
+    "rank_posts.text",
+    "refresh_topic_frequencies",
+    "release_job",
+    "release_work",
+    "replay_work",
+    "store_dimension",
+    "store_embeddings",
+    "store_scores",
+];
 
 #[tokio::test]
 async fn committed_types_are_those_of_the_migrations() {
-    let options = TypegenOptions::default();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let options = TypegenOptions {
+        only: names(ONLY),
+        nullable: names(NULLABLE),
+        not_null: names(NOT_NULL),
+        ..TypegenOptions::default()
+    };
     let server = Server::start(&LocalOptions {
         migrations: MIGRATIONS,
         ..LocalOptions::default()
@@ -19,29 +101,30 @@ async fn committed_types_are_those_of_the_migrations() {
     let rows = server.sql(Catalog::query(&options.schemas)).await;
     server.stop().await;
     let catalog = Catalog::from_rows(&rows.unwrap()).unwrap();
-    assert_current("generated.rs", &generate(&catalog, &options).unwrap());
+    assert_current(FILE, &generate(&catalog, &options).unwrap());
 }
 
 #[tokio::test]
 async fn file_that_differs_from_the_database_exits_with_one() {
     let program = Program::bare();
-    let stored = std::fs::read_to_string(path("generated.rs")).unwrap();
+    let stored = std::fs::read_to_string(crate::path(FILE)).unwrap();
     let drifted = stored.replacen("    pub slug: String,", "    pub slug: i32,", 1);
     assert_ne!(stored, drifted);
     let drifted = program.file("types.rs", drifted);
-    let arguments = [
-        "gen",
-        "types",
-        "--local",
-        "--output",
-        "json",
-        "--check",
-        drifted.to_str().unwrap(),
-    ];
+    let mut arguments = vec!["gen", "types", "--local", "--output", "json"];
+    for (option, names) in [
+        ("--only", ONLY),
+        ("--nullable", NULLABLE),
+        ("--not-null", NOT_NULL),
+    ] {
+        arguments.extend(names.iter().flat_map(|name| [option, name]));
+    }
+    arguments.extend(["--check", drifted.to_str().unwrap()]);
     let run = program.run(&arguments).await;
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     let said = run.json();
     assert_eq!(said["drifted"], true);
+    assert_eq!(said["drifts"].as_array().unwrap().len(), 1);
     assert_eq!(said["drifts"][0]["item"], "pub struct Neighborhoods");
     assert_eq!(said["drifts"][0]["only_in_file"][0], "pub slug: i32,");
     assert_eq!(

@@ -35,7 +35,7 @@ impl ScorePass {
             p_fingerprint: fingerprint.clone(),
             p_anew: anew,
         };
-        let pass = session.database.call(begin).await?;
+        let pass = session.database.call_shaped(begin).await?;
         if pass.resumed {
             run.metrics.warn(format!(
                 "continuing the pass over all posts that began at {:.0}; posts that it has scored are not \

@@ -15,7 +15,7 @@ use tokio::io::BufReader;
 use tokio::time::Instant;
 
 use self::input::Lines;
-pub use self::neighborhood::Neighborhoods;
+pub use self::neighborhood::NeighborhoodIds;
 pub use self::run::StoreOptions;
 use self::run::{StoreError, Stored};
 use crate::db::Database;

@@ -6,15 +6,17 @@ use sluice_sdk::Client;
 use uuid::Uuid;
 
 use super::slug::{earlier_slug, slug};
-use crate::db::{DatabaseError, Neighborhood, NewNeighborhood};
+use crate::db::{
+    DatabaseError, Neighborhood, Neighborhoods, NeighborhoodsInsert, NeighborhoodsRequired,
+};
 
 /// The neighborhoods that this run has seen, by the names in its posts.
 #[derive(Debug, Default)]
-pub struct Neighborhoods {
+pub struct NeighborhoodIds {
     ids: HashMap<String, Uuid>,
 }
 
-impl Neighborhoods {
+impl NeighborhoodIds {
     /// The id of a name that was [resolved](Self::resolve).
     pub fn id(&self, name: &str) -> Option<Uuid> {
         self.ids.get(name).copied()
@@ -40,7 +42,7 @@ impl Neighborhoods {
         if missing.is_empty() {
             return Ok(0);
         }
-        let inserted = insert(client, &missing).await?;
+        let inserted = insert(client, missing).await?;
         let created = inserted.len() as u64;
         let conflicting = self.add(&wanted, &inserted);
         if !conflicting.is_empty() {
@@ -52,7 +54,7 @@ impl Neighborhoods {
     }
 
     /// Adds the ids of the rows that were found. Returns the neighborhoods that are still missing.
-    fn add(&mut self, wanted: &Wanted, rows: &[Neighborhood]) -> Vec<NewNeighborhood> {
+    fn add(&mut self, wanted: &Wanted, rows: &[Neighborhood]) -> Vec<NeighborhoodsRequired> {
         let by_slug: HashMap<&str, &Neighborhood> =
             rows.iter().map(|row| (row.slug.as_str(), row)).collect();
         let mut missing = Vec::new();
@@ -62,7 +64,7 @@ impl Neighborhoods {
                 self.ids
                     .extend(names.iter().map(|name| (name.clone(), row.id)));
             } else if let (false, Some(name)) = (known, names.first()) {
-                missing.push(NewNeighborhood {
+                missing.push(NeighborhoodsRequired {
                     name: name.clone(),
                     slug: slug.clone(),
                 });
@@ -124,19 +126,21 @@ impl Wanted {
 
 async fn select(client: &Client, slugs: &[String]) -> Result<Vec<Neighborhood>, DatabaseError> {
     Ok(client
-        .from::<Neighborhood>()
-        .filter_in(Neighborhood::SLUG, slugs)
+        .from::<Neighborhoods>()
+        .select::<Neighborhood>()
+        .filter_in(Neighborhoods::SLUG, slugs)
         .await?)
 }
 
 async fn insert(
     client: &Client,
-    missing: &[NewNeighborhood],
+    missing: Vec<NeighborhoodsRequired>,
 ) -> Result<Vec<Neighborhood>, DatabaseError> {
+    let missing: Vec<NeighborhoodsInsert> = missing.into_iter().map(Into::into).collect();
     let insert = client
-        .from::<Neighborhood>()
-        .upsert(missing)
-        .on_conflict(Neighborhood::SLUG);
+        .from::<Neighborhoods>()
+        .upsert(&missing)
+        .on_conflict(Neighborhoods::SLUG);
     Ok(insert
         .ignore_duplicates()
         .returning::<Neighborhood>()
@@ -160,7 +164,7 @@ mod tests {
     fn two_spellings_of_one_slug_are_one_neighborhood() {
         let wanted = Wanted::new(["St. Johns", "St Johns", "Elm"].into_iter());
         assert_eq!(wanted.slugs(), ["elm", "st-johns"]);
-        let mut map = Neighborhoods::default();
+        let mut map = NeighborhoodIds::default();
         let missing = map.add(&wanted, &[]);
         assert_eq!(missing.len(), 2);
         assert!(
@@ -178,7 +182,7 @@ mod tests {
     fn a_row_under_the_earlier_slug_is_found_again() {
         let wanted = Wanted::new(["Cañada del Oro"].into_iter());
         assert_eq!(wanted.slugs(), ["caada-del-oro", "canada-del-oro"]);
-        let mut map = Neighborhoods::default();
+        let mut map = NeighborhoodIds::default();
         assert!(
             map.add(&wanted, &[row(7, "Cañada del Oro", "caada-del-oro")])
                 .is_empty()
@@ -189,7 +193,7 @@ mod tests {
     #[test]
     fn another_neighborhood_under_the_earlier_slug_is_not_taken_for_it() {
         let wanted = Wanted::new(["Cañada"].into_iter());
-        let mut map = Neighborhoods::default();
+        let mut map = NeighborhoodIds::default();
         let missing = map.add(&wanted, &[row(8, "Caada", "caada")]);
         assert_eq!(missing.len(), 1);
         assert_eq!(map.id("Cañada"), None);

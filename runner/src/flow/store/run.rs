@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::batch::{Batch, Numbered};
 use super::input::Lines;
 use super::line::{self, LineWarning, Parsed};
-use super::neighborhood::Neighborhoods;
-use crate::db::{DatabaseError, Post};
+use super::neighborhood::NeighborhoodIds;
+use crate::db::{DatabaseError, Posts};
 use crate::engine::Stop;
 use crate::report::{FAILURES_MAX, Failure, StoreCounts};
 
@@ -70,7 +70,7 @@ pub(crate) async fn store(
     stop: &Stop,
     stored: &mut Stored,
 ) -> Result<(), StoreError> {
-    let mut neighborhoods = Neighborhoods::default();
+    let mut neighborhoods = NeighborhoodIds::default();
     let mut batch = Batch::default();
     let mut posts = 0;
     loop {
@@ -151,7 +151,7 @@ impl Stored {
 async fn flush(
     client: Option<&Client>,
     batch: &Batch,
-    neighborhoods: &mut Neighborhoods,
+    neighborhoods: &mut NeighborhoodIds,
     stored: &mut Stored,
 ) -> Result<(), DatabaseError> {
     let Some(client) = client else {
@@ -178,9 +178,9 @@ async fn flush(
         }
     }
     let written = client
-        .from::<Post>()
+        .from::<Posts>()
         .upsert(&rows)
-        .on_conflict((Post::NEIGHBORHOOD_ID, Post::HASH))
+        .on_conflict((Posts::NEIGHBORHOOD_ID, Posts::HASH))
         .ignore_duplicates()
         .chunk_rows(rows.len().max(1))
         .chunk_bytes(usize::MAX)

@@ -77,10 +77,11 @@ fn chosen<'a>(
     {
         return Err(TypegenError::UnknownSchema(schema.clone()));
     }
-    let mut unused: BTreeSet<&str> = options.exclude.iter().map(String::as_str).collect();
+    let TypegenOptions { only, exclude, .. } = options;
+    let mut unused: BTreeSet<&str> = only.union(exclude).map(String::as_str).collect();
     let mut is_wanted = |name: &str| {
         unused.remove(name);
-        !options.exclude.contains(name)
+        (only.is_empty() || only.contains(name)) && !exclude.contains(name)
     };
     let relations = catalog.relations.iter();
     let mut relations: Vec<_> = relations.filter(|one| is_wanted(&one.name)).collect();

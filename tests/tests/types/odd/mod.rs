@@ -26,6 +26,7 @@ fn options() -> TypegenOptions {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     TypegenOptions {
         schemas: vec!["public".to_owned(), "Odd schema".to_owned()],
+        only: names(&[]),
         exclude: names(&["excluded"]),
         nullable: names(&["cheered.feeling"]),
         not_null: names(&["titles.id", "add", "spread.n", "address.street"]),

@@ -1,0 +1,242 @@
+//! What the generator cannot know: the shapes of JSON arguments and results, vectors as text, and which
+//! columns of a table we read.
+
+#![allow(
+    missing_docs,
+    reason = "the fields are those of the contract in docs/ARCHITECTURE.md"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use sluice_sdk::{Function, Select};
+use uuid::Uuid;
+
+use super::generated::{
+    BackgroundJobs, BeginScorePass, ClaimJob, ClaimWork, CompleteRecomputeJob, CountWork, FailWork,
+    Neighborhoods, PeekWork, SaveAndRecompute, SearchPostsByEmbedding, StagePostScores,
+    WeightConfigs, WorkItems,
+};
+use crate::provider::write_vector;
+
+/// A function whose result has a shape that its generated type does not say.
+pub trait Shaped: Function {
+    /// The result.
+    type Shape: DeserializeOwned + Send + 'static;
+}
+
+macro_rules! shapes {
+    ($($function:ty => $shape:ty,)*) => {
+        $(impl Shaped for $function {
+            type Shape = $shape;
+        })*
+    };
+}
+
+shapes! {
+    BeginScorePass => BegunPass,
+    ClaimJob => Option<ClaimedJob>,
+    ClaimWork => ClaimedPosts,
+    CompleteRecomputeJob => AppliedScores,
+    CountWork => CountedPosts,
+    FailWork => FailedWork,
+    PeekWork => PeekedPosts,
+    SaveAndRecompute => SavedWeights,
+    SearchPostsByEmbedding => Vec<FoundPost>,
+    StagePostScores => StagedScores,
+}
+
+/// A post with its text at the time of the claim.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct LeasedPost {
+    pub id: Uuid,
+    pub text: String,
+}
+
+/// What a claim leased, and where the next one starts.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ClaimedPosts {
+    pub rows: Vec<LeasedPost>,
+    pub next_after: Option<Uuid>,
+    #[serde(default)]
+    pub waiting: u64,
+    pub next_attempt_ms: Option<u64>,
+    #[serde(default)]
+    pub leased_elsewhere: u64,
+    #[serde(default)]
+    pub copied: u64,
+}
+
+/// What a claim would find, and where the next peek starts.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PeekedPosts {
+    pub rows: Vec<LeasedPost>,
+    pub next_after: Option<Uuid>,
+}
+
+/// How many posts are due, and where the next count starts.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct CountedPosts {
+    pub due: u64,
+    pub next_after: Option<Uuid>,
+}
+
+/// A post that failed.
+#[derive(Debug, Clone, Serialize)]
+pub struct FailedPost {
+    pub post_id: Uuid,
+    pub error: String,
+    pub permanent: bool,
+}
+
+/// What became of failures.
+#[derive(Debug, Clone, Deserialize)]
+pub struct FailedWork {
+    pub retrying: u64,
+    pub dead_ids: Vec<Uuid>,
+}
+
+/// An embedding to be written.
+#[derive(Debug, Clone, Serialize)]
+pub struct EmbeddingRow {
+    pub post_id: Uuid,
+    #[serde(serialize_with = "write_as_text")]
+    pub embedding: Arc<[f32]>,
+    pub model: String,
+    pub dimensions: usize,
+    pub text_hash: String,
+}
+
+/// A score to be written.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScoreRow {
+    pub post_id: Uuid,
+    pub scores: BTreeMap<String, f64>,
+    pub categories: Vec<String>,
+    pub summary: Option<String>,
+    pub why_podcast_worthy: Option<String>,
+    pub model_version: String,
+    pub prompt_version: String,
+    pub fingerprint: String,
+    pub text_hash: String,
+}
+
+/// One dimension's score to be merged.
+#[derive(Debug, Clone, Serialize)]
+pub struct DimensionRow {
+    pub post_id: Uuid,
+    pub score: f64,
+}
+
+/// A pass over every post.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct BegunPass {
+    pub started_at: Timestamp,
+    /// Whether it began before this call.
+    pub resumed: bool,
+}
+
+/// A job that was claimed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ClaimedJob {
+    pub id: Uuid,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub params: Option<Value>,
+}
+
+/// New weights and the job that computes their scores.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SavedWeights {
+    pub weight_config_id: Uuid,
+    pub job_id: Uuid,
+}
+
+/// What was staged, and where the next chunk starts.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct StagedScores {
+    pub staged: u64,
+    pub next_after: Option<Uuid>,
+    /// Scored posts in all, counted by the first chunk of a job.
+    pub total: Option<u64>,
+}
+
+/// How many scores a cut-over wrote.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct AppliedScores {
+    pub applied: u64,
+}
+
+/// A post that was found, with its cosine similarity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoundPost {
+    pub id: Uuid,
+    pub text: String,
+    pub similarity: f64,
+    pub url: Option<String>,
+}
+
+/// What is read of a neighborhood.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Select)]
+#[select(from = Neighborhoods)]
+pub struct Neighborhood {
+    pub id: Uuid,
+    pub name: String,
+    pub slug: String,
+}
+
+/// What is read of a row of work that fails or is in flight.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Select)]
+#[select(from = WorkItems)]
+pub struct WorkItem {
+    pub kind: String,
+    pub post_id: Uuid,
+    pub attempts: i32,
+    pub next_attempt_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub dead: bool,
+}
+
+/// What is read of a background job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Select)]
+#[select(from = BackgroundJobs)]
+pub struct Job {
+    pub id: Uuid,
+    pub r#type: String,
+    pub status: String,
+    pub params: Option<Value>,
+    pub progress: Option<i32>,
+    pub total: Option<i32>,
+    pub error_message: Option<String>,
+    pub retry_count: Option<i32>,
+    pub max_retries: Option<i32>,
+    pub created_at: Option<Timestamp>,
+}
+
+/// What is read of a weight config.
+#[derive(Debug, Clone, PartialEq, Deserialize, Select)]
+#[select(from = WeightConfigs)]
+pub struct WeightConfig {
+    pub id: Uuid,
+    pub weights: Value,
+}
+
+/// A vector in pgvector's text form.
+pub fn vector_text(vector: &[f32]) -> String {
+    let mut text = String::new();
+    write_vector(&mut text, vector);
+    text
+}
+
+fn write_as_text<S: Serializer>(vector: &Arc<[f32]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&vector_text(vector))
+}
+
+/// A number as an argument of the type `integer`. A larger one becomes the largest.
+pub fn int(number: impl TryInto<i32>) -> i32 {
+    number.try_into().unwrap_or(i32::MAX)
+}
