@@ -21,34 +21,25 @@ pub(super) async fn embed(
     finish(printer, "embed", &run, work).await
 }
 
-pub(super) async fn score(
-    arguments: &FlowArgs,
-    session: Session,
-    printer: &Printer,
-) -> Result<Exit, Error> {
-    score_scope(arguments, session, printer, "score", ScoreScope::Missing).await
-}
-
-pub(super) async fn rescore(
-    arguments: &RescoreArgs,
-    session: Session,
-    printer: &Printer,
-) -> Result<Exit, Error> {
-    let scope = match (arguments.all, arguments.restart) {
+/// Which scores `sluice rescore` writes.
+pub(super) fn rescore_scope(arguments: &RescoreArgs) -> ScoreScope {
+    match (arguments.all, arguments.restart) {
         (true, true) => ScoreScope::AllAnew,
         (true, false) => ScoreScope::All,
         (false, _) => ScoreScope::Stale,
-    };
-    score_scope(&arguments.flow, session, printer, "rescore", scope).await
+    }
 }
 
-async fn score_scope(
+pub(super) async fn score(
     arguments: &FlowArgs,
+    scope: ScoreScope,
     session: Session,
     printer: &Printer,
-    label: &'static str,
-    scope: ScoreScope,
 ) -> Result<Exit, Error> {
+    let label = match scope {
+        ScoreScope::Missing => "score",
+        _ => "rescore",
+    };
     let run = session.begin(options(arguments), Stop::new());
     let work = async {
         if printer.shows_progress() {
@@ -85,22 +76,16 @@ pub(super) async fn recompute(
         weight_config_id: arguments.weights,
         activate: arguments.activate,
     };
-    finish(
-        printer,
-        "recompute",
-        &run,
-        flow::recompute(&session, &run, options),
-    )
-    .await
+    let work = flow::recompute(&session, &run, options);
+    finish(printer, "recompute", &run, work).await
 }
 
 /// The options of a flow, from the arguments.
-pub(super) fn options(arguments: &FlowArgs) -> FlowOptions {
+fn options(arguments: &FlowArgs) -> FlowOptions {
+    let deadline = arguments.deadline;
     FlowOptions {
         limit: arguments.limit,
-        deadline: arguments
-            .deadline
-            .and_then(|deadline| deadline.try_into().ok()),
+        deadline: deadline.and_then(|deadline| deadline.try_into().ok()),
         max_usd: arguments.max_usd,
         dry_run: arguments.dry_run,
     }

@@ -27,7 +27,7 @@ use crate::cli::{Cli, Command, FlowArgs, GlobalArgs};
 use crate::config::{self, Environment, Settings};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::flow::Session;
+use crate::flow::{ScoreScope, Session};
 use crate::output::Printer;
 
 /// Runs the command that the arguments name, and returns its exit code.
@@ -44,10 +44,13 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
             flows::embed(&arguments, flow_session(global, &arguments.flow)?, printer).await
         }
         Command::Score(arguments) => {
-            flows::score(&arguments, flow_session(global, &arguments)?, printer).await
+            let session = flow_session(global, &arguments)?;
+            flows::score(&arguments, ScoreScope::Missing, session, printer).await
         }
         Command::Rescore(arguments) => {
-            flows::rescore(&arguments, flow_session(global, &arguments.flow)?, printer).await
+            let session = flow_session(global, &arguments.flow)?;
+            let scope = flows::rescore_scope(&arguments);
+            flows::score(&arguments.flow, scope, session, printer).await
         }
         Command::Backfill(arguments) => {
             flows::backfill(&arguments, flow_session(global, &arguments.flow)?, printer).await
