@@ -168,7 +168,7 @@ begin
 end
 $$;
 
--- internal: What a worker is told about a job that it does not run any more: `cancelled`, `completed` if this worker
+-- internal: The status that a worker gets of a job that it no longer runs: `cancelled`, `completed` if this worker
 -- completed it, or else `lost`.
 create or replace function public.job_ending(p_job_id uuid, p_worker uuid)
 returns text

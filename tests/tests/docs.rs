@@ -242,10 +242,41 @@ fn decisions_have_one_format_and_are_listed() {
         let title = title.unwrap_or_else(|| panic!("{page} has not its number in the title"));
         let row = format!("| {number} | [{title}](0{file}) |");
         assert!(list.contains(&row), "docs/decisions/README.md lacks {row}");
-        let places = PARTS.map(|part| text.find(&format!("\n**{part}.** ")));
+        let places = PARTS.map(|part| text.find(&format!("\n**{part}.**")));
         assert!(
             places.iter().all(Option::is_some) && places.is_sorted(),
             "{page} has not the parts {PARTS:?} in this order"
         );
     }
+}
+
+#[test]
+fn prose_is_wrapped_at_one_width() {
+    const WIDTH: usize = 120;
+    for (page, text) in pages() {
+        let mut in_code = false;
+        for (at, line) in text.lines().enumerate() {
+            in_code ^= line.trim_start().starts_with("```");
+            let is_prose = !in_code && !line.trim_start().starts_with('|');
+            let is_long = is_prose && line.chars().count() > WIDTH;
+            assert!(!is_long, "{page}:{}: more than {WIDTH} columns", at + 1);
+        }
+    }
+}
+
+#[test]
+fn every_path_in_the_pages_exists() {
+    let folders = ["docs/", "runner/", "sdk/", "supabase/", "tests/"];
+    let mut looked_up = 0;
+    for (page, text) in pages() {
+        for code in text.split('`').skip(1).step_by(2) {
+            let is_path = folders.iter().any(|folder| code.starts_with(folder));
+            let is_pattern = code.contains(['*', ' ']) || code.contains(char::is_uppercase);
+            if is_path && !is_pattern {
+                assert!(root().join(code).exists(), "{page} names {code}");
+                looked_up += 1;
+            }
+        }
+    }
+    assert!(looked_up > 20, "only {looked_up} paths were found");
 }

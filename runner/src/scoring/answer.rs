@@ -25,9 +25,7 @@ pub struct PostScore {
     pub reason: String,
 }
 
-/// Why an answer holds no score for a post.
-///
-/// Nothing is guessed in its place: the post is asked about again or set aside.
+/// Why an answer has no score for a post. No score is guessed: the post is asked about again, or becomes a dead letter.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AnswerError {
     /// Nothing was answered about the post: refused, cut off, filtered or unreadable.

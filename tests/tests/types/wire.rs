@@ -15,7 +15,7 @@ async fn postgres(answer: String) -> (String, JoinHandle<Option<String>>) {
     postgres_that(move |_| async move { answer }).await
 }
 
-/// A Postgres that has the answer to its one query from whoever is asked for it.
+/// A Postgres that has the answer to its one query from any client that asks for it.
 pub(crate) async fn postgres_that<F, A>(answer: F) -> (String, JoinHandle<Option<String>>)
 where
     F: FnOnce(String) -> A + Send + 'static,
