@@ -79,10 +79,6 @@ pub(crate) struct RecipeEmbeddings(pub(crate) Client);
 impl Sink for RecipeEmbeddings {
     type Output = Embedded;
 
-    fn id(output: &Embedded) -> Uuid {
-        output.id
-    }
-
     fn rows_max(&self) -> usize {
         100
     }

@@ -264,10 +264,7 @@ mod tests {
             );
         }
         let twice = problems(|r| r.dimensions[0].name = "drama".to_owned());
-        assert_eq!(
-            twice,
-            "scoring.dimensions[2].name: `drama` exists already"
-        );
+        assert_eq!(twice, "scoring.dimensions[2].name: `drama` exists already");
         let reserved = problems(|r| r.dimensions[0].name = "summary".to_owned());
         assert_eq!(
             reserved,
