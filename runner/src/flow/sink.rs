@@ -1,15 +1,19 @@
 //! Where results about posts go: one function call a write, which also ends the leases.
 
+use serde::de::DeserializeOwned;
 use sluice_sdk::Function;
 
 use crate::db::Database;
 use crate::engine::{Item, Sink, StorageError};
 
+/// Makes the call that stores rows.
+type Store<R, C> = Box<dyn Fn(&[R]) -> C + Send + Sync>;
+
 /// Writes rows with a function of the database.
 pub(super) struct PostSink<R, C> {
     database: Database,
     rows_max: usize,
-    store: Box<dyn Fn(&[R]) -> C + Send + Sync>,
+    store: Store<R, C>,
 }
 
 impl<R, C> PostSink<R, C> {
@@ -27,7 +31,11 @@ impl<R, C> PostSink<R, C> {
     }
 }
 
-impl<R: Item, C: Function<Output: serde::de::DeserializeOwned> + 'static> Sink for PostSink<R, C> {
+impl<R, C> Sink for PostSink<R, C>
+where
+    R: Item,
+    C: Function<Output: DeserializeOwned> + 'static,
+{
     type Output = R;
 
     fn rows_max(&self) -> usize {

@@ -23,7 +23,12 @@ pub(super) struct DuePosts {
 
 impl DuePosts {
     /// The due posts, for a runner with an id of its own.
-    pub(super) fn new(database: Database, kind: WorkKind, worker: Uuid, leases: LeaseSettings) -> Self {
+    pub(super) fn new(
+        database: Database,
+        kind: WorkKind,
+        worker: Uuid,
+        leases: LeaseSettings,
+    ) -> Self {
         Self {
             database,
             kind,
