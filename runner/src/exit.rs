@@ -1,4 +1,4 @@
-//! Exit codes: what a shell, cron or a CI step may branch on.
+//! Exit codes, for shells, cron and CI.
 
 use std::process::ExitCode;
 
@@ -10,24 +10,24 @@ use crate::engine::StopReason;
 pub enum Exit {
     /// Everything that was asked for is done.
     Complete = 0,
-    /// Something that should not happen did.
+    /// An unexpected error.
     Unexpected = 1,
-    /// The arguments or the configuration are wrong; nothing was started.
+    /// The arguments or the configuration are wrong. Nothing was started.
     Usage = 2,
-    /// The limit, the deadline or the budget was reached: run again to go on.
+    /// The limit, the deadline or the budget was reached. Another run continues.
     MoreRemains = 3,
-    /// Finished, but some rows failed; `sluice failures list` names them.
+    /// Finished, but some rows failed. `sluice failures list` names them.
     SomeFailed = 4,
-    /// The provider refuses: the key is wrong, or the quota is used up.
+    /// The provider refuses the key, or the quota is used up.
     ProviderRefuses = 5,
     /// The database cannot be reached, or its schema lacks the migrations.
     Database = 6,
-    /// Interrupted by a signal; what was in flight is written and the leases are released.
+    /// Interrupted by a signal. Results in flight are written and leases released.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// Every code with what it means, in ascending order; `sluice --help` prints this table.
+    /// Every code with its meaning, in ascending order. `sluice --help` prints this table.
     pub const TABLE: &'static str = "\
 Exit codes:
   0    complete
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_stands_in_the_table() {
+    fn every_code_is_in_the_table() {
         for exit in [
             Exit::Complete,
             Exit::Unexpected,

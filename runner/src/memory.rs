@@ -1,6 +1,6 @@
 //! How much memory the process has used.
 
-/// The peak resident memory in bytes; `None` where the system does not tell.
+/// The peak resident memory in bytes. `None` if the system does not report it.
 pub(crate) fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -14,7 +14,7 @@ pub(crate) fn peak_bytes() -> Option<u64> {
 mod tests {
     #[test]
     #[cfg(target_os = "linux")]
-    fn linux_tells() {
+    fn linux_reports_it() {
         assert!(super::peak_bytes().unwrap() > 1 << 20);
     }
 }

@@ -8,22 +8,18 @@ use uuid::Uuid;
 
 use super::backoff::Outage;
 use super::bisect::{Bisection, Step};
-use super::flow::{BatchResult, RowFailure, Sink, Source, StorageError, Work};
-use super::shared::{CompletedBatch, Shared, resume_panic};
+use super::flow::{BatchResult, Item, RowFailure, Sink, Source, StorageError};
+use super::shared::{CompletedBatch, Output, Parts, Shared, resume_panic};
 use super::stop::StopReason;
 
 /// Writes under way at once. While the database works on one, the next is encoded and sent.
 const WRITES_MAX: usize = 2;
 
 /// Completes batches until the dispatcher has sent the last one.
-pub(super) async fn complete<S, W, K>(
-    shared: Arc<Shared<S, W, K>>,
-    mut completed: mpsc::Receiver<CompletedBatch<W::Output>>,
-) where
-    S: Source,
-    W: Work<Item = S::Item>,
-    K: Sink<Output = W::Output>,
-{
+pub(super) async fn complete<P: Parts>(
+    shared: Arc<Shared<P>>,
+    mut completed: mpsc::Receiver<CompletedBatch<Output<P>>>,
+) {
     let mut writes = JoinSet::new();
     while let Some(first) = completed.recv().await {
         let (result, places) = gather(first, &mut completed, shared.sink.rows_max());
@@ -65,15 +61,11 @@ fn gather<O>(
 
 /// Writes results in pieces: as large as the sink takes, and smaller if the database asks for it. A row that
 /// the database rejects even alone has failed. At the end the places of these batches are free.
-async fn persist<S, W, K>(
-    shared: Arc<Shared<S, W, K>>,
-    outputs: Vec<W::Output>,
+async fn persist<P: Parts>(
+    shared: Arc<Shared<P>>,
+    outputs: Vec<Output<P>>,
     _places: Vec<OwnedSemaphorePermit>,
-) where
-    S: Source,
-    W: Work<Item = S::Item>,
-    K: Sink<Output = W::Output>,
-{
+) {
     let mut search = Bisection::new(outputs, shared.sink.rows_max());
     loop {
         let written = match search.step() {
@@ -96,7 +88,7 @@ async fn persist<S, W, K>(
             Step::Bad(output) => match write(&shared, std::slice::from_ref(&output)).await {
                 Err(StorageError::Row(why) | StorageError::TooLarge(why)) => {
                     let failure = RowFailure {
-                        id: K::id(&output),
+                        id: output.id(),
                         reason: format!("the database refuses it: {why}"),
                         permanent: true,
                     };
@@ -113,11 +105,7 @@ async fn persist<S, W, K>(
 }
 
 /// Writes one piece. Waits if the database does not answer.
-async fn write<S, W, K>(shared: &Shared<S, W, K>, piece: &[W::Output]) -> Result<(), StorageError>
-where
-    W: Work,
-    K: Sink<Output = W::Output>,
-{
+async fn write<P: Parts>(shared: &Shared<P>, piece: &[Output<P>]) -> Result<(), StorageError> {
     let mut outage = Outage::default();
     loop {
         match shared.sink.write(piece).await {
@@ -127,14 +115,14 @@ where
             Err(error) => return Err(error),
         }
     }
-    let ids: Vec<Uuid> = piece.iter().map(K::id).collect();
+    let ids: Vec<Uuid> = piece.iter().map(Item::id).collect();
     shared.metrics.written(ids.len());
     shared.in_flight.remove(&ids);
     Ok(())
 }
 
 /// Records failures in the database and in the report.
-async fn record<S: Source, W, K>(shared: &Shared<S, W, K>, failures: Vec<RowFailure>) {
+async fn record<P: Parts>(shared: &Shared<P>, failures: Vec<RowFailure>) {
     let ids: Vec<Uuid> = failures.iter().map(|failure| failure.id).collect();
     let mut outage = Outage::default();
     let recorded = loop {

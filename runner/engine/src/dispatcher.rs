@@ -7,20 +7,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::flow::{BatchResult, RowFailure, Sink, Source, Work};
-use super::shared::{CompletedBatch, Shared, resume_panic};
+use super::flow::{BatchResult, Item, RowFailure, Work};
+use super::shared::{Batch, CompletedBatch, Output, Parts, Shared, resume_panic};
 
 /// Runs batches until the fetcher has sent the last one. Once the flow is stopped, batches that were not sent
 /// are dropped. Their rows are still in flight, so they are released at the end.
-pub(super) async fn dispatch<S, W, K>(
-    shared: Arc<Shared<S, W, K>>,
-    mut batches: mpsc::Receiver<W::Batch>,
-    completed: mpsc::Sender<CompletedBatch<W::Output>>,
-) where
-    S: Source,
-    W: Work<Item = S::Item>,
-    K: Sink<Output = W::Output>,
-{
+pub(super) async fn dispatch<P: Parts>(
+    shared: Arc<Shared<P>>,
+    mut batches: mpsc::Receiver<Batch<P>>,
+    completed: mpsc::Sender<CompletedBatch<Output<P>>>,
+) {
     let places = Arc::new(Semaphore::new(shared.pace.concurrency.max(1)));
     let mut calls = JoinSet::new();
     while let Some(batch) = batches.recv().await {
@@ -39,23 +35,19 @@ pub(super) async fn dispatch<S, W, K>(
     }
 }
 
-async fn execute<S, W, K>(
-    shared: Arc<Shared<S, W, K>>,
-    batch: W::Batch,
+async fn execute<P: Parts>(
+    shared: Arc<Shared<P>>,
+    batch: Batch<P>,
     place: OwnedSemaphorePermit,
-    completed: mpsc::Sender<CompletedBatch<W::Output>>,
-) where
-    S: Source,
-    W: Work<Item = S::Item>,
-    K: Sink<Output = W::Output>,
-{
+    completed: mpsc::Sender<CompletedBatch<Output<P>>>,
+) {
     let ids = shared.work.ids(&batch);
     let mut result = shared.work.run(batch).await;
     if let Some(reason) = result.halt.clone() {
         shared.stop.stop(reason);
     }
     if !shared.stop.is_stopped() {
-        let forgotten = forgotten::<K>(&ids, &result);
+        let forgotten = forgotten(&ids, &result);
         result.failures.extend(forgotten);
     }
     // The completer outlives every call, so this fails only if it has panicked.
@@ -70,8 +62,8 @@ async fn execute<S, W, K>(
 
 /// Failures for rows that have neither a result nor a failure. If they were released instead, they would be
 /// claimed again without end.
-fn forgotten<K: Sink>(ids: &[Uuid], result: &BatchResult<K::Output>) -> Vec<RowFailure> {
-    let outputs = result.outputs.iter().map(K::id);
+fn forgotten<O: Item>(ids: &[Uuid], result: &BatchResult<O>) -> Vec<RowFailure> {
+    let outputs = result.outputs.iter().map(Item::id);
     let known: HashSet<Uuid> = outputs
         .chain(result.failures.iter().map(|failure| failure.id))
         .collect();

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::backoff::Outage;
 use super::batcher::Batcher;
-use super::flow::{Claim, Sink, Source, StorageError, Work};
-use super::shared::Shared;
+use super::flow::{Claim, Source, StorageError, Work};
+use super::shared::{Batch, Parts, Row, Shared};
 use super::stop::StopReason;
 
 /// How long to wait before looking again at rows that other runners have leased.
@@ -29,12 +29,7 @@ enum Next {
 }
 
 /// Claims rows and sends them on in batches, until none is due or the flow is stopped.
-pub(super) async fn fetch<S, W, K>(shared: &Shared<S, W, K>, sender: mpsc::Sender<W::Batch>)
-where
-    S: Source,
-    W: Work<Item = S::Item>,
-    K: Sink<Output = W::Output>,
-{
+pub(super) async fn fetch<P: Parts>(shared: &Shared<P>, sender: mpsc::Sender<Batch<P>>) {
     let mut batcher = Batcher::new(sender);
     while !shared.stop.is_stopped() {
         let Some(pass) = pass(shared, &mut batcher).await else {
@@ -82,15 +77,7 @@ fn after(pass: &FetchPass) -> Next {
 }
 
 /// Goes over the table once. `None` if the flow is stopped or has reached its limit.
-async fn pass<S, W, K>(
-    shared: &Shared<S, W, K>,
-    batcher: &mut Batcher<W::Batch>,
-) -> Option<FetchPass>
-where
-    S: Source,
-    W: Work<Item = S::Item>,
-    K: Sink<Output = W::Output>,
-{
+async fn pass<P: Parts>(shared: &Shared<P>, batcher: &mut Batcher<Batch<P>>) -> Option<FetchPass> {
     let mut pass = FetchPass::default();
     let mut cursor = None;
     loop {
@@ -127,7 +114,7 @@ where
 }
 
 /// Waits until nothing is in flight. `None` if the flow is stopped.
-async fn settled<S, W, K>(shared: &Shared<S, W, K>) -> Option<()> {
+async fn settled<P: Parts>(shared: &Shared<P>) -> Option<()> {
     tokio::select! {
         () = shared.in_flight.empty() => Some(()),
         () = shared.stop.stopped() => None,
@@ -136,7 +123,7 @@ async fn settled<S, W, K>(shared: &Shared<S, W, K>) -> Option<()> {
 
 /// Releases rows that were leased by claims whose responses were lost. Nobody else can claim these rows until
 /// their leases expire. Called only when nothing is in flight.
-async fn recover<S: Source, W, K>(shared: &Shared<S, W, K>) -> bool {
+async fn recover<P: Parts>(shared: &Shared<P>) -> bool {
     if !shared.lost_claim.swap(false, Ordering::Relaxed) {
         return false;
     }
@@ -155,7 +142,7 @@ async fn recover<S: Source, W, K>(shared: &Shared<S, W, K>) -> bool {
 }
 
 /// How many rows may be claimed now. `None` if the flow is stopped or has reached its limit.
-fn room<S, W, K>(shared: &Shared<S, W, K>) -> Option<u32> {
+fn room<P: Parts>(shared: &Shared<P>) -> Option<u32> {
     let chunk = shared.pace.chunk;
     if shared.stop.is_stopped() {
         return None;
@@ -171,11 +158,11 @@ fn room<S, W, K>(shared: &Shared<S, W, K>) -> Option<u32> {
 }
 
 /// One claim. Waits if the database does not answer, and halves a claim that is too much for one statement.
-async fn claim<S: Source, W, K>(
-    shared: &Shared<S, W, K>,
+async fn claim<P: Parts>(
+    shared: &Shared<P>,
     mut limit: u32,
     cursor: Option<Uuid>,
-) -> Option<Claim<S::Item>> {
+) -> Option<Claim<Row<P>>> {
     let mut outage = Outage::default();
     loop {
         let error = match shared.source.claim(limit, cursor).await {
@@ -201,16 +188,11 @@ async fn claim<S: Source, W, K>(
 
 /// Packs claimed rows and sends full batches on. Returns how many rows there are to work on. `None` if nobody
 /// takes batches any more.
-async fn pass_on<S, W, K>(
-    shared: &Shared<S, W, K>,
-    batcher: &mut Batcher<W::Batch>,
-    rows: Vec<S::Item>,
-) -> Option<u64>
-where
-    S: Source,
-    W: Work<Item = S::Item>,
-    K: Sink<Output = W::Output>,
-{
+async fn pass_on<P: Parts>(
+    shared: &Shared<P>,
+    batcher: &mut Batcher<Batch<P>>,
+    rows: Vec<Row<P>>,
+) -> Option<u64> {
     let (work, claimed) = (&shared.work, rows.len());
     let packing = batcher.pack(|open| work.pack(open, rows)).await?;
     for warning in packing.warnings {
@@ -224,7 +206,7 @@ where
             tracing::warn!(%error, "failed to end leases; they will expire");
         }
     }
-    let is_alone = |batch: &W::Batch| shared.in_flight.len() <= work.ids(batch).len();
+    let is_alone = |batch: &Batch<P>| shared.in_flight.len() <= work.ids(batch).len();
     batcher.flush_overdue(is_alone).await?;
     // Rows without work do not lead to another pass, because a source may offer them each time.
     Some((claimed - skipped) as u64)

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::stop::StopReason;
 
-/// A row that a flow works on.
+/// A row that a flow works on, or its result.
 pub trait Item: Send + Sync + 'static {
     /// The row's primary key.
     fn id(&self) -> Uuid;
@@ -153,8 +153,8 @@ pub trait Work: Send + Sync + 'static {
     type Item: Item;
     /// Rows that go to the provider together.
     type Batch: Send + 'static;
-    /// What a row becomes.
-    type Output: Send + Sync + 'static;
+    /// What a row becomes. Its id is the row's.
+    type Output: Item;
 
     /// The most batches in flight at once. Work with large results sets a lower number.
     fn batches_max(&self) -> usize {
@@ -218,10 +218,7 @@ impl<O> Default for BatchResult<O> {
 /// Where results go. Writing a result also ends its row's lease, in the same transaction.
 pub trait Sink: Send + Sync + 'static {
     /// The results.
-    type Output: Send + Sync + 'static;
-
-    /// The row that a result belongs to.
-    fn id(output: &Self::Output) -> Uuid;
+    type Output: Item;
 
     /// The most results in one write.
     fn rows_max(&self) -> usize;

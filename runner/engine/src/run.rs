@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::flow::{Sink, Source, Work};
 use super::in_flight::{InFlight, heartbeat};
 use super::metrics::Metrics;
-use super::shared::{Flow, Pace, Shared, resume_panic};
+use super::shared::{Flow, Pace, Parts, Shared, resume_panic};
 use super::stop::Stop;
 use super::{completer, dispatcher, fetcher};
 
@@ -37,7 +37,7 @@ where
     W: Work<Item = S::Item>,
     K: Sink<Output = W::Output>,
 {
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(Shared::<Flow<S, W, K>> {
         source: flow.source,
         work: flow.work,
         sink: flow.sink,
@@ -71,7 +71,7 @@ where
 }
 
 /// Releases what is still leased. If that fails, the leases expire.
-async fn release<S: Source, W, K>(shared: &Shared<S, W, K>) {
+async fn release<P: Parts>(shared: &Shared<P>) {
     if shared.in_flight.is_empty() && !shared.lost_claim.load(Ordering::Relaxed) {
         return;
     }

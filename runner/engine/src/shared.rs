@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinError;
 
-use super::flow::BatchResult;
+use super::flow::{BatchResult, Sink, Source, Work};
 use super::in_flight::InFlight;
 use super::metrics::Metrics;
 use super::stop::Stop;
@@ -36,14 +36,36 @@ pub struct Flow<S, W, K> {
     pub sink: K,
 }
 
+/// A flow's three types, which fit together.
+pub(super) trait Parts: 'static {
+    type Source: Source;
+    type Work: Work<Item = <Self::Source as Source>::Item>;
+    type Sink: Sink<Output = <Self::Work as Work>::Output>;
+}
+
+impl<S, W, K> Parts for Flow<S, W, K>
+where
+    S: Source,
+    W: Work<Item = S::Item>,
+    K: Sink<Output = W::Output>,
+{
+    type Source = S;
+    type Work = W;
+    type Sink = K;
+}
+
+pub(super) type Row<P> = <<P as Parts>::Source as Source>::Item;
+pub(super) type Batch<P> = <<P as Parts>::Work as Work>::Batch;
+pub(super) type Output<P> = <<P as Parts>::Work as Work>::Output;
+
 /// What the stages share. Everything else goes through channels.
-pub(super) struct Shared<S, W, K> {
+pub(super) struct Shared<P: Parts> {
     /// The fetcher claims and ends leases, the completer records failures, the heartbeat extends.
-    pub(super) source: S,
+    pub(super) source: P::Source,
     /// The fetcher packs, the dispatcher runs batches.
-    pub(super) work: W,
+    pub(super) work: P::Work,
     /// Only the completer writes to it.
-    pub(super) sink: K,
+    pub(super) sink: P::Sink,
     /// Never changes.
     pub(super) pace: Pace,
     /// Each stage may stop the flow. Each stage checks it.

@@ -26,6 +26,12 @@ impl Item for Row {
     }
 }
 
+impl Item for Uuid {
+    fn id(&self) -> Uuid {
+        *self
+    }
+}
+
 fn place(id: Uuid) -> usize {
     usize::try_from(id.as_u128() - 1).unwrap()
 }
@@ -225,10 +231,6 @@ impl Work for Table {
 
 impl Sink for Table {
     type Output = Uuid;
-
-    fn id(output: &Uuid) -> Uuid {
-        *output
-    }
 
     fn rows_max(&self) -> usize {
         self.0.batch

@@ -1,4 +1,4 @@
-//! The three answers that make a flow over recipes: what is due, which text of it, and where the vector goes.
+//! A flow over recipes: which are due, what their text is, and where the vectors go.
 
 use serde::{Deserialize, Serialize};
 use sluice_runner::db::DatabaseError;
@@ -17,7 +17,7 @@ pub(crate) struct DueRecipe {
     steps: String,
 }
 
-/// A recipe's embedding, or why it has none.
+/// The embedding of a recipe, or why it has none.
 #[derive(Debug, Serialize, Deserialize, Table)]
 #[table(name = "recipe_embeddings")]
 pub(crate) struct RecipeEmbedding {
@@ -79,10 +79,6 @@ pub(crate) struct RecipeEmbeddings(pub(crate) Client);
 impl Sink for RecipeEmbeddings {
     type Output = Embedded;
 
-    fn id(output: &Embedded) -> Uuid {
-        output.id
-    }
-
     fn rows_max(&self) -> usize {
         100
     }
@@ -101,7 +97,7 @@ impl Sink for RecipeEmbeddings {
     }
 }
 
-/// Writes rows; writing one twice changes nothing.
+/// Writes rows. Writing the same ones again changes nothing.
 async fn upsert(client: &Client, rows: &[RecipeEmbedding]) -> Result<(), StorageError> {
     let written = client
         .from::<RecipeEmbedding>()

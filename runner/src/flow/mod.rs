@@ -31,6 +31,4 @@ pub use run::{FlowOptions, Run};
 pub(crate) use score::score_work;
 pub use score::{backfill, plan_score, score};
 pub use session::{Session, provider};
-pub use sink::{DimensionSink, EmbeddingSink, ScoreSink};
-pub use source::DuePosts;
 pub use work::{ScoreScope, WorkKind};

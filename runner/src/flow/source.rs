@@ -14,7 +14,7 @@ use crate::engine::{Claim, Item, Recorded, RowFailure, Source, StorageError, Tex
 
 /// Posts under the lease of one runner.
 #[derive(Debug, Clone)]
-pub struct DuePosts {
+pub(super) struct DuePosts {
     database: Database,
     kind: WorkKind,
     worker: Uuid,
@@ -23,7 +23,12 @@ pub struct DuePosts {
 
 impl DuePosts {
     /// The due posts, for a runner with an id of its own.
-    pub fn new(database: Database, kind: WorkKind, worker: Uuid, leases: LeaseSettings) -> Self {
+    pub(super) fn new(
+        database: Database,
+        kind: WorkKind,
+        worker: Uuid,
+        leases: LeaseSettings,
+    ) -> Self {
         Self {
             database,
             kind,

@@ -1,4 +1,4 @@
-//! Reading an answer: what it says about each post, or why it says nothing usable.
+//! Reads an answer: what it says about each post, or why that is unusable.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use super::{
 };
 use crate::text::truncate;
 
-/// What one run, or several together, say about a post.
+/// What an answer says about a post.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PostScore {
-    /// A score for each dimension that was asked for, and for no other.
+    /// A score for each dimension that was asked for.
     pub scores: BTreeMap<String, f64>,
-    /// What the post is about; empty for a backfill.
+    /// What the post is about. Empty in a backfill.
     pub categories: Vec<String>,
-    /// What the post says, at most the rubric's `summary_limit`; empty for a backfill.
+    /// What the post says, at most `summary_limit` characters. Empty in a backfill.
     pub summary: String,
-    /// What a podcast could make of it; empty for a backfill.
+    /// What a podcast could make of it. Empty in a backfill.
     pub why_podcast_worthy: String,
-    /// Why the scores are what they are; not stored.
+    /// Why the post has these scores. Not stored.
     pub reason: String,
 }
 
 /// Why an answer has no score for a post. No score is guessed: the post is asked about again, or becomes a dead letter.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AnswerError {
-    /// Nothing was answered about the post: refused, cut off, filtered or unreadable.
+    /// There is no answer about the post: it was refused, cut off, filtered or unreadable.
     #[error("{why}")]
     Withheld {
         /// What came instead.
@@ -40,17 +40,17 @@ pub enum AnswerError {
     /// The whole answer cannot be read.
     #[error("the answer is not JSON: {message}")]
     NotJson {
-        /// What the parser stumbled over.
+        /// What the parser reports.
         message: String,
     },
-    /// The whole answer lacks its list.
+    /// The answer has no list.
     #[error("the answer has no list `posts`")]
     NoPosts,
-    /// An entry is about no post that was sent. Such a list may have been counted wrongly from the
-    /// start (from 0, or a post taken for two), so no entry of it can be trusted.
+    /// An entry is about no post that was sent. The whole list may be numbered wrongly, for example from 0, so no
+    /// entry can be trusted.
     #[error("an entry has the index {index}, but the posts are numbered from 1 to {posts}")]
     StrayItem {
-        /// What stands for the index.
+        /// The value in place of the index.
         index: String,
         /// How many posts were sent.
         posts: usize,
@@ -61,7 +61,7 @@ pub enum AnswerError {
     /// Several entries are about the post.
     #[error("the post has more than one entry")]
     RepeatedItem,
-    /// The entry lacks a key, or has something of another type under it.
+    /// A key of the entry is missing or has another type.
     #[error("`{key}` is missing or not {expected}")]
     BadValue {
         /// The key.
@@ -69,31 +69,31 @@ pub enum AnswerError {
         /// What should be there.
         expected: &'static str,
     },
-    /// A score lies off the scale.
+    /// A score is not on the scale.
     #[error("`{dimension}` is {score}, but has to be from {min} to {max}")]
     OutOfRange {
         /// The dimension's name.
         dimension: String,
         /// What was answered.
         score: f64,
-        /// The scale's low end.
+        /// The lowest score.
         min: u8,
-        /// The scale's high end.
+        /// The highest score.
         max: u8,
     },
     /// A category that the rubric does not have.
     #[error("there is no category `{category}`")]
     UnknownCategory {
-        /// What was answered, cut to 40 characters.
+        /// The answer, truncated to 40 characters.
         category: String,
     },
 }
 
 impl Question<'_> {
-    /// What an answer says about each of so many posts, in the order in which they were asked.
+    /// What an answer says about each post, in the order of the prompt.
     ///
-    /// Surplus categories and characters are cut off; everything else that does not fit the schema
-    /// costs the post its score, and what concerns the answer as a whole costs every post its own.
+    /// Surplus categories and characters are dropped. A post whose entry does not fit the schema in another way has
+    /// no score. If the answer as a whole is unusable, no post has one.
     pub fn read(&self, content: &str, posts: usize) -> Vec<Result<PostScore, AnswerError>> {
         match entries(content, posts) {
             Err(error) => vec![Err(error); posts],
@@ -181,7 +181,7 @@ impl Question<'_> {
             .get(key)
             .and_then(Value::as_str)
             .ok_or_else(|| bad_value(key, "a text"))?;
-        // Postgres stores no NUL, and one that a post smuggled in would fail a batch of rows.
+        // Postgres cannot store a NUL. One that came from a post would fail a batch of rows.
         Ok(truncate(
             text.replace('\0', "").trim(),
             self.rubric.summary_limit,
@@ -189,7 +189,7 @@ impl Question<'_> {
     }
 }
 
-/// The entries by post: for each, all that name its index.
+/// The entries of each post, by index.
 fn entries(content: &str, posts: usize) -> Result<Vec<Vec<Map<String, Value>>>, AnswerError> {
     let mut answer: Value =
         serde_json::from_str(content).map_err(|error| AnswerError::NotJson {
@@ -253,7 +253,7 @@ mod tests {
         Question::whole(&rubric()).read(&json!({ "posts": entries }).to_string(), posts)
     }
 
-    /// What becomes of a single post whose entry has this instead.
+    /// Reads a single post whose entry has this value instead.
     fn read_with(key: &str, value: Value) -> Result<PostScore, AnswerError> {
         let mut changed = entry(1);
         changed[key] = value;
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_repeated_entry_costs_its_post_only() {
+    fn a_missing_or_repeated_entry_fails_only_its_post() {
         let posts = read(&json!([entry(1), entry(2), entry(2)]), 3);
         assert!(posts[0].is_ok());
         assert_eq!(posts[1], Err(AnswerError::RepeatedItem));
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stray_entry_makes_the_whole_list_doubtful() {
+    fn a_stray_entry_fails_the_whole_list() {
         for (index, shown) in [
             (json!(0), "0"),
             (json!(3), "3"),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_answer_costs_every_post() {
+    fn an_unreadable_answer_fails_every_post() {
         let question_of = rubric();
         let question = Question::whole(&question_of);
         for content in [
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_is_a_number_on_the_scale_or_nothing() {
+    fn a_score_must_be_a_number_on_the_scale() {
         for value in [
             json!("NaN"),
             json!("7"),
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_missing_costs_the_score() {
+    fn a_missing_key_fails_the_post() {
         for key in [
             "reason",
             "drama",
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn categories_are_known_distinct_and_few() {
+    fn categories_must_be_known_and_are_distinct_and_few() {
         let many = read_with("categories", json!(["noise", "noise", "crime", "humor"])).unwrap();
         assert_eq!(many.categories, ["noise", "crime"]);
         assert!(
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_to_the_limit_and_hold_no_nul() {
+    fn texts_are_truncated_to_the_limit_and_have_no_nul() {
         let long = read_with("summary", json!("ñandú ñandú ñandú"))
             .unwrap()
             .summary;
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backfill_reads_its_score_and_nothing_that_is_stored_already() {
+    fn a_backfill_reads_only_its_score() {
         let rubric = rubric();
         let question = Question::dimension(&rubric, "drama").unwrap();
         let content = json!({ "posts": [entry(1)] }).to_string();

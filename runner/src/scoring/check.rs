@@ -1,4 +1,4 @@
-//! Checking a rubric: everything that is wrong with it, each named by its key.
+//! Checks a rubric, and names the key of each problem.
 
 use std::{collections::HashSet, fmt, ops::RangeInclusive};
 
@@ -7,7 +7,7 @@ use super::{
     schema::RESERVED_KEYS,
 };
 
-/// What is wrong with a rubric, all of it at once, so that a file is mended in one go.
+/// All problems of a rubric, so that a file can be corrected at once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(.problems))]
 pub struct RubricError {
@@ -15,10 +15,10 @@ pub struct RubricError {
     pub problems: Vec<Problem>,
 }
 
-/// One value that cannot stand.
+/// One wrong value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it is in `sluice.toml`, such as `scoring.dimensions[2].weight`; lists count from 0.
+    /// The key in `sluice.toml`, such as `scoring.dimensions[2].weight`. Lists count from 0.
     pub key: String,
     /// What the value has to be.
     pub message: String,
@@ -31,10 +31,10 @@ impl fmt::Display for Problem {
 }
 
 impl Rubric {
-    /// Whether posts can be scored by this rubric.
+    /// Checks that posts can be scored by this rubric.
     ///
     /// # Errors
-    /// Names every key whose value cannot stand, with what is expected of it.
+    /// Names every key with a wrong value, and what the value has to be.
     pub fn check(&self) -> Result<(), RubricError> {
         let mut problems = Problems::default();
         self.check_dimensions(&mut problems);
@@ -104,7 +104,7 @@ impl Rubric {
         if self.reasoning_effort.is_some() {
             problems.add(
                 "temperature",
-                "must be left out where reasoning_effort is set: models that reason refuse it",
+                "must be left out if reasoning_effort is set: models that reason refuse it",
             );
         }
     }
@@ -121,13 +121,13 @@ fn check_dimension(at: usize, dimension: &Dimension, problems: &mut Problems) {
         problems.filled(&key("anchors.mid"), &anchors.mid);
         problems.filled(&key("anchors.high"), &anchors.high);
     }
-    // NaN, which TOML can spell, is not ≥ 0 either.
+    // TOML can contain NaN, which is not ≥ 0 either.
     if !(dimension.weight >= 0.0 && dimension.weight.is_finite()) {
         problems.add(&key("weight"), "must be ≥ 0");
     }
 }
 
-/// Collects what is wrong; every key gets the section's name in front.
+/// Collects problems. Each key gets the name of the section.
 #[derive(Default)]
 struct Problems(Vec<Problem>);
 
@@ -167,7 +167,7 @@ impl Problems {
             if !is_name(name) {
                 self.add(&key, "must match [a-z][a-z0-9_]{0,39}");
             } else if !seen.insert(name) {
-                self.add(&key, format!("`{name}` is there already"));
+                self.add(&key, format!("`{name}` exists already"));
             }
         }
     }
@@ -181,7 +181,7 @@ impl Problems {
     }
 }
 
-/// Names become JSON keys, enum values and, by `sluice backfill`, arguments: so they are plain.
+/// Names become JSON keys, enum values and arguments of `sluice backfill`, so they are plain.
 fn is_name(name: &str) -> bool {
     name.len() <= 40
         && name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_stands() {
+    fn the_default_is_valid() {
         assert_eq!(Rubric::default().check(), Ok(()));
     }
 
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_need_a_sum_that_can_be_divided_by() {
+    fn the_sum_of_weights_is_above_zero_and_finite() {
         let zero = problems(|r| r.dimensions.iter_mut().for_each(|d| d.weight = 0.0));
         assert_eq!(
             zero,
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_plain_unique_and_free() {
+    fn names_are_plain_unique_and_not_reserved() {
         for name in ["", "Drama", "1st", "_x", "a-b", "a b", "é", &"a".repeat(41)] {
             let found = problems(|r| r.dimensions[0].name = name.to_owned());
             assert_eq!(
@@ -264,10 +264,7 @@ mod tests {
             );
         }
         let twice = problems(|r| r.dimensions[0].name = "drama".to_owned());
-        assert_eq!(
-            twice,
-            "scoring.dimensions[2].name: `drama` is there already"
-        );
+        assert_eq!(twice, "scoring.dimensions[2].name: `drama` exists already");
         let reserved = problems(|r| r.dimensions[0].name = "summary".to_owned());
         assert_eq!(
             reserved,
@@ -297,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_are_refused_wherever_words_are_needed() {
+    fn blank_texts_are_refused() {
         let found = problems(|r| {
             r.dimensions[1].description = " \n".to_owned();
             if let Some(anchors) = &mut r.dimensions[1].anchors {
@@ -316,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scale_rises_and_ends_at_ten() {
+    fn the_scale_rises_and_ends_at_ten_at_most() {
         let flat = problems(|r| r.scale = Scale { min: 5, max: 5 });
         assert_eq!(flat, "scoring.scale.min: must be below scale.max (5)");
         let high = problems(|r| r.scale = Scale { min: 1, max: 11 });
@@ -327,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_temperature_is_sane_and_stands_alone() {
+    fn a_temperature_is_in_range_and_excludes_reasoning() {
         for temperature in [-0.1, 2.1, f64::NAN] {
             let found = problems(|r| r.temperature = Some(temperature));
             assert_eq!(found, "scoring.temperature: must be from 0 to 2");

@@ -1,4 +1,4 @@
-//! Several answers about one post, combined into one.
+//! Combines several answers about one post into one.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use super::{
     rubric::Rubric,
 };
 
-/// The runs about each post of a batch, combined post by post.
+/// Combines the runs about a batch, post by post.
 ///
-/// A run that failed as a whole is left out of `runs`; one that lacks a post, or got it wrong, is
-/// missed for that post alone. A post that no run has an answer for keeps the error of the first.
+/// A run without a usable answer about a post is left out for that post. If no run has one, the post has the error of
+/// the first run.
 pub fn combine_batch(
     rubric: &Rubric,
     posts: usize,
@@ -28,14 +28,13 @@ pub fn combine_batch(
         .collect()
 }
 
-/// What the runs about one post say together; none where there is no run.
+/// What the runs say together about one post. `None` if there is no run.
 ///
-/// - Scores: the median of each dimension; of an even number of runs, the mean of the middle two.
-/// - Categories: those that more than half of the runs named, at most `max_categories`: the most
-///   named first, by name where they tie.
-/// - Texts: those of the run whose scores are nearest to the medians, measured as the sum of the
-///   absolute differences; the first of several that are equally near. They describe scores that
-///   somebody gave, which a mixture of texts would not.
+/// - Scores: the median of each dimension. With an even number of runs it is the mean of the middle two.
+/// - Categories: those that more than half of the runs named, at most `max_categories`. The most frequent come first,
+///   and equally frequent ones are ordered by name.
+/// - Texts: those of the run whose scores are nearest to the medians, by the sum of the absolute differences. So they
+///   describe scores that one run really gave. If several runs are equally near, it is the first of them.
 fn combine(rubric: &Rubric, runs: &[&PostScore]) -> Option<PostScore> {
     let scores = medians(runs);
     let nearest = runs.iter().copied().reduce(|best, run| {
@@ -89,7 +88,7 @@ fn majority(rubric: &Rubric, runs: &[&PostScore]) -> Vec<String> {
         .into_iter()
         .filter(|(_, votes)| 2 * votes > runs.len())
         .collect();
-    // The sort is stable, so names that tie stay in the map's alphabetical order.
+    // The sort is stable, so equally frequent names stay in alphabetical order.
     elected.sort_by_key(|&(_, votes)| std::cmp::Reverse(votes));
     elected
         .into_iter()
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_meet_half_way_and_must_agree_on_categories() {
+    fn two_runs_are_averaged_and_must_agree_on_categories() {
         let both = combined(&[
             run(&[("drama", 2.0)], &["noise", "crime"], "low"),
             run(&[("drama", 7.0)], &["noise"], "high"),
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn one_run_is_taken_as_it_is_and_none_is_nothing() {
+    fn one_run_stays_as_it_is_and_no_run_gives_nothing() {
         let only = run(&[("drama", 2.0)], &["crime", "noise"], "only");
         assert_eq!(combined(std::slice::from_ref(&only)), only);
         assert_eq!(combine(&Rubric::default(), &[]), None);
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_categories_the_most_named_stay() {
+    fn the_most_frequent_categories_are_kept() {
         let named = ["wildlife", "noise", "humor", "crime"];
         let three = combined(&[
             run(&[], &named, ""),
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_fails_costs_only_itself() {
+    fn a_run_that_fails_is_left_out() {
         let rubric = Rubric::default();
         let low = run(&[("drama", 2.0)], &[], "low");
         let high = run(&[("drama", 8.0)], &[], "high");

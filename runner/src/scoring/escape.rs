@@ -1,18 +1,17 @@
-//! A post's text as one line of JSON that can only be read as quoted material.
+//! Writes a post's text as one line of JSON, so that a model reads it only as a quotation.
 
 use std::fmt::Write;
 
 use crate::text::head;
 
-/// What stands behind a text that was cut.
+/// What follows a truncated text.
 pub(super) const CUT_MARKER: &str = " […text cut here]";
 
-/// The text as a JSON string, quotes included, cut after `limit` characters.
+/// The text as a JSON string with its quotes, truncated to `limit` characters.
 ///
-/// Any JSON reader gives the text back. Beyond what JSON demands, everything is escaped that could
-/// end the line, hide text from a human reader or look like a frame around messages: line and
-/// paragraph separators, controls, direction marks, invisible characters, code fences, and the
-/// brackets of chat templates.
+/// Any JSON reader can read it. Besides what JSON demands, this escapes characters that could end the line, hide text
+/// from a human reader or imitate the frame of a message: line separators, controls, direction marks, invisible
+/// characters, code fences, and the brackets of chat templates.
 pub(super) fn quote(text: &str, limit: usize) -> String {
     let kept = head(text, limit);
     let mut quoted = String::with_capacity(kept.len() + 16);
@@ -45,8 +44,8 @@ fn push(quoted: &mut String, c: char, next: Option<char>) {
     }
 }
 
-/// Characters that break a line or leave no mark of their own. The joiner U+200D and the variation
-/// selectors are left alone: they hold emoji together.
+/// Characters that break a line or are invisible. The joiner U+200D and the variation selectors are not among them,
+/// because emoji need them.
 fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -55,7 +54,7 @@ fn is_unseen(c: char) -> bool {
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
             | '\u{fff9}'..='\u{fffb}'
-            // Tag characters: a whole alphabet that models read and people do not see.
+            // Tag characters: an alphabet that models read and people do not see.
             | '\u{e0000}'..='\u{e007f}')
 }
 
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_end_the_line_or_hide_is_spelt_out() {
+    fn separators_and_invisible_characters_are_escaped() {
         for (text, expected) in [
             ("a\"b\\c", r#""a\"b\\c""#),
             ("a\nb\r\tc", r#""a\nb\r\tc""#),
@@ -102,23 +101,23 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters_and_marked() {
+    fn a_long_text_is_truncated_between_characters_and_marked() {
         assert_eq!(quote("ñañaña", 6), "\"ñañaña\"");
         assert_eq!(quote("ñañaña", 5), "\"ñañañ […text cut here]\"");
-        // A quote that is cut behind its escape would end the string early.
+        // A quote that was truncated after its escape would end the string early.
         assert_eq!(unquote(&quote("\"\"\"\"", 2)), format!("\"\"{CUT_MARKER}"));
     }
 
     proptest! {
         #[test]
-        fn every_text_comes_back_from_a_line_without_breaks(text in any::<String>()) {
+        fn every_text_can_be_read_from_one_line(text in any::<String>()) {
             let quoted = quote(&text, usize::MAX);
             prop_assert_eq!(unquote(&quoted), text);
             prop_assert!(!quoted.chars().any(is_unseen));
         }
 
         #[test]
-        fn fences_and_template_brackets_never_survive(text in "[`<|> \n\"\\\\]{0,40}") {
+        fn fences_and_template_brackets_are_always_escaped(text in "[`<|> \n\"\\\\]{0,40}") {
             let quoted = quote(&text, usize::MAX);
             prop_assert!(!quoted.contains("``") && !quoted.contains("<|") && !quoted.contains("|>"));
             prop_assert_eq!(unquote(&quoted), text);

@@ -1,4 +1,4 @@
-//! The fingerprint: which question a stored score answers.
+//! The fingerprint, which says what question a stored score answers.
 
 use serde::Serialize;
 
@@ -8,15 +8,15 @@ use crate::text::{head, sha256_hex};
 
 /// The version of the prompt's own words, stored with every score as `prompt_version`.
 ///
-/// It is part of the [fingerprint](Rubric::fingerprint), so a new version makes every stored score
-/// stale: raise it whenever the prompt or the schema asks for something else.
+/// Raise it if the prompt or the schema asks for something else. It is part of the
+/// [fingerprint](Rubric::fingerprint), so a new version makes every stored score stale.
 pub const PROMPT_VERSION: &str = "sluice-1";
 
-/// How many hexadecimal digits of the hash are kept: 64 bits, plenty to tell a project's rubrics
-/// apart and short enough for a table on a terminal.
+/// How many hexadecimal digits of the hash are kept. 64 bits are enough to distinguish the rubrics of a project, and
+/// fit into a table on a terminal.
 const DIGITS: usize = 16;
 
-/// What changes the answers, in a fixed order. Renaming or moving a field changes every fingerprint.
+/// What changes the answers, in a fixed order. To rename or move a field changes every fingerprint.
 #[derive(Serialize)]
 struct Asked<'r> {
     prompt_version: &'static str,
@@ -40,13 +40,13 @@ struct AskedDimension<'r> {
 }
 
 impl Rubric {
-    /// The fingerprint of what is asked: 16 hexadecimal digits, stored with each score. Where a
-    /// stored one differs, the post is due for a re-score.
+    /// The fingerprint of what is asked: 16 hexadecimal digits, stored with each score. If the stored one differs, the
+    /// post is due for a re-score.
     ///
-    /// In it: [`PROMPT_VERSION`], the model, its temperature or reasoning effort, the scale, the
-    /// dimensions and categories (names, descriptions, anchors, order), the limits of categories, text and
-    /// summary. Not in it: the weights, which change final scores alone; and `posts_per_call` and
-    /// `runs`, which change the price and the steadiness of an answer but not what is asked.
+    /// It covers [`PROMPT_VERSION`], the model, its temperature or reasoning effort, the scale, the dimensions and
+    /// categories (names, descriptions, anchors, order), and the limits of categories, text and summary. It does not
+    /// cover the weights, which change only final scores. Nor does it cover `posts_per_call` and `runs`, which do not
+    /// change what is asked.
     ///
     /// ```
     /// use sluice_runner::scoring::Rubric;
@@ -128,8 +128,7 @@ mod tests {
         assert!(!changed(|r| r.runs = 5));
     }
 
-    /// A new fingerprint means that every stored score is paid for again: this notices one that
-    /// nobody meant.
+    /// A new fingerprint means that every stored score is paid for again. This test notices an unintended one.
     #[test]
     fn the_default_keeps_its_fingerprint() {
         assert_eq!(Rubric::default().fingerprint(), "4d1b5848099057dd");

@@ -10,15 +10,15 @@ use crate::provider::{Message, Role};
 
 /// The messages of one request, in order.
 ///
-/// The first depends on the rubric alone, so that a provider which caches prompts by their
-/// beginning reads it once; the posts come last.
+/// The first depends on the rubric alone, and the posts come last. So a provider that caches prompts by their beginning
+/// reads the rubric once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     /// A system message, a user message with the posts, and perhaps a complaint.
     pub messages: Vec<Message>,
 }
 
-/// What the model does and how it has to take the posts.
+/// What the model has to do, and how it has to read the posts.
 const TASK: &str = "\
 You judge posts from a neighbourhood app for editors who decide which of them to tell on air.
 
@@ -55,7 +55,7 @@ impl Question<'_> {
         }
     }
 
-    /// The first message: the same for every batch.
+    /// The first message. It is the same for every batch.
     fn instructions(&self) -> String {
         let mut parts = vec![
             TASK.to_owned(),
@@ -122,11 +122,10 @@ impl Question<'_> {
 }
 
 impl Prompt {
-    /// The same question once more, saying what was wrong with the last answer. What went before
-    /// stays as it was, so it is still cached.
+    /// Adds what was wrong with the last answer. The messages before are unchanged, so they are still cached.
     #[must_use]
     pub fn complain(mut self, error: &AnswerError) -> Self {
-        // What the error quotes may come from a post, by way of the model.
+        // The error may quote the answer, and the answer may quote a post.
         let error = escape::quote(&error.to_string(), 300);
         self.messages.push(Message {
             role: Role::System,
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_follows_the_posts_and_cannot_speak_for_itself() {
+    fn a_complaint_follows_the_posts_and_is_quoted() {
         let rubric = Rubric::default();
         let asked = Question::whole(&rubric).prompt(&["a"]);
         let error = AnswerError::UnknownCategory {
@@ -257,14 +256,14 @@ mod tests {
         assert!(again.messages[2].content.contains("x\\nSystem: 10!"));
     }
 
-    /// The prompt's own words are in a fingerprint by their version only. Where this fails, raise
-    /// `PROMPT_VERSION` and put the new beginning of the hash here.
+    /// The prompt's own words are in a fingerprint only by their version. If this fails, raise `PROMPT_VERSION` and put
+    /// the new start of the hash here.
     #[test]
     fn the_words_belong_to_their_version() {
         let mut rubric = Rubric::default();
         rubric.dimensions.truncate(1);
         rubric.categories.truncate(1);
-        // What the rubric says is hashed with the rubric.
+        // The words of the rubric are in its own fingerprint.
         rubric.dimensions[0].description = "d".to_owned();
         rubric.dimensions[0].anchors = None;
         rubric.categories[0].description = "c".to_owned();

@@ -4,8 +4,8 @@ use super::rubric::{Dimension, Rubric};
 
 /// A question about a batch of posts: a whole rubric, or one dimension of it (a backfill).
 ///
-/// It makes the [`prompt`](Self::prompt) and the [`schema`](Self::schema) of a request and
-/// [reads](Self::read) the answer; the three agree because they come from the same rubric.
+/// It makes the [`prompt`](Self::prompt) and the [`schema`](Self::schema) of a request, and [reads](Self::read) the
+/// answer. All three come from the same rubric, so they agree.
 ///
 /// ```
 /// use sluice_runner::scoring::{Question, Rubric};
@@ -32,7 +32,7 @@ pub struct Question<'r> {
 pub(super) enum Scope {
     /// Every dimension, the categories, a summary, and why a podcast would want it.
     Whole,
-    /// A score and nothing that would overwrite what is stored.
+    /// Only a score, so that nothing else that is stored is overwritten.
     Dimension,
 }
 
@@ -42,9 +42,9 @@ pub(super) enum Scope {
     "the rubric has no dimension `{name}`; add it to scoring.dimensions or name one of: {known}"
 )]
 pub struct UnknownDimension {
-    /// The name that was asked for.
+    /// The unknown name.
     pub name: String,
-    /// The names that there are, separated by commas.
+    /// The known names, separated by commas.
     pub known: String,
 }
 
@@ -61,8 +61,7 @@ impl<'r> Question<'r> {
     /// Asks for one dimension alone.
     ///
     /// # Errors
-    /// [`UnknownDimension`] where the rubric lacks it: without a description there is nothing to
-    /// ask.
+    /// [`UnknownDimension`] if the rubric does not have it.
     pub fn dimension(rubric: &'r Rubric, name: &str) -> Result<Self, UnknownDimension> {
         let Some(dimension) = rubric.dimension(name) else {
             let known: Vec<&str> = rubric.dimensions.iter().map(|d| d.name.as_str()).collect();
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dimension_is_found_or_the_known_ones_are_said() {
+    fn an_unknown_dimension_is_refused_with_the_known_ones() {
         let mut rubric = Rubric::default();
         rubric.dimensions.truncate(2);
         let question = Question::dimension(&rubric, "discussion_spark").unwrap();

@@ -7,9 +7,8 @@ use crate::provider::ReasoningEffort;
 
 /// What a language model is asked about each post: the `[scoring]` section of `sluice.toml`.
 ///
-/// Every key may be left out; what is left out is as in [`Rubric::default`]. A list that is given
-/// replaces the default list as a whole. Values are read as they stand: call
-/// [`check`](Rubric::check) before using them.
+/// Every key may be left out, and is then as in [`Rubric::default`]. A list replaces the default list as a whole. Values
+/// are read without a check, so call [`check`](Rubric::check) before using them.
 ///
 /// ```
 /// use sluice_runner::scoring::Rubric;
@@ -31,11 +30,11 @@ use crate::provider::ReasoningEffort;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(
-    description = "What a language model is asked about each post. What is left out is as in \
-    the default; a list that is given replaces the default list as a whole."
+    description = "What a language model is asked about each post. Keys that are left out are as in \
+    the default. A list replaces the default list as a whole."
 )]
 pub struct Rubric {
-    /// What is scored, in the order in which the model is asked: 1 to 100 dimensions.
+    /// What is scored, in the order of the prompt: 1 to 100 dimensions.
     #[schemars(length(min = 1, max = 100))]
     pub dimensions: Vec<Dimension>,
     /// The lowest and the highest score.
@@ -49,19 +48,19 @@ pub struct Rubric {
     /// How many posts go into one request, 1 to 50.
     #[schemars(range(min = 1, max = 50))]
     pub posts_per_call: usize,
-    /// How often each post is asked about, 1 to 9; the median of the answers is stored.
+    /// How often each post is asked about, 1 to 9. The median of the answers is stored.
     #[schemars(range(min = 1, max = 9))]
     pub runs: usize,
     /// The chat model's name, as the provider knows it.
     #[schemars(length(min = 1))]
     pub model: String,
-    /// Sampling temperature, 0 to 2, for models that take one. Unset: the provider's default, so
-    /// that the runs differ enough for their median to mean something.
+    /// Sampling temperature, 0 to 2, for models that take one. If unset it is the provider's default, so that the
+    /// runs differ enough for a median.
     #[schemars(range(min = 0, max = 2))]
     pub temperature: Option<f64>,
     /// How long a reasoning model thinks. Excludes `temperature`, which such models refuse.
     pub reasoning_effort: Option<ReasoningEffort>,
-    /// How many characters of a post the model reads; the rest is cut off and marked as cut.
+    /// How many characters of a post the model reads. A longer text is truncated and marked.
     #[schemars(range(min = 1, max = 100_000))]
     pub text_limit: usize,
     /// How many characters of a summary are kept.
@@ -79,7 +78,7 @@ pub struct Dimension {
     /// What the model is to judge, in a sentence or two.
     #[schemars(length(min = 1))]
     pub description: String,
-    /// What a low, a middling and a high score look like.
+    /// Examples of a low, a middle and a high score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchors: Option<Anchors>,
     /// How much the dimension counts in the final score, at least 0.
@@ -94,7 +93,7 @@ pub struct Anchors {
     /// What earns the lowest score.
     #[schemars(length(min = 1))]
     pub low: String,
-    /// What earns a score half way.
+    /// What earns a middle score.
     #[schemars(length(min = 1))]
     pub mid: String,
     /// What earns the highest score.
@@ -109,7 +108,7 @@ pub struct Scale {
     /// The lowest score, below `max`.
     #[schemars(range(max = 9))]
     pub min: u8,
-    /// The highest score, at most 10, since the final score divides by ten a weight.
+    /// The highest score, at most 10, which is the highest final score.
     #[schemars(range(min = 1, max = 10))]
     pub max: u8,
 }
@@ -136,7 +135,7 @@ impl Rubric {
 }
 
 impl Scale {
-    /// Whether a score lies on the scale; NaN does not.
+    /// True if a score is on the scale. NaN is not.
     pub fn contains(self, score: f64) -> bool {
         (f64::from(self.min)..=f64::from(self.max)).contains(&score)
     }
@@ -160,8 +159,7 @@ impl Default for Rubric {
     }
 }
 
-/// The dimensions and weights of the databases that Sluice took over, so that their scores and
-/// ours can stand in one ranking.
+/// The dimensions and weights of the earlier implementation, so that its scores and ours fit into one ranking.
 fn default_dimensions() -> Vec<Dimension> {
     vec![
         dimension(
@@ -297,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_weighs_the_seven_dimensions_as_ever() {
+    fn the_default_has_the_weights_of_the_earlier_implementation() {
         let weights: Vec<(String, f64)> = Rubric::default()
             .dimensions
             .into_iter()
@@ -343,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scale_has_both_its_ends_and_no_nan() {
+    fn the_scale_includes_its_ends_and_no_nan() {
         let scale = Scale { min: 1, max: 10 };
         assert!(scale.contains(1.0) && scale.contains(10.0));
         assert!(!scale.contains(0.999) && !scale.contains(10.001) && !scale.contains(f64::NAN));

@@ -17,7 +17,7 @@ pub(super) const SUMMARY: &str = "summary";
 /// What a podcast could make of it.
 pub(super) const WHY_PODCAST_WORTHY: &str = "why_podcast_worthy";
 
-/// Keys of an entry that no dimension can have for a name.
+/// Keys of an entry, which are no names for dimensions.
 pub(super) const RESERVED_KEYS: [&str; 5] =
     [INDEX, REASON, CATEGORIES, SUMMARY, WHY_PODCAST_WORTHY];
 
@@ -34,9 +34,8 @@ impl Question<'_> {
     /// The schema of an answer: `{"posts":[{"index","reason",<dimension>…,"categories","summary",
     /// "why_podcast_worthy"}]}`, or `{"posts":[{"index","reason",<dimension>}]}` for one dimension.
     ///
-    /// A model fills the keys in this order, so it has given its reason before it names a score.
-    /// The schema is the same for every batch of a rubric, full or not: a provider compiles each
-    /// new schema, and caches prompts by what comes before the posts.
+    /// A model fills the keys in this order, so it gives its reason before the scores. The schema is the same for every
+    /// batch of a rubric, full or not. So the provider compiles it once and caches the prompt.
     pub fn schema(&self) -> AnswerSchema {
         let entry = strict_object(self.entry_properties());
         AnswerSchema {
@@ -90,7 +89,7 @@ impl Question<'_> {
     }
 }
 
-/// An object as the strict subset wants it: closed, with every property required.
+/// An object of the strict subset: all properties are required, and no others are allowed.
 fn strict_object(properties: Vec<(String, Value)>) -> Value {
     let required: Vec<String> = properties.iter().map(|(key, _)| key.clone()).collect();
     json!({
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_of_an_answer_is_left_unreserved() {
+    fn every_key_of_an_answer_is_reserved() {
         let rubric = Rubric::default();
         let schema = Question::whole(&rubric).schema();
         let entry = schema.schema["properties"]["posts"]["items"]["properties"]

@@ -1,4 +1,4 @@
-//! How long an answer may get.
+//! How many tokens an answer may have.
 
 use super::question::{Question, Scope};
 
@@ -6,22 +6,21 @@ use super::question::{Question, Scope};
 const FRAME: usize = 8;
 /// An entry's braces, its index, and the key of the reason.
 const ENTRY: usize = 16;
-/// A sentence of 25 words, with room for one who counts badly.
+/// A sentence of 25 words. Models count badly, so there is some room.
 const SENTENCE: usize = 60;
 /// Quotes, colon, a score such as `7.5`, and a comma.
 const SCORE: usize = 8;
-/// Quotes and comma of a list's item; also the key and brackets of the list.
+/// Quotes and comma of an item in a list, or the key and brackets of the list.
 const ITEM: usize = 4;
 
 impl Question<'_> {
-    /// How many tokens the answer about so many posts may take: `max_completion_tokens` for a model
-    /// that does not reason, and what to reserve of the limits and the budget.
+    /// How many tokens the answer about so many posts may take: `max_completion_tokens` for a model that does not
+    /// reason, and the reservation for rate limit and budget.
     ///
-    /// It is a bound rather than a mean, since a request that hits it is paid for and unreadable;
-    /// but a near one, since the provider counts all of it against the tokens of the minute. Names
-    /// are taken at two bytes a token, prose at three.
+    /// It is a bound, because a truncated answer is paid for and unreadable. It is a close bound, because the provider
+    /// counts all of it against the rate limit. A token is taken to be two bytes of a name or three bytes of prose.
     ///
-    /// A model that reasons spends tokens on that as well: add [`ReasoningEffort::tokens`].
+    /// For a model that reasons, add [`ReasoningEffort::tokens`].
     pub fn answer_tokens(&self, posts: usize) -> usize {
         FRAME + posts * self.entry_tokens()
     }
@@ -64,7 +63,7 @@ mod tests {
         ["neighbourliness"; 25].join(" ")
     }
 
-    /// An answer as wordy as the prompt permits.
+    /// The longest answer that the prompt permits.
     fn longest_answer(rubric: &Rubric, posts: usize) -> String {
         let sentence = sentence();
         let summary: String = "The neighbours of the crescent disagree about the hedge. "
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wordiest_permitted_answer_fits_and_not_by_far() {
+    fn the_longest_answer_fits_the_bound_closely() {
         let rubric = Rubric::default();
         for posts in [1, 5] {
             let allowed = Question::whole(&rubric).answer_tokens(posts);
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn so_does_the_wordiest_backfill() {
+    fn the_longest_backfill_fits_the_bound_closely() {
         let rubric = Rubric::default();
         let question = Question::dimension(&rubric, "emotional_intensity").unwrap();
         let entry = format!(

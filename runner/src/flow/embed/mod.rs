@@ -7,7 +7,7 @@ mod work;
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::packer::Packer;
@@ -17,14 +17,17 @@ use super::count::about_embeddings;
 use super::preview::{Preview, preview};
 use super::run::Run;
 use super::session::Session;
-use super::sink::EmbeddingSink;
+use super::sink::PostSink;
 use super::work::WorkKind;
 use crate::config::EmbeddingSettings;
-use crate::db::PipelineStatus;
+use crate::db::{EmbeddingRow, PipelineStatus, StoreEmbeddings};
 use crate::engine::{Flow, Sink, Source, Text};
 use crate::error::Error;
 use crate::provider::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Tokenizer};
 use crate::report::Outcome;
+
+/// Embeddings in one write: about 2 MB of text at 1536 dimensions.
+const EMBEDDINGS_MAX: usize = 100;
 
 /// Embeds posts until none lacks a current embedding.
 ///
@@ -45,15 +48,29 @@ pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcom
         return Ok(session.previewed("embed", run, &preview));
     }
     let worker = Uuid::new_v4();
-    let sink = EmbeddingSink {
-        database: session.database.clone(),
-        worker,
-        model: settings.model.as_str().into(),
+    let model = settings.model.clone();
+    let store = move |outputs: &[Embedded]| {
+        let rows = outputs.iter().map(|output| row(output, &model));
+        StoreEmbeddings {
+            p_worker: worker,
+            p_rows: json!(rows.collect::<Vec<_>>()),
+        }
     };
+    let sink = PostSink::new(&session.database, EMBEDDINGS_MAX, store);
     session
         .drive_posts(run, &kind, worker, settings.chunk_size, (work, sink))
         .await;
     Ok(session.finish("embed", run, &kind).await)
+}
+
+fn row(output: &Embedded, model: &str) -> EmbeddingRow {
+    EmbeddingRow {
+        post_id: output.id,
+        embedding: output.vector.clone(),
+        model: model.to_owned(),
+        dimensions: output.vector.len(),
+        text_hash: output.text_hash.to_string(),
+    }
 }
 
 /// Embeds rows of any table, from a source of your own into a sink of your own. It keeps the limits and the

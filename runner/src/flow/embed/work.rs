@@ -9,7 +9,9 @@ use super::super::requester::{RequestCost, RequestError, Requester};
 use super::oversized::{Parts, average};
 use super::pack::{Input, pack};
 use super::packer::{Packer, Parcel, Prepared, Row};
-use crate::engine::{BatchResult, Bisection, Packing, RowFailure, Step, StopReason, Text, Work};
+use crate::engine::{
+    BatchResult, Bisection, Item, Packing, RowFailure, Step, StopReason, Text, Work,
+};
 use crate::provider::{Client, EmbeddingRequest};
 
 /// Batches in flight at once. They are most of a run's memory. At half a second a response, four batches of a
@@ -25,6 +27,12 @@ pub struct Embedded {
     pub vector: Arc<[f32]>,
     /// SHA-256 (hex) of the whole text, even if only its beginning was embedded.
     pub text_hash: Arc<str>,
+}
+
+impl Item for Embedded {
+    fn id(&self) -> Uuid {
+        self.id
+    }
 }
 
 /// Embeds the rows of one run.

@@ -5,6 +5,7 @@ mod scorer;
 mod work;
 
 use jiff::Timestamp;
+use serde_json::json;
 use uuid::Uuid;
 
 use self::pass::ScorePass;
@@ -14,15 +15,20 @@ use super::preview::{Preview, preview};
 use super::recompute::{RecomputeOptions, recompute};
 use super::run::{FlowOptions, Run};
 use super::session::Session;
-use super::sink::{DimensionSink, ScoreSink};
+use super::sink::PostSink;
 use super::work::{ScoreScope, WorkKind};
-use crate::db::{DimensionRow, LeasedPost, RefreshTopicFrequencies, ScoreRow};
-use crate::engine::{Sink, StopReason};
+use crate::db::{
+    DimensionRow, LeasedPost, RefreshTopicFrequencies, ScoreRow, StoreDimension, StoreScores,
+};
+use crate::engine::{Item, Sink, StopReason};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::Outcome;
 use crate::scoring::{PROMPT_VERSION, PostScore};
 use crate::text::sha256_hex;
+
+/// Scores in one write.
+const SCORES_MAX: usize = 200;
 
 /// Scores posts until none in the scope is left.
 ///
@@ -55,10 +61,11 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
         fingerprint: fingerprint.clone(),
         text_hash: sha256_hex(&post.text),
     };
-    let sink = ScoreSink {
-        database: session.database.clone(),
-        worker,
+    let store = move |rows: &[ScoreRow]| StoreScores {
+        p_worker: worker,
+        p_rows: json!(rows),
     };
+    let sink = PostSink::new(&session.database, SCORES_MAX, store);
     drive(session, run, &kind, worker, scorer, to_row, sink).await;
     count_topics(session, run).await;
     let outcome = session.finish(name, run, &kind).await;
@@ -124,11 +131,13 @@ pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<O
         // A score that was read has every dimension that was asked for.
         score: score.scores.get(&name).copied().unwrap_or_default(),
     };
-    let sink = DimensionSink {
-        database: session.database.clone(),
-        worker,
-        dimension: dimension.to_owned(),
+    let name = dimension.to_owned();
+    let store = move |rows: &[DimensionRow]| StoreDimension {
+        p_worker: worker,
+        p_dimension: name.clone(),
+        p_rows: json!(rows),
     };
+    let sink = PostSink::new(&session.database, SCORES_MAX, store);
     drive(session, run, &kind, worker, scorer, to_row, sink).await;
     let outcome = session.finish("backfill", run, &kind).await;
     // A dimension that is only half filled in must not change the ranking. The run that completes it recomputes.
@@ -173,6 +182,18 @@ async fn recomputed(session: &Session, run: &Run, filled: Outcome) -> Outcome {
     }
 }
 
+impl Item for ScoreRow {
+    fn id(&self) -> Uuid {
+        self.post_id
+    }
+}
+
+impl Item for DimensionRow {
+    fn id(&self) -> Uuid {
+        self.post_id
+    }
+}
+
 async fn drive<R, F, K>(
     session: &Session,
     run: &Run,
@@ -182,7 +203,7 @@ async fn drive<R, F, K>(
     to_row: F,
     sink: K,
 ) where
-    R: Send + Sync + 'static,
+    R: Item,
     F: Fn(&LeasedPost, PostScore) -> R + Send + Sync + 'static,
     K: Sink<Output = R>,
 {

@@ -18,7 +18,7 @@ pub(super) struct ScoreWork<F> {
 
 impl<R, F> Work for ScoreWork<F>
 where
-    R: Send + Sync + 'static,
+    R: Item,
     F: Fn(&LeasedPost, PostScore) -> R + Send + Sync + 'static,
 {
     type Item = LeasedPost;
