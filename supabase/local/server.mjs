@@ -23,6 +23,8 @@ try {
   const settings = readSettings(process.env);
   let handle = () => new Response("starting", { status: 503 });
   const server = createAdaptorServer({ fetch: (request) => handle(request) });
+  // Node's default of 5 s closes connections that a client is about to use again.
+  server.keepAliveTimeout = 75_000;
   // The port comes first: if it is in use, no database is created.
   const port = await listen(server, settings.port);
   stopWithParent(server);

@@ -27,8 +27,11 @@ impl Http {
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if TLS or the proxy cannot be set up.
     pub fn new() -> Result<Self, Error> {
         const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+        // PostgREST closes idle connections after 30 s. A request sent at that moment would be lost.
+        const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .user_agent(concat!("sluice-sdk/", env!("CARGO_PKG_VERSION")))
