@@ -43,7 +43,7 @@ async fn oversized_text_is_averaged_over_its_parts_if_configured() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(Config::default()).await;
     // A request has at most two seconds' worth of this rate, 20,000 tokens: two parts fit, three do not.
-    let toml = "[embedding]\noverlong = 'average'\n[limits]\ntokens_per_minute = 600000";
+    let toml = "[embedding]\noversized = 'average'\n[limits]\ntokens_per_minute = 600000";
     let session = stack.session(&simulator, toml);
     let mut texts = texts(4);
     texts[1] = long_text();
@@ -103,7 +103,7 @@ async fn oversized_text_is_averaged_over_its_parts_if_configured() {
 async fn refused_part_fails_only_its_own_text() {
     let stack = Stack::fresh().await;
     let simulator = stack.simulator(poisoned_by("☠")).await;
-    let session = stack.session(&simulator, "embedding.overlong = 'average'");
+    let session = stack.session(&simulator, "embedding.oversized = 'average'");
     let mut texts = texts(4);
     texts[1] = long_text() + "☠";
     texts[2] = long_text();

@@ -23,7 +23,7 @@ async fn rescore(program: &Program, options: &[&str], code: i32) -> Value {
 
 fn continues(report: &Value) -> bool {
     let warnings = report.get("warnings").unwrap();
-    warnings.to_string().contains("going on with the pass")
+    warnings.to_string().contains("continuing the pass")
 }
 
 fn is(report: &Value, count: &str, rows: i64) -> bool {
