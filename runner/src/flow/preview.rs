@@ -18,16 +18,16 @@ pub struct Preview {
     pub output_tokens: u64,
     /// Dollars at most.
     pub usd: f64,
-    /// Whether the model has a price, without which `usd` says nothing.
+    /// Whether the model has a price. If it has none, `usd` is meaningless.
     pub price_known: bool,
-    /// Rows that are due beyond the limit.
+    /// Whether rows are due beyond the limit.
     pub more_due: bool,
 }
 
 /// Goes over the due posts once, adding up what `measure` says of each chunk.
 ///
 /// # Errors
-/// Whatever the database answers.
+/// If a request to the database fails.
 pub async fn preview(
     session: &Session,
     kind: &WorkKind,
