@@ -20,7 +20,7 @@ const TURNS: &[(&str, &str)] = &[
     ("in the works", "in flight"),
     ("in vain", "without result"),
     ("is nobody's", "belongs to no …"),
-    ("is told", "knows, or is notified"),
+    ("is told of", "is notified of"),
     ("let go of", "released"),
     ("likeness", "key"),
     ("of its own accord", "say what makes it happen"),
