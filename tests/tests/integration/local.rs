@@ -239,7 +239,11 @@ async fn command_ends_if_its_server_dies() {
     signal(Some(up.server()), "KILL");
     let run = program.end(up.child, Duration::from_secs(5)).await;
     assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains("it ended unexpectedly"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("it ended unexpectedly"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[tokio::test]
