@@ -79,6 +79,10 @@ async fn persist<P: Parts>(
                     search.too_large();
                     continue;
                 }
+                Err(StorageError::TooSlow(_)) if piece.len() > 1 => {
+                    search.too_large();
+                    continue;
+                }
                 written => {
                     search.accepted();
                     written
@@ -110,8 +114,9 @@ async fn write<P: Parts>(shared: &Shared<P>, piece: &[Output<P>]) -> Result<(), 
     loop {
         match shared.sink.write(piece).await {
             Ok(()) => break,
-            Err(StorageError::Outage(_))
-                if outage.outlast(shared.pace.patience, &shared.stop).await => {}
+            Err(error)
+                if error.is_outage(piece.len())
+                    && outage.outlast(shared.pace.patience, &shared.stop).await => {}
             Err(error) => return Err(error),
         }
     }
@@ -128,8 +133,9 @@ async fn record<P: Parts>(shared: &Shared<P>, failures: Vec<RowFailure>) {
     let recorded = loop {
         match shared.source.fail(failures.clone()).await {
             Ok(recorded) => break recorded,
-            Err(StorageError::Outage(_))
-                if outage.outlast(shared.pace.patience, &shared.stop).await => {}
+            Err(error)
+                if error.is_outage(1)
+                    && outage.outlast(shared.pace.patience, &shared.stop).await => {}
             Err(error) => return shared.stop.stop(StopReason::Database(error.to_string())),
         }
     };
