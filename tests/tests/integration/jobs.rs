@@ -125,7 +125,8 @@ async fn cancelled_job_sends_nothing_more_after_a_second() {
 
 /// A gateway in front of PostgREST that answers 503 to the first call of a function *after* it ran.
 async fn answering_late(postgrest_url: &str, function: &'static str) -> Service {
-    let (root, client) = (postgrest_url.to_owned(), reqwest::Client::new());
+    let (root, client) = (postgrest_url.to_owned(), reqwest::Client::builder());
+    let client = client.build().unwrap();
     let ran = Arc::new(AtomicBool::new(false));
     let forward = move |request: axum::extract::Request| {
         let (client, root, ran) = (client.clone(), root.clone(), Arc::clone(&ran));

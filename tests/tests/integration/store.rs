@@ -430,8 +430,9 @@ async fn publishable_key_ends_the_run_with_six_and_blames_no_line() {
     for (grant, lines) in [(grants[0], 2_000), (grants[1], 2_000), (grants[1], 1)] {
         stack.sql(grant).await;
         let input = input[..lines].join("\n");
-        let run = program.run_with_input(&["store", "-", "--output", "json"], input.as_bytes());
-        let run = run.await;
+        let file = program.file("posts.jsonl", input);
+        let store = ["store", file.to_str().unwrap(), "--output", "json"];
+        let run = program.run(&store).await;
         assert_eq!(run.code, Some(6), "{}", run.stderr);
         let report = run.json();
         let reason = report["reason"].as_str().unwrap();
