@@ -99,7 +99,9 @@ pub use query::{
     Inserting, IntoColumns, Keyset, List, NeedsFilter, Offline, Read, Rpc, TableRef, Updating,
     Upserting, Write, WriteReturning,
 };
-pub use request::{Body, Call, Count, Explain, Handling, Page, Response, RetryPolicy, Safety};
+pub use request::{
+    Body, Call, Count, Explain, Handling, Outcome, Page, Response, RetryPolicy, Safety,
+};
 pub use schema::{
     Any, ArrayLike, Assignable, CanBeNull, Column, ColumnInfo, Element, Function, JsonLike,
     NotNull, Nullable, Operand, Operands, Quantified, Range, RangeLike, ReadOnly, Rows, Searchable,

@@ -6,10 +6,13 @@
 use std::path::Path;
 
 use clap::Parser;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_runner::cli::Cli;
 use sluice_runner::config::{Environment, RawConfig, Settings};
+use sluice_runner::db::DatabaseError;
+use sluice_runner::engine::StorageError;
 use sluice_runner::simulator;
+use sluice_sdk::{Error, Outcome, Response, Safety, TransportError};
 use sluice_tests::root;
 
 /// An identifier in place of the one that a reader fills in.
@@ -279,4 +282,134 @@ fn every_path_in_the_pages_exists() {
         }
     }
     assert!(looked_up > 20, "only {looked_up} paths were found");
+}
+
+const BEGIN: &str = "<!-- outcomes:begin -->\n";
+const END: &str = "<!-- outcomes:end -->";
+const UPDATE: &str = "SLUICE_UPDATE=1 cargo test -p sluice-tests --test docs";
+
+/// Answers with a code.
+const CODED: [(u16, &str, &str); 23] = [
+    (503, "PGRST000", "no connection to Postgres"),
+    (503, "PGRST001", "the connection to Postgres broke"),
+    (503, "PGRST002", "the schema cache is loading"),
+    (504, "PGRST003", "no connection was free in time"),
+    (500, "53300", "too many connections"),
+    (503, "08006", "a connection failed (any 08xxx)"),
+    (503, "57P01", "Postgres is shut down"),
+    (503, "57P02", "Postgres crashed"),
+    (503, "57P03", "Postgres starts"),
+    (500, "40001", "a conflict with another transaction"),
+    (500, "40P01", "a deadlock"),
+    (500, "55P03", "a lock was not available"),
+    (
+        500,
+        "57014",
+        "the statement took too long, or waited for a lock",
+    ),
+    (400, "22P02", "a value does not fit its type (any 22xxx)"),
+    (409, "23505", "a constraint is violated (any 23xxx)"),
+    (400, "P0001", "a trigger refuses a row"),
+    (401, "42501", "the key or a policy forbids it"),
+    (401, "PGRST301", "the key is not valid"),
+    (404, "42P01", "a table is missing"),
+    (404, "PGRST202", "a function is missing"),
+    (400, "PGRST204", "a column is missing"),
+    (404, "PGRST205", "a table is missing from the schema cache"),
+    (400, "42601", "any other code"),
+];
+
+/// Answers without a code.
+const UNCODED: [(u16, bool, &str); 21] = [
+    (401, false, "a gateway refuses the key"),
+    (403, false, "a gateway refuses the key"),
+    (413, false, "the request is too large"),
+    (414, false, "the URL is too long"),
+    (429, true, "too many requests, with `Retry-After`"),
+    (429, false, "too many requests"),
+    (500, false, "a gateway failed"),
+    (502, false, "a gateway got a bad answer"),
+    (503, false, "a gateway got no answer"),
+    (504, false, "a gateway waited too long"),
+    (520, false, "an odd answer"),
+    (521, false, "no connection was made"),
+    (522, false, "no answer in time"),
+    (523, false, "no connection was made"),
+    (524, false, "no answer in time"),
+    (525, false, "no connection was made"),
+    (526, false, "no connection was made"),
+    (530, false, "no connection was made"),
+    (540, false, "the project is paused"),
+    (404, false, "nothing is there"),
+    (302, false, "a redirect"),
+];
+
+/// What an answer leads to, as a row of the table.
+fn leads_to(answer: &str, meaning: &str, error: Error) -> String {
+    let outcome = error.outcome();
+    let name = match outcome {
+        Outcome::DidNothing => "did nothing",
+        Outcome::Unknown => "unknown",
+        Outcome::Refused => "refused",
+    };
+    let repeated = match [Safety::Idempotent, Safety::Write].map(|it| outcome.may_repeat(it)) {
+        [true, true] => "any request",
+        [true, false] => "reads, idempotent writes",
+        _ => "nothing",
+    };
+    let flow = match StorageError::from(DatabaseError::from(error)) {
+        StorageError::Outage(_) => "waits",
+        StorageError::TooSlow(_) => "sends less, then waits",
+        StorageError::TooLarge(_) => "sends less",
+        StorageError::Row(_) => "looks for the row",
+        StorageError::Refused(_) => "stops",
+    };
+    format!("| {answer} | {meaning} | {name} | {repeated} | {flow} |\n")
+}
+
+fn answered(status: u16, body: String, waits: bool) -> Error {
+    let mut response = http::Response::builder().status(status);
+    if waits {
+        response = response.header("retry-after", "1");
+    }
+    Response::read(response.body(body.into()).unwrap()).unwrap_err()
+}
+
+#[test]
+fn reliability_has_what_each_answer_leads_to() {
+    let header = "| answer | means | the request | is sent again | a flow |\n";
+    let mut made = format!("{header}| --- | --- | --- | --- | --- |\n");
+    let refused = TransportError::connect("refused").into();
+    made += &leads_to("no connection", "nothing was sent", refused);
+    let broken = TransportError::interrupted("reset").into();
+    made += &leads_to(
+        "no answer",
+        "the connection broke, or the time is over",
+        broken,
+    );
+    for (status, code, meaning) in CODED {
+        let body = json!({ "code": code, "message": "m" }).to_string();
+        let error = answered(status, body, false);
+        made += &leads_to(&format!("`{code}`"), meaning, error);
+    }
+    for (status, waits, meaning) in UNCODED {
+        let error = answered(status, "<html></html>".to_owned(), waits);
+        made += &leads_to(&format!("{status} without a code"), meaning, error);
+    }
+    let page = root().join("docs/reliability.md");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (written, after) = rest.split_once(END).unwrap();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an environment variable asks for the update"
+    )]
+    if std::env::var("SLUICE_UPDATE").is_ok() {
+        std::fs::write(&page, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        written == made,
+        "docs/reliability.md differs from the code; update it with `{UPDATE}`"
+    );
 }

@@ -60,22 +60,24 @@ fn gather<O>(
 }
 
 /// Writes results in pieces: as large as the sink takes, and smaller if the database asks for it. A row that
-/// the database rejects even alone has failed. At the end the places of these batches are free.
+/// the database rejects even alone has failed. A row that is too slow even alone waits for somebody else, so it
+/// is written after all others. At the end the places of these batches are free.
 async fn persist<P: Parts>(
     shared: Arc<Shared<P>>,
     outputs: Vec<Output<P>>,
     _places: Vec<OwnedSemaphorePermit>,
 ) {
     let mut search = Bisection::new(outputs, shared.sink.rows_max());
+    let mut locked = Vec::new();
     loop {
         let written = match search.step() {
-            Step::Done => return,
-            Step::Send(piece) => match write(&shared, piece).await {
+            Step::Done => break,
+            Step::Send(piece) => match write(&shared, piece, false).await {
                 Err(StorageError::Row(_)) => {
                     search.refused();
                     continue;
                 }
-                Err(StorageError::TooLarge(_)) => {
+                Err(StorageError::TooLarge(_) | StorageError::TooSlow(_)) => {
                     search.too_large();
                     continue;
                 }
@@ -85,14 +87,13 @@ async fn persist<P: Parts>(
                 }
             },
             // The search may only have concluded that this row is bad, so it is tried alone.
-            Step::Bad(output) => match write(&shared, std::slice::from_ref(&output)).await {
+            Step::Bad(output) => match write(&shared, std::slice::from_ref(&output), false).await {
+                Err(StorageError::TooSlow(_)) => {
+                    locked.push(output);
+                    continue;
+                }
                 Err(StorageError::Row(why) | StorageError::TooLarge(why)) => {
-                    let failure = RowFailure {
-                        id: output.id(),
-                        reason: format!("the database refuses it: {why}"),
-                        permanent: true,
-                    };
-                    record(&shared, vec![failure]).await;
+                    record(&shared, vec![refused(&output, &why)]).await;
                     continue;
                 }
                 written => written,
@@ -102,16 +103,41 @@ async fn persist<P: Parts>(
             return shared.stop.stop(StopReason::Database(error.to_string()));
         }
     }
+    for output in locked {
+        match write(&shared, std::slice::from_ref(&output), true).await {
+            Ok(()) => {}
+            Err(StorageError::Row(why)) => record(&shared, vec![refused(&output, &why)]).await,
+            Err(error) => return shared.stop.stop(StopReason::Database(error.to_string())),
+        }
+    }
 }
 
-/// Writes one piece. Waits if the database does not answer.
-async fn write<P: Parts>(shared: &Shared<P>, piece: &[Output<P>]) -> Result<(), StorageError> {
+fn refused(output: &impl Item, why: &str) -> RowFailure {
+    RowFailure {
+        id: output.id(),
+        reason: format!("the database refuses it: {why}"),
+        permanent: true,
+    }
+}
+
+/// Writes one piece. Waits if the database does not answer, and if `waits_for_locks` also if the statement is too
+/// slow.
+async fn write<P: Parts>(
+    shared: &Shared<P>,
+    piece: &[Output<P>],
+    waits_for_locks: bool,
+) -> Result<(), StorageError> {
     let mut outage = Outage::default();
+    let waits = |error: &StorageError| match error {
+        StorageError::Outage(_) => true,
+        StorageError::TooSlow(_) => waits_for_locks,
+        StorageError::TooLarge(_) | StorageError::Row(_) | StorageError::Refused(_) => false,
+    };
     loop {
         match shared.sink.write(piece).await {
             Ok(()) => break,
-            Err(StorageError::Outage(_))
-                if outage.outlast(shared.pace.patience, &shared.stop).await => {}
+            Err(error)
+                if waits(&error) && outage.outlast(shared.pace.patience, &shared.stop).await => {}
             Err(error) => return Err(error),
         }
     }
@@ -128,8 +154,9 @@ async fn record<P: Parts>(shared: &Shared<P>, failures: Vec<RowFailure>) {
     let recorded = loop {
         match shared.source.fail(failures.clone()).await {
             Ok(recorded) => break recorded,
-            Err(StorageError::Outage(_))
-                if outage.outlast(shared.pace.patience, &shared.stop).await => {}
+            Err(error)
+                if error.is_outage(1)
+                    && outage.outlast(shared.pace.patience, &shared.stop).await => {}
             Err(error) => return shared.stop.stop(StopReason::Database(error.to_string())),
         }
     };

@@ -129,7 +129,7 @@ async fn recover<P: Parts>(shared: &Shared<P>) -> bool {
     }
     match shared.source.release().await {
         Ok(rows) => rows > 0,
-        Err(StorageError::Outage(_)) => {
+        Err(error) if error.is_outage(1) => {
             // The next claim waits for the end of the outage.
             shared.lost_claim.store(true, Ordering::Relaxed);
             true
@@ -170,8 +170,8 @@ async fn claim<P: Parts>(
             Err(error) => error,
         };
         match error {
-            StorageError::TooLarge(_) if limit > 1 => limit /= 2,
-            StorageError::Outage(_) => {
+            StorageError::TooLarge(_) | StorageError::TooSlow(_) if limit > 1 => limit /= 2,
+            error if error.is_outage(1) => {
                 shared.lost_claim.store(true, Ordering::Relaxed);
                 if !outage.wait(shared.pace.patience, &shared.stop).await {
                     shared.stop.stop(StopReason::Database(error.to_string()));

@@ -88,15 +88,30 @@ pub enum StorageError {
     /// The database is unreachable or overloaded. The same request may succeed later.
     #[error("{0}")]
     Outage(String),
-    /// The request is too large, or too much work for one statement. Smaller requests may succeed.
+    /// The request is too large. Smaller requests may succeed.
     #[error("{0}")]
     TooLarge(String),
+    /// The statement was cancelled because it took too long. Smaller requests may succeed. A request with a
+    /// single row waited for somebody else, such as the holder of a lock.
+    #[error("{0}")]
+    TooSlow(String),
     /// The database rejects a row of the request. Smaller requests find out which one.
     #[error("{0}")]
     Row(String),
     /// The database rejects the request itself, for example because a migration is missing.
     #[error("{0}")]
     Refused(String),
+}
+
+impl StorageError {
+    /// Whether the same request of this many rows may succeed later.
+    pub fn is_outage(&self, rows: usize) -> bool {
+        match self {
+            Self::Outage(_) => true,
+            Self::TooSlow(_) => rows <= 1,
+            Self::TooLarge(_) | Self::Row(_) | Self::Refused(_) => false,
+        }
+    }
 }
 
 /// What is due.

@@ -51,6 +51,8 @@ struct World {
     write_takes: Duration,
     state: Mutex<State>,
     in_flight: AtomicUsize,
+    /// A row that somebody else holds for so long.
+    locked: Option<(usize, Duration)>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,7 @@ impl World {
             write_takes: Duration::from_millis(20),
             state: Mutex::default(),
             in_flight: AtomicUsize::new(0),
+            locked: None,
         }
     }
 
@@ -238,6 +241,12 @@ impl Sink for Table {
 
     async fn write(&self, outputs: &[Uuid]) -> Result<(), StorageError> {
         sleep(self.0.write_takes).await;
+        let holds = |(row, until): &(usize, Duration)| {
+            self.1.elapsed() < *until && outputs.iter().any(|id| place(*id) == *row)
+        };
+        if self.0.locked.as_ref().is_some_and(holds) {
+            return Err(StorageError::TooSlow("canceling statement".to_owned()));
+        }
         let mut state = self.0.state();
         for row in outputs.iter().map(|id| place(*id)) {
             state.leased.remove(&row);
@@ -370,4 +379,27 @@ async fn at_most_concurrency_batches_are_unwritten_while_the_database_is_slow() 
         assert_eq!(counts.written, 300);
         assert_eq!(world.state().in_flight_max, concurrency * 10);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_locked_row_is_waited_for_and_not_blamed() {
+    let world = Arc::new(World {
+        locked: Some((17, Duration::from_secs(40))),
+        ..World::new(sparse(60, 1))
+    });
+    let stop = Stop::new();
+    let counts = work(&world, 4, stop.clone()).await;
+    assert_eq!((counts.written, counts.dead), (60, 0));
+    assert_eq!(stop.reason(), None);
+
+    // Longer than the patience.
+    let world = Arc::new(World {
+        locked: Some((17, Duration::from_secs(400))),
+        ..World::new(sparse(60, 1))
+    });
+    let stop = Stop::new();
+    let counts = work(&world, 4, stop.clone()).await;
+    assert_eq!((counts.written, counts.dead), (59, 0));
+    assert!(matches!(stop.reason(), Some(StopReason::Database(_))));
+    assert!(world.state().leased.is_empty());
 }

@@ -138,6 +138,7 @@ async fn enqueue(job: &EnqueueArgs, session: &Session, printer: &Printer) -> Res
                 p_name: job.name.clone(),
                 p_activate: Some(job.activate),
                 p_created_by: Some(ASKED_BY.to_owned()),
+                p_request_id: Some(Uuid::new_v4()),
             })
             .await?;
         printer.either(&saved, || {
@@ -157,6 +158,7 @@ async fn enqueue(job: &EnqueueArgs, session: &Session, printer: &Printer) -> Res
         p_params: Some(job.kind.params(job.dimension.as_deref(), recompute)?),
         p_max_retries: Some(int(job.max_retries)),
         p_created_by: Some(ASKED_BY.to_owned()),
+        p_job_id: Some(Uuid::new_v4()),
     };
     let id = database.call(enqueue).await?;
     printer.either(&json!({ "job_id": id }), || {

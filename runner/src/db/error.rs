@@ -1,5 +1,7 @@
 //! Failed requests to the database: what to tell the operator, and what the engine does about them.
 
+use sluice_sdk::Outcome;
+
 use crate::engine::StorageError;
 
 /// A request to the database that failed.
@@ -26,6 +28,11 @@ impl DatabaseError {
         self.source.sqlstate() == Some("22023")
     }
 
+    /// Whether the key may not do this. The secret key may do everything, so this is no row's fault.
+    pub fn is_key_refused(&self) -> bool {
+        self.source.is_permission_denied() || self.source.is_unauthorized()
+    }
+
     /// The error, with what to do about it if that is known.
     fn advice(&self) -> String {
         let error = &self.source;
@@ -38,9 +45,9 @@ impl DatabaseError {
         if error.is_unreachable() {
             return format!("the database cannot be reached: {error}");
         }
-        if error.is_unauthorized() {
+        if self.is_key_refused() {
             return format!(
-                "the database refuses the key: {error}; \
+                "the database refuses the key: {error}; this is not the secret key: \
                  SUPABASE_SERVICE_KEY must be the project's secret (service role) key"
             );
         }
@@ -50,17 +57,19 @@ impl DatabaseError {
 
 impl From<DatabaseError> for StorageError {
     fn from(error: DatabaseError) -> Self {
-        let source = &error.source;
-        if source.is_statement_timeout() || source.is_payload_too_large() {
-            Self::TooLarge(error.to_string())
-        } else if source.is_unreachable() || source.is_retryable() {
-            Self::Outage(error.to_string())
-        } else if source.is_schema_missing() || source.is_unauthorized() {
-            Self::Refused(error.to_string())
+        let (source, text) = (&error.source, error.to_string());
+        if error.is_key_refused() {
+            Self::Refused(text)
+        } else if source.is_statement_timeout() {
+            Self::TooSlow(text)
+        } else if source.is_payload_too_large() {
+            Self::TooLarge(text)
+        } else if source.outcome() != Outcome::Refused {
+            Self::Outage(text)
         } else if source.is_data_error() {
-            Self::Row(error.to_string())
+            Self::Row(text)
         } else {
-            Self::Refused(error.to_string())
+            Self::Refused(text)
         }
     }
 }

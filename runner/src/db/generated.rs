@@ -932,6 +932,9 @@ pub struct EnqueueJob {
     /// The argument `p_created_by`; its default where it is `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p_created_by: Option<String>,
+    /// The argument `p_job_id`; its default where it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_job_id: Option<uuid::Uuid>,
 }
 
 /// A call of `extend_work`.
@@ -1168,6 +1171,9 @@ pub struct SaveAndRecompute {
     /// The argument `p_created_by`; its default where it is `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p_created_by: Option<String>,
+    /// The argument `p_request_id`; its default where it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_request_id: Option<uuid::Uuid>,
 }
 
 /// A call of `search_posts_by_embedding`.

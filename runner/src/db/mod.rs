@@ -10,13 +10,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::de::DeserializeOwned;
-use sluice_sdk::{Attempt, Client, Function, Observer};
+use sluice_sdk::{Attempt, Client, Function, Observer, Rpc};
 
 pub use error::DatabaseError;
 pub use generated::*;
 pub use shape::*;
 
 use crate::config::DatabaseSettings;
+
+/// Functions that read, or change nothing more if the same call is made again. They are called again if the
+/// outcome of the first call is unknown.
+const IDEMPOTENT: &[&str] = &[
+    "cancel_job",
+    "count_work",
+    "enqueue_job",
+    "extend_work",
+    "finish_work",
+    "heartbeat_job",
+    "peek_work",
+    "refresh_topic_frequencies",
+    "retry_job",
+    "save_and_recompute",
+    "store_dimension",
+    "store_embeddings",
+    "store_scores",
+];
 
 /// A connection to our database, counting its requests. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -71,7 +89,7 @@ impl Database {
         F: Function,
         F::Output: DeserializeOwned,
     {
-        Ok(self.client.rpc(function).await?)
+        Ok(self.rpc(function).await?)
     }
 
     /// Calls a function whose generated type does not say the shape of its result.
@@ -79,7 +97,16 @@ impl Database {
     /// # Errors
     /// As [`call`](Self::call).
     pub async fn call_shaped<F: Shaped>(&self, function: F) -> Result<F::Shape, DatabaseError> {
-        Ok(self.client.rpc(function).output().await?)
+        Ok(self.rpc(function).output().await?)
+    }
+
+    fn rpc<F: Function>(&self, function: F) -> Rpc<F, F::Output, Client> {
+        let rpc = self.client.rpc(function);
+        if IDEMPOTENT.contains(&F::NAME) {
+            rpc.idempotent()
+        } else {
+            rpc
+        }
     }
 
     /// Requests sent so far, and how many of them were retries.

@@ -19,10 +19,10 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
 
-use crate::error::{Error, ErrorKind, api_error};
+use crate::error::{Error, ErrorKind};
 use crate::grammar::Select;
 use crate::query::{CallDefaults, Context, Endpoint, Execute, Rpc, TableRef, rpc};
-use crate::request::{Body, Call, Response, RetryPolicy};
+use crate::request::{Body, Call, Response, RetryPolicy, read_error};
 use crate::schema::{Any, Function, Table};
 
 use address::Address;
@@ -154,7 +154,7 @@ impl Client {
 
     async fn attempt(&self, call: &Call, retry: u32, deadline: Instant) -> Result<Response, Error> {
         let started = Instant::now();
-        let sending = self.shared.transport.send(self.addressed(call)?);
+        let sending = self.shared.transport.send(self.addressed(call, retry)?);
         let response = self.in_time(sending, started, deadline).await;
         let bytes = response
             .as_ref()
@@ -173,7 +173,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<Body, Error> {
         let started = Instant::now();
-        let opening = self.shared.transport.open(self.addressed(call)?);
+        let opening = self.shared.transport.open(self.addressed(call, retry)?);
         let response = self.in_time(opening, started, deadline).await;
         let status = response.as_ref().ok().map(http::Response::status);
         let result = match response {
@@ -226,11 +226,15 @@ impl Client {
         }
     }
 
-    /// The request with the address and the credentials.
-    fn addressed(&self, call: &Call) -> Result<http::Request<Bytes>, Error> {
+    /// The request with the address and the credentials, and how often it was sent before.
+    fn addressed(&self, call: &Call, retry: u32) -> Result<http::Request<Bytes>, Error> {
         let mut request = call.request.clone();
         *request.uri_mut() = self.shared.address.join(call.request.uri())?;
         request.headers_mut().extend((*self.credentials).clone());
+        if retry > 0 {
+            let retry = HeaderValue::from(retry);
+            request.headers_mut().insert("x-retry-count", retry);
+        }
         #[cfg(feature = "testing")]
         request
             .extensions_mut()
@@ -280,7 +284,7 @@ async fn refusal(response: http::Response<Chunks>) -> Result<Error, TransportErr
         whole.extend_from_slice(&piece);
         Ok(whole)
     });
-    Ok(api_error(
+    Ok(read_error(
         parts.status,
         &parts.headers,
         &Bytes::from(body.await?),

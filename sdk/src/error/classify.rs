@@ -1,4 +1,5 @@
-//! The questions that an [`Error`] answers, from its kind, status and code.
+//! The questions that an [`Error`] answers, from its kind, status and code. Those about what the
+//! request did are in `request::outcome`.
 
 use http::StatusCode;
 
@@ -7,7 +8,11 @@ use super::{Error, ErrorKind};
 impl Error {
     /// Returns the SQLSTATE, if Postgres (and not PostgREST) refused.
     pub fn sqlstate(&self) -> Option<&str> {
-        self.code().filter(|code| code.len() == 5)
+        let is_one = |code: &&str| {
+            let of_these = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
+            code.len() == 5 && code.bytes().all(of_these)
+        };
+        self.code().filter(is_one)
     }
 
     /// Returns the `PGRSTnnn` code, if PostgREST itself refused.
@@ -47,23 +52,6 @@ impl Error {
         self.kind() == ErrorKind::RowCount || self.code() == Some("PGRST116")
     }
 
-    /// Whether the same call may succeed later.
-    ///
-    /// This says nothing about safety. A write whose outcome is unknown counts as retryable, but
-    /// the client repeats it only if it is idempotent.
-    pub fn is_retryable(&self) -> bool {
-        match self.kind() {
-            ErrorKind::Connect | ErrorKind::Interrupted | ErrorKind::Timeout => true,
-            ErrorKind::Gateway => self.status().is_some_and(|status| {
-                status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
-            }),
-            ErrorKind::Api => {
-                self.is_unreachable() || self.is_rolled_back() || self.is_statement_timeout()
-            }
-            ErrorKind::Invalid | ErrorKind::Decode | ErrorKind::RowCount => false,
-        }
-    }
-
     /// Whether a table, column, function or relationship does not exist: the migrations are
     /// missing, or PostgREST's schema cache is older than they are.
     pub fn is_schema_missing(&self) -> bool {
@@ -84,41 +72,9 @@ impl Error {
         )
     }
 
-    /// Whether the database cannot be reached: no connection to the API, or none from the API to
-    /// Postgres (PGRST000 to PGRST003, or a 502, 503 or 504).
-    pub fn is_unreachable(&self) -> bool {
-        self.kind() == ErrorKind::Connect
-            || matches!(
-                self.code(),
-                Some(
-                    "PGRST000"
-                        | "PGRST001"
-                        | "PGRST002"
-                        | "PGRST003"
-                        | "53300"
-                        | "57P01"
-                        | "57P02"
-                        | "57P03"
-                )
-            )
-            || (self.code().is_none()
-                && matches!(self.status().map(|status| status.as_u16()), Some(502..=504)))
-    }
-
-    /// Whether Postgres cancelled the statement because it ran too long (SQLSTATE 57014). A smaller
-    /// call may succeed.
-    pub fn is_statement_timeout(&self) -> bool {
-        self.code() == Some("57014")
-    }
-
     /// Whether the request's body was too large for the server or a gateway (413).
     pub fn is_payload_too_large(&self) -> bool {
         self.status() == Some(StatusCode::PAYLOAD_TOO_LARGE)
-    }
-
-    /// Whether Postgres rolled the transaction back, so that it can be run again (40001, 40P01).
-    pub fn is_rolled_back(&self) -> bool {
-        matches!(self.code(), Some("40001" | "40P01"))
     }
 
     /// Whether the role lacks the right to do this (SQLSTATE 42501).
@@ -128,10 +84,14 @@ impl Error {
 
     /// Whether the key or the user's token was refused: malformed, expired or absent.
     pub fn is_unauthorized(&self) -> bool {
-        self.pgrst_code()
-            .is_some_and(|code| code.starts_with("PGRST3"))
-            || (self.code().is_none()
-                && matches!(self.status().map(|status| status.as_u16()), Some(401 | 403)))
+        match self.pgrst_code().or(self.sqlstate()) {
+            Some(code) => code.starts_with("PGRST3"),
+            // A gateway's answer.
+            None => matches!(
+                self.status(),
+                Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            ),
+        }
     }
 
     /// Whether the data of a row is at fault: a value that does not fit its type, a violated

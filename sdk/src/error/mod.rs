@@ -50,9 +50,9 @@ pub enum ErrorKind {
     Invalid,
     /// No connection could be made. Nothing was sent.
     Connect,
-    /// The connection broke after something was sent. The outcome is unknown.
+    /// The connection broke after something was sent.
     Interrupted,
-    /// A deadline passed. The outcome is unknown.
+    /// A deadline passed.
     Timeout,
     /// PostgREST or Postgres returned an error.
     Api,
@@ -73,6 +73,8 @@ struct Inner {
     details: Option<String>,
     hint: Option<String>,
     request: Option<String>,
+    /// Whether the request may be sent again if its outcome is unknown.
+    repeatable: bool,
     body: Option<Bytes>,
     total: Option<u64>,
     retry_after: Option<Duration>,
@@ -140,6 +142,11 @@ impl Error {
         self.inner.report.as_deref()
     }
 
+    /// Whether the request is known to be one that may be sent again if its outcome is unknown.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.inner.repeatable
+    }
+
     /// The total number of rows, which a 416 response names if a count was requested.
     pub(crate) fn total(&self) -> Option<u64> {
         self.inner.total
@@ -155,6 +162,7 @@ impl Error {
                 details: None,
                 hint: None,
                 request: None,
+                repeatable: false,
                 body: None,
                 total: None,
                 retry_after: None,
@@ -223,8 +231,19 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_request(mut self, shape: String) -> Self {
+    pub(crate) fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.inner.message = message.into();
+        self
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.inner.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn with_request(mut self, shape: String, repeatable: bool) -> Self {
         self.inner.request = Some(shape);
+        self.inner.repeatable = repeatable;
         self
     }
 

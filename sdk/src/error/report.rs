@@ -27,7 +27,8 @@ pub struct WriteReport {
     pub superseded: Vec<usize>,
     /// The indexes of rows that were not written because the write stopped early.
     pub pending: Vec<usize>,
-    /// The indexes of rows that were sent and got no response. Some of them may have been written.
+    /// The indexes of rows that were sent and got no response, or one from a gateway that does not
+    /// know the outcome. Some of them may have been written.
     pub uncertain: Vec<usize>,
 }
 

@@ -50,7 +50,7 @@ pub trait Execute: Context {
 pub struct CallDefaults {
     /// The schema of tables and functions that do not name one, or `None` for the server's first.
     pub schema: Option<String>,
-    /// The maximum length of the encoded path and query of a split list.
+    /// The maximum length of the encoded path and query of a split list and of a change.
     pub url_bytes: usize,
     /// How many rows go into one request of a bulk write.
     pub chunk_rows: usize,

@@ -1,6 +1,7 @@
 //! A call as an `http::Request`, before a client adds its address and its key.
 
 mod explain;
+mod outcome;
 mod prefer;
 mod response;
 mod retry;
@@ -18,6 +19,8 @@ use crate::grammar::Params;
 use crate::quote;
 
 pub use explain::Explain;
+pub use outcome::Outcome;
+pub(crate) use outcome::{Cause, LONG_LIST, read_error};
 pub use prefer::{Count, Handling};
 pub(crate) use prefer::{Prefer, Resolution, Returning};
 pub use response::{Body, Page, Response};
@@ -42,10 +45,13 @@ impl Call {
         shape::shape(self.request.method(), self.request.uri())
     }
 
-    /// Notes in an error which call failed, and after how many retries.
+    /// Notes in an error which call failed, after how many retries, and whether it may be repeated if
+    /// its outcome is unknown.
     #[must_use]
     pub fn failed(&self, error: Error, retries: u32) -> Error {
-        error.with_request(self.shape()).with_retries(retries)
+        error
+            .with_request(self.shape(), self.safety.is_repeatable())
+            .with_retries(retries)
     }
 }
 
@@ -68,6 +74,13 @@ pub enum Safety {
     Idempotent,
     /// A second time may change something again.
     Write,
+}
+
+impl Safety {
+    /// Whether a second time changes nothing more.
+    pub(crate) fn is_repeatable(self) -> bool {
+        self != Self::Write
+    }
 }
 
 /// The format of the response's body.
@@ -220,9 +233,7 @@ fn uri(path: &str, params: &Params) -> Result<http::Uri, Error> {
     params.encode(&mut text);
     let bytes = text.len();
     http::Uri::from_maybe_shared(Bytes::from(text)).map_err(|error| {
-        let message = format!(
-            "a URL of {bytes} bytes cannot be sent; pass long lists to `filter_in`, which splits them"
-        );
+        let message = format!("a URL of {bytes} bytes cannot be sent; {LONG_LIST}");
         Error::invalid(message).with_source(error)
     })
 }

@@ -66,7 +66,7 @@ impl Response {
                 call: None,
             })
         } else {
-            Err(crate::error::api_error(parts.status, &parts.headers, &body))
+            Err(super::read_error(parts.status, &parts.headers, &body))
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Safety;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// How often and how soon a request is sent again.
 ///
@@ -63,7 +63,8 @@ impl RetryPolicy {
         self
     }
 
-    /// Decides whether a failed request is sent again, and after how long.
+    /// Decides whether a failed request is sent again, and after how long. Its
+    /// [`outcome`](Error::outcome) decides whether it may be.
     ///
     /// `retries` counts the retries so far. `random` is a number from 0 to 1.
     #[must_use]
@@ -74,7 +75,7 @@ impl RetryPolicy {
         retries: u32,
         random: f64,
     ) -> Option<Duration> {
-        if retries >= self.max_retries || !may_repeat(error, safety) {
+        if retries >= self.max_retries || !error.outcome().may_repeat(safety) {
             return None;
         }
         let doubled = self
@@ -86,89 +87,12 @@ impl RetryPolicy {
     }
 }
 
-/// Whether the same request may be sent again.
-///
-/// | failure | read | idempotent write | other write |
-/// | --- | --- | --- | --- |
-/// | no connection made; PGRST000, 002, 003; 503; rolled back by Postgres (40001, 40P01) | yes | yes | yes |
-/// | outcome unknown: connection or deadline lost, PGRST001, 502, 504 | yes | yes | no |
-/// | anything else | no | no | no |
-pub(crate) fn may_repeat(error: &Error, safety: Safety) -> bool {
-    match certainty(error) {
-        Some(Outcome::DidNothing) => true,
-        Some(Outcome::Unknown) => safety != Safety::Write,
-        None => false,
-    }
-}
-
-/// What happened to the statement of a request that failed.
-enum Outcome {
-    DidNothing,
-    Unknown,
-}
-
-/// What happened to the statement, or `None` if the request would fail again.
-fn certainty(error: &Error) -> Option<Outcome> {
-    match error.kind() {
-        ErrorKind::Connect => Some(Outcome::DidNothing),
-        ErrorKind::Interrupted | ErrorKind::Timeout => Some(Outcome::Unknown),
-        ErrorKind::Invalid | ErrorKind::Decode | ErrorKind::RowCount => None,
-        ErrorKind::Api | ErrorKind::Gateway => match (error.code(), error.status()?.as_u16()) {
-            (Some("PGRST000" | "PGRST002" | "PGRST003" | "40001" | "40P01" | "53300"), _)
-            | (None, 429 | 503) => Some(Outcome::DidNothing),
-            (Some("PGRST001" | "57P01" | "57P02" | "57P03"), _) | (None, 502 | 504) => {
-                Some(Outcome::Unknown)
-            }
-            _ => None,
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
 
     use super::*;
-
-    fn api(status: u16, code: &str) -> Error {
-        let status = StatusCode::from_u16(status).unwrap();
-        Error::new(ErrorKind::Api, "x")
-            .with_status(status)
-            .with_code(code)
-    }
-
-    fn gateway(status: u16) -> Error {
-        Error::new(ErrorKind::Gateway, "x").with_status(StatusCode::from_u16(status).unwrap())
-    }
-
-    /// The table of the documentation, a line a failure: read, idempotent, write.
-    #[test]
-    fn the_table() {
-        let rows = [
-            (Error::new(ErrorKind::Connect, "x"), [true, true, true]),
-            (api(503, "PGRST000"), [true, true, true]),
-            (api(503, "PGRST001"), [true, true, false]),
-            (api(503, "PGRST002"), [true, true, true]),
-            (api(504, "PGRST003"), [true, true, true]),
-            (gateway(503), [true, true, true]),
-            (gateway(502), [true, true, false]),
-            (gateway(504), [true, true, false]),
-            (api(409, "40001"), [true, true, true]),
-            (api(409, "40P01"), [true, true, true]),
-            (api(500, "57014"), [false, false, false]),
-            (gateway(413), [false, false, false]),
-            (Error::new(ErrorKind::Interrupted, "x"), [true, true, false]),
-            (Error::new(ErrorKind::Timeout, "x"), [true, true, false]),
-            (api(409, "23505"), [false, false, false]),
-            (gateway(500), [false, false, false]),
-            (Error::invalid("x"), [false, false, false]),
-        ];
-        for (error, expected) in rows {
-            let actual = [Safety::Read, Safety::Idempotent, Safety::Write]
-                .map(|safety| may_repeat(&error, safety));
-            assert_eq!(actual, expected, "{error:?}");
-        }
-    }
+    use crate::error::ErrorKind;
 
     #[test]
     fn the_wait_doubles_up_to_the_cap() {

@@ -120,7 +120,7 @@ impl RecordedResponse {
 
 /// The headers that matter to a test: not those of the connection, nor those that differ each time.
 fn headers(headers: &http::HeaderMap) -> BTreeMap<String, String> {
-    const KEPT: [&str; 10] = [
+    const KEPT: [&str; 11] = [
         "accept",
         "accept-profile",
         "content-profile",
@@ -131,6 +131,7 @@ fn headers(headers: &http::HeaderMap) -> BTreeMap<String, String> {
         "preference-applied",
         "proxy-status",
         "retry-after",
+        "x-retry-count",
     ];
     let kept = headers
         .iter()

@@ -14,6 +14,7 @@ mod grammar;
 mod keyset;
 mod list;
 mod memory;
+mod outcome;
 mod privacy;
 
 mod server;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use sluice_runner::db::Database;
 use sluice_runner::report::Status;
-use sluice_tests::{Program, Recorder, Stack, signal};
+use sluice_tests::{OwnStack, Program, Recorder, Stack, signal};
 
 use tokio::io::AsyncWriteExt;
 
@@ -411,4 +411,35 @@ async fn interrupt_keeps_what_is_stored_even_while_waiting_for_input() {
     let report = run.json();
     assert_eq!(report["status"], "partial");
     assert_eq!(report["counts"]["inserted"], stored().await);
+}
+
+/// Everybody may read neighborhoods, so only a write shows what the key is worth. Hosted projects let every role insert,
+/// and leave the refusal to row-level security.
+#[tokio::test]
+async fn publishable_key_ends_the_run_with_six_and_blames_no_line() {
+    let stack = OwnStack::migrated().await;
+    let input: Vec<String> = (0..2_000)
+        .map(|at| line(&format!("Quarter {at}"), &format!("post {at}")))
+        .collect();
+    let key = stack.publishable_key();
+    let program = stack.program(NOWHERE).with("SUPABASE_SERVICE_KEY", key);
+    let grants = [
+        "revoke insert on all tables in schema public from anon",
+        "grant insert, update on all tables in schema public to anon",
+    ];
+    for (grant, lines) in [(grants[0], 2_000), (grants[1], 2_000), (grants[1], 1)] {
+        stack.sql(grant).await;
+        let input = input[..lines].join("\n");
+        let file = program.file("posts.jsonl", input);
+        let store = ["store", file.to_str().unwrap(), "--output", "json"];
+        let run = program.run(&store).await;
+        assert_eq!(run.code, Some(6), "{}", run.stderr);
+        let report = run.json();
+        let reason = report["reason"].as_str().unwrap();
+        assert!(reason.contains("this is not the secret key"), "{reason}");
+        assert_eq!(report["counts"]["failed"], 0, "{report}");
+        let requests = report["requests"]["supabase"].as_u64().unwrap();
+        assert!(requests <= 5, "{requests} requests");
+    }
+    assert_eq!(stack.count("select count(*) from neighborhoods").await, 0);
 }

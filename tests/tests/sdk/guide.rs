@@ -300,7 +300,12 @@ async fn resume(db: &Client, rows: &[NewPost]) -> Outcome {
             .checkpoint(&checkpoint);
         match tokio::time::timeout(Duration::from_secs(60), write).await {
             Ok(Ok(report)) => break report,
-            Ok(Err(error)) if !error.is_retryable() => return Err(error.into()),
+            Ok(Err(error)) if !error.is_retryable() => {
+                for row in checkpoint.report().uncertain {
+                    println!("row {row} may be written or not");
+                }
+                return Err(error.into());
+            }
             // An outage, or the minute is over. The checkpoint has the acknowledged rows.
             Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_secs(5)).await,
         }

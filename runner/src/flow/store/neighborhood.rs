@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sluice_sdk::Client;
 use uuid::Uuid;
 
+use super::run::refuse_key;
 use super::slug::{earlier_slug, slug};
 use crate::db::{
     DatabaseError, Neighborhood, Neighborhoods, NeighborhoodsInsert, NeighborhoodsRequired,
@@ -141,11 +142,12 @@ async fn insert(
         .from::<Neighborhoods>()
         .upsert(&missing)
         .on_conflict(Neighborhoods::SLUG);
-    Ok(insert
+    let written = insert
         .ignore_duplicates()
         .returning::<Neighborhood>()
-        .await?
-        .rows)
+        .await?;
+    refuse_key(&written.report)?;
+    Ok(written.rows)
 }
 
 #[cfg(test)]

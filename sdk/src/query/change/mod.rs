@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::grammar::IntoFilter;
 use crate::grammar::{Nested, ShapeOf};
 use crate::quote;
-use crate::request::{Call, Count, Format, Handling, Response, Returning, Safety};
+use crate::request::{Call, Count, Format, Handling, LONG_LIST, Response, Returning, Safety};
 use crate::schema::Assignable;
 use crate::schema::{Any, Column};
 
@@ -209,8 +209,9 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for what the grammar cannot express, a column that is set twice, and
-    /// a patch that does not serialize as an object.
+    /// [`ErrorKind::Invalid`] for what the grammar cannot express, a column that is set twice, a
+    /// patch that does not serialize as an object, and a URL of more than
+    /// [`url_bytes`](crate::CallDefaults::url_bytes).
     pub fn call(&self) -> Result<Call, Error> {
         self.call_as(Returning::Minimal, Format::Json)
     }
@@ -233,7 +234,21 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
             }
             draft.body = Some(patch.body());
         }
-        draft.build()
+        let call = draft.build()?;
+        self.check_length(&call)?;
+        Ok(call)
+    }
+
+    /// Refuses a URL that common gateways do not take.
+    fn check_length(&self, call: &Call) -> Result<(), Error> {
+        let bytes = call.request.uri().to_string().len();
+        let url_bytes = self.context.defaults().url_bytes;
+        if bytes <= url_bytes {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "a change by a URL of {bytes} bytes is not sent, because it is longer than `url_bytes` ({url_bytes}), and gateways take about 8,000; {LONG_LIST}"
+        )))
     }
 }
 

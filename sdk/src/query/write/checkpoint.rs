@@ -10,9 +10,10 @@ use crate::error::{Chunk, Error, RejectedRow, WriteReport};
 /// A write notes in its checkpoint what it sends and what the server acknowledges. If it stops half
 /// way (by an outage or a deadline, or because its future is dropped), make the same write again
 /// with the same checkpoint. Rows that were written, refused or superseded are not sent again. Rows
-/// that got no response are sent again only if that is idempotent: by an upsert whose rows have the
-/// conflict columns. In any other write they stay [`uncertain`](WriteReport::uncertain), and the
-/// write ends with an error once all other rows are written.
+/// whose [`outcome`](Error::outcome) is unknown are sent again only if that is idempotent: by an
+/// upsert whose rows have the conflict columns. In any other write they stay
+/// [`uncertain`](WriteReport::uncertain). Once all other rows are written, the write ends with an
+/// error that is not retryable.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -98,6 +99,11 @@ impl Checkpoint {
         let settled = settled.into_iter().enumerate();
         let settled = settled.filter(|(_, is_settled)| *is_settled);
         Ok(settled.map(|(index, _)| index).collect())
+    }
+
+    /// Whether the database has accepted a request.
+    pub(super) fn has_written(&self) -> bool {
+        !self.lock().report.chunks.is_empty()
     }
 
     pub(super) fn superseded(&self, rows: &[usize]) {

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::WriteSpec;
 use super::checkpoint::Checkpoint;
-use super::failure::{FailureAction, action_for, is_outcome_unknown};
+use super::failure::{FailureAction, action_for};
 use super::plan::{Batch, WritePlan};
 use crate::error::{Error, ErrorKind, WriteReport};
 use crate::query::Execute;
-use crate::request::{Call, Response};
+use crate::request::{Call, Outcome, Response};
 
 /// What a write did, with the responses in the order of their rows.
 pub(super) struct WriteResult {
@@ -32,7 +32,7 @@ where
     let mut under_way = FuturesUnordered::new();
     loop {
         while under_way.len() < spec.concurrency
-            && let Some((batch, call)) = driver.next()
+            && let Some((batch, call)) = driver.next(under_way.len())
         {
             under_way.push(async move { (batch, context.execute(call).await) });
         }
@@ -55,6 +55,12 @@ struct Driver<'a, R> {
     /// How many rows were refused in this run.
     failures: usize,
     max_rows: usize,
+    /// Whether the database has accepted a request of this write.
+    proven: bool,
+    /// Single rows that a policy refused before that, with the error of each.
+    suspects: Vec<(Batch, Error)>,
+    /// Whether single rows are being tried.
+    probing: bool,
     stopped: Option<Error>,
 }
 
@@ -71,13 +77,16 @@ impl<'a, R: Serialize> Driver<'a, R> {
             responses: Vec::new(),
             failures: 0,
             max_rows: spec.chunk_rows,
+            proven: spec.checkpoint.has_written(),
+            suspects: Vec::new(),
+            probing: false,
             stopped: None,
         })
     }
 
-    /// The next request, unless the write has ended.
-    fn next(&mut self) -> Option<(Batch, Call)> {
-        if self.stopped.is_some() {
+    /// The next request, unless the write has ended or a response must come first.
+    fn next(&mut self, under_way: usize) -> Option<(Batch, Call)> {
+        if self.stopped.is_some() || (self.probing && !self.proven && under_way > 0) {
             return None;
         }
         let batch = self.plan.next(self.max_rows);
@@ -117,6 +126,11 @@ impl<'a, R: Serialize> Driver<'a, R> {
         let rows = &batch.rows;
         let affected = response.total().unwrap_or(rows.len() as u64);
         self.checkpoint.written(rows, affected);
+        self.proven = true;
+        // The key may write, so these rows were refused for what they are.
+        for (batch, error) in std::mem::take(&mut self.suspects) {
+            self.reject(&batch.rows, error);
+        }
         self.responses
             .push((rows.first().copied().unwrap_or_default(), response));
     }
@@ -126,6 +140,12 @@ impl<'a, R: Serialize> Driver<'a, R> {
         let safety = self.spec.safety(batch);
         let action = match action_for(&error, rows.len(), safety) {
             _ if self.spec.one_request => FailureAction::Stop,
+            // A key that may write nothing is no row's fault.
+            FailureAction::Bisect | FailureAction::Refuse
+                if error.is_permission_denied() && !self.proven =>
+            {
+                return self.probe(batch, error);
+            }
             action => action,
         };
         match action {
@@ -139,13 +159,7 @@ impl<'a, R: Serialize> Driver<'a, R> {
                 self.unwritten(rows, &error);
                 self.plan.halve(batch);
             }
-            FailureAction::Refuse => {
-                self.checkpoint.refused(rows, &error);
-                self.failures += rows.len();
-                if self.failures > self.spec.max_failures {
-                    self.stop(error);
-                }
-            }
+            FailureAction::Refuse => self.reject(rows, error),
             FailureAction::Stop => {
                 self.unwritten(rows, &error);
                 self.stop(error);
@@ -153,8 +167,35 @@ impl<'a, R: Serialize> Driver<'a, R> {
         }
     }
 
+    fn reject(&mut self, rows: &[usize], error: Error) {
+        self.checkpoint.refused(rows, &error);
+        self.failures += rows.len();
+        if self.failures > self.spec.max_failures {
+            self.stop(error);
+        }
+    }
+
+    /// Tries the first and the last row of the first refused request alone. If both are refused too,
+    /// the key is at fault, and the write ends.
+    fn probe(&mut self, batch: &Batch, error: Error) {
+        if batch.rows.len() > 1 {
+            self.checkpoint.withdrawn(&batch.rows);
+            self.plan.put_back(batch, !self.probing);
+            self.probing = true;
+            return;
+        }
+        self.probing = true;
+        self.suspects.push((batch.clone(), error.clone()));
+        if self.suspects.len() > 1 {
+            for (batch, _) in std::mem::take(&mut self.suspects) {
+                self.checkpoint.withdrawn(&batch.rows);
+            }
+            self.stop(error);
+        }
+    }
+
     fn unwritten(&self, rows: &[usize], error: &Error) {
-        if is_outcome_unknown(error) {
+        if error.outcome() == Outcome::Unknown {
             self.checkpoint.lost(rows);
         } else {
             self.checkpoint.withdrawn(rows);
@@ -166,6 +207,13 @@ impl<'a, R: Serialize> Driver<'a, R> {
     }
 
     fn finish(mut self) -> Result<WriteResult, Error> {
+        // Without another row, there is nothing to compare with.
+        for (batch, error) in std::mem::take(&mut self.suspects) {
+            match self.stopped {
+                None => self.checkpoint.refused(&batch.rows, &error),
+                Some(_) => self.checkpoint.withdrawn(&batch.rows),
+            }
+        }
         self.checkpoint
             .unsendable(std::mem::take(&mut self.plan.failed));
         let report = self.checkpoint.report();

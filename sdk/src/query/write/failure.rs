@@ -1,7 +1,7 @@
 //! What a bulk write does about a failed request.
 
-use crate::error::{Error, ErrorKind};
-use crate::request::Safety;
+use crate::error::Error;
+use crate::request::{Cause, Safety};
 
 /// What to do about a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,32 +16,20 @@ pub(super) enum FailureAction {
     Stop,
 }
 
+/// A row is at fault if the database says so of a request with this row alone. A row that is too
+/// slow alone waits for somebody else.
 pub(super) fn action_for(error: &Error, rows: usize, safety: Safety) -> FailureAction {
-    let too_large = error.is_statement_timeout()
-        || error.is_payload_too_large()
-        // A gateway's timeout leaves open whether the rows were written.
-        || (safety != Safety::Write && is_gateway_giving_up(error));
-    match (too_large, error.is_data_error(), rows) {
-        (true, _, 2..) => FailureAction::Shrink,
-        (_, true, 2..) => FailureAction::Bisect,
-        (true, _, _) | (_, true, _) => FailureAction::Refuse,
+    // If a gateway gave up, the rows may have been written.
+    let too_slow =
+        error.is_statement_timeout() || (safety.is_repeatable() && error.cause() == Cause::GaveUp);
+    let is_large = error.is_payload_too_large();
+    match (too_slow, is_large, error.is_data_error(), rows) {
+        (true, _, _, 2..) | (_, true, _, 2..) => FailureAction::Shrink,
+        (true, ..) => FailureAction::Stop,
+        (_, _, true, 2..) => FailureAction::Bisect,
+        (_, true, _, _) | (_, _, true, _) => FailureAction::Refuse,
         _ => FailureAction::Stop,
     }
-}
-
-/// Whether a failure leaves open whether the rows were written.
-pub(super) fn is_outcome_unknown(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Timeout)
-        || error.code() == Some("PGRST001")
-        || is_gateway_giving_up(error)
-}
-
-fn is_gateway_giving_up(error: &Error) -> bool {
-    error.kind() == ErrorKind::Gateway
-        && matches!(
-            error.status().map(|status| status.as_u16()),
-            Some(502 | 504)
-        )
 }
 
 #[cfg(test)]
@@ -49,6 +37,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     fn error(kind: ErrorKind, status: u16, code: Option<&str>) -> Error {
         let error = Error::new(kind, "x").with_status(StatusCode::from_u16(status).unwrap());
@@ -66,15 +55,17 @@ mod tests {
             (
                 error(Api, 500, Some("57014")),
                 Safety::Write,
-                [Shrink, Refuse],
+                [Shrink, Stop],
             ),
             (error(Gateway, 413, None), Safety::Write, [Shrink, Refuse]),
             (
                 error(Gateway, 504, None),
                 Safety::Idempotent,
-                [Shrink, Refuse],
+                [Shrink, Stop],
             ),
             (error(Gateway, 504, None), Safety::Write, [Stop, Stop]),
+            (error(Gateway, 524, None), Safety::Write, [Stop, Stop]),
+            (error(Api, 500, Some("55P03")), Safety::Write, [Stop, Stop]),
             (
                 error(Api, 409, Some("23505")),
                 Safety::Write,

@@ -120,6 +120,28 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
         }
     }
 
+    /// Takes back a request, to be sent later. If `probed`, its first and its last row are sent alone,
+    /// before all others.
+    pub(super) fn put_back(&mut self, batch: &Batch, probed: bool) {
+        let part = |rows: &[usize]| Batch {
+            rows: rows.to_vec(),
+            columns: Arc::clone(&batch.columns),
+            json: Vec::new(),
+        };
+        let [first, rest @ .., last] = batch.rows.as_slice() else {
+            return;
+        };
+        if !probed {
+            self.first.push_back(part(&batch.rows));
+            return;
+        }
+        if !rest.is_empty() {
+            self.first.push_front(part(rest));
+        }
+        self.first.push_front(part(&[*last]));
+        self.first.push_front(part(&[*first]));
+    }
+
     /// Adds a row to the request of its keys. Returns that request as it was if the row does not fit.
     fn add(&mut self, index: usize, row: &R, max_rows: usize) -> serde_json::Result<Option<Batch>> {
         let json = serde_json::to_vec(row)?;
