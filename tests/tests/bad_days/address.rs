@@ -145,14 +145,15 @@ async fn npm_and_the_embedded_server_get_no_keys_and_their_folders_are_private()
         folder.with_file_name("npm.txt"),
         folder.with_file_name("node.txt"),
     );
-    let note = |path: &PathBuf| format!("echo \"$@\" >> {0}; /usr/bin/env >> {0}", path.display());
+    let logging =
+        |path: &PathBuf| format!("echo \"$@\" >> {0}; /usr/bin/env >> {0}", path.display());
     let scripts = [
-        ("npm", format!("#!/bin/sh\n{}\n", note(&npm))),
+        ("npm", format!("#!/bin/sh\n{}\n", logging(&npm))),
         (
             "node",
             format!(
                 "#!/bin/sh\n{}\n[ \"$1\" = --version ] && echo v22.1.0\n",
-                note(&node)
+                logging(&node)
             ),
         ),
     ];

@@ -33,9 +33,7 @@ async fn numbers_ids_and_times_are_read_as_other_programs_write_them() {
 async fn utf_16_is_named_once_with_the_way_out() {
     let stack = Stack::fresh().await;
     let program = Program::on(&stack, NOWHERE);
-    let text: String = (0..500)
-        .map(|i| format!("{{\"content\":\"post {i}\"}}\r\n"))
-        .collect();
+    let text = "{\"content\":\"lost cat\"}\r\n".repeat(500);
     let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
     for bytes in [
