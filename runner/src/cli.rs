@@ -46,6 +46,9 @@ pub struct GlobalArgs {
     /// Never draw progress bars
     #[arg(long, global = true)]
     pub no_progress: bool,
+    /// Send keys over plain http:// to hosts outside this machine and private networks
+    #[arg(long, global = true)]
+    pub allow_http: bool,
 }
 
 /// The form of stdout.

@@ -1,5 +1,6 @@
 //! The error of every command, and its exit code.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
@@ -7,7 +8,7 @@ use crate::db::DatabaseError;
 use crate::exit::Exit;
 #[cfg(feature = "local")]
 use crate::local::LocalError;
-use crate::provider::{self, ErrorKind};
+use crate::provider;
 #[cfg(feature = "typegen")]
 use crate::typegen::TypegenError;
 
@@ -41,6 +42,9 @@ pub enum Error {
         path: PathBuf,
         source: std::io::Error,
     },
+    /// stdout cannot be written.
+    #[error("failed to write to stdout: {0}")]
+    Stdout(std::io::Error),
     /// Anything that should not happen.
     #[error("{0}")]
     Unexpected(String),
@@ -57,12 +61,13 @@ impl Error {
             #[cfg(feature = "typegen")]
             Self::Typegen(_) => Exit::Usage,
             Self::Database(_) => Exit::Database,
-            Self::Provider(error) if matches!(error.kind(), ErrorKind::Refused(_)) => {
+            Self::Provider(error) if matches!(error.kind(), provider::ErrorKind::Refused(_)) => {
                 Exit::ProviderRefuses
             }
             #[cfg(feature = "local")]
             Self::Local(_) => Exit::Unexpected,
-            Self::Provider(_) | Self::Unexpected(_) => Exit::Unexpected,
+            Self::Stdout(error) if error.kind() == ErrorKind::BrokenPipe => Exit::ClosedPipe,
+            Self::Stdout(_) | Self::Provider(_) | Self::Unexpected(_) => Exit::Unexpected,
         }
     }
 }

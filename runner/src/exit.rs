@@ -24,6 +24,8 @@ pub enum Exit {
     Database = 6,
     /// Interrupted by a signal. Results in flight are written and leases released.
     Interrupted = 130,
+    /// The reader of stdout went away (`sluice rank | head -1`). Other tools end with this code then, too.
+    ClosedPipe = 141,
 }
 
 impl Exit {
@@ -37,7 +39,8 @@ Exit codes:
   4    finished, but some rows failed (see `sluice failures list`)
   5    the provider refuses (key, quota)
   6    database unreachable, or its schema lacks the migrations
-  130  interrupted, drained";
+  130  interrupted, drained
+  141  nobody reads stdout any more (as after `| head -1`)";
 
     /// The number that the process exits with.
     pub const fn code(self) -> u8 {
@@ -81,6 +84,7 @@ mod tests {
             Exit::ProviderRefuses,
             Exit::Database,
             Exit::Interrupted,
+            Exit::ClosedPipe,
         ] {
             let row = format!("\n  {:<5}", exit.code());
             assert!(Exit::TABLE.contains(&row), "{exit:?} is missing");

@@ -1,5 +1,6 @@
 //! The program: arguments, log, command, exit code.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -11,17 +12,33 @@ use sluice_runner::output::{self, Printer};
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
     output::init_logging(&cli.global);
     let printer = Printer::new(&cli.global);
     let exit = match run(cli, printer) {
         Ok(exit) => exit,
         Err(error) => {
-            printer.error(&error);
+            output::error(&error);
             error.exit()
         }
     };
     exit.into()
+}
+
+/// Prints the help that was asked for, or what is wrong with the arguments.
+fn explain(error: &clap::Error) -> ExitCode {
+    let printed = error.print().and_then(|()| io::stdout().flush());
+    match printed.map_err(Error::Stdout) {
+        Err(error) => {
+            output::error(&error);
+            error.exit().into()
+        }
+        Ok(()) if error.use_stderr() => Exit::Usage.into(),
+        Ok(()) => Exit::Complete.into(),
+    }
 }
 
 fn run(cli: Cli, printer: Printer) -> Result<Exit, Error> {

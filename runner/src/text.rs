@@ -27,6 +27,15 @@ pub(crate) fn sha256_hex(text: &str) -> String {
         .collect()
 }
 
+/// Whether a file that begins with these bytes is UTF-16. No other text has a NUL among its first two bytes.
+pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [first, second, ..] => (*first == 0) != (*second == 0),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +48,16 @@ mod tests {
         assert_eq!(truncate("ñandú", 4), "ñan…");
         assert_eq!(truncate("ñandú", 0), "…");
         assert_eq!(truncate("", 0), "");
+    }
+
+    #[test]
+    fn utf_16_is_seen_with_and_without_a_mark() {
+        for start in [b"\xff\xfe{\0", b"\xfe\xff\0{", b"{\0\"\0", b"\0{\0\""] {
+            assert!(is_utf16(start), "{start:?}");
+        }
+        for start in [&b""[..], b"{", b"{}", b"\xef\xbb\xbf{", b"\0\0"] {
+            assert!(!is_utf16(start), "{start:?}");
+        }
     }
 
     #[test]

@@ -24,6 +24,18 @@ impl OwnStack {
         }
     }
 
+    /// Starts a server with the migrations applied. It returns at most this many rows a request.
+    pub async fn capped(max_rows: u32) -> Self {
+        let options = LocalOptions {
+            migrations: MIGRATIONS,
+            max_rows: Some(max_rows),
+            ..LocalOptions::default()
+        };
+        Self {
+            server: Server::start(&options).await.unwrap(),
+        }
+    }
+
     /// Starts a server with an empty database.
     pub async fn empty() -> Self {
         Self {

@@ -90,6 +90,15 @@ impl Program {
             .into()
     }
 
+    /// Runs it until it ends, with stdout there instead of in the result.
+    pub async fn run_into(&self, arguments: &[&str], stdout: impl Into<Stdio>) -> Run {
+        let mut command = self.command(arguments);
+        let child = command.stdin(Stdio::null()).stdout(stdout).spawn();
+        // The writing end of a pipe must not stay open here.
+        drop(command);
+        child.unwrap().wait_with_output().await.unwrap().into()
+    }
+
     /// Runs it until it ends, which must be with exit code 0.
     pub async fn complete(&self, arguments: &[&str]) -> Run {
         let run = self.run(arguments).await;

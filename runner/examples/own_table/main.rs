@@ -1,7 +1,7 @@
 //! Embeds a table of your own with the engine of `sluice embed`: `cargo run -p sluice-runner --example
 //! own_table`. It starts its own database and a simulator of `OpenAI`, and spends nothing.
 //!
-//! For a project of yours, replace [`settings`] with `config::load(None, &Environment::read()?)?`.
+//! For a project of yours, replace [`settings`] with `config::load(None, &Environment::read())?`.
 
 mod recipes;
 

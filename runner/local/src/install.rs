@@ -1,17 +1,15 @@
 //! Unpacking and installing, once per version of the carried files.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::{LocalError, child};
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio::process::Command;
-
-use super::LocalError;
 
 /// This file is written last, so that an interrupted install starts over.
 const MARKER: &str = ".installed";
@@ -56,7 +54,7 @@ pub(super) async fn ensure(migrations: &[(&str, &str)]) -> Result<Installed, Loc
     })?;
     let root = strategy.cache_dir().join("sluice");
     let server = root.join(format!("server-{}", digest(SERVER)));
-    fs::create_dir_all(&root).map_err(LocalError::cache(&root))?;
+    create_private(&root)?;
     // The lock is held until this function ends, so that processes that start together install once.
     let _lock = lock(&root.join("install.lock")).await?;
     if !is_whole(&server) {
@@ -69,6 +67,17 @@ pub(super) async fn ensure(migrations: &[(&str, &str)]) -> Result<Installed, Loc
         server: server.join("server.mjs"),
         migrations: unpack_migrations(&root, migrations)?,
     })
+}
+
+/// Creates a folder, and those above it, that only this user can read. An existing one stays as it is.
+pub(super) fn create_private(folder: &Path) -> Result<(), LocalError> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .recursive(true)
+        .create(folder)
+        .map_err(LocalError::cache(folder))
 }
 
 fn unpack_migrations(root: &Path, files: &[(&str, &str)]) -> Result<Option<PathBuf>, LocalError> {
@@ -132,8 +141,9 @@ fn unpack(folder: &Path, files: &[(&str, &str)]) -> Result<(), LocalError> {
 
 async fn npm_ci(folder: &Path) -> Result<(), LocalError> {
     tracing::info!(folder = %folder.display(), "installing the embedded Supabase (once)");
-    let arguments = "ci --omit=dev --no-audit --no-fund --loglevel=error";
-    let output = Command::new("npm")
+    // No package of the server needs its install scripts.
+    let arguments = "ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error";
+    let output = child::command("npm")
         .args(arguments.split(' '))
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -226,6 +236,20 @@ mod tests {
         unmark(server).unwrap();
         unmark(server).unwrap();
         assert!(!server.join(MARKER).exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn new_folders_are_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let new = folder.path().join("a/b");
+        create_private(&new).unwrap();
+        create_private(&new).unwrap();
+        for folder in [new.parent().unwrap(), &new] {
+            let mode = fs::metadata(folder).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The files of `supabase/local` are unpacked into a cache folder and installed once with `npm ci`.
 //! The server runs as a child process, which ends when this process ends, even if this one is killed.
 
+mod child;
 mod install;
 mod node;
 mod server;

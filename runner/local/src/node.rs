@@ -2,9 +2,7 @@
 
 use std::process::Stdio;
 
-use tokio::process::Command;
-
-use super::LocalError;
+use super::{LocalError, child};
 
 /// The oldest major version of Node that works.
 const NODE_MAJOR_MIN: u32 = 20;
@@ -14,7 +12,7 @@ const NODE_MAJOR_MIN: u32 = 20;
 /// # Errors
 /// If Node is missing or too old.
 pub async fn check() -> Result<(), LocalError> {
-    let mut command = Command::new("node");
+    let mut command = child::command("node");
     let output = command.arg("--version").stdin(Stdio::null()).output().await;
     let output = output.map_err(|_| LocalError::NodeMissing)?;
     let found = String::from_utf8_lossy(&output.stdout).trim().to_owned();

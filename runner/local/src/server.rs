@@ -9,10 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin};
 use tokio::time::timeout;
 
-use super::{LocalError, install, node};
+use super::{LocalError, child, install, node};
 
 /// A start takes seconds. After this long, something is wrong.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -60,7 +60,7 @@ impl Server {
         let installed = install::ensure(options.migrations).await?;
         let secret_key = fresh_key("sb_secret_");
         let publishable_key = fresh_key("sb_publishable_");
-        let mut command = Command::new("node");
+        let mut command = child::command("node");
         command
             .arg(&installed.server)
             .env("DO_NOT_TRACK", "1")
@@ -78,6 +78,7 @@ impl Server {
             command.env("SLUICE_LOCAL_MIGRATIONS", migrations);
         }
         if let Some(data) = &options.data {
+            install::create_private(data)?;
             command.env("SLUICE_LOCAL_DATA_DIR", data);
         }
         if let Some(rows) = options.max_rows {
@@ -232,6 +233,7 @@ fn fresh_key(prefix: &str) -> SecretString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::process::Command;
 
     #[tokio::test]
     async fn error_of_an_early_end_quotes_the_server_and_says_what_to_delete() {

@@ -39,7 +39,7 @@ pub(super) async fn run(
             source,
         })?;
     }
-    printer.say("Starting an embedded Supabase (the first time, this installs it) …");
+    printer.say("Starting an embedded Supabase (the first time, this installs it) …")?;
     let options = LocalOptions {
         migrations: MIGRATIONS,
         ..LocalOptions::default()
@@ -56,7 +56,7 @@ pub(super) async fn run(
                 .to_owned()
         }
         None => format!("Requests go to {}.", settings.openai.base_url),
-    });
+    })?;
     let session = Session::new(settings)?;
     let outcome = flows(arguments, &session, printer, started).await;
     if let Some(simulator) = simulator {
@@ -64,7 +64,7 @@ pub(super) async fn run(
     }
     server.stop().await;
     let outcome = outcome?;
-    printer.outcome(&outcome);
+    printer.outcome(&outcome)?;
     Ok(outcome.exit)
 }
 
@@ -144,17 +144,17 @@ async fn show(arguments: &DemoArgs, session: &Session, printer: &Printer) -> Res
         p_weights: None,
     };
     let ranked = session.database.call(rank).await?;
-    printer.say("\nThe posts with the highest final scores:");
-    printer.say(&look::ranked_table(&ranked));
+    printer.say("\nThe posts with the highest final scores:")?;
+    printer.say(&look::ranked_table(&ranked))?;
     let search = SearchArgs {
         text: vec![arguments.search.clone()],
         limit: SHOWN,
         threshold: 0.0,
     };
     let found = look::find(session, &search).await?;
-    printer.say(&format!("\nThe posts nearest to “{}”:", arguments.search));
-    printer.say(&look::found_table(&found));
-    printer.say("");
+    printer.say(&format!("\nThe posts nearest to “{}”:", arguments.search))?;
+    printer.say(&look::found_table(&found))?;
+    printer.say("")?;
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn run(
         Ok(settings) => check_all(settings).await,
         Err(error) => vec![check("configuration", Err(error))],
     };
-    printer.either(&checks, || table(&checks));
+    printer.either(&checks, || table(&checks))?;
     Ok(checks
         .iter()
         .map(|check| check.exit)

@@ -1,5 +1,6 @@
 //! `sluice failures list|replay`
 
+use super::up_to;
 use crate::cli::FailuresArgs;
 use crate::db::{ReplayWork, WorkItem, WorkItems};
 use crate::error::Error;
@@ -26,7 +27,7 @@ pub(super) async fn run(
             let replayed = u64::try_from(replayed).unwrap_or_default();
             printer.either(&serde_json::json!({ "replayed": replayed }), || {
                 replayed_text(replayed)
-            });
+            })?;
             Ok(Exit::Complete)
         }
     }
@@ -38,23 +39,19 @@ async fn list(
     session: &Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
-    let mut failing = WorkItems::DEAD.eq(true).or(WorkItems::ATTEMPTS.gt(0));
-    if let Some(kind) = kind {
-        failing = failing.and(WorkItems::KIND.eq(kind));
-    }
+    let waiting = WorkItems::DEAD.eq(false).and(WorkItems::ATTEMPTS.gt(0));
     let client = session.database.client();
-    let read = client
-        .from::<WorkItems>()
-        .select::<WorkItem>()
-        .filter(failing)
-        .order(WorkItems::DEAD.desc());
-    let items = read
-        .order(WorkItems::KIND.asc())
-        .order(WorkItems::POST_ID.asc())
-        .limit(limit.into())
-        .await
-        .map_err(crate::db::DatabaseError::from)?;
-    printer.either(&items, || table(&items));
+    let mut items = Vec::new();
+    for mut failing in [WorkItems::DEAD.eq(true), waiting] {
+        if let Some(kind) = kind {
+            failing = failing.and(WorkItems::KIND.eq(kind));
+        }
+        let read = client.from::<WorkItems>().keyset(WorkItems::KIND.asc());
+        let read = read.select::<WorkItem>().filter(failing);
+        let room = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX));
+        items.extend(up_to(room, read).await?);
+    }
+    printer.either(&items, || table(&items))?;
     Ok(Exit::Complete)
 }
 

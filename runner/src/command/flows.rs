@@ -99,7 +99,7 @@ async fn finish(
     work: impl Future<Output = Result<Outcome, Error>>,
 ) -> Result<Exit, Error> {
     let outcome = watched(printer, label, run, work).await?;
-    printer.outcome(&outcome);
+    printer.outcome(&outcome)?;
     Ok(outcome.exit)
 }
 

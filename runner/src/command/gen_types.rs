@@ -47,7 +47,7 @@ pub(super) async fn run(arguments: &GenTypesArgs, printer: Printer) -> Result<Ex
     let catalog = read_catalog(arguments, &options).await?;
     let text = typegen::generate(&catalog, &options)?;
     if let Some((file, stored)) = checked {
-        return Ok(report(file, &typegen::compare(&stored, &text), printer));
+        return report(file, &typegen::compare(&stored, &text), printer);
     }
     match &arguments.file {
         Some(file) => {
@@ -55,10 +55,10 @@ pub(super) async fn run(arguments: &GenTypesArgs, printer: Printer) -> Result<Ex
             let bytes = text.len();
             printer.either(&Generated { file, bytes }, || {
                 format!("the types are in {}", file.display())
-            });
+            })?;
         }
-        None if printer.is_json() => printer.json(&Printed { types: &text }),
-        None => printer.text(&text),
+        None if printer.is_json() => printer.json(&Printed { types: &text })?,
+        None => printer.text(&text)?,
     }
     Ok(Exit::Complete)
 }
@@ -90,7 +90,7 @@ async fn read_local(options: &TypegenOptions) -> Result<Catalog, Error> {
     Ok(Catalog::from_rows(&rows?)?)
 }
 
-fn report(file: &Path, drifts: &[Drift], printer: Printer) -> Exit {
+fn report(file: &Path, drifts: &[Drift], printer: Printer) -> Result<Exit, Error> {
     let checked = Checked {
         file,
         drifted: !drifts.is_empty(),
@@ -104,12 +104,12 @@ fn report(file: &Path, drifts: &[Drift], printer: Printer) -> Exit {
         let drifts = drifts.iter().map(|drift| format!("\n\n{drift}"));
         let drifts: String = drifts.collect();
         format!("{shown} does not match the database (- file, + database):{drifts}")
-    });
-    if drifts.is_empty() {
+    })?;
+    Ok(if drifts.is_empty() {
         Exit::Complete
     } else {
         Exit::Unexpected
-    }
+    })
 }
 
 fn at(file: &Path) -> impl FnOnce(std::io::Error) -> Error {

@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::up_to;
 use crate::cli::{EnqueueArgs, JobsArgs};
-use crate::db::{
-    BackgroundJobs, CancelJob, DatabaseError, EnqueueJob, Job, RetryJob, SaveAndRecompute, int,
-};
+use crate::db::{BackgroundJobs, CancelJob, EnqueueJob, Job, RetryJob, SaveAndRecompute, int};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{RecomputeOptions, Session};
@@ -51,7 +50,7 @@ fn say_status(id: Uuid, status: Option<String>, printer: Printer) -> Result<(), 
     })?;
     printer.either(&json!({ "id": id, "status": status }), || {
         format!("the job is {status}")
-    });
+    })?;
     Ok(())
 }
 
@@ -75,21 +74,13 @@ async fn list(
     session: &Session,
     printer: &Printer,
 ) -> Result<(), Error> {
-    let mut read = session
-        .database
-        .client()
-        .from::<BackgroundJobs>()
-        .select::<Job>()
-        .order(BackgroundJobs::CREATED_AT.desc());
+    let read = session.database.client().from::<BackgroundJobs>();
+    let mut read = read.keyset(BackgroundJobs::CREATED_AT.desc());
     if let Some(status) = status {
         read = read.filter(BackgroundJobs::STATUS.eq(status));
     }
-    let jobs = read
-        .order(BackgroundJobs::ID.asc())
-        .limit(limit.into())
-        .await
-        .map_err(DatabaseError::from)?;
-    printer.either(&jobs, || table(&jobs));
+    let jobs = up_to(limit, read.select::<Job>()).await?;
+    printer.either(&jobs, || table(&jobs))?;
     Ok(())
 }
 
@@ -146,7 +137,7 @@ async fn enqueue(job: &EnqueueArgs, session: &Session, printer: &Printer) -> Res
                 "weights {} are saved; job {} computes their scores",
                 saved.weight_config_id, saved.job_id
             )
-        });
+        })?;
         return Ok(());
     }
     let recompute = RecomputeOptions {
@@ -163,6 +154,6 @@ async fn enqueue(job: &EnqueueArgs, session: &Session, printer: &Printer) -> Res
     let id = database.call(enqueue).await?;
     printer.either(&json!({ "job_id": id }), || {
         format!("job {id} is enqueued; `sluice worker` runs it")
-    });
+    })?;
     Ok(())
 }

@@ -47,7 +47,7 @@ pub(super) async fn run(arguments: LocalArgs, printer: &Printer) -> Result<Exit,
              export SUPABASE_SERVICE_KEY={}\n\nThe publishable key is {}. Ctrl-C stops it.",
             up.url, up.service_key, up.publishable_key
         )
-    });
+    })?;
     tokio::select! {
         () = signalled() => {}
         () = server.ended() => {

@@ -42,7 +42,7 @@ pub(super) async fn status(session: &Session, printer: &Printer) -> Result<Exit,
             }
         }
         table.to_string()
-    });
+    })?;
     Ok(Exit::Complete)
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn search(
     printer: &Printer,
 ) -> Result<Exit, Error> {
     let found = find(session, arguments).await?;
-    printer.either(&found, || found_table(&found));
+    printer.either(&found, || found_table(&found))?;
     Ok(Exit::Complete)
 }
 
@@ -110,7 +110,7 @@ pub(super) async fn rank(
             p_weights: weights,
         })
         .await?;
-    printer.either(&ranked, || ranked_table(&ranked));
+    printer.either(&ranked, || ranked_table(&ranked))?;
     Ok(Exit::Complete)
 }
 

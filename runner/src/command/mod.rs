@@ -20,11 +20,15 @@ mod store;
 mod worker;
 
 use clap::CommandFactory;
+use futures_util::TryStreamExt;
+use serde::de::DeserializeOwned;
+use sluice_sdk::{Client, Keyset};
 
 #[cfg(feature = "typegen")]
 use crate::cli::GenArgs;
 use crate::cli::{Cli, Command, FlowArgs, GlobalArgs};
 use crate::config::{self, Environment, Settings};
+use crate::db::DatabaseError;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{ScoreScope, Session};
@@ -76,17 +80,15 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut script);
-            printer.text(&String::from_utf8_lossy(&script));
+            printer.text(&String::from_utf8_lossy(&script))?;
             Ok(Exit::Complete)
         }
     }
 }
 
 fn settings(global: &GlobalArgs) -> Result<Settings, Error> {
-    Ok(config::load(
-        global.config.as_deref(),
-        &Environment::read()?,
-    )?)
+    let environment = Environment::read().allow_http(global.allow_http);
+    Ok(config::load(global.config.as_deref(), &environment)?)
 }
 
 /// A session for a flow. Its flags override the configuration.
@@ -100,4 +102,23 @@ fn flow_session(global: &GlobalArgs, flags: &FlowArgs) -> Result<Session, Error>
 
 fn session(global: &GlobalArgs) -> Result<Session, Error> {
     Session::new(settings(global)?)
+}
+
+/// The first rows of a read, page by page: a server returns at most 1000 rows at once, or fewer if it says so.
+async fn up_to<T, V>(limit: u32, read: Keyset<T, V, Client>) -> Result<Vec<V>, DatabaseError>
+where
+    T: 'static,
+    V: DeserializeOwned + Send + 'static,
+{
+    let most = limit.try_into().unwrap_or(usize::MAX);
+    let read = read.page_rows(u64::from(limit).min(1_000));
+    let mut pages = read.pages();
+    let mut rows = Vec::new();
+    while rows.len() < most
+        && let Some(page) = pages.try_next().await?
+    {
+        rows.extend(page);
+    }
+    rows.truncate(most);
+    Ok(rows)
 }

@@ -36,7 +36,7 @@ pub(super) async fn run(
         };
         plans.push(planned(name, &preview, session));
     }
-    printer.either(&plans, || table(&plans));
+    printer.either(&plans, || table(&plans))?;
     Ok(Exit::Complete)
 }
 

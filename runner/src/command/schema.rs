@@ -11,8 +11,8 @@ use crate::text::count;
 
 pub(super) fn run(arguments: &SchemaArgs, printer: Printer) -> Result<Exit, Error> {
     match arguments {
-        SchemaArgs::Config => printer.json(&schemars::schema_for!(RawConfig)),
-        SchemaArgs::Report => printer.json(&schemars::schema_for!(Report)),
+        SchemaArgs::Config => printer.json(&schemars::schema_for!(RawConfig))?,
+        SchemaArgs::Report => printer.json(&schemars::schema_for!(Report))?,
         SchemaArgs::Migrations { directory } => {
             let failed = |source| Error::File {
                 path: directory.clone(),
@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &SchemaArgs, printer: Printer) -> Result<Exit, Erro
             }
             let folder = directory.display();
             let files = count(MIGRATIONS.len() as u64, "migration");
-            printer.say(&format!("wrote {files} to {folder}"));
+            printer.say(&format!("wrote {files} to {folder}"))?;
         }
     }
     Ok(Exit::Complete)

@@ -33,7 +33,7 @@ pub(super) async fn run(arguments: &SimulateArgs, printer: &Printer) -> Result<E
              export OPENAI_API_KEY=simulated\n\nCtrl-C stops it.",
             started.base_url
         )
-    });
+    })?;
     signalled().await;
     simulator.shutdown().await;
     Ok(Exit::Complete)

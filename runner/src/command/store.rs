@@ -26,6 +26,6 @@ pub(super) async fn run(
     let stop = Stop::new();
     let _watch = Watch::new(stop.clone());
     let outcome = store::store_file(&database, &arguments.file, options, &stop).await?;
-    printer.outcome(&outcome);
+    printer.outcome(&outcome)?;
     Ok(outcome.exit)
 }

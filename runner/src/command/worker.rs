@@ -26,6 +26,8 @@ pub(super) async fn run(
     let stop = Stop::new();
     let _watch = Watch::new(stop.clone());
     let mut reports = Vec::new();
+    // A worker whose output cannot be written still runs its jobs.
+    let mut unwritten = None;
     let exit = worker::work(
         &session,
         kinds,
@@ -33,13 +35,19 @@ pub(super) async fn run(
         &stop,
         |outcome: &Outcome| {
             if !printer.is_json() {
-                printer.outcome(outcome);
+                if let Err(error) = printer.outcome(outcome) {
+                    tracing::error!("{error}");
+                    unwritten = Some(error);
+                }
             } else if arguments.once {
                 reports.push(outcome.report.clone());
             }
         },
     )
     .await?;
+    if let Some(error) = unwritten {
+        return Err(error);
+    }
     if printer.is_json() {
         let mut report = Report::new("worker", Counts::Rows(RowCounts::default()));
         report.flows = reports;
@@ -49,7 +57,7 @@ pub(super) async fn run(
             Exit::Complete => Outcome::ended(report),
             exit => Outcome::stopped(report, exit, "not every job completed"),
         };
-        printer.outcome(&outcome);
+        printer.outcome(&outcome)?;
     }
     Ok(exit)
 }

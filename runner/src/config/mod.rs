@@ -3,6 +3,7 @@
 //! A flag overrides the environment, which overrides the file, which overrides the defaults. `command`
 //! applies the flags. No other module reads the environment or configuration files.
 
+mod address;
 mod environment;
 mod raw;
 mod settings;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::scoring::RubricError;
 pub use environment::Environment;
+use environment::Source;
 pub use raw::RawConfig;
 
 pub use settings::{
@@ -61,14 +63,26 @@ impl ConfigError {
 /// # Errors
 /// If the file cannot be read or parsed, or a value is invalid.
 pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Settings, ConfigError> {
-    let named = path
-        .map(Path::to_owned)
-        .or_else(|| environment.get("SLUICE_CONFIG").map(PathBuf::from));
-    let here = || Some(PathBuf::from("sluice.toml")).filter(|path| path.exists());
-    let raw = named
-        .or_else(here)
-        .map(|path| RawConfig::read(&path))
-        .transpose()?
-        .unwrap_or_default();
-    Settings::check(raw, environment)
+    let in_environment = || {
+        let (path, source) = environment.find("SLUICE_CONFIG")?;
+        Some((PathBuf::from(path), source))
+    };
+    let named = path.map(|path| (path.to_owned(), Source::User));
+    let named = named.or_else(in_environment);
+    let here = || {
+        let path = PathBuf::from("sluice.toml");
+        path.exists().then_some((path, Source::Folder))
+    };
+    let raw = match named.or_else(here) {
+        Some((path, source)) => RawConfig {
+            source,
+            ..RawConfig::read(&path)?
+        },
+        None => RawConfig::default(),
+    };
+    let settings = Settings::check(raw, environment)?;
+    for notice in &settings.notices {
+        tracing::warn!("{notice}");
+    }
+    Ok(settings)
 }

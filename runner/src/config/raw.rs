@@ -6,6 +6,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::environment::Source;
 use super::{ConfigError, EmbeddingSettings, LimitSettings};
 use crate::provider::{KeyHeader, Price};
 use crate::scoring::Rubric;
@@ -28,6 +29,9 @@ pub struct RawConfig {
     pub scoring: Rubric,
     /// USD per million tokens, for models that the price table lacks or has another price for.
     pub prices: BTreeMap<String, Price>,
+    /// Who chose the file.
+    #[serde(skip)]
+    pub(super) source: Source,
 }
 
 /// `[supabase]`

@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::address::Address;
+use super::environment::Source;
 use super::raw::{RawConfig, RawLeases, RawOpenAi, RawSupabase};
 use super::{ConfigError, Environment};
 use crate::provider::{DEFAULT_BASE_URL, KeyHeader, MAX_INPUTS, Price, VectorEncoding};
@@ -34,6 +36,8 @@ pub struct Settings {
     pub prices: BTreeMap<String, Price>,
     /// The app to notify of a cut-over, if one is configured.
     pub app: Option<AppHook>,
+    /// Keys of the environment that go to an address from a file of the current folder.
+    pub notices: Vec<String>,
 }
 
 /// The database.
@@ -186,15 +190,17 @@ impl Settings {
     /// The first invalid value, with its key.
     pub fn check(raw: RawConfig, environment: &Environment) -> Result<Self, ConfigError> {
         raw.scoring.check()?;
+        let (file, mut notices) = (raw.source, Vec::new());
         Ok(Self {
-            database: check_database(raw.supabase, environment)?,
-            openai: check_openai(raw.openai, environment)?,
+            database: check_database(raw.supabase, file, environment, &mut notices)?,
+            openai: check_openai(raw.openai, file, environment, &mut notices)?,
             embedding: check_embedding(raw.embedding, environment)?,
             limits: check_limits(raw.limits, environment)?,
             leases: check_leases(&raw.leases)?,
             rubric: raw.scoring,
             prices: raw.prices,
-            app: check_app(environment)?,
+            app: check_app(environment, &mut notices)?,
+            notices,
         })
     }
 
@@ -235,40 +241,56 @@ impl DatabaseSettings {
 
 fn check_database(
     raw: RawSupabase,
+    file: Source,
     environment: &Environment,
+    notices: &mut Vec<String>,
 ) -> Result<Option<DatabaseSettings>, ConfigError> {
-    let variable = |name: &'static str| Some((name, environment.get(name)?.to_owned()));
     let in_file = |key: &'static str, value: Option<String>| Some((key, value?));
     // A PostgREST URL is more specific than a project's. The environment overrides the file.
-    let url = variable("POSTGREST_URL")
-        .or_else(|| variable("SUPABASE_URL"))
-        .or_else(|| in_file("supabase.postgrest_url", raw.postgrest_url))
-        .or_else(|| in_file("supabase.url", raw.url));
-    let Some((name, url)) = url else {
+    let mut address = Address::of_variables(environment, &["POSTGREST_URL", "SUPABASE_URL"])?;
+    if address.is_none() {
+        address = in_file("supabase.postgrest_url", raw.postgrest_url)
+            .or_else(|| in_file("supabase.url", raw.url))
+            .map(|(name, url)| Address::check(environment, name, &url, file))
+            .transpose()?;
+    }
+    let Some(address) = address else {
         return Ok(None);
     };
-    let url = check_url(name, &url)?;
-    let key = environment
-        .first(&KEY_VARIABLES)
-        .ok_or(ConfigError::Missing {
-            what: "SUPABASE_SERVICE_KEY",
-            way_out: "set it to the project's secret key (Supabase: Settings, API keys); \
+    let (variable, key, source) =
+        environment
+            .first(&KEY_VARIABLES)
+            .ok_or(ConfigError::Missing {
+                what: "SUPABASE_SERVICE_KEY",
+                way_out: "set it to the project's secret key (Supabase: Settings, API keys); \
                       SUPABASE_SECRET_KEY and SUPABASE_SERVICE_ROLE_KEY are read too",
-        })?;
-    let mut settings = DatabaseSettings::of_project(&url, key.into());
-    if matches!(name, "POSTGREST_URL" | "supabase.postgrest_url") {
-        settings.postgrest_url = url;
+            })?;
+    notices.extend(address.notice(variable, source));
+    let mut settings = DatabaseSettings::of_project(&address.url, key.into());
+    if address.is_named("POSTGREST_URL") || address.is_named("supabase.postgrest_url") {
+        settings.postgrest_url = address.url;
     }
     settings.schema = raw.schema.unwrap_or(settings.schema);
     Ok(Some(settings))
 }
 
-fn check_openai(raw: RawOpenAi, environment: &Environment) -> Result<OpenAiSettings, ConfigError> {
-    let base_url = match (environment.get("OPENAI_BASE_URL"), raw.base_url) {
-        (Some(url), _) => check_url("OPENAI_BASE_URL", url)?,
-        (None, Some(url)) => check_url("openai.base_url", &url)?,
-        (None, None) => DEFAULT_BASE_URL.to_owned(),
+fn check_openai(
+    raw: RawOpenAi,
+    file: Source,
+    environment: &Environment,
+    notices: &mut Vec<String>,
+) -> Result<OpenAiSettings, ConfigError> {
+    let address = match Address::of_variables(environment, &["OPENAI_BASE_URL"])? {
+        Some(address) => Some(address),
+        None => raw
+            .base_url
+            .map(|url| Address::check(environment, "openai.base_url", &url, file))
+            .transpose()?,
     };
+    let key = environment.find("OPENAI_API_KEY");
+    let notice = |address: &Address<'_>| address.notice("OPENAI_API_KEY", key?.1);
+    notices.extend(address.as_ref().and_then(notice));
+    let base_url = address.map_or_else(|| DEFAULT_BASE_URL.to_owned(), |address| address.url);
     let (timeout, patience) = (
         raw.timeout_seconds.unwrap_or(120),
         raw.patience_seconds.unwrap_or(600),
@@ -277,7 +299,7 @@ fn check_openai(raw: RawOpenAi, environment: &Environment) -> Result<OpenAiSetti
     let patience = bounded("openai.patience_seconds", patience, 1..=86_400)?;
     Ok(OpenAiSettings {
         base_url,
-        key: environment.get("OPENAI_API_KEY").map(SecretString::from),
+        key: key.map(|(key, _)| SecretString::from(key)),
         key_header: raw.key_header.unwrap_or_default(),
         api_version: raw.api_version,
         timeout: Duration::from_secs(timeout),
@@ -340,30 +362,21 @@ fn check_leases(raw: &RawLeases) -> Result<LeaseSettings, ConfigError> {
     })
 }
 
-fn check_app(environment: &Environment) -> Result<Option<AppHook>, ConfigError> {
-    let secret = environment.get("INTERNAL_API_SECRET");
-    let Some((url, secret)) = environment.get("APP_URL").zip(secret) else {
+fn check_app(
+    environment: &Environment,
+    notices: &mut Vec<String>,
+) -> Result<Option<AppHook>, ConfigError> {
+    let Some((secret, source)) = environment.find("INTERNAL_API_SECRET") else {
         return Ok(None);
     };
+    let Some(address) = Address::of_variables(environment, &["APP_URL"])? else {
+        return Ok(None);
+    };
+    notices.extend(address.notice("INTERNAL_API_SECRET", source));
     Ok(Some(AppHook {
-        url: check_url("APP_URL", url)?,
+        url: address.url,
         secret: SecretString::from(secret),
     }))
-}
-
-/// Checks an HTTP URL, and removes slashes at its end.
-fn check_url(key: &str, url: &str) -> Result<String, ConfigError> {
-    let invalid = |message: &str| Err(ConfigError::invalid(key, message));
-    match reqwest::Url::parse(url) {
-        Err(error) => invalid(&format!("is not a URL: {error}")),
-        Ok(url) if !matches!(url.scheme(), "http" | "https") || url.host().is_none() => {
-            invalid("must start with https:// or http:// and name a host")
-        }
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            invalid("must not contain a user or password")
-        }
-        Ok(_) => Ok(url.trim_end_matches('/').to_owned()),
-    }
 }
 
 fn number<N: FromStr>(environment: &Environment, name: &str) -> Result<Option<N>, ConfigError> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::redirect::Policy;
 use secrecy::ExposeSecret;
 
 use crate::config::AppHook;
@@ -9,13 +10,27 @@ use crate::config::AppHook;
 /// Short, so that an interrupted program still ends in time.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Calls the app's cache-invalidate endpoint.
-pub(super) async fn invalidate_cache(app: &AppHook) -> Result<(), reqwest::Error> {
-    let client = reqwest::Client::builder().timeout(TIMEOUT).build()?;
+/// Calls the app's cache-invalidate endpoint. A redirect is not followed: it could send the secret elsewhere.
+pub(super) async fn invalidate_cache(app: &AppHook) -> Result<(), String> {
+    let client = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .redirect(Policy::none())
+        .build()
+        .map_err(|error| error.to_string())?;
     let url = format!("{}/api/admin/invalidate-active-config", app.url);
     let request = client
         .post(url)
         .header("x-internal-secret", app.secret.expose_secret());
-    request.send().await?.error_for_status()?;
-    Ok(())
+    let response = request.send().await.map_err(|error| error.to_string())?;
+    let status = response.status();
+    if status.is_success() {
+        Ok(())
+    } else if status.is_redirection() {
+        Err(format!(
+            "{} redirects ({status}), and the secret follows no redirect; set APP_URL to the final address",
+            app.url
+        ))
+    } else {
+        Err(format!("{} answered {status}", app.url))
+    }
 }

@@ -17,8 +17,9 @@ pub(super) fn report(report: &Report) -> String {
     for failure in report.failures.iter().take(FAILURES_SHOWN) {
         let _ = writeln!(text, "  failed: {}", describe(failure));
     }
-    let hidden = report.failures.len().saturating_sub(FAILURES_SHOWN);
-    if hidden > 0 {
+    let shown = report.failures.len().min(FAILURES_SHOWN) as u64;
+    let hidden = report.failed().saturating_sub(shown);
+    if shown > 0 && hidden > 0 {
         let _ = writeln!(text, "  … and {hidden} more");
     }
     if matches!(&report.counts, Counts::Rows(counts) if counts.dead > 0) {
@@ -129,6 +130,12 @@ mod tests {
             reason: "refused".to_owned(),
         }];
         let text = report(&shown);
+        shown.counts = Counts::Rows(RowCounts {
+            failed: 1_200,
+            ..counts
+        });
+        let text_of_many = report(&shown);
+        assert!(text_of_many.contains("… and 1199 more"), "{text_of_many}");
         for part in [
             "embed: partial (1 row failed)",
             "2 written",

@@ -16,6 +16,8 @@ pub use progress::{Progress, Sample};
 pub use table::{TextTable, one_line};
 
 use crate::cli::{GlobalArgs, OutputFormat};
+use crate::error::Error;
+use crate::exit::Exit;
 use crate::report::Outcome;
 
 /// Prints results in the requested form.
@@ -42,57 +44,62 @@ impl Printer {
     }
 
     /// Prints a report, as JSON or in a few lines.
-    pub fn outcome(&self, outcome: &Outcome) {
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub fn outcome(&self, outcome: &Outcome) -> Result<(), Error> {
         if self.is_json() {
-            self.json(&outcome.report);
+            self.json(&outcome.report)
         } else {
-            print(&human::report(&outcome.report));
+            self.text(&human::report(&outcome.report))
         }
     }
 
     /// Prints one JSON object.
-    pub fn json<T: Serialize>(&self, value: &T) {
-        match serde_json::to_string_pretty(value) {
-            Ok(text) => print(&(text + "\n")),
-            Err(error) => tracing::error!(%error, "failed to write the JSON"),
-        }
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub fn json<T: Serialize>(&self, value: &T) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Error::Unexpected(format!("failed to write the JSON: {error}")))?;
+        self.text(&(text + "\n"))
     }
 
     /// Prints a value as JSON, or else its text.
-    pub fn either<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) {
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub fn either<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
         if self.is_json() {
-            self.json(value);
+            self.json(value)
         } else {
-            print(&(text() + "\n"));
+            self.text(&(text() + "\n"))
         }
     }
 
     /// Prints a text, unless stdout carries JSON.
-    pub fn say(&self, text: &str) {
-        if !self.is_json() {
-            print(&format!("{text}\n"));
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub fn say(&self, text: &str) -> Result<(), Error> {
+        if self.is_json() {
+            return Ok(());
         }
+        self.text(&format!("{text}\n"))
     }
 
     /// Prints a text in either form, for commands whose result is a text, such as completions.
-    pub fn text(&self, text: &str) {
-        print(text);
-    }
-
-    /// Prints an error on stderr, followed by its sources.
-    pub fn error(&self, error: &dyn std::error::Error) {
-        let mut text = format!("error: {error}");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            // Many errors repeat their source in their own message.
-            if !text.contains(&cause_text) {
-                text.push_str(": ");
-                text.push_str(&cause_text);
-            }
-            source = cause.source();
-        }
-        let _closed = writeln!(io::stderr(), "{text}");
+    ///
+    /// # Errors
+    /// [`Error::Stdout`] if stdout cannot be written, for example because the disk is full.
+    pub fn text(&self, text: &str) -> Result<(), Error> {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(text.as_bytes());
+        written.and_then(|()| stdout.flush()).map_err(Error::Stdout)
     }
 
     /// Whether progress is shown.
@@ -106,10 +113,23 @@ impl Printer {
     }
 }
 
-/// Writes to stdout. A closed pipe (`sluice rank | head`) is no error.
-fn print(text: &str) {
-    let mut stdout = io::stdout().lock();
-    let _closed = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+/// Prints an error on stderr, followed by its sources. A closed pipe (`sluice rank | head -1`) is no error
+/// to speak of: its reader has all it wants.
+pub fn error(error: &Error) {
+    if error.exit() == Exit::ClosedPipe {
+        return;
+    }
+    let error: &dyn std::error::Error = error;
+    let mut text = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Many errors repeat their source in their own message.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    let _closed = writeln!(io::stderr(), "{text}");
 }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader, stdin};
 
 use super::line::MAX_LINE_BYTES;
 use crate::error::Error;
+use crate::text::is_utf16;
 
 /// Lines of an input, numbered from 1.
 pub(super) struct Lines {
@@ -20,6 +21,17 @@ pub(super) struct Lines {
 pub(super) struct Line<'a> {
     pub(super) number: u64,
     pub(super) bytes: &'a [u8],
+}
+
+/// Why there is no next line.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InputError {
+    #[error("failed to read the input: {0}")]
+    Read(#[from] std::io::Error),
+    #[error(
+        "the input is UTF-16; convert it to UTF-8: `iconv -f UTF-16 -t UTF-8 FILE | sluice store -`"
+    )]
+    Utf16,
 }
 
 impl Lines {
@@ -52,7 +64,10 @@ impl Lines {
     }
 
     /// The next line, without its end.
-    pub(super) async fn next(&mut self) -> std::io::Result<Option<Line<'_>>> {
+    ///
+    /// # Errors
+    /// If the input cannot be read, or is UTF-16: each of its lines would be an error.
+    pub(super) async fn next(&mut self) -> Result<Option<Line<'_>>, InputError> {
         self.buffer.clear();
         let bound = MAX_LINE_BYTES as u64 + 2;
         let read = (&mut self.reader)
@@ -63,6 +78,9 @@ impl Lines {
             return Ok(None);
         }
         self.number += 1;
+        if self.number == 1 && is_utf16(&self.buffer) {
+            return Err(InputError::Utf16);
+        }
         if self.buffer.last() == Some(&b'\n') {
             self.buffer.pop();
         } else if read as u64 == bound {
@@ -107,6 +125,17 @@ mod tests {
     async fn empty_lines_and_a_last_line_without_an_end_are_numbered() {
         assert_eq!(read(b"ab\n\nc".to_vec()).await, [(1, 2), (2, 0), (3, 1)]);
         assert_eq!(read(Vec::new()).await, []);
+    }
+
+    #[tokio::test]
+    async fn utf_16_is_an_error_of_the_input() {
+        let text: Vec<u8> = "\u{feff}{}\n{}\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let mut lines = Lines::new(std::io::Cursor::new(text));
+        let error = lines.next().await.err().unwrap().to_string();
+        assert!(error.contains("iconv"), "{error}");
     }
 
     #[tokio::test]

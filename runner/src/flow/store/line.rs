@@ -1,7 +1,9 @@
 //! One line of JSON: a post that the database will take, or the reason why not.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{posted, slug};
 use crate::text::{head, sha256_hex};
@@ -150,20 +152,24 @@ fn not_json(error: &serde_json::Error) -> String {
 /// The post that the fields describe, and a warning about a field that was left out.
 fn post(fields: &Fields, now: Timestamp) -> Result<(NewPost, Option<String>), String> {
     let content = content(fields)?;
-    let author_id = text_opt(fields, "author_id")?.unwrap_or_default();
-    let hash = hash(fields, author_id, content)?;
-    let url = short(fields, "post_url", MAX_URL_CHARS)?;
+    let author_id = name_opt(fields, "author_id")?.unwrap_or_default();
+    let hash = hash(fields, &author_id, content)?;
+    let url = text_opt(fields, "post_url")?.map(Cow::Borrowed);
+    let url = short("post_url", url, MAX_URL_CHARS)?;
     let (posted_at, warning) = posted_at(fields, now)?;
     let post = NewPost {
-        neighborhood: short(fields, "neighborhood", slug::MAX_LEN)?
-            .unwrap_or(UNKNOWN_NEIGHBORHOOD)
-            .to_owned(),
-        post_id_ext: post_id(url, &hash),
-        user_id_hash: (!author_id.is_empty()).then(|| sha256_hex(author_id)),
-        author_name: text_opt(fields, "author_name")?.map(str::to_owned),
+        neighborhood: short(
+            "neighborhood",
+            name_opt(fields, "neighborhood")?,
+            slug::MAX_LEN,
+        )?
+        .unwrap_or_else(|| UNKNOWN_NEIGHBORHOOD.to_owned()),
+        post_id_ext: post_id(url.as_deref(), &hash),
+        user_id_hash: (!author_id.is_empty()).then(|| sha256_hex(&author_id)),
+        author_name: name_opt(fields, "author_name")?.map(Cow::into_owned),
         text: content.to_owned(),
         hash,
-        url: url.map(str::to_owned),
+        url,
         image_urls: array(fields, "image_urls")?,
         comments: array(fields, "comments")?,
         reaction_count: reaction_count(fields)?,
@@ -183,7 +189,7 @@ fn content(fields: &Fields) -> Result<&str, String> {
 
 /// The given hash, or else one of author and text. A NUL separates the two, because neither can contain one.
 fn hash(fields: &Fields, author_id: &str, content: &str) -> Result<String, String> {
-    let Some(given) = text(fields, "content_hash")? else {
+    let Some(given) = name(fields, "content_hash")? else {
         return Ok(sha256_hex(&format!("{author_id}\0{content}")));
     };
     if given.trim().is_empty() {
@@ -196,7 +202,7 @@ fn hash(fields: &Fields, author_id: &str, content: &str) -> Result<String, Strin
              in hex, or leave it out to have it computed"
         ));
     }
-    Ok(given.to_owned())
+    Ok(given.into_owned())
 }
 
 /// An unreadable time is an error. An unreadable age is only a warning.
@@ -204,8 +210,18 @@ fn posted_at(
     fields: &Fields,
     now: Timestamp,
 ) -> Result<(Option<Timestamp>, Option<String>), String> {
+    if let Some(Value::Number(number)) = fields.get("posted_at") {
+        let time = posted::epoch(&number.to_string()).ok_or_else(|| {
+            format!(
+                "posted_at {number} is neither seconds nor milliseconds since 1970, from 1973 on; \
+                 write it like 2026-05-01T12:00:00Z or 2026-05-01"
+            )
+        })?;
+        return Ok((Some(time), None));
+    }
     if let Some(given) = text_opt(fields, "posted_at")? {
-        let time = posted::absolute(given).ok_or_else(|| {
+        let time = posted::absolute(given).or_else(|| posted::epoch(given.trim()));
+        let time = time.ok_or_else(|| {
             format!(
                 "posted_at {} is not a time in the years 1 to 9999; write it like \
                  2026-05-01T12:00:00Z or 2026-05-01",
@@ -233,19 +249,38 @@ fn reaction_count(fields: &Fields) -> Result<i32, String> {
         None | Some(Value::Null) => return Ok(0),
         Some(value) => value,
     };
-    let Value::Number(number) = value else {
-        return Err(mistyped("reaction_count", "a whole number", value));
+    let number = match value {
+        Value::Number(number) => number.clone(),
+        // Programs that read CSV write numbers as texts.
+        Value::String(text) if text.trim().is_empty() => return Ok(0),
+        Value::String(text) => match text.trim().parse() {
+            Ok(number) => number,
+            Err(_) => return Err(mistyped("reaction_count", "a whole number", value)),
+        },
+        _ => return Err(mistyped("reaction_count", "a whole number", value)),
     };
-    number
-        .as_i64()
-        .and_then(|count| i32::try_from(count).ok())
-        .ok_or_else(|| {
-            format!(
-                "reaction_count {number} is not a whole number from {} to {}",
-                i32::MIN,
-                i32::MAX
-            )
-        })
+    let whole = whole(&number).and_then(|count| i32::try_from(count).ok());
+    whole.ok_or_else(|| {
+        format!(
+            "reaction_count {number} is not a whole number from {} to {}",
+            i32::MIN,
+            i32::MAX
+        )
+    })
+}
+
+/// A number without a fraction, such as 3 or 3.0. `None` if digits may be lost.
+fn whole(number: &Number) -> Option<i128> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if let Some(whole) = number.as_i128() {
+        return Some(whole);
+    }
+    let float = number.as_f64()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "checked to be whole and exact"
+    )]
+    (float.fract() == 0.0 && float.abs() < EXACT).then_some(float as i128)
 }
 
 /// The `ID` of a URL's path `…/p/ID` if it fits, or else the start of the hash.
@@ -268,15 +303,31 @@ fn text<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a str>, String> {
     }
 }
 
+/// The text of an id or a name. Programs that guess types write one of digits as a number.
+fn name<'a>(fields: &'a Fields, name: &str) -> Result<Option<Cow<'a, str>>, String> {
+    let Some(Value::Number(number)) = fields.get(name) else {
+        return Ok(text(fields, name)?.map(Cow::Borrowed));
+    };
+    let whole = whole(number).ok_or_else(|| {
+        format!("{name} must be a string or a whole number, and {number} may have lost digits; write a string")
+    })?;
+    Ok(Some(Cow::Owned(whole.to_string())))
+}
+
+/// The text of an id or a name. A blank text counts as absent.
+fn name_opt<'a>(fields: &'a Fields, field: &str) -> Result<Option<Cow<'a, str>>, String> {
+    Ok(name(fields, field)?.filter(|text| !text.trim().is_empty()))
+}
+
 /// The text of a field. A blank text counts as absent.
 fn text_opt<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a str>, String> {
     Ok(text(fields, name)?.filter(|text| !text.trim().is_empty()))
 }
 
 /// The trimmed text of a field. A text that is too long for its column is an error.
-fn short<'a>(fields: &'a Fields, name: &str, max: usize) -> Result<Option<&'a str>, String> {
-    let text = text_opt(fields, name)?.map(str::trim);
-    match text.map(|text| text.chars().count()) {
+fn short(name: &str, text: Option<Cow<'_, str>>, max: usize) -> Result<Option<String>, String> {
+    let text = text.map(|text| text.trim().to_owned());
+    match text.as_ref().map(|text| text.chars().count()) {
         Some(length) if length > max => Err(format!(
             "{name} has {length} characters, and the limit is {max}; shorten it or leave it out"
         )),

@@ -315,7 +315,15 @@ fn the_wrong_type_is_named() {
         "content_hash",
         "neighborhood",
         "post_url",
+        "posted_at",
     ] {
+        let line = with(name, &json!(true));
+        assert_eq!(
+            reason(&line),
+            format!("{name} must be a string, not a boolean")
+        );
+    }
+    for name in ["content", "post_url"] {
         let line = with(name, &json!(12));
         assert_eq!(
             reason(&line),
@@ -329,10 +337,42 @@ fn the_wrong_type_is_named() {
             format!("{name} must be an array, not a string")
         );
     }
-    assert_eq!(
-        reason(&with("posted_at", &json!(1_767_225_600))),
-        "posted_at must be a string, not a number"
-    );
+}
+
+#[test]
+fn numbers_are_ids_and_names_as_if_they_were_quoted() {
+    for name in ["author_id", "author_name", "content_hash", "neighborhood"] {
+        let quoted = good(&with(name, &json!("12345")));
+        assert_eq!(good(&with(name, &json!(12345))), quoted, "{name}");
+        assert_eq!(good(&with(name, &json!(12345.0))), quoted, "{name}");
+        for lossy in ["1.5", "12345678901234567890123", "1e300"] {
+            let line = format!(r#"{{"content":"x","{name}":{lossy}}}"#);
+            let said = reason(&line);
+            assert!(said.contains("may have lost digits"), "{said}");
+        }
+    }
+    let largest = good(&with("content_hash", &json!(u64::MAX))).0.hash;
+    assert_eq!(largest, u64::MAX.to_string());
+}
+
+#[test]
+fn a_time_may_be_seconds_or_milliseconds() {
+    let expected = Some("2026-01-01T00:00:00Z".parse().unwrap());
+    for value in [
+        json!(1_767_225_600),
+        json!(1_767_225_600.0),
+        json!(1_767_225_600_000_u64),
+        json!("1767225600"),
+        json!(" 1767225600000 "),
+    ] {
+        assert_eq!(
+            good(&with("posted_at", &value)).0.posted_at,
+            expected,
+            "{value}"
+        );
+    }
+    let said = reason(&with("posted_at", &json!(20_260_501)));
+    assert!(said.starts_with("posted_at 20260501 is neither"), "{said}");
 }
 
 #[test]
@@ -340,6 +380,16 @@ fn a_reaction_count_is_an_int4() {
     let count = |value: Value| good(&with("reaction_count", &value)).0.reaction_count;
     assert_eq!(count(json!(i32::MAX)), i32::MAX);
     assert_eq!(count(json!(-1)), -1);
+    for three in [
+        json!(3.0),
+        json!("3"),
+        json!("3.0"),
+        json!(" 3 "),
+        json!(0.3e1),
+    ] {
+        assert_eq!(count(three), 3);
+    }
+    assert_eq!(count(json!(" ")), 0);
     let refused = |value: Value| reason(&with("reaction_count", &value));
     assert_eq!(
         refused(json!("many")),

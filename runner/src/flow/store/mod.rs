@@ -14,7 +14,7 @@ use std::path::Path;
 use tokio::io::BufReader;
 use tokio::time::Instant;
 
-use self::input::Lines;
+use self::input::{InputError, Lines};
 pub use self::neighborhood::NeighborhoodIds;
 pub use self::run::StoreOptions;
 use self::run::{StoreError, Stored};
@@ -23,6 +23,7 @@ use crate::engine::{Stop, StopReason};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::{Counts, Outcome, Report};
+use crate::text::count;
 
 /// Stores the posts of a file; `-` is stdin.
 ///
@@ -69,14 +70,22 @@ async fn store(
     report.dry_run = options.dry_run;
     report.failures = stored.failures;
     report.warnings = stored.warnings;
+    if stored.more_warnings > 0 {
+        let more = count(stored.more_warnings, "more warning");
+        report.warnings.push(format!("and {more} of this kind"));
+    }
     let report = report.finished(started.elapsed(), crate::memory::peak_bytes());
     match result {
         Err(error) => {
             let exit = match &error {
                 StoreError::Database(_) => Exit::Database,
-                StoreError::Input(_) => Exit::Unexpected,
+                StoreError::Input(InputError::Utf16) => Exit::Usage,
+                StoreError::Input(InputError::Read(_)) => Exit::Unexpected,
             };
-            let reason = format!("{error}; run it again: stored posts are skipped");
+            let reason = match exit {
+                Exit::Usage => error.to_string(),
+                _ => format!("{error}; run it again: stored posts are skipped"),
+            };
             Outcome::stopped(report, exit, reason)
         }
         Ok(()) => match (stop.reason(), options.limit) {

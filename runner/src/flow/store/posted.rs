@@ -48,6 +48,30 @@ pub fn absolute(text: &str) -> Option<Timestamp> {
     storable(time)
 }
 
+/// A time in seconds or milliseconds since 1970, with or without a fraction. `None` if the text is neither.
+///
+/// Seconds are up to the year 5138, and milliseconds from 1973 on. So no number can be both. A number below
+/// 100,000,000 is refused, because it may as well be a date such as 20260501.
+///
+/// ```
+/// use sluice_runner::flow::store::posted::epoch;
+///
+/// let time = "2026-01-01T00:00:00Z".parse().ok();
+/// assert_eq!(epoch("1767225600"), time);
+/// assert_eq!(epoch("1767225600000"), time);
+/// assert_eq!(epoch("20260501"), None);
+/// ```
+pub fn epoch(number: &str) -> Option<Timestamp> {
+    let number: f64 = number.parse().ok()?;
+    let milliseconds = match number {
+        1e8..1e11 => number * 1e3,
+        1e11..1e14 => number,
+        _ => return None,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "below 1e14")]
+    Timestamp::from_millisecond(milliseconds.round() as i64).ok()
+}
+
 /// An age without what interfaces put around it.
 fn bare(words: &str) -> &str {
     let is_edge = |c: char| c.is_whitespace() || matches!(c, '·' | '•' | ':');
@@ -173,6 +197,35 @@ mod tests {
         ] {
             let time = absolute(text).map(|time| time.to_string());
             assert_eq!(time.as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_and_milliseconds_since_1970_are_told_apart_by_size() {
+        for (number, expected) in [
+            ("1767225600", "2026-01-01T00:00:00Z"),
+            ("1767225600.25", "2026-01-01T00:00:00.25Z"),
+            ("1767225600000", "2026-01-01T00:00:00Z"),
+            ("1767225600123.0", "2026-01-01T00:00:00.123Z"),
+            ("1.7672256e9", "2026-01-01T00:00:00Z"),
+            ("100000000", "1973-03-03T09:46:40Z"),
+            ("99999999999", "5138-11-16T09:46:39Z"),
+            ("100000000000", "1973-03-03T09:46:40Z"),
+        ] {
+            let time = epoch(number).map(|time| time.to_string());
+            assert_eq!(time.as_deref(), Some(expected), "{number}");
+        }
+        for number in [
+            "",
+            "0",
+            "20260501",
+            "-1767225600",
+            "1767225600000000",
+            "NaN",
+            "inf",
+            "two",
+        ] {
+            assert_eq!(epoch(number), None, "{number}");
         }
     }
 

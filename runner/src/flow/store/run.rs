@@ -7,7 +7,7 @@ use sluice_sdk::{Client, WriteReport};
 use uuid::Uuid;
 
 use super::batch::{Batch, Numbered};
-use super::input::Lines;
+use super::input::{InputError, Lines};
 use super::line::{self, LineWarning, Parsed};
 use super::neighborhood::NeighborhoodIds;
 use crate::db::{DatabaseError, Posts};
@@ -37,6 +37,8 @@ pub(crate) struct Stored {
     pub(super) failures: Vec<Failure>,
     /// Parts of lines that could not be read. Their posts are stored without them.
     pub(super) warnings: Vec<String>,
+    /// How many more warnings there were than are kept.
+    pub(super) more_warnings: u64,
     /// True if the limit left lines unread.
     pub(super) more_remains: bool,
 }
@@ -109,8 +111,8 @@ pub(crate) async fn store(
 pub(crate) enum StoreError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    #[error("failed to read the input: {0}")]
-    Input(#[from] std::io::Error),
+    #[error(transparent)]
+    Input(#[from] InputError),
 }
 
 impl Stored {
@@ -128,6 +130,7 @@ impl Stored {
                 let room = WARNINGS_MAX.saturating_sub(self.warnings.len());
                 self.warnings
                     .extend(warnings.iter().take(room).map(ToString::to_string));
+                self.more_warnings += warnings.len().saturating_sub(room) as u64;
                 Some(post)
             }
         }
