@@ -20,7 +20,7 @@ pub enum Exit {
     SomeFailed = 4,
     /// The provider refuses the key, or the quota is used up.
     ProviderRefuses = 5,
-    /// The database cannot be reached, or its schema lacks the migrations.
+    /// The database cannot be reached, refuses the key, or its schema lacks the migrations.
     Database = 6,
     /// Interrupted by a signal. Results in flight are written and leases released.
     Interrupted = 130,
@@ -38,7 +38,7 @@ Exit codes:
   3    more work remains (limit, deadline or budget reached)
   4    finished, but some rows failed (see `sluice failures list`)
   5    the provider refuses (key, quota)
-  6    database unreachable, or its schema lacks the migrations
+  6    database unreachable, refuses the key, or lacks the migrations
   130  interrupted, drained
   141  nobody reads stdout any more (as after `| head -1`)";
 

@@ -28,7 +28,8 @@ pub enum Outcome {
     DidNothing,
     /// The statement may have run. Only a read or an idempotent write may be sent again.
     Unknown,
-    /// The request would fail again.
+    /// The request would fail again. It changed nothing, unless it succeeded and only its response
+    /// could not be read ([`ErrorKind::Decode`]).
     Refused,
 }
 

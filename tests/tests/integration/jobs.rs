@@ -1,14 +1,12 @@
 //! The commands about jobs, and a worker that cron starts.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use sluice_tests::{Service, Stack};
+use sluice_tests::Stack;
 
 use crate::support::scores::KIND;
-use crate::support::{slow_down, text_of, until, without_services};
+use crate::support::{slow_down, until, without_services};
 use crate::worker::{insert_job, job, jobs, prepared};
 
 #[tokio::test]
@@ -121,58 +119,6 @@ async fn cancelled_job_sends_nothing_more_after_a_second() {
     assert_eq!(simulator.stats().chat_requests, asked);
     assert!(asked < 80, "it had scored every post before");
     assert_eq!(stack.count("select count(*) from work_items").await, 0);
-}
-
-/// A gateway in front of PostgREST that answers 503 to the first call of a function *after* it ran.
-async fn answering_late(postgrest_url: &str, function: &'static str) -> Service {
-    let (root, client) = (postgrest_url.to_owned(), reqwest::Client::builder());
-    let client = client.build().unwrap();
-    let ran = Arc::new(AtomicBool::new(false));
-    let forward = move |request: axum::extract::Request| {
-        let (client, root, ran) = (client.clone(), root.clone(), Arc::clone(&ran));
-        async move {
-            let (parts, body) = request.into_parts();
-            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-            let mut headers = parts.headers;
-            headers.remove("host");
-            headers.remove("accept-encoding");
-            let url = format!("{root}{}", parts.uri);
-            let request = client.request(parts.method, url).headers(headers);
-            let response = request.body(body).send().await.unwrap();
-            let status = response.status();
-            let body = response.bytes().await.unwrap();
-            if parts.uri.path().ends_with(function) && !ran.swap(true, Ordering::Relaxed) {
-                let page = "<html>upstream connect error</html>";
-                return (reqwest::StatusCode::SERVICE_UNAVAILABLE, page.into());
-            }
-            (status, body)
-        }
-    };
-    Service::start(axum::Router::new().fallback(forward)).await
-}
-
-#[tokio::test]
-async fn job_is_enqueued_once_if_a_gateway_answers_in_place_of_the_database() {
-    let (stack, _simulator, program) = prepared(1).await;
-    let count = async |table: &str| stack.count(&format!("select count(*) from {table}")).await;
-    let gateway = answering_late(stack.postgrest_url(), "/enqueue_job").await;
-    let program = program.with("POSTGREST_URL", gateway.url());
-    let job = program.json(&["jobs", "enqueue", "rescore_all"]).await;
-    assert_eq!(count("background_jobs").await, 1);
-    let listed = program.json(&["jobs", "list"]).await;
-    assert_eq!(listed[0]["id"], job["job_id"]);
-
-    let gateway = answering_late(stack.postgrest_url(), "/save_and_recompute").await;
-    let program = program.with("POSTGREST_URL", gateway.url());
-    let (kind, weights) = ("recompute_final_scores", r#"{"drama": 2}"#);
-    let before = count("weight_configs").await;
-    let enqueue = ["jobs", "enqueue", kind, "--weights", weights];
-    let saved = program.json(&enqueue).await;
-    assert_eq!(count("background_jobs").await, 2);
-    assert_eq!(count("weight_configs").await, before + 1);
-    let config = text_of(&saved, "weight_config_id");
-    let query = format!("select count(*) from weight_configs where id = '{config}'");
-    assert_eq!(stack.count(&query).await, 1);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod earlier;
 mod embed;
 mod faults;
 mod formula;
+mod gateway;
 mod inspect;
 mod jobs;
 mod leases;

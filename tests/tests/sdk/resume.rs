@@ -5,9 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sluice_sdk::{Attempt, Checkpoint, Client, Observer, RetryPolicy, Table, WriteReport};
+use sluice_sdk::{
+    Attempt, Checkpoint, Client, Http, Observer, RetryPolicy, Table, Transport, TransportError,
+    WriteReport,
+};
 use sluice_tests::Wire;
 
 use crate::capped;
@@ -198,4 +203,67 @@ async fn an_insert_does_not_send_uncertain_rows_again() {
     assert_eq!(numbers.len(), all, "no row is written twice");
     let missing = 5_000 - all;
     assert!(missing <= report.uncertain.len(), "{missing} rows are lost");
+}
+
+/// A gateway that answers in place of the server once, after a number of requests.
+struct Masked {
+    inner: Http,
+    status: u16,
+    requests_before: usize,
+    seen: AtomicUsize,
+}
+
+impl Transport for Masked {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        Box::pin(async move {
+            let response = self.inner.send(request).await?;
+            if self.seen.fetch_add(1, Ordering::Relaxed) == self.requests_before {
+                let page = http::Response::builder().status(self.status);
+                return Ok(page.body("<html>sorry</html>".into()).unwrap());
+            }
+            Ok(response)
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_loop_of_the_guide_ends_for_an_insert_with_the_rows_that_may_be_written() {
+    let _turn = TURN.lock().await;
+    let db = tables().await;
+    let rows: Vec<_> = (0..30).map(|number| json!({"number": number})).collect();
+    for status in [502, 503, 520, 522, 524] {
+        let transport = Masked {
+            inner: Http::new().unwrap(),
+            status,
+            requests_before: 1,
+            seen: AtomicUsize::default(),
+        };
+        let builder = Client::builder().supabase_url(capped::url().await);
+        let builder = builder.transport(transport);
+        let behind = capped::with_key(builder).await.build().unwrap();
+        let checkpoint = Checkpoint::new();
+        let mut rounds = 0;
+        let error = loop {
+            rounds += 1;
+            assert!(rounds < 5, "{status}: it does not end");
+            let insert = behind.from::<Letter>().insert(&rows).chunk_rows(10);
+            match insert.concurrency(1).checkpoint(&checkpoint).await {
+                Err(error) if error.is_retryable() => {}
+                ended => break ended.unwrap_err(),
+            }
+        };
+        assert!(!error.is_retryable(), "{error}");
+        assert_eq!(checkpoint.report().uncertain, (10..20).collect::<Vec<_>>());
+        // Nothing is at fault with the others: a further run stores them.
+        let insert = behind.from::<Letter>().insert(&rows).chunk_rows(10);
+        let error = insert.checkpoint(&checkpoint).await.unwrap_err();
+        let report = error.write_report().unwrap();
+        assert_eq!((report.written(), report.pending.len()), (20, 0));
+        let stored = db.from::<Letter>().await.unwrap();
+        assert_eq!(stored.len(), 30, "{status}: each row once");
+        db.from::<Letter>().delete().all_rows().await.unwrap();
+    }
 }
