@@ -1,6 +1,6 @@
 //! `sluice failures list|replay`
 
-use super::up_to;
+use super::{print_list, up_to};
 use crate::cli::FailuresArgs;
 use crate::db::{ReplayWork, WorkItem, WorkItems};
 use crate::error::Error;
@@ -41,7 +41,7 @@ async fn list(
 ) -> Result<Exit, Error> {
     let waiting = WorkItems::DEAD.eq(false).and(WorkItems::ATTEMPTS.gt(0));
     let client = session.database.client();
-    let mut items = Vec::new();
+    let (mut items, mut more) = (Vec::new(), false);
     for mut failing in [WorkItems::DEAD.eq(true), waiting] {
         if let Some(kind) = kind {
             failing = failing.and(WorkItems::KIND.eq(kind));
@@ -49,9 +49,14 @@ async fn list(
         let read = client.from::<WorkItems>().keyset(WorkItems::KIND.asc());
         let read = read.select::<WorkItem>().filter(failing);
         let room = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX));
-        items.extend(up_to(room, read).await?);
+        let (rows, follow) = up_to(room, read).await?;
+        items.extend(rows);
+        more = follow;
+        if more {
+            break;
+        }
     }
-    printer.either(&items, || table(&items))?;
+    print_list(*printer, &items, more, table)?;
     Ok(Exit::Complete)
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::up_to;
+use super::{print_list, up_to};
 use crate::cli::{EnqueueArgs, JobsArgs};
 use crate::db::{BackgroundJobs, CancelJob, EnqueueJob, Job, RetryJob, SaveAndRecompute, int};
 use crate::error::Error;
@@ -79,9 +79,8 @@ async fn list(
     if let Some(status) = status {
         read = read.filter(BackgroundJobs::STATUS.eq(status));
     }
-    let jobs = up_to(limit, read.select::<Job>()).await?;
-    printer.either(&jobs, || table(&jobs))?;
-    Ok(())
+    let (jobs, more) = up_to(limit, read.select::<Job>()).await?;
+    print_list(*printer, &jobs, more, table)
 }
 
 fn table(jobs: &[Job]) -> String {

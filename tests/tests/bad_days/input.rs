@@ -59,6 +59,22 @@ async fn utf_16_is_named_once_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn more_failures_than_are_listed_are_counted() {
+    let stack = Stack::fresh().await;
+    let program = Program::on(&stack, NOWHERE);
+    let lines = "[]\n".repeat(1_005);
+    let store = ["store", "-", "--output", "json"];
+    let run = program.run_with_input(&store, lines.as_bytes()).await;
+    let report = run.json();
+    assert_eq!(report["failures"].as_array().unwrap().len(), 1_000);
+    let warnings = &report["warnings"];
+    assert_eq!(
+        warnings[0], "and 5 more lines failed than are listed",
+        "{warnings}"
+    );
+}
+
+#[tokio::test]
 async fn more_warnings_than_are_shown_are_counted() {
     let stack = Stack::fresh().await;
     let program = Program::on(&stack, NOWHERE);

@@ -45,6 +45,11 @@ async fn lists_are_whole_although_the_server_caps_them() {
         assert_eq!(of("150").await, all, "{list}");
         assert_eq!(of("33").await, all[..33], "{list}");
         assert_eq!(of("0").await, [""; 0], "{list}");
+        for (limit, says) in [("33", 1), ("149", 1), ("150", 0), ("75", 1)] {
+            let run = program.complete(&[list, "list", "--limit", limit]).await;
+            let said = run.stderr.matches("there are more; --limit shows more");
+            assert_eq!(said.count(), says, "{list} {limit}: {}", run.stderr);
+        }
     }
     let failures = program.json(&["failures", "list", "--limit", "5000"]).await;
     let failures = failures.as_array().unwrap();

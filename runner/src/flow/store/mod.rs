@@ -70,6 +70,13 @@ async fn store(
     report.dry_run = options.dry_run;
     report.failures = stored.failures;
     report.warnings = stored.warnings;
+    let unlisted = report.failed() - report.failures.len() as u64;
+    if unlisted > 0 {
+        let more = count(unlisted, "more line");
+        report
+            .warnings
+            .push(format!("and {more} failed than are listed"));
+    }
     if stored.more_warnings > 0 {
         let more = count(stored.more_warnings, "more warning");
         report.warnings.push(format!("and {more} of this kind"));
