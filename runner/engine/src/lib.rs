@@ -23,7 +23,7 @@ pub use backoff::backoff;
 pub use bisect::{Bisection, Step};
 pub use blame::{Blame, Fault};
 pub use flow::{
-    BatchResult, Claim, Item, Packing, Recorded, RowFailure, RowWarning, Sink, Source,
+    BatchResult, Claim, Deferred, Item, Packing, Recorded, RowFailure, RowWarning, Sink, Source,
     StorageError, Text, Work,
 };
 pub use metrics::{FAILURES_MAX, Metrics, RowTotals};

@@ -183,6 +183,17 @@ impl Error {
         )
     }
 
+    /// Whether the requested service tier has no capacity, which says nothing about the account's limits.
+    pub fn lacks_capacity(&self) -> bool {
+        matches!(
+            self.0.kind,
+            ErrorKind::Overloaded {
+                cause: Overload::NoCapacity,
+                ..
+            }
+        )
+    }
+
     /// Whether the request may have been billed although it has no usable response: the provider
     /// responded, or may have.
     pub fn may_have_been_billed(&self) -> bool {
