@@ -56,7 +56,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// A status and a body.
-    pub fn new(status: u16, body: impl ToString) -> Self {
+    pub fn new(status: u16, body: &impl ToString) -> Self {
         Self {
             status,
             retry_after: None,
@@ -163,13 +163,16 @@ async fn answer(State(provider): State<Arc<Provider>>, request: Request) -> Resp
 }
 
 fn embeddings(oddity: &Oddity, asked: &Value) -> Value {
-    let requested = asked["dimensions"].as_u64().map(|length| length as usize);
+    let requested = asked["dimensions"]
+        .as_u64()
+        .and_then(|length| length.try_into().ok());
     let dimensions = match oddity {
         Oddity::Dimensions(length) => *length,
         _ => requested.unwrap_or(DIMENSIONS),
     };
     let item = |place: usize| {
-        let text = asked["input"][place].as_str().unwrap_or_default();
+        let text = asked["input"].get(place).and_then(Value::as_str);
+        let text = text.unwrap_or_default();
         let mut item =
             json!({ "object": "embedding", "index": place, "embedding": vector(text, dimensions) });
         if let (Oddity::NoIndex(at), Some(fields)) = (oddity, item.as_object_mut())
@@ -194,8 +197,9 @@ fn vector(text: &str, dimensions: usize) -> Vec<f64> {
 
 /// One entry for each post, filled in as the schema of the request says.
 fn chat(oddity: &Oddity, asked: &Value) -> String {
-    let schema = &asked["response_format"]["json_schema"]["schema"];
-    let fields = schema["properties"]["posts"]["items"]["properties"].as_object();
+    let fields = asked
+        .pointer("/response_format/json_schema/schema/properties/posts/items/properties")
+        .and_then(Value::as_object);
     let lines = asked["messages"].as_array().into_iter().flatten();
     let lines = lines.filter_map(|message| message["content"].as_str());
     let posts = lines

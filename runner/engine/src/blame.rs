@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 /// Whose fault a refusal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +38,16 @@ impl Evidence {
 #[derive(Debug, Default)]
 pub struct Blame {
     evidence: watch::Sender<Evidence>,
+    turn: Mutex<()>,
 }
 
 impl Blame {
+    /// Waits for the turn to find out whether rows are at fault. If every request is refused, only one search
+    /// needs to send probes.
+    pub async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
     /// Makes a request, and counts it as in flight meanwhile.
     pub async fn watch<T>(&self, request: impl Future<Output = T>) -> T {
         let _in_flight = InFlight::new(&self.evidence);

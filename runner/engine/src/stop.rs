@@ -98,9 +98,9 @@ impl Stop {
 
     /// Notes why some rows stay due. The flow goes on with the others.
     pub fn leave(&self, reason: StopReason) {
-        if self.left.set(reason.clone()).is_ok() {
-            tracing::warn!(%reason, "some rows stay due");
-        }
+        tracing::debug!(%reason, "some rows stay due");
+        // The first reason is kept.
+        let _ = self.left.set(reason);
     }
 
     /// Why the flow was stopped, or else why it leaves rows due.

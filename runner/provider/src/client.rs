@@ -225,7 +225,9 @@ impl Client {
                 classify(status, error, retry_after, request.inputs.len())
             })
         })?;
-        self.read(response, request.model, |data| request.arrange(data))
+        self.read(response, request.model, request.inputs.len(), |data| {
+            request.arrange(data)
+        })
     }
 
     /// Sends a question to a language model.
@@ -249,7 +251,7 @@ impl Client {
                 }
             })
         })?;
-        self.read(response, request.model, ChatCompletion::read)
+        self.read(response, request.model, 1, ChatCompletion::read)
     }
 
     /// Sends the body once, and reads a successful response to its end.
@@ -298,6 +300,7 @@ impl Client {
         &self,
         RawResponse { head, body }: RawResponse,
         requested_model: &str,
+        inputs: usize,
         arrange: impl FnOnce(Vec<I>) -> Result<T, Breakage>,
     ) -> Result<Response<T>, Error> {
         let ResponseBody {
@@ -306,7 +309,16 @@ impl Client {
             usage,
         } = match parse(&body) {
             Ok(parsed) => parsed,
-            Err(breakage) => return Err(self.broken(head, breakage, None)),
+            Err(breakage) => {
+                // Some gateways send errors with a status of success.
+                return Err(match ErrorBody::disguised(&body) {
+                    Some((status, error)) => {
+                        let kind = classify(status, &error, head.retry_after, inputs);
+                        self.failed(kind, head, &error)
+                    }
+                    None => self.broken(head, breakage, None),
+                });
+            }
         };
         match arrange(items) {
             Ok(value) => Ok(Response {
@@ -344,6 +356,10 @@ impl Client {
         };
         let error = ErrorBody::read(&body).unwrap_or_default();
         let kind = kind(&error, status.as_u16(), head.retry_after);
+        self.failed(kind, head, &error)
+    }
+
+    fn failed(&self, kind: ErrorKind, head: ResponseHead, error: &ErrorBody) -> Error {
         Error::new(Failure {
             code: error.name().map(|text| self.excerpt(text)),
             message: error.message.as_deref().map(|text| self.excerpt(text)),

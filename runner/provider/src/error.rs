@@ -285,10 +285,7 @@ impl fmt::Display for Error {
                 f,
                 "the model does not take a parameter: send the request again{detail}"
             )?,
-            ErrorKind::BadInput => write!(
-                f,
-                "the provider refuses the input: change it or leave it out{detail}"
-            )?,
+            ErrorKind::BadInput => write!(f, "the provider refuses the input{detail}")?,
             ErrorKind::Broken(breakage) => write!(f, "{breakage}: ask again")?,
         }
         self.write_reference(f)

@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 use super::price::Tariff;
-use crate::engine::{Blame, Fault, Stop, StopReason, backoff};
-use crate::provider::limiter::{Limiter, Permit};
+use crate::engine::{Bisection, Blame, Fault, Stop, StopReason, backoff};
+use crate::provider::limiter::{Limiter, NotSent, Permit, TooLarge};
 use crate::provider::{Breakage, Budget, Error, ErrorKind, Reservation, Response, Usage};
 use crate::report::Requests;
 
 /// If this many responses to a request are unreadable, the request is taken to be the cause.
 const BROKEN_MAX: u32 = 3;
+/// The limits of a minute are kept, however short the patience is.
+const MINUTE: Duration = Duration::from_secs(90);
 /// What to do about a request that is above the limit of a minute.
 const RAISE: &str = "raise OPENAI_TPM (limits.tokens_per_minute) or the account's limit";
 /// The first pause before a request is sent again. A pause that the provider asks for is kept by the limiter.
@@ -155,6 +158,22 @@ impl Requester {
         self.blame.has_succeeded()
     }
 
+    /// Prepares a search for its probes after a refusal. If no request has succeeded yet, only one search sends
+    /// them at a time. If one has succeeded, no probes are needed.
+    pub(super) async fn doubt<'r, T>(
+        &'r self,
+        search: &mut Bisection<T>,
+        turn: &mut Option<MutexGuard<'r, ()>>,
+    ) {
+        if turn.is_none() && !self.has_succeeded() {
+            *turn = Some(self.blame.turn().await);
+        }
+        if self.has_succeeded() {
+            search.blame_rows();
+            *turn = None;
+        }
+    }
+
     /// Decides about requests that were all refused, the last one for this reason. `Err` if no row is at fault.
     pub(super) async fn blame_rows(&self, why: &str) -> Result<(), StopReason> {
         match self.blame.fault().await {
@@ -167,11 +186,15 @@ impl Requester {
     }
 
     /// Sends a request until it has a result, or cannot have one.
-    pub(super) async fn send<T, C, F>(
-        &self,
-        cost: RequestCost,
-        mut call: C,
-    ) -> Result<T, RequestError>
+    pub(super) async fn send<T, C, F>(&self, cost: RequestCost, call: C) -> Result<T, RequestError>
+    where
+        C: FnMut() -> F + Send,
+        F: Future<Output = Result<Response<T>, Error>> + Send,
+    {
+        self.blame.watch(self.attempts(cost, call)).await
+    }
+
+    async fn attempts<T, C, F>(&self, cost: RequestCost, mut call: C) -> Result<T, RequestError>
     where
         C: FnMut() -> F + Send,
         F: Future<Output = Result<Response<T>, Error>> + Send,
@@ -190,7 +213,7 @@ impl Requester {
                     admission.reservation.settle_in_full();
                     return Err(RequestError::Stopped);
                 }
-                answer = self.blame.watch(call()) => answer,
+                answer = call() => answer,
             };
             let error = match answer {
                 Ok(answer) => return Ok(self.accept(cost, admission, answer)),
@@ -229,13 +252,15 @@ impl Requester {
         let permit = tokio::select! {
             biased;
             () = self.stop.stopped() => return Err(RequestError::Stopped),
-            permit = self.limiter.acquire(tokens) => permit,
+            permit = self.limiter.acquire_within(tokens, self.patience.max(MINUTE)) => permit,
         };
-        let permit = permit.map_err(|too_large| {
-            let (asked, limit) = (too_large.asked, too_large.limit);
-            RequestError::AboveLimit(StopReason::Deferred(format!(
-                "a text of {asked} tokens is above the limit of {limit} tokens a minute and stays due: {RAISE}"
-            )))
+        let permit = permit.map_err(|not_sent| match not_sent {
+            NotSent::Closed(wait) => RequestError::Halt(come_back(wait, "nothing is left of a limit")),
+            NotSent::TooLarge(TooLarge { asked, limit }) => {
+                RequestError::AboveLimit(StopReason::Deferred(format!(
+                    "a text of {asked} tokens is above the limit of {limit} tokens a minute and stays due: {RAISE}"
+                )))
+            }
         })?;
         let limit = self.limiter.tokens_per_minute().unwrap_or(0);
         self.metrics
@@ -334,10 +359,7 @@ impl Requester {
         if let Some(wait) = error.retry_after()
             && wait > self.patience.saturating_sub(since.elapsed())
         {
-            let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
-            return Err(RequestError::Halt(StopReason::Outage(format!(
-                "the provider asks for a longer pause than openai.patience_seconds: come back at {until:.0}; {error}"
-            ))));
+            return Err(RequestError::Halt(come_back(wait, &error.to_string())));
         }
         if since.elapsed() <= self.patience {
             tracing::debug!(%error, "the provider is overloaded or unreachable; trying again");
@@ -348,6 +370,14 @@ impl Requester {
             "the provider has answered nothing for {seconds} s: {error}"
         ))))
     }
+}
+
+/// The reason to stop at a pause that is longer than the patience.
+fn come_back(wait: Duration, why: &str) -> StopReason {
+    let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
+    StopReason::Outage(format!(
+        "the provider asks for a longer pause than openai.patience_seconds: come back at {until:.0}; {why}"
+    ))
 }
 
 impl RequestCost {

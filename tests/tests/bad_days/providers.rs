@@ -14,6 +14,8 @@ struct Day {
     dead: i64,
     /// Posts that are leased, failing or dead.
     items: i64,
+    /// Refusals that count as reached limits.
+    rate_limited: u64,
     /// The reason in the report, and stderr.
     said: String,
     provider: OddProvider,
@@ -62,23 +64,19 @@ async fn run_on(
         stderr,
     } = set(program).run(&[command, "--output", "json"]).await;
     let report: Value = serde_json::from_str(&stdout).unwrap_or_default();
-    let day = Day {
+    let count = |pointer| report.pointer(pointer).and_then(Value::as_u64);
+    Day {
         code,
-        written: report["counts"]["written"].as_u64().unwrap_or_default(),
+        written: count("/counts/written").unwrap_or_default(),
         dead: stack
             .count("select count(*) from work_items where dead")
             .await,
         items: stack.count("select count(*) from work_items").await,
-        said: format!("{} {stderr}", report["reason"]),
+        rate_limited: count("/requests/rate_limited").unwrap_or_default(),
+        said: format!("{} {stderr}", report.get("reason").unwrap_or(&Value::Null)),
         provider,
         stack,
-    };
-    let (requests, said) = (day.provider.requests(), &day.said);
-    println!(
-        "{command}: {requests} requests, {} written, {} dead, exit {:?}: {said}",
-        day.written, day.dead, day.code
-    );
-    day
+    }
 }
 
 impl Day {
@@ -155,7 +153,7 @@ async fn missing_scope_is_told_from_a_bad_key() {
 #[tokio::test]
 async fn refusal_in_plain_text_is_shown() {
     for body in ["\"the tenant is suspended\"", "the tenant is suspended"] {
-        let refusal = Refusal::new(403, body);
+        let refusal = Refusal::new(403, &body);
         let day = day("embed", 12, Oddity::Refuses(When::Always, refusal)).await;
         day.assert_stopped(5, 4, &["the tenant is suspended"]);
     }
@@ -172,7 +170,7 @@ async fn pause_of_a_day_ends_the_run_at_once() {
             retry_after: Some(86_400),
             ..Refusal::new(429, &body)
         };
-        let started = std::time::Instant::now();
+        let started = tokio::time::Instant::now();
         let day = day(command, 12, Oddity::Refuses(When::Always, refusal)).await;
         day.assert_stopped(3, 4, &["requests per day", "come back"]);
         assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
@@ -283,7 +281,33 @@ async fn unavailable_capacity_is_no_rate_limit() {
         "{}",
         day.said
     );
-    assert_eq!(day.provider.requests(), 2);
+    assert_eq!((day.provider.requests(), day.rate_limited), (2, 0));
+}
+
+/// Responses that cannot be read, for every request.
+#[tokio::test]
+async fn unreadable_responses_blame_no_row() {
+    for body in ["<html>welcome</html>", r#"{"answer":42}"#] {
+        for command in ["embed", "score"] {
+            let refusal = Refusal::new(200, &body);
+            let one = |program: Program| {
+                program.configured(&format!("[limits]\nconcurrency = 1\n{RUBRIC}"))
+            };
+            let oddity = Oddity::Refuses(When::Always, refusal);
+            let day = day_with(command, 6, oddity, one).await;
+            day.assert_stopped(5, 5, &["no row is blamed"]);
+        }
+    }
+}
+
+/// Some gateways send errors with a status of success.
+#[tokio::test]
+async fn error_with_a_status_of_success_is_shown() {
+    let body = json!({ "error": { "message": "No credits left.", "code": 402 } });
+    for command in ["embed", "score"] {
+        let day = day(command, 12, refuses(When::Always, 200, &body)).await;
+        day.assert_stopped(5, 1, &["No credits left."]);
+    }
 }
 
 /// A reason that nobody knows, for every request: a probe with single rows decides.

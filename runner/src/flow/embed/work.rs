@@ -100,12 +100,14 @@ impl<T> EmbedWork<T> {
         let mut refusal = Refusal::default();
         let has_succeeded = self.requester.has_succeeded();
         let mut search = Bisection::doubting(inputs, self.packer.inputs_max(), has_succeeded);
+        let mut turn = None;
         loop {
             match search.step() {
                 Step::Done => return Ok(()),
                 Step::AllRefused => {
                     self.requester.blame_rows(&refusal.reason).await?;
                     search.blame_rows();
+                    turn = None;
                 }
                 Step::Bad(input) => {
                     let rows = input.items().map(|text| &text.row);
@@ -115,6 +117,7 @@ impl<T> EmbedWork<T> {
                     Ok(vectors) => {
                         result.outputs.extend(outputs(inputs, vectors));
                         search.accepted();
+                        turn = None;
                     }
                     Err(RequestError::TooManyInputs(most, _)) => {
                         self.packer.learn(most);
@@ -133,6 +136,7 @@ impl<T> EmbedWork<T> {
                     Err(error) => {
                         refusal = Refusal::of(error)?;
                         search.refused();
+                        self.requester.doubt(&mut search, &mut turn).await;
                     }
                 },
             }

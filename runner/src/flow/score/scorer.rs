@@ -221,12 +221,14 @@ impl Scorer {
     ) -> Result<Vec<Part>, Option<StopReason>> {
         let (mut parts, mut refusal) = (Vec::new(), String::new());
         let mut search = Bisection::doubting(batch, usize::MAX, requester.has_succeeded());
+        let mut turn = None;
         loop {
             let posts = match search.step() {
                 Step::Done => return Ok(parts),
                 Step::AllRefused => {
                     requester.blame_rows(&refusal).await?;
                     search.blame_rows();
+                    turn = None;
                     continue;
                 }
                 Step::Bad(post) => {
@@ -249,6 +251,7 @@ impl Scorer {
                         retry(&part, failed, &mut parts, &mut scores.posts);
                     }
                     search.accepted();
+                    turn = None;
                 }
                 Err(RequestError::Stopped) => return Err(None),
                 Err(RequestError::Halt(reason)) => return Err(Some(reason)),
@@ -268,6 +271,7 @@ impl Scorer {
                 ) => {
                     refusal = why;
                     search.refused();
+                    requester.doubt(&mut search, &mut turn).await;
                 }
             }
         }
