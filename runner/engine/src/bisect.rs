@@ -164,8 +164,11 @@ impl<T> Bisection<T> {
         }
     }
 
-    /// Rows are at fault, so the search goes on.
+    /// Rows are at fault, so the search goes on without probes.
     pub fn blame_rows(&mut self) {
+        if self.doubt == Doubt::Last {
+            self.acquit();
+        }
         self.doubt = Doubt::Settled;
     }
 
@@ -300,6 +303,34 @@ mod tests {
     }
 
     proptest! {
+        /// Another search may find out at any time that rows are at fault.
+        #[test]
+        fn no_good_row_is_found_whenever_the_doubt_ends(
+            count in 1_u32..40,
+            marks in prop::collection::vec(0_u32..40, 0..6),
+            refusals in 0_usize..4,
+        ) {
+            let mut bisection = Bisection::doubting((0..count).collect(), usize::MAX, false);
+            let (mut found, mut refused) = (Vec::new(), 0);
+            loop {
+                match bisection.step() {
+                    Step::Send(rows) if rows.iter().any(|row| marks.contains(row)) => {
+                        bisection.refused();
+                        refused += 1;
+                        if refused > refusals {
+                            bisection.blame_rows();
+                        }
+                    }
+                    Step::Send(_) => bisection.accepted(),
+                    Step::AllRefused => bisection.blame_rows(),
+                    Step::Bad(row) => found.push(row),
+                    Step::Done => break,
+                }
+            }
+            found.sort_unstable();
+            prop_assert_eq!(found, (0..count).filter(|row| marks.contains(row)).collect::<Vec<_>>());
+        }
+
         /// The bound of the whole product: 2·bad·(log2 n + 1) + 2.
         #[test]
         fn a_search_is_never_dear(
