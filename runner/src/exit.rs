@@ -54,6 +54,7 @@ impl From<&StopReason> for Exit {
             StopReason::Limit(_)
             | StopReason::Deadline(_)
             | StopReason::Budget(_)
+            | StopReason::Deferred(_)
             | StopReason::Outage(_) => Self::MoreRemains,
             StopReason::Settings(_) => Self::Usage,
             StopReason::Interrupted | StopReason::JobGone(_) => Self::Interrupted,

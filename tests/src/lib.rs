@@ -20,6 +20,7 @@
 
 mod endless;
 mod guide;
+mod odd_provider;
 pub mod oracle;
 mod own_stack;
 mod program;
@@ -32,6 +33,7 @@ mod wire;
 
 pub use endless::Endless;
 pub use guide::assert_shown;
+pub use odd_provider::{OddProvider, Oddity, Refusal, When};
 pub use own_stack::OwnStack;
 pub use program::{Program, Run, script, signal};
 pub use recorder::{Exchange, Recorder};

@@ -72,6 +72,11 @@ async fn persist<P: Parts>(
     loop {
         let written = match search.step() {
             Step::Done => break,
+            // A search that does not doubt never asks.
+            Step::AllRefused => {
+                search.blame_rows();
+                continue;
+            }
             Step::Send(piece) => match write(&shared, piece, false).await {
                 Err(StorageError::Row(_)) => {
                     search.refused();

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::flow::{BatchResult, Item, RowFailure, Work};
+use super::flow::{BatchResult, Deferred, Item, RowFailure, Work};
 use super::shared::{Batch, CompletedBatch, Output, Parts, Shared, resume_panic};
 
 /// Runs batches until the fetcher has sent the last one. Once the flow is stopped, batches that were not sent
@@ -50,6 +50,10 @@ async fn execute<P: Parts>(
         let forgotten = forgotten(&ids, &result);
         result.failures.extend(forgotten);
     }
+    for Deferred { ids, reason } in std::mem::take(&mut result.deferred) {
+        shared.stop.leave(reason);
+        shared.in_flight.defer(&ids);
+    }
     // The completer outlives every call, so this fails only if it has panicked.
     if completed
         .send(CompletedBatch { result, place })
@@ -66,6 +70,12 @@ fn forgotten<O: Item>(ids: &[Uuid], result: &BatchResult<O>) -> Vec<RowFailure> 
     let outputs = result.outputs.iter().map(Item::id);
     let known: HashSet<Uuid> = outputs
         .chain(result.failures.iter().map(|failure| failure.id))
+        .chain(
+            result
+                .deferred
+                .iter()
+                .flat_map(|deferred| deferred.ids.iter().copied()),
+        )
         .collect();
     ids.iter()
         .filter(|id| !known.contains(id))

@@ -91,6 +91,7 @@ async fn pass<P: Parts>(shared: &Shared<P>, batcher: &mut Batcher<Batch<P>>) -> 
         let already_done = usize::try_from(claim.already_done).unwrap_or(usize::MAX);
         shared.metrics.selected(admitted.new + already_done);
         shared.metrics.written(already_done);
+        let claimed = claimed - admitted.deferred;
         pass.met_in_flight |= admitted.rows.len() < claimed;
         if admitted.rows.is_empty() && claimed > 0 {
             // Further claims would only find rows in flight again.

@@ -208,7 +208,7 @@ pub struct RowWarning {
     pub what: &'static str,
 }
 
-/// What became of a batch. A row in neither list has no result: it is released if the flow is stopping, and
+/// What became of a batch. A row in none of the lists has no result: it is released if the flow is stopping, and
 /// has failed if it is not.
 #[derive(Debug)]
 pub struct BatchResult<O> {
@@ -216,8 +216,20 @@ pub struct BatchResult<O> {
     pub outputs: Vec<O>,
     /// Rows that failed because of their own content.
     pub failures: Vec<RowFailure>,
+    /// Rows that stay due, because something else than their content is at fault.
+    pub deferred: Vec<Deferred>,
     /// Why the flow cannot go on, if so.
     pub halt: Option<StopReason>,
+}
+
+/// Rows that this run cannot work on and a later one may. They are released at the end of the run, which goes on
+/// with the other rows.
+#[derive(Debug)]
+pub struct Deferred {
+    /// The rows.
+    pub ids: Vec<Uuid>,
+    /// Why, and what to do about it. The run ends with this reason if it has no other.
+    pub reason: StopReason,
 }
 
 impl<O> Default for BatchResult<O> {
@@ -225,6 +237,7 @@ impl<O> Default for BatchResult<O> {
         Self {
             outputs: Vec::new(),
             failures: Vec::new(),
+            deferred: Vec::new(),
             halt: None,
         }
     }

@@ -18,6 +18,8 @@ pub(super) struct InFlight {
 #[derive(Debug, Default)]
 struct Rows {
     in_flight: HashSet<Uuid>,
+    /// Rows that this run leaves due. It keeps their leases to its end, so that it does not claim them again.
+    deferred: HashSet<Uuid>,
     /// Rows that failed in this run and will be tried again. They are not counted a second time.
     retrying: HashSet<Uuid>,
 }
@@ -28,16 +30,25 @@ pub(super) struct Admitted<T> {
     pub(super) rows: Vec<T>,
     /// How many of them this run takes up for the first time.
     pub(super) new: usize,
+    /// How many rows of the claim this run leaves due.
+    pub(super) deferred: usize,
 }
 
 impl InFlight {
     /// Adds the rows of a claim, and drops those that are in flight already.
     pub(super) fn admit<T: Item>(&self, mut claimed: Vec<T>) -> Admitted<T> {
         let mut rows = self.lock();
+        let all = claimed.len();
+        claimed.retain(|row| !rows.deferred.contains(&row.id()));
+        let deferred = all - claimed.len();
         claimed.retain(|row| rows.in_flight.insert(row.id()));
         let is_new = |row: &&T| !rows.retrying.remove(&row.id());
         let new = claimed.iter().filter(is_new).count();
-        Admitted { rows: claimed, new }
+        Admitted {
+            rows: claimed,
+            new,
+            deferred,
+        }
     }
 
     pub(super) fn remove(&self, ids: &[Uuid]) {
@@ -55,8 +66,20 @@ impl InFlight {
         self.lock().retrying.insert(id);
     }
 
+    /// Leaves rows due for a later run.
+    pub(super) fn defer(&self, ids: &[Uuid]) {
+        self.lock().deferred.extend(ids);
+        self.remove(ids);
+    }
+
+    /// Every row that this run has leased.
     pub(super) fn all(&self) -> Vec<Uuid> {
-        self.lock().in_flight.iter().copied().collect()
+        let rows = self.lock();
+        rows.in_flight
+            .iter()
+            .chain(&rows.deferred)
+            .copied()
+            .collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -141,6 +164,16 @@ mod tests {
         let in_flight = InFlight::default();
         in_flight.admit(vec![Row(1), Row(2)]);
         assert_eq!(in_flight.admit(vec![Row(1), Row(2), Row(3)]).rows, [Row(3)]);
+    }
+
+    #[test]
+    fn a_deferred_row_stays_leased_and_is_not_taken_up_again() {
+        let in_flight = InFlight::default();
+        in_flight.admit(vec![Row(1), Row(2)]);
+        in_flight.defer(&[Row(1).id()]);
+        assert_eq!((in_flight.len(), in_flight.all().len()), (1, 2));
+        let admitted = in_flight.admit(vec![Row(1), Row(3)]);
+        assert_eq!((admitted.rows, admitted.deferred), (vec![Row(3)], 1));
     }
 
     #[test]

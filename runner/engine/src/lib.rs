@@ -7,6 +7,7 @@
 mod backoff;
 mod batcher;
 mod bisect;
+mod blame;
 mod completer;
 mod dispatcher;
 mod fetcher;
@@ -20,8 +21,9 @@ mod words;
 
 pub use backoff::backoff;
 pub use bisect::{Bisection, Step};
+pub use blame::{Blame, Fault};
 pub use flow::{
-    BatchResult, Claim, Item, Packing, Recorded, RowFailure, RowWarning, Sink, Source,
+    BatchResult, Claim, Deferred, Item, Packing, Recorded, RowFailure, RowWarning, Sink, Source,
     StorageError, Text, Work,
 };
 pub use metrics::{FAILURES_MAX, Metrics, RowTotals};

@@ -72,7 +72,7 @@ where
 
 /// Releases what is still leased. If that fails, the leases expire.
 async fn release<P: Parts>(shared: &Shared<P>) {
-    if shared.in_flight.is_empty() && !shared.lost_claim.load(Ordering::Relaxed) {
+    if shared.in_flight.all().is_empty() && !shared.lost_claim.load(Ordering::Relaxed) {
         return;
     }
     let released = tokio::select! {

@@ -73,8 +73,8 @@ pub(super) struct Shared<P: Parts> {
     /// The fetcher counts selected and skipped rows, the completer counts written and failed ones. Only the
     /// fetcher reads it, to keep the limit.
     pub(super) metrics: Arc<Metrics>,
-    /// The fetcher adds rows, and removes those that need no work. The completer removes all others. The
-    /// heartbeat reads it.
+    /// The fetcher adds rows, and removes those that need no work. The dispatcher defers rows. The completer
+    /// removes all others. The heartbeat reads it.
     pub(super) in_flight: InFlight,
     /// True if the response to a claim was lost, so rows may be leased that this runner does not know of.
     /// Only the fetcher writes it. The last step of a run reads it.

@@ -27,6 +27,8 @@ pub enum StopReason {
     Interrupted,
     /// The job that this flow runs was cancelled or lost to another worker.
     JobGone(String),
+    /// Some rows stay due, for this reason.
+    Deferred(String),
     /// The provider refuses every request.
     Refused(String),
     /// The provider has not answered for longer than the configured patience.
@@ -46,6 +48,7 @@ impl std::fmt::Display for StopReason {
             Self::Budget(why)
             | Self::Settings(why)
             | Self::JobGone(why)
+            | Self::Deferred(why)
             | Self::Refused(why)
             | Self::Outage(why)
             | Self::Database(why) => formatter.write_str(why),
@@ -60,6 +63,8 @@ impl std::fmt::Display for StopReason {
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     reason: Arc<OnceLock<StopReason>>,
+    /// Why rows stay due although the flow was not stopped.
+    left: Arc<OnceLock<StopReason>>,
     sending: CancellationToken,
     in_flight: CancellationToken,
 }
@@ -91,9 +96,16 @@ impl Stop {
         self.abort();
     }
 
-    /// Why the flow was stopped. `None` while it runs.
+    /// Notes why some rows stay due. The flow goes on with the others.
+    pub fn leave(&self, reason: StopReason) {
+        tracing::debug!(%reason, "some rows stay due");
+        // The first reason is kept.
+        let _ = self.left.set(reason);
+    }
+
+    /// Why the flow was stopped, or else why it leaves rows due.
     pub fn reason(&self) -> Option<&StopReason> {
-        self.reason.get()
+        self.reason.get().or_else(|| self.left.get())
     }
 
     /// True if nothing more may be claimed or sent.
@@ -139,6 +151,15 @@ mod tests {
         assert_eq!(stop.reason(), Some(&StopReason::Interrupted));
         assert!(stop.is_stopped());
         assert!(!stop.sleep(Duration::from_secs(60)).await);
+    }
+
+    #[test]
+    fn a_flow_that_leaves_rows_due_goes_on() {
+        let stop = Stop::new();
+        stop.leave(StopReason::Deferred("raise the limit".to_owned()));
+        assert!(!stop.is_stopped() && stop.reason().is_some());
+        stop.stop(StopReason::Interrupted);
+        assert_eq!(stop.reason(), Some(&StopReason::Interrupted));
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,12 +9,15 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
-    BatchResult, Claim, Flow, Item, Metrics, Pace, Packing, Recorded, RowFailure, RowTotals, Sink,
-    Source, Stop, StopReason, StorageError, Work, run,
+    BatchResult, Claim, Deferred, Flow, Item, Metrics, Pace, Packing, Recorded, RowFailure,
+    RowTotals, Sink, Source, Stop, StopReason, StorageError, Work, run,
 };
 
 /// A row with this text fails for good.
 const POISON: &str = "poison";
+
+/// The text of rows that stay due.
+const HEAVY: &str = "heavy";
 
 /// A row: its place in the table and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,8 +220,15 @@ impl Work for Table {
             state.calls.push((self.1.elapsed(), rows));
         }
         sleep(self.0.call_takes).await;
+        let (heavy, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|row| row.1 == HEAVY);
         let (bad, good): (Vec<_>, Vec<_>) = batch.into_iter().partition(|row| row.1 == POISON);
-        self.0.in_flight.fetch_sub(bad.len(), Ordering::Relaxed);
+        self.0
+            .in_flight
+            .fetch_sub(bad.len() + heavy.len(), Ordering::Relaxed);
+        let deferred = Deferred {
+            ids: heavy.iter().map(Item::id).collect(),
+            reason: StopReason::Deferred("raise the limit".to_owned()),
+        };
         let failure = |row: &Row| RowFailure {
             id: row.id(),
             reason: "it is poison".to_owned(),
@@ -227,6 +237,10 @@ impl Work for Table {
         BatchResult {
             outputs: good.iter().map(Item::id).collect(),
             failures: bad.iter().map(failure).collect(),
+            deferred: (!heavy.is_empty())
+                .then_some(deferred)
+                .into_iter()
+                .collect(),
             halt: None,
         }
     }
@@ -337,6 +351,31 @@ async fn failing_rows_are_found_among_the_others() {
         (400, 396, 4)
     );
     assert_eq!(world.state().dead, BTreeSet::from([3, 4, 180, 399]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_stay_due_are_sent_once_and_released_while_the_others_are_written() {
+    for has_leases in [true, false] {
+        let mut texts = sparse(100, 1);
+        // With the last page full of them, a source without leases offers nothing else.
+        for row in [3, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99] {
+            HEAVY.clone_into(&mut texts[row]);
+        }
+        let world = Arc::new(World {
+            has_leases,
+            ..World::new(texts)
+        });
+        let stop = Stop::new();
+        let counts = work(&world, 4, stop.clone()).await;
+        assert_eq!((counts.written, counts.dead), (89, 0));
+        let calls = world.state().calls.clone();
+        let mut sent: Vec<usize> = calls.into_iter().flat_map(|(_, rows)| rows).collect();
+        sent.sort_unstable();
+        assert_eq!(sent, (0..100).collect::<Vec<_>>());
+        assert!(world.state().leased.is_empty());
+        let reason = StopReason::Deferred("raise the limit".to_owned());
+        assert_eq!(stop.reason(), Some(&reason));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,8 @@
 //! Chat completions under a strict JSON schema: the request, and the ways an answer can end.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -119,6 +122,80 @@ pub enum ChatCompletion {
     ContentFilter,
 }
 
+/// A parameter that not every model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parameter {
+    MaxTokens,
+    MaxCompletionTokens,
+    Temperature,
+    ReasoningEffort,
+    Seed,
+}
+
+impl Parameter {
+    pub(super) const ALL: [Self; 5] = [
+        Self::MaxTokens,
+        Self::MaxCompletionTokens,
+        Self::Temperature,
+        Self::ReasoningEffort,
+        Self::Seed,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::Temperature => "temperature",
+            Self::ReasoningEffort => "reasoning_effort",
+            Self::Seed => "seed",
+        }
+    }
+
+    /// The same parameter under its other name.
+    fn other_name(self) -> Option<Self> {
+        match self {
+            Self::MaxTokens => Some(Self::MaxCompletionTokens),
+            Self::MaxCompletionTokens => Some(Self::MaxTokens),
+            Self::Temperature | Self::ReasoningEffort | Self::Seed => None,
+        }
+    }
+}
+
+/// The parameters that a model has refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refused(u8);
+
+impl Refused {
+    fn has(self, parameter: Parameter) -> bool {
+        self.0 & (1 << parameter as u8) != 0
+    }
+}
+
+/// What a client has learnt about the parameters that models take. A name does not show it, because a deployment
+/// can have any name.
+#[derive(Debug, Default)]
+pub(super) struct Learnt(Mutex<HashMap<String, Refused>>);
+
+impl Learnt {
+    /// What is known about a model.
+    pub(super) fn about(&self, model: &str) -> Refused {
+        let learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        learnt.get(model).copied().unwrap_or_default()
+    }
+
+    /// Notes that a model has refused a parameter of a request, which was sent without those in `sent_without`.
+    /// True if the next request will differ from that one.
+    pub(super) fn learn(&self, model: &str, parameter: Parameter, sent_without: Refused) -> bool {
+        let other = parameter.other_name();
+        if sent_without.has(parameter) || other.is_some_and(|other| sent_without.has(other)) {
+            return false;
+        }
+        let mut learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        learnt.entry(model.to_owned()).or_default().0 |= 1 << parameter as u8;
+        true
+    }
+}
+
 /// The body of a request.
 #[derive(Serialize)]
 pub(super) struct ChatBody<'a> {
@@ -166,9 +243,13 @@ impl<'a> ChatRequest<'a> {
         messages + schema + 3
     }
 
-    /// Only this function decides what each kind of model is sent.
-    pub(super) fn body(&self) -> ChatBody<'a> {
+    /// Only this function decides what each kind of model is sent. Parameters that the model has refused are left
+    /// out. The limit is then sent under its other name.
+    pub(super) fn body(&self, refused: Refused) -> ChatBody<'a> {
         let reasoning = is_reasoning(self.model);
+        let takes = |parameter| !refused.has(parameter);
+        let new_name =
+            !takes(Parameter::MaxTokens) || (reasoning && takes(Parameter::MaxCompletionTokens));
         let response_format = self
             .format
             .map(|AnswerFormat { name, schema }| ResponseFormat {
@@ -183,11 +264,15 @@ impl<'a> ChatRequest<'a> {
             model: self.model,
             messages: self.messages,
             response_format,
-            max_tokens: self.max_output_tokens.filter(|_| !reasoning),
-            max_completion_tokens: self.max_output_tokens.filter(|_| reasoning),
-            temperature: self.temperature.filter(|_| !reasoning),
-            reasoning_effort: self.reasoning_effort.filter(|_| reasoning),
-            seed: self.seed,
+            max_tokens: self.max_output_tokens.filter(|_| !new_name),
+            max_completion_tokens: self.max_output_tokens.filter(|_| new_name),
+            temperature: self
+                .temperature
+                .filter(|_| !reasoning && takes(Parameter::Temperature)),
+            reasoning_effort: self
+                .reasoning_effort
+                .filter(|_| reasoning && takes(Parameter::ReasoningEffort)),
+            seed: self.seed.filter(|_| takes(Parameter::Seed)),
         }
     }
 }
@@ -235,6 +320,10 @@ mod tests {
     use super::*;
 
     fn body(model: &str) -> Value {
+        body_without(model, Refused::default())
+    }
+
+    fn body_without(model: &str, refused: Refused) -> Value {
         let messages = [Message {
             role: Role::User,
             content: "hi".to_owned(),
@@ -252,7 +341,7 @@ mod tests {
             reasoning_effort: Some(ReasoningEffort::Low),
             seed: Some(2),
         };
-        serde_json::to_value(request.body()).unwrap()
+        serde_json::to_value(request.body(refused)).unwrap()
     }
 
     #[test]
@@ -276,6 +365,32 @@ mod tests {
                 "max_completion_tokens": 900, "reasoning_effort": "low", "seed": 2,
             })
         );
+    }
+
+    #[test]
+    fn a_refused_parameter_is_left_out_and_the_limit_gets_its_other_name() {
+        let learnt = Learnt::default();
+        assert!(learnt.learn("any", Parameter::MaxTokens, Refused::default()));
+        // Another request was in flight with the same parameter.
+        assert!(learnt.learn("any", Parameter::MaxTokens, Refused::default()));
+        assert!(learnt.learn("any", Parameter::Temperature, learnt.about("any")));
+        let body = body_without("any", learnt.about("any"));
+        assert_eq!(body["max_completion_tokens"], 900);
+        for absent in ["max_tokens", "temperature"] {
+            assert!(body.get(absent).is_none(), "{absent}");
+        }
+        // Without it, nothing else can be changed.
+        let known = learnt.about("any");
+        assert!(!learnt.learn("any", Parameter::MaxTokens, known));
+        assert!(!learnt.learn("any", Parameter::MaxCompletionTokens, known));
+        assert_eq!(learnt.about("other"), Refused::default());
+        assert!(learnt.learn(
+            "gpt-5-mini",
+            Parameter::MaxCompletionTokens,
+            Refused::default()
+        ));
+        let body = body_without("gpt-5-mini", learnt.about("gpt-5-mini"));
+        assert_eq!(body["max_tokens"], 900);
     }
 
     fn completion(choice: &Value) -> Result<ChatCompletion, Breakage> {

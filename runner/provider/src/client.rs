@@ -1,7 +1,8 @@
 //! The client: one call, one request.
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::{
     StatusCode, Url,
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind,
     Overload, RateHeaders, Usage,
+    chat::Learnt,
     classify::{ErrorBody, classify},
     error::{Failure, excerpt},
     model::takes_dimensions,
@@ -153,6 +155,16 @@ pub struct Client {
     base: Url,
     headers: HeaderMap,
     config: ClientConfig,
+    /// What the models of this client have refused. Clones share it.
+    learnt: Arc<Learnt>,
+}
+
+/// Why a request has no successful response.
+enum NoSuccess {
+    /// The response is no success.
+    Status(ResponseHead, StatusCode, Bytes),
+    /// There is no whole response.
+    Error(Error),
 }
 
 /// A successful response.
@@ -189,6 +201,7 @@ impl Client {
             base,
             headers: config.headers()?,
             config,
+            learnt: Arc::default(),
         })
     }
 
@@ -206,8 +219,15 @@ impl Client {
         let send_dimensions = self.config.send_dimensions;
         let send_dimensions = send_dimensions.unwrap_or_else(|| takes_dimensions(request.model));
         let body = request.body(self.config.vectors, send_dimensions);
-        let response = self.post("embeddings", &body).await?;
-        self.read(response, request.model, |data| request.arrange(data))
+        let response = self.post("embeddings", &body).await;
+        let response = response.map_err(|failure| {
+            self.refused(failure, |error, status, retry_after| {
+                classify(status, error, retry_after, request.inputs.len())
+            })
+        })?;
+        self.read(response, request.model, request.inputs.len(), |data| {
+            request.arrange(data)
+        })
     }
 
     /// Sends a question to a language model.
@@ -218,12 +238,24 @@ impl Client {
     /// [`Error`], whose kind says what to do. An answer that the model refuses, breaks off or has
     /// withheld is no error but a [`ChatCompletion`].
     pub async fn chat(&self, request: &ChatRequest<'_>) -> Result<Response<ChatCompletion>, Error> {
-        let response = self.post("chat/completions", &request.body()).await?;
-        self.read(response, request.model, ChatCompletion::read)
+        let refused = self.learnt.about(request.model);
+        let response = self.post("chat/completions", &request.body(refused)).await;
+        let response = response.map_err(|failure| {
+            self.refused(failure, |error, status, retry_after| {
+                let parameter = error.refused_parameter();
+                match parameter.filter(|_| matches!(status, 400 | 422)) {
+                    Some(parameter) if self.learnt.learn(request.model, parameter, refused) => {
+                        ErrorKind::Adapted
+                    }
+                    _ => classify(status, error, retry_after, 1),
+                }
+            })
+        })?;
+        self.read(response, request.model, 1, ChatCompletion::read)
     }
 
     /// Sends the body once, and reads a successful response to its end.
-    async fn post(&self, path: &str, body: &impl Serialize) -> Result<RawResponse, Error> {
+    async fn post(&self, path: &str, body: &impl Serialize) -> Result<RawResponse, NoSuccess> {
         let body = serde_json::to_vec(body).expect("texts and numbers always have a JSON form");
         let request = self
             .http
@@ -233,7 +265,7 @@ impl Client {
         let response = request
             .send()
             .await
-            .map_err(|error| self.unreachable(error, ResponseHead::default()))?;
+            .map_err(|error| NoSuccess::Error(self.unreachable(error, ResponseHead::default())))?;
         let head = ResponseHead::read(&response, Timestamp::now());
         if !response.status().is_success() {
             let status = response.status();
@@ -241,14 +273,18 @@ impl Client {
             let body = read_body(response, MAX_ERROR_BYTES)
                 .await
                 .unwrap_or_default();
-            return Err(self.refused(head, status, &body));
+            return Err(NoSuccess::Status(head, status, body));
         }
         match read_body(response, MAX_RESPONSE_BYTES).await {
             Ok(body) => Ok(RawResponse { head, body }),
-            Err(BodyError::Transport(error)) => Err(self.unreachable(error, head)),
-            Err(BodyError::TooLong { limit }) => {
-                Err(self.broken(head, Breakage::TooLong { limit }, None))
+            Err(BodyError::Transport(error)) => {
+                Err(NoSuccess::Error(self.unreachable(error, head)))
             }
+            Err(BodyError::TooLong { limit }) => Err(NoSuccess::Error(self.broken(
+                head,
+                Breakage::TooLong { limit },
+                None,
+            ))),
         }
     }
 
@@ -264,6 +300,7 @@ impl Client {
         &self,
         RawResponse { head, body }: RawResponse,
         requested_model: &str,
+        inputs: usize,
         arrange: impl FnOnce(Vec<I>) -> Result<T, Breakage>,
     ) -> Result<Response<T>, Error> {
         let ResponseBody {
@@ -272,7 +309,16 @@ impl Client {
             usage,
         } = match parse(&body) {
             Ok(parsed) => parsed,
-            Err(breakage) => return Err(self.broken(head, breakage, None)),
+            Err(breakage) => {
+                // Some gateways send errors with a status of success.
+                return Err(match ErrorBody::disguised(&body) {
+                    Some((status, error)) => {
+                        let kind = classify(status, &error, head.retry_after, inputs);
+                        self.failed(kind, head, &error)
+                    }
+                    None => self.broken(head, breakage, None),
+                });
+            }
         };
         match arrange(items) {
             Ok(value) => Ok(Response {
@@ -298,9 +344,22 @@ impl Client {
         })
     }
 
-    fn refused(&self, head: ResponseHead, status: StatusCode, body: &[u8]) -> Error {
-        let error = ErrorBody::read(body).unwrap_or_default();
-        let kind = classify(status.as_u16(), &error, head.retry_after);
+    /// The error of a request, whose kind the endpoint decides if there was a response.
+    fn refused(
+        &self,
+        failure: NoSuccess,
+        kind: impl FnOnce(&ErrorBody, u16, Option<Duration>) -> ErrorKind,
+    ) -> Error {
+        let (head, status, body) = match failure {
+            NoSuccess::Error(error) => return error,
+            NoSuccess::Status(head, status, body) => (head, status, body),
+        };
+        let error = ErrorBody::read(&body).unwrap_or_default();
+        let kind = kind(&error, status.as_u16(), head.retry_after);
+        self.failed(kind, head, &error)
+    }
+
+    fn failed(&self, kind: ErrorKind, head: ResponseHead, error: &ErrorBody) -> Error {
         Error::new(Failure {
             code: error.name().map(|text| self.excerpt(text)),
             message: error.message.as_deref().map(|text| self.excerpt(text)),

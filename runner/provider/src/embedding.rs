@@ -1,5 +1,7 @@
 //! Embeddings: the request, and the checks of its response.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Breakage, VectorEncoding, vector::Vector};
@@ -58,16 +60,20 @@ impl<'a> EmbeddingRequest<'a> {
                 found: data.len(),
             });
         }
+        let places = places(&data)?;
         let dimensions = self
             .dimensions
             .or(data.first().map(|item| item.embedding.0.len()));
+        if let Some(found) = other_length(&data).filter(|found| Some(*found) != dimensions) {
+            return Err(Breakage::AllDimensions {
+                expected: dimensions.unwrap_or_default(),
+                found,
+            });
+        }
         // An empty vector marks a place that is still free, because dimensions are at least one.
         let mut vectors = vec![Vec::new(); expected];
-        for EmbeddingItem {
-            index,
-            embedding: Vector(vector),
-        } in data
-        {
+        for (index, EmbeddingItem { embedding, .. }) in places.into_iter().zip(data) {
+            let Vector(vector) = embedding;
             let place = vectors
                 .get_mut(index)
                 .ok_or(Breakage::UnknownIndex(index))?;
@@ -91,11 +97,37 @@ impl<'a> EmbeddingRequest<'a> {
     }
 }
 
-/// A vector in the response's JSON.
+/// A vector in the response's JSON. Some servers leave out the index, or the first one.
 #[derive(Deserialize)]
 pub(super) struct EmbeddingItem {
-    index: usize,
+    index: Option<usize>,
     embedding: Vector,
+}
+
+/// The input that each vector belongs to. A vector without an index belongs to the input at its place, if the
+/// vectors with one are in order. A single one belongs to the input that no other vector claims.
+fn places(data: &[EmbeddingItem]) -> Result<Vec<usize>, Breakage> {
+    let in_order = (0..).zip(data);
+    let in_order = in_order.map(|(place, item)| item.index.is_none_or(|index| index == place));
+    if in_order.into_iter().all(|is_in_order| is_in_order) {
+        return Ok((0..data.len()).collect());
+    }
+    let claimed: HashSet<usize> = data.iter().filter_map(|item| item.index).collect();
+    let mut free = (0..data.len()).filter(|place| !claimed.contains(place));
+    let unknown = data.iter().filter(|item| item.index.is_none()).count();
+    let given = (0..).zip(data).map(|(place, item)| match item.index {
+        Some(index) => Ok(index),
+        None if unknown == 1 => free.next().ok_or(Breakage::MissingIndex(place)),
+        None => Err(Breakage::MissingIndex(place)),
+    });
+    given.collect()
+}
+
+/// The length of all vectors, if they are equally long.
+fn other_length(data: &[EmbeddingItem]) -> Option<usize> {
+    let mut lengths = data.iter().map(|item| item.embedding.0.len());
+    let first = lengths.next().filter(|length| *length > 0)?;
+    lengths.all(|length| length == first).then_some(first)
 }
 
 #[cfg(test)]
@@ -117,6 +149,38 @@ mod tests {
         let shuffled = r#"{"index":1,"embedding":[3,4]},{"index":0,"embedding":[1,2]}"#;
         let vectors = vec![vec![1.0, 2.0], vec![3.0, 4.0]];
         assert_eq!(read(2, Some(2), shuffled), Ok(Embeddings { vectors }));
+    }
+
+    #[test]
+    fn vectors_without_an_index_are_matched_by_place() {
+        let vector = |index: &str, number: u8| format!(r#"{{{index}"embedding":[{number}]}}"#);
+        let none = |number| vector("", number);
+        let at = |index: usize, number| vector(&format!(r#""index":{index},"#), number);
+        let by_place = Ok(Embeddings {
+            vectors: vec![vec![7.0], vec![8.0], vec![9.0]],
+        });
+        for data in [
+            [none(7), none(8), none(9)],
+            [none(7), at(1, 8), at(2, 9)],
+            [vector(r#""index":null,"#, 7), at(1, 8), none(9)],
+            // Only one place is left for the vector without an index.
+            [at(2, 9), none(7), at(1, 8)],
+        ] {
+            assert_eq!(read(3, Some(1), &data.join(",")), by_place, "{data:?}");
+        }
+        // The order is not known.
+        let shuffled = [at(2, 9), none(7), none(8)].join(",");
+        assert_eq!(read(3, Some(1), &shuffled), Err(Breakage::MissingIndex(1)));
+    }
+
+    #[test]
+    fn another_length_of_all_vectors_is_named() {
+        let data = r#"{"index":0,"embedding":[1,2]},{"index":1,"embedding":[3,4]}"#;
+        let other = Breakage::AllDimensions {
+            expected: 3,
+            found: 2,
+        };
+        assert_eq!(read(2, Some(3), data), Err(other));
     }
 
     #[test]

@@ -30,6 +30,18 @@ pub enum ErrorKind {
         /// The most tokens that one request may have, if the provider says so.
         limit: Option<u64>,
     },
+    /// The request has more tokens than the account's limit of a minute: send less at a time, or raise the limit.
+    AboveLimit {
+        /// The tokens that a minute allows, if the provider says so.
+        limit: Option<u64>,
+    },
+    /// One request may have this many inputs, and this one has more.
+    TooManyInputs {
+        /// The most inputs.
+        limit: usize,
+    },
+    /// The model does not take a parameter of the request. The client has learnt it: send the same request again.
+    Adapted,
     /// Something in the input is refused: halve the batch until the row that causes it is found.
     BadInput,
     /// The response cannot be used, and may have been billed: send the same request again.
@@ -56,6 +68,8 @@ pub enum Overload {
     RateLimit,
     /// The provider is overloaded, or failed.
     Busy,
+    /// The requested service tier has no capacity. The account's limits are not reached.
+    NoCapacity,
     /// No connection was made, so nothing was sent.
     Unreachable,
     /// No response in time. The request may have been billed.
@@ -96,6 +110,17 @@ pub enum Breakage {
     /// A vector claims an input that was not sent.
     #[error("the answer has a vector for input {0}, which was not sent")]
     UnknownIndex(usize),
+    /// A vector has no index, and its place does not show which input it belongs to.
+    #[error("the vector at place {0} has no index")]
+    MissingIndex(usize),
+    /// All vectors have the same length, but another one than was asked for.
+    #[error("the vectors have {found} dimensions, not {expected}")]
+    AllDimensions {
+        /// The length that was asked for.
+        expected: usize,
+        /// The length that came.
+        found: usize,
+    },
     /// A vector has another length than was asked for.
     #[error("the vector of input {index} has {found} dimensions, not {expected}")]
     Dimensions {
@@ -143,7 +168,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.0.kind,
-            ErrorKind::Overloaded { .. } | ErrorKind::Broken(_)
+            ErrorKind::Overloaded { .. } | ErrorKind::Broken(_) | ErrorKind::Adapted
         )
     }
 
@@ -158,6 +183,17 @@ impl Error {
         )
     }
 
+    /// Whether the requested service tier has no capacity, which says nothing about the account's limits.
+    pub fn lacks_capacity(&self) -> bool {
+        matches!(
+            self.0.kind,
+            ErrorKind::Overloaded {
+                cause: Overload::NoCapacity,
+                ..
+            }
+        )
+    }
+
     /// Whether the request may have been billed although it has no usable response: the provider
     /// responded, or may have.
     pub fn may_have_been_billed(&self) -> bool {
@@ -166,7 +202,12 @@ impl Error {
             ErrorKind::Overloaded { cause, .. } => {
                 matches!(cause, Overload::Timeout | Overload::Connection)
             }
-            ErrorKind::Refused(_) | ErrorKind::TooLarge { .. } | ErrorKind::BadInput => false,
+            ErrorKind::Refused(_)
+            | ErrorKind::TooLarge { .. }
+            | ErrorKind::AboveLimit { .. }
+            | ErrorKind::TooManyInputs { .. }
+            | ErrorKind::Adapted
+            | ErrorKind::BadInput => false,
         }
     }
 
@@ -219,8 +260,6 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let detail = Detail(self.message());
         match &self.0.kind {
-            // A message about a key often repeats a part of it.
-            ErrorKind::Refused(RefusalCause::Key) => f.write_str(RefusalCause::Key.advice())?,
             ErrorKind::Refused(cause) => write!(f, "{}{detail}", cause.advice())?,
             ErrorKind::Overloaded { cause, retry_after } => match retry_after {
                 Some(wait) => write!(f, "{}: try again in {wait:?}{detail}", cause.name())?,
@@ -234,10 +273,19 @@ impl fmt::Display for Error {
                 f,
                 "the request is too large: send fewer inputs at a time{detail}"
             )?,
-            ErrorKind::BadInput => write!(
+            ErrorKind::AboveLimit { .. } => write!(
                 f,
-                "the provider refuses the input: change it or leave it out{detail}"
+                "the request is above the account's limit of a minute: raise that limit{detail}"
             )?,
+            ErrorKind::TooManyInputs { limit } => write!(
+                f,
+                "the request has too many inputs: send at most {limit} at a time{detail}"
+            )?,
+            ErrorKind::Adapted => write!(
+                f,
+                "the model does not take a parameter: send the request again{detail}"
+            )?,
+            ErrorKind::BadInput => write!(f, "the provider refuses the input{detail}")?,
             ErrorKind::Broken(breakage) => write!(f, "{breakage}: ask again")?,
         }
         self.write_reference(f)
@@ -250,7 +298,7 @@ impl RefusalCause {
             Self::Key => "the provider refuses the key: set OPENAI_API_KEY to one that is valid",
             Self::Quota => "the account's quota is used up: add credit or raise its spend limit",
             Self::Permission => {
-                "the provider refuses this account: check its project, region and access"
+                "the provider refuses permission: check the key's scopes, and the account's project, region and access"
             }
             Self::Settings => "the provider refuses the settings: check the model and the base URL",
         }
@@ -262,6 +310,7 @@ impl Overload {
         match self {
             Self::RateLimit => "the rate limit is reached",
             Self::Busy => "the provider is overloaded or failing",
+            Self::NoCapacity => "the service tier has no capacity",
             Self::Unreachable => "the provider cannot be reached",
             Self::Timeout => "no answer came in time",
             Self::Connection => "the connection broke",
@@ -316,7 +365,7 @@ pub(super) fn excerpt(text: &str, key: &SecretString) -> String {
     };
     let words = unkeyed.split_whitespace().map(|word| {
         let bare = word.trim_start_matches(|c: char| !c.is_alphanumeric());
-        if bare.starts_with("sk-") {
+        if bare.starts_with("sk-") || word.contains("**") || is_part_of(bare, key) {
             "[key]"
         } else {
             word
@@ -327,6 +376,18 @@ pub(super) fn excerpt(text: &str, key: &SecretString) -> String {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
     }
+}
+
+/// Whether a word shows the beginning or the end of a key, as in `AIza...c4f9`.
+fn is_part_of(word: &str, key: &str) -> bool {
+    const SHOWN: usize = 4;
+    const SHORTEST_KEY: usize = 16;
+    let word = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+    if key.len() < SHORTEST_KEY || word.len() < SHOWN {
+        return false;
+    }
+    let (head, tail) = (key.get(..SHOWN), key.get(key.len() - SHOWN..));
+    head.is_some_and(|head| word.starts_with(head)) || tail.is_some_and(|tail| word.ends_with(tail))
 }
 
 #[cfg(test)]
@@ -378,11 +439,11 @@ mod tests {
             "the rate limit is reached: try again in 2s; it said: easy now \
              (status 429, slow_down, request req_1)"
         );
-        // A message about a key often repeats a part of it.
+        // The reason is shown for a key as well: it may be valid and lack a scope.
+        let key = error(ErrorKind::Refused(RefusalCause::Key)).to_string();
         assert!(
-            !error(ErrorKind::Refused(RefusalCause::Key))
-                .to_string()
-                .contains("easy now")
+            key.contains("OPENAI_API_KEY") && key.contains("easy now"),
+            "{key}"
         );
     }
 
@@ -394,6 +455,12 @@ mod tests {
             excerpt("provided: 'sk-proj-abc***xyz'.\n See", &key),
             "provided: [key] See"
         );
+        let long_key = SecretString::from("AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY");
+        for shown in ["AIza...MBWY", "'AIzaSyD-9tSrke72***", "...MBWY", "****"] {
+            let said = format!("Incorrect API key provided: {shown}. Look it up.");
+            let hidden = excerpt(&said, &long_key);
+            assert_eq!(hidden, "Incorrect API key provided: [key] Look it up.");
+        }
         assert_eq!(excerpt("plain", &SecretString::from("")), "plain");
         let long = excerpt(&"é ".repeat(5_000), &key);
         assert_eq!(long.chars().count(), MAX_EXCERPT_CHARS + 1);

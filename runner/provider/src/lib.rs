@@ -26,6 +26,7 @@ mod openai;
 mod price;
 mod rate;
 mod response;
+mod surrogate;
 mod usage;
 mod vector;
 
@@ -44,5 +45,6 @@ pub use openai::{
 pub use price::{PRICES_AS_OF, Price, Prices};
 pub use rate::RateHeaders;
 pub use sluice_tokens::{Piece, Tokenizer};
+pub use surrogate::mend_surrogates;
 pub use usage::Usage;
 pub use vector::write_vector;

@@ -1,5 +1,6 @@
 //! A response of the provider before its content is read.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,7 +9,7 @@ use reqwest::Response;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
-use super::{Breakage, RateHeaders, Usage, rate::retry_after};
+use super::{Breakage, RateHeaders, Usage, rate::retry_after, surrogate::mend_surrogates};
 
 /// What the headers say. It is empty if no response came.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,14 @@ pub(super) struct ResponseBody<I> {
 
 /// Reads the frame and its items, or says why it cannot be read.
 pub(super) fn parse<I: DeserializeOwned>(body: &[u8]) -> Result<ResponseBody<I>, Breakage> {
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
+    let read = serde_json::from_slice(body).or_else(|error| {
+        let text = String::from_utf8_lossy(body);
+        match mend_surrogates(&text) {
+            Cow::Owned(mended) => serde_json::from_str(&mended),
+            Cow::Borrowed(_) => Err(error),
+        }
+    });
+    read.map_err(|error| match error.classify() {
         Category::Eof => Breakage::Truncated,
         Category::Data => Breakage::Shape(error.to_string()),
         Category::Syntax | Category::Io => Breakage::NotJson,
@@ -99,6 +107,12 @@ mod tests {
             panic!("another shape")
         };
         assert!(said.starts_with("missing field `data`"), "{said}");
+    }
+
+    #[test]
+    fn half_a_surrogate_does_not_spoil_a_response() {
+        let body: ResponseBody<String> = parse(br#"{"choices":["a \ud83d"]}"#).unwrap();
+        assert_eq!(body.items, ["a \u{fffd}"]);
     }
 
     #[test]

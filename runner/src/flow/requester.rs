@@ -5,16 +5,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 use super::price::Tariff;
-use crate::engine::{Stop, StopReason, backoff};
-use crate::provider::limiter::{Limiter, Permit};
-use crate::provider::{Budget, Error, ErrorKind, Reservation, Response, Usage};
+use crate::engine::{Bisection, Blame, Fault, Stop, StopReason, backoff};
+use crate::provider::limiter::{Limiter, NotSent, Permit, TooLarge};
+use crate::provider::{Breakage, Budget, Error, ErrorKind, Reservation, Response, Usage};
 use crate::report::Requests;
 
 /// If this many responses to a request are unreadable, the request is taken to be the cause.
 const BROKEN_MAX: u32 = 3;
+/// The limits of a minute are kept, however short the patience is.
+const MINUTE: Duration = Duration::from_secs(90);
+/// What to do about a request that is above the limit of a minute.
+const RAISE: &str = "raise OPENAI_TPM (limits.tokens_per_minute) or the account's limit";
 /// The first pause before a request is sent again. A pause that the provider asks for is kept by the limiter.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The longest of these pauses.
@@ -32,10 +38,16 @@ pub(super) struct RequestCost {
 /// Why a request has no result.
 #[derive(Debug)]
 pub(super) enum RequestError {
-    /// The provider refuses this input, for this reason. One of its rows is bad.
+    /// The provider refuses this input, for this reason. One of its rows may be the cause.
     Rejected(String),
     /// None of the responses could be read. One of the rows may be the cause.
     Unreadable(String),
+    /// The request has too many tokens or bytes.
+    TooLarge(String),
+    /// The request has more inputs than this.
+    TooManyInputs(usize, String),
+    /// The request is above the rate limit of a whole minute, so it can never be sent.
+    AboveLimit(StopReason),
     /// The flow is stopping, so its rows are released.
     Stopped,
     /// The flow cannot go on.
@@ -103,6 +115,10 @@ pub(super) struct Requester {
     patience: Duration,
     /// Since when every response has been an overload. Any success ends it.
     outage: Arc<Mutex<Option<Instant>>>,
+    /// Whether rows may be blamed for refused requests.
+    blame: Arc<Blame>,
+    /// True once a request was given up because no response to it could be read.
+    was_unreadable: Arc<AtomicBool>,
 }
 
 /// A request that may be sent: its place within the rate limit, and its money.
@@ -132,15 +148,53 @@ impl Requester {
             metrics,
             patience,
             outage: Arc::default(),
+            blame: Arc::default(),
+            was_unreadable: Arc::default(),
+        }
+    }
+
+    /// True if a request of this run has succeeded, so that rows may be blamed for a refusal.
+    pub(super) fn has_succeeded(&self) -> bool {
+        self.blame.has_succeeded()
+    }
+
+    /// Prepares a search for its probes after a refusal. If no request has succeeded yet, only one search sends
+    /// them at a time. If one has succeeded, no probes are needed.
+    pub(super) async fn doubt<'r, T>(
+        &'r self,
+        search: &mut Bisection<T>,
+        turn: &mut Option<MutexGuard<'r, ()>>,
+    ) {
+        if turn.is_none() && !self.has_succeeded() {
+            *turn = Some(self.blame.turn().await);
+        }
+        if self.has_succeeded() {
+            search.blame_rows();
+            *turn = None;
+        }
+    }
+
+    /// Decides about requests that were all refused, the last one for this reason. `Err` if no row is at fault.
+    pub(super) async fn blame_rows(&self, why: &str) -> Result<(), StopReason> {
+        match self.blame.fault().await {
+            Fault::Row => Ok(()),
+            Fault::Everyone => Err(StopReason::Refused(format!(
+                "no request of this run has succeeded, so no row is blamed: check the key, the model and the \
+                 base URL; {why}"
+            ))),
         }
     }
 
     /// Sends a request until it has a result, or cannot have one.
-    pub(super) async fn send<T, C, F>(
-        &self,
-        cost: RequestCost,
-        mut call: C,
-    ) -> Result<T, RequestError>
+    pub(super) async fn send<T, C, F>(&self, cost: RequestCost, call: C) -> Result<T, RequestError>
+    where
+        C: FnMut() -> F + Send,
+        F: Future<Output = Result<Response<T>, Error>> + Send,
+    {
+        self.blame.watch(self.attempts(cost, call)).await
+    }
+
+    async fn attempts<T, C, F>(&self, cost: RequestCost, mut call: C) -> Result<T, RequestError>
     where
         C: FnMut() -> F + Send,
         F: Future<Output = Result<Response<T>, Error>> + Send,
@@ -173,7 +227,10 @@ impl Requester {
             }
             self.account(cost, admission, &error);
             decision?;
-            let pause = backoff(attempt, PAUSE_MIN, PAUSE_MAX);
+            let pause = match error.kind() {
+                ErrorKind::Adapted => Duration::ZERO,
+                _ => backoff(attempt, PAUSE_MIN, PAUSE_MAX),
+            };
             if !self.stop.sleep(pause).await {
                 return Err(RequestError::Stopped);
             }
@@ -195,9 +252,16 @@ impl Requester {
         let permit = tokio::select! {
             biased;
             () = self.stop.stopped() => return Err(RequestError::Stopped),
-            permit = self.limiter.acquire(tokens) => permit,
+            permit = self.limiter.acquire_within(tokens, self.patience.max(MINUTE)) => permit,
         };
-        let permit = permit.map_err(|too_large| RequestError::Rejected(too_large.to_string()))?;
+        let permit = permit.map_err(|not_sent| match not_sent {
+            NotSent::Closed(wait) => RequestError::Halt(come_back(wait, "nothing is left of a limit")),
+            NotSent::TooLarge(TooLarge { asked, limit }) => {
+                RequestError::AboveLimit(StopReason::Deferred(format!(
+                    "a text of {asked} tokens is above the limit of {limit} tokens a minute and stays due: {RAISE}"
+                )))
+            }
+        })?;
         let limit = self.limiter.tokens_per_minute().unwrap_or(0);
         self.metrics
             .tokens_per_minute
@@ -209,6 +273,7 @@ impl Requester {
     }
 
     fn accept<T>(&self, cost: RequestCost, admission: Admission, answer: Response<T>) -> T {
+        self.blame.succeeded();
         admission.permit.success(&answer.rate);
         // Some servers return no usage. They have read what was counted.
         let usage = answer.usage.unwrap_or_else(|| cost.input_usage());
@@ -240,7 +305,10 @@ impl Requester {
             if error.is_rate_limited() {
                 self.metrics.rate_limited.fetch_add(1, Ordering::Relaxed);
             }
-            permit.overloaded(error.retry_after());
+            // A tier without capacity says nothing about the limits of this account.
+            if !error.lacks_capacity() {
+                permit.overloaded(error.retry_after());
+            }
         }
     }
 
@@ -250,14 +318,37 @@ impl Requester {
             ErrorKind::Refused(_) => {
                 Err(RequestError::Halt(StopReason::Refused(error.to_string())))
             }
-            ErrorKind::BadInput | ErrorKind::TooLarge { .. } => {
-                Err(RequestError::Rejected(error.to_string()))
+            ErrorKind::BadInput => Err(RequestError::Rejected(error.to_string())),
+            ErrorKind::TooLarge { .. } => Err(RequestError::TooLarge(error.to_string())),
+            ErrorKind::AboveLimit { .. } => Err(RequestError::AboveLimit(StopReason::Deferred(
+                format!("a text stays due: {RAISE}; {error}"),
+            ))),
+            ErrorKind::TooManyInputs { limit } => {
+                Err(RequestError::TooManyInputs(*limit, error.to_string()))
             }
-            ErrorKind::Broken(_) if broken >= BROKEN_MAX => {
+            ErrorKind::Broken(Breakage::AllDimensions { expected, found })
+                if !self.has_succeeded() =>
+            {
+                Err(RequestError::Halt(StopReason::Settings(format!(
+                    "embedding.dimensions is {expected}, but the model gives vectors of {found}: set \
+                     embedding.dimensions to {found}, or choose a model that gives {expected}"
+                ))))
+            }
+            ErrorKind::Broken(_) if broken >= self.broken_max() => {
+                self.was_unreadable.store(true, Ordering::Relaxed);
                 Err(RequestError::Unreadable(error.to_string()))
             }
-            ErrorKind::Broken(_) => Ok(()),
+            ErrorKind::Broken(_) | ErrorKind::Adapted => Ok(()),
             ErrorKind::Overloaded { .. } => self.wait_out(error),
+        }
+    }
+
+    /// How many unreadable responses a request may have. One is enough if no request has ever had another.
+    fn broken_max(&self) -> u32 {
+        if self.was_unreadable.load(Ordering::Relaxed) && !self.has_succeeded() {
+            1
+        } else {
+            BROKEN_MAX
         }
     }
 
@@ -265,6 +356,11 @@ impl Requester {
     fn wait_out(&self, error: &Error) -> Result<(), RequestError> {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let since = *outage.get_or_insert_with(Instant::now);
+        if let Some(wait) = error.retry_after()
+            && wait > self.patience.saturating_sub(since.elapsed())
+        {
+            return Err(RequestError::Halt(come_back(wait, &error.to_string())));
+        }
         if since.elapsed() <= self.patience {
             tracing::debug!(%error, "the provider is overloaded or unreachable; trying again");
             return Ok(());
@@ -274,6 +370,14 @@ impl Requester {
             "the provider has answered nothing for {seconds} s: {error}"
         ))))
     }
+}
+
+/// The reason to stop at a pause that is longer than the patience.
+fn come_back(wait: Duration, why: &str) -> StopReason {
+    let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
+    StopReason::Outage(format!(
+        "the provider asks for a longer pause than openai.patience_seconds: come back at {until:.0}; {why}"
+    ))
 }
 
 impl RequestCost {

@@ -8,6 +8,7 @@ use super::{
     question::{Question, Scope},
     schema::{CATEGORIES, INDEX, POSTS, REASON, SUMMARY, WHY_PODCAST_WORTHY},
 };
+use crate::provider::mend_surrogates;
 use crate::text::truncate;
 
 /// What an answer says about a post.
@@ -192,7 +193,7 @@ impl Question<'_> {
 /// The entries of each post, by index.
 fn entries(content: &str, posts: usize) -> Result<Vec<Vec<Map<String, Value>>>, AnswerError> {
     let mut answer: Value =
-        serde_json::from_str(content).map_err(|error| AnswerError::NotJson {
+        serde_json::from_str(&mend_surrogates(content)).map_err(|error| AnswerError::NotJson {
             message: error.to_string(),
         })?;
     let Some(Value::Array(items)) = answer.get_mut(POSTS).map(Value::take) else {

@@ -6,3 +6,4 @@
 mod address;
 mod input;
 mod output;
+mod providers;

@@ -1,5 +1,7 @@
 //! What is allowed, and a request that exceeds it.
 
+use std::time::Duration;
+
 /// How much may be sent in a minute, and how much at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
@@ -23,6 +25,17 @@ impl Default for RateLimits {
             headroom_permille: 5,
         }
     }
+}
+
+/// A request that is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotSent {
+    /// It can never be sent.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The provider has said that nothing is left of a limit for this long, which is longer than the caller waits.
+    #[error("the provider allows no request for {0:?}")]
+    Closed(Duration),
 }
 
 /// A request that can never be sent: it is larger than the limit of a whole minute.

@@ -14,7 +14,7 @@ mod model;
 mod queue;
 mod state;
 
-pub use limit::{RateLimits, TooLarge};
+pub use limit::{NotSent, RateLimits, TooLarge};
 pub use model::Limiters;
 pub use queue::{Limiter, Permit};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::limit::{RateLimits, TooLarge};
+use super::limit::{NotSent, RateLimits, TooLarge};
 use super::state::{Admit, State};
 use super::{Moment, Serial};
 use crate::{MAX_INPUT_TOKENS, RateHeaders};
@@ -77,10 +77,27 @@ impl Limiter {
     /// # }
     /// ```
     pub async fn acquire(&self, tokens: u32) -> Result<Permit, TooLarge> {
+        match self.acquire_within(tokens, Duration::MAX).await {
+            Ok(permit) => Ok(permit),
+            Err(NotSent::TooLarge(error)) => Err(error),
+            Err(NotSent::Closed(_)) => unreachable!("no pause is longer than all time"),
+        }
+    }
+
+    /// Does the same, but does not wait if the provider has asked for a pause longer than `patience`, as for a
+    /// limit of a day.
+    ///
+    /// # Errors
+    /// [`NotSent`] if the request can never be sent, or not in time.
+    pub async fn acquire_within(&self, tokens: u32, patience: Duration) -> Result<Permit, NotSent> {
         let queue = &self.queue;
         let _head_of_line = queue.line.lock().await;
         loop {
             let now = queue.now();
+            let closed = queue.state().opens(tokens).saturating_sub(now);
+            if closed > patience {
+                return Err(NotSent::Closed(closed));
+            }
             let admitted = queue.state().admit(now, tokens);
             match admitted {
                 Admit::Now(serial) => {
@@ -93,7 +110,7 @@ impl Limiter {
                     let _ = tokio::time::timeout_at(due, queue.changed.notified()).await;
                 }
                 Admit::Full => queue.changed.notified().await,
-                Admit::TooLarge(error) => return Err(error),
+                Admit::TooLarge(error) => return Err(error.into()),
             }
         }
     }
@@ -172,6 +189,26 @@ mod tests {
             max_concurrency: concurrency,
             headroom_permille: 0,
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_beyond_the_patience_is_not_waited_for() {
+        let limiter = Limiter::new(limits(1000, 64));
+        let permit = limiter.acquire(10).await.unwrap();
+        permit.success(&RateHeaders {
+            remaining_requests: Some(0),
+            reset_requests: Some(Duration::from_secs(3_600)),
+            ..RateHeaders::default()
+        });
+        let patience = Duration::from_secs(600);
+        let refused = limiter.acquire_within(10, patience).await;
+        assert_eq!(
+            refused.err(),
+            Some(NotSent::Closed(Duration::from_secs(3_600)))
+        );
+        let start = Instant::now();
+        assert!(limiter.acquire_within(10, patience * 10).await.is_ok());
+        assert_eq!(start.elapsed(), Duration::from_secs(3_600));
     }
 
     #[tokio::test(start_paused = true)]

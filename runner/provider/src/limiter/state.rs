@@ -82,6 +82,11 @@ impl State {
         Admit::Wait(opens)
     }
 
+    /// When the provider itself wants a request of that many tokens.
+    pub(super) fn opens(&self, tokens: u32) -> Moment {
+        self.gate.opens(tokens)
+    }
+
     /// Takes note of the headers of the response to the request `serial`, whatever its status.
     pub(super) fn observe(&mut self, now: Moment, serial: Serial, headers: &RateHeaders) {
         self.is_probing = false;

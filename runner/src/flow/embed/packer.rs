@@ -1,6 +1,7 @@
 //! From rows to parcels: skips blank texts, handles oversized ones, and packs the others. Pure.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use uuid::Uuid;
 
@@ -55,6 +56,8 @@ pub(super) struct Packer {
     pub(super) settings: EmbeddingSettings,
     tokenizer: Tokenizer,
     limiter: Limiter,
+    /// The most inputs of a request, as far as the provider has said it.
+    inputs_max: AtomicUsize,
 }
 
 impl Packer {
@@ -63,7 +66,18 @@ impl Packer {
             tokenizer: Tokenizer::for_model(&settings.model),
             settings,
             limiter,
+            inputs_max: AtomicUsize::new(usize::MAX),
         }
+    }
+
+    /// Keeps to a cap on inputs that the provider has stated.
+    pub(super) fn learn(&self, inputs_max: usize) {
+        self.inputs_max.fetch_min(inputs_max, Ordering::Relaxed);
+    }
+
+    /// The most inputs that one request may have, as far as it is known.
+    pub(super) fn inputs_max(&self) -> usize {
+        self.inputs_max.load(Ordering::Relaxed)
     }
 
     /// Packs rows, continuing the open parcel.
@@ -158,7 +172,7 @@ impl Packer {
     /// How large a batch may be.
     pub(super) fn bounds(&self) -> Bounds {
         Bounds::new(
-            self.settings.batch_size as usize,
+            self.inputs_max().min(self.settings.batch_size as usize),
             self.limiter.batch_tokens(),
         )
     }

@@ -10,7 +10,7 @@ use super::oversized::{Parts, average};
 use super::pack::{Input, pack};
 use super::packer::{Packer, Parcel, Prepared, Row};
 use crate::engine::{
-    BatchResult, Bisection, Item, Packing, RowFailure, Step, StopReason, Text, Work,
+    BatchResult, Bisection, Deferred, Item, Packing, RowFailure, Step, StopReason, Text, Work,
 };
 use crate::provider::{Client, EmbeddingRequest};
 
@@ -98,22 +98,45 @@ impl<T> EmbedWork<T> {
         result: &mut BatchResult<Embedded>,
     ) -> Ended {
         let mut refusal = Refusal::default();
-        let mut search = Bisection::new(inputs, usize::MAX);
+        let has_succeeded = self.requester.has_succeeded();
+        let mut search = Bisection::doubting(inputs, self.packer.inputs_max(), has_succeeded);
+        let mut turn = None;
         loop {
             match search.step() {
                 Step::Done => return Ok(()),
+                Step::AllRefused => {
+                    self.requester.blame_rows(&refusal.reason).await?;
+                    search.blame_rows();
+                    turn = None;
+                }
                 Step::Bad(input) => {
                     let rows = input.items().map(|text| &text.row);
                     result.failures.extend(refusal.failures(rows));
                 }
-                Step::Send(inputs) => match self.vectors(inputs).await? {
+                Step::Send(inputs) => match self.vectors(inputs).await {
                     Ok(vectors) => {
                         result.outputs.extend(outputs(inputs, vectors));
                         search.accepted();
+                        turn = None;
                     }
-                    Err(refused) => {
-                        refusal = refused;
+                    Err(RequestError::TooManyInputs(most, _)) => {
+                        self.packer.learn(most);
+                        search.at_most(most);
+                    }
+                    Err(RequestError::AboveLimit(_)) if inputs.len() > 1 => search.too_large(),
+                    Err(RequestError::AboveLimit(reason)) => {
+                        let rows = inputs.iter().flat_map(Input::items).map(|text| &text.row);
+                        result.deferred.push(deferred(rows, reason));
+                        search.accepted();
+                    }
+                    Err(RequestError::TooLarge(reason)) => {
+                        refusal = Refusal::permanent(reason);
+                        search.too_large();
+                    }
+                    Err(error) => {
+                        refusal = Refusal::of(error)?;
                         search.refused();
+                        self.requester.doubt(&mut search, &mut turn).await;
                     }
                 },
             }
@@ -127,30 +150,45 @@ impl<T> EmbedWork<T> {
         parts: &Parts,
         result: &mut BatchResult<Embedded>,
     ) -> Ended {
-        let mut weighted = Vec::new();
-        for request in pack(parts.measured(), self.packer.bounds()) {
-            match self.vectors(&request.inputs).await? {
-                Ok(vectors) => {
-                    let inputs = request.inputs.iter();
-                    let weights = inputs.map(|part| (part.items().count() * part.tokens) as f64);
-                    weighted.extend(weights.zip(vectors));
-                }
-                Err(refusal) => {
-                    result.failures = refusal.failures(rows);
-                    return Ok(());
-                }
+        let weighted = match self.weighted(parts).await {
+            Err(RequestError::TooManyInputs(most, _)) => {
+                self.packer.learn(most);
+                self.weighted(parts).await
+            }
+            weighted => weighted,
+        };
+        match weighted {
+            Ok(weighted) => {
+                let vector: Arc<[f32]> = average(&weighted).into();
+                result.outputs = rows.iter().map(|row| embedded(row, &vector)).collect();
+            }
+            Err(RequestError::AboveLimit(reason)) => result.deferred.push(deferred(rows, reason)),
+            Err(error) => {
+                let refusal = Refusal::of(error)?;
+                self.requester.blame_rows(&refusal.reason).await?;
+                result.failures = refusal.failures(rows);
             }
         }
-        let vector: Arc<[f32]> = average(&weighted).into();
-        result.outputs = rows.iter().map(|row| embedded(row, &vector)).collect();
         Ok(())
     }
 
-    /// One request for these texts. Returns a vector for each of them, or why the provider refuses them.
+    /// The vector of each part, with its tokens.
+    async fn weighted(&self, parts: &Parts) -> Result<Vec<(f64, Vec<f32>)>, RequestError> {
+        let mut weighted = Vec::new();
+        for request in pack(parts.measured(), self.packer.bounds()) {
+            let vectors = self.vectors(&request.inputs).await?;
+            let inputs = request.inputs.iter();
+            let weights = inputs.map(|part| (part.items().count() * part.tokens) as f64);
+            weighted.extend(weights.zip(vectors));
+        }
+        Ok(weighted)
+    }
+
+    /// One request for these texts. Returns a vector for each of them.
     async fn vectors<I: AsRef<str> + Sync>(
         &self,
         inputs: &[Input<I>],
-    ) -> Result<Result<Vec<Vec<f32>>, Refusal>, Option<StopReason>> {
+    ) -> Result<Vec<Vec<f32>>, RequestError> {
         let settings = &self.packer.settings;
         let texts: Vec<&str> = inputs.iter().map(|input| input.item.as_ref()).collect();
         let request = EmbeddingRequest {
@@ -160,19 +198,7 @@ impl<T> EmbedWork<T> {
         };
         let cost = RequestCost::new(inputs.iter().map(|input| input.tokens).sum(), 0);
         let sent = self.requester.send(cost, || self.client.embed(&request));
-        match sent.await {
-            Ok(embeddings) => Ok(Ok(embeddings.vectors)),
-            Err(RequestError::Rejected(reason)) => Ok(Err(Refusal {
-                reason,
-                permanent: true,
-            })),
-            Err(RequestError::Unreadable(reason)) => Ok(Err(Refusal {
-                reason,
-                permanent: false,
-            })),
-            Err(RequestError::Stopped) => Err(None),
-            Err(RequestError::Halt(reason)) => Err(Some(reason)),
-        }
+        Ok(sent.await?.vectors)
     }
 }
 
@@ -185,6 +211,28 @@ struct Refusal {
 }
 
 impl Refusal {
+    fn permanent(reason: String) -> Self {
+        Self {
+            reason,
+            permanent: true,
+        }
+    }
+
+    /// The refusal that an error is. `Err` if it is none, because the run is stopping.
+    fn of(error: RequestError) -> Result<Self, Option<StopReason>> {
+        match error {
+            RequestError::Rejected(reason)
+            | RequestError::TooLarge(reason)
+            | RequestError::TooManyInputs(_, reason) => Ok(Self::permanent(reason)),
+            RequestError::Unreadable(reason) => Ok(Self {
+                reason,
+                permanent: false,
+            }),
+            RequestError::Stopped => Err(None),
+            RequestError::Halt(reason) | RequestError::AboveLimit(reason) => Err(Some(reason)),
+        }
+    }
+
     fn failures<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) -> Vec<RowFailure> {
         let failure = |row: &Row| RowFailure {
             id: row.id,
@@ -192,6 +240,13 @@ impl Refusal {
             permanent: self.permanent,
         };
         rows.into_iter().map(failure).collect()
+    }
+}
+
+fn deferred<'a>(rows: impl IntoIterator<Item = &'a Row>, reason: StopReason) -> Deferred {
+    Deferred {
+        ids: rows.into_iter().map(|row| row.id).collect(),
+        reason,
     }
 }
 

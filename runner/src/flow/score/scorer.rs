@@ -9,7 +9,7 @@ use super::super::price::Tariff;
 use super::super::requester::{RequestCost, RequestError, Requester};
 use super::super::session::Session;
 use crate::db::LeasedPost;
-use crate::engine::StopReason;
+use crate::engine::{Bisection, Deferred, Step, StopReason};
 use crate::error::Error;
 use crate::provider::{
     AnswerFormat, ChatCompletion, ChatRequest, Client, Tokenizer, reasoning_tokens,
@@ -39,7 +39,26 @@ struct Part {
 }
 
 /// Posts, each with its score or the reason why it has none.
-pub(super) type Scored = Vec<(LeasedPost, Result<PostScore, AnswerError>)>;
+type Scored = Vec<(LeasedPost, Result<PostScore, AnswerError>)>;
+
+/// What became of a batch of posts.
+#[derive(Default)]
+pub(super) struct Scores {
+    pub(super) posts: Scored,
+    /// Posts that stay due.
+    pub(super) deferred: Vec<Deferred>,
+    /// Why the run cannot go on, if so.
+    pub(super) halt: Option<StopReason>,
+}
+
+impl Scores {
+    fn defer(&mut self, part: &Part, reason: StopReason) {
+        self.deferred.push(Deferred {
+            ids: part.posts.iter().map(|post| post.id).collect(),
+            reason,
+        });
+    }
+}
 
 impl Scorer {
     /// Asks about one dimension, or about the whole rubric.
@@ -180,24 +199,106 @@ impl Scorer {
         })
     }
 
-    /// Scores a batch. Posts without a usable answer are asked about again, with the error in the prompt, and
-    /// then each alone. If the run is stopping, the other posts are missing from the result.
-    pub(super) async fn score(
+    /// Scores a batch. If the provider refuses it, this finds the bad posts and scores the others. Posts without
+    /// a usable answer are asked about again, with the error in the prompt, and then each alone. If the run is
+    /// stopping, the other posts are missing from the result.
+    pub(super) async fn score(&self, requester: &Requester, batch: Vec<LeasedPost>) -> Scores {
+        let mut scores = Scores::default();
+        let ended = match self.first(requester, batch, &mut scores).await {
+            Ok(parts) => self.again(requester, parts, &mut scores).await,
+            Err(reason) => Err(reason),
+        };
+        scores.halt = ended.err().flatten();
+        scores
+    }
+
+    /// Asks about each post once, together with others. Returns what to ask again.
+    async fn first(
         &self,
         requester: &Requester,
         batch: Vec<LeasedPost>,
-    ) -> (Scored, Option<StopReason>) {
-        let mut scored = Scored::new();
-        let mut parts = vec![Part {
-            posts: batch,
-            complaint: None,
-        }];
+        scores: &mut Scores,
+    ) -> Result<Vec<Part>, Option<StopReason>> {
+        let (mut parts, mut refusal) = (Vec::new(), String::new());
+        let mut search = Bisection::doubting(batch, usize::MAX, requester.has_succeeded());
+        let mut turn = None;
+        loop {
+            let posts = match search.step() {
+                Step::Done => return Ok(parts),
+                Step::AllRefused => {
+                    requester.blame_rows(&refusal).await?;
+                    search.blame_rows();
+                    turn = None;
+                    continue;
+                }
+                Step::Bad(post) => {
+                    let why = refusal.clone();
+                    scores
+                        .posts
+                        .push((post, Err(AnswerError::Withheld { why })));
+                    continue;
+                }
+                Step::Send(posts) => posts.to_vec(),
+            };
+            let part = Part {
+                posts,
+                complaint: None,
+            };
+            match self.ask(requester, &part).await {
+                Ok(answers) => {
+                    let failed = settle(&part, answers, &mut scores.posts);
+                    if !failed.is_empty() {
+                        retry(&part, failed, &mut parts, &mut scores.posts);
+                    }
+                    search.accepted();
+                    turn = None;
+                }
+                Err(RequestError::Stopped) => return Err(None),
+                Err(RequestError::Halt(reason)) => return Err(Some(reason)),
+                Err(RequestError::AboveLimit(_)) if part.posts.len() > 1 => search.too_large(),
+                Err(RequestError::AboveLimit(reason)) => {
+                    scores.defer(&part, reason);
+                    search.accepted();
+                }
+                Err(RequestError::TooLarge(why)) => {
+                    refusal = why;
+                    search.too_large();
+                }
+                Err(
+                    RequestError::Rejected(why)
+                    | RequestError::Unreadable(why)
+                    | RequestError::TooManyInputs(_, why),
+                ) => {
+                    refusal = why;
+                    search.refused();
+                    requester.doubt(&mut search, &mut turn).await;
+                }
+            }
+        }
+    }
+
+    /// Asks again about posts that have no usable answer.
+    async fn again(
+        &self,
+        requester: &Requester,
+        mut parts: Vec<Part>,
+        scores: &mut Scores,
+    ) -> Result<(), Option<StopReason>> {
         while let Some(part) = parts.pop() {
             let failed = match self.ask(requester, &part).await {
-                Ok(answers) => settle(&part, answers, &mut scored),
-                Err(RequestError::Stopped) => return (scored, None),
-                Err(RequestError::Halt(reason)) => return (scored, Some(reason)),
-                Err(RequestError::Rejected(why) | RequestError::Unreadable(why)) => {
+                Ok(answers) => settle(&part, answers, &mut scores.posts),
+                Err(RequestError::Stopped) => return Err(None),
+                Err(RequestError::Halt(reason)) => return Err(Some(reason)),
+                Err(RequestError::AboveLimit(reason)) => {
+                    scores.defer(&part, reason);
+                    continue;
+                }
+                Err(
+                    RequestError::Rejected(why)
+                    | RequestError::Unreadable(why)
+                    | RequestError::TooLarge(why)
+                    | RequestError::TooManyInputs(_, why),
+                ) => {
                     let error = AnswerError::Withheld { why };
                     part.posts
                         .iter()
@@ -206,10 +307,10 @@ impl Scorer {
                 }
             };
             if !failed.is_empty() {
-                retry(&part, failed, &mut parts, &mut scored);
+                retry(&part, failed, &mut parts, &mut scores.posts);
             }
         }
-        (scored, None)
+        Ok(())
     }
 }
 

@@ -50,12 +50,13 @@ where
     }
 
     async fn run(&self, batch: Vec<LeasedPost>) -> BatchResult<R> {
-        let (scored, halt) = self.scorer.score(&self.requester, batch).await;
+        let scores = self.scorer.score(&self.requester, batch).await;
         let mut result = BatchResult {
-            halt,
+            deferred: scores.deferred,
+            halt: scores.halt,
             ..BatchResult::default()
         };
-        for (post, score) in scored {
+        for (post, score) in scores.posts {
             match score {
                 Ok(score) => result.outputs.push((self.to_row)(&post, score)),
                 Err(error) => result.failures.push(RowFailure {

@@ -1,0 +1,350 @@
+//! Odd providers.
+
+use serde_json::{Value, json};
+use sluice_tests::{OddProvider, Oddity, Program, Refusal, Run, Stack, When};
+
+/// A rubric of one dimension and one run, five posts a request.
+const RUBRIC: &str = "[scoring]\nruns = 1\nposts_per_call = 5\n[[scoring.dimensions]]\nname = 'drama'\n\
+                      description = 'How much conflict is there?'\nweight = 1\n";
+
+/// How a run on an odd provider ended.
+struct Day {
+    code: Option<i32>,
+    written: u64,
+    dead: i64,
+    /// Posts that are leased, failing or dead.
+    items: i64,
+    /// Refusals that count as reached limits.
+    rate_limited: u64,
+    /// The reason in the report, and stderr.
+    said: String,
+    provider: OddProvider,
+    stack: Stack,
+}
+
+/// Inserts posts. Every text has another length.
+async fn posts(stack: &Stack, count: usize) {
+    let insert = format!(
+        "insert into neighborhoods (name, slug) values ('Elm Park', 'elm-park');
+         insert into posts (id, neighborhood_id, post_id_ext, text, hash)
+           select ('00000000-0000-4000-8000-' || lpad(to_hex(i - 1), 12, '0'))::uuid, n.id, 'p' || i,
+             'Has anybody seen the gnome' || repeat('!', i), 'h' || i
+           from neighborhoods n, generate_series(1, {count}) as i"
+    );
+    stack.sql(&insert).await;
+}
+
+/// Runs a command over so many posts.
+async fn day(command: &str, posts: usize, oddity: Oddity) -> Day {
+    day_with(command, posts, oddity, |program| program).await
+}
+
+async fn day_with(
+    command: &str,
+    count: usize,
+    oddity: Oddity,
+    set: impl FnOnce(Program) -> Program,
+) -> Day {
+    let stack = Stack::fresh().await;
+    posts(&stack, count).await;
+    run_on(stack, command, oddity, set).await
+}
+
+async fn run_on(
+    stack: Stack,
+    command: &str,
+    oddity: Oddity,
+    set: impl FnOnce(Program) -> Program,
+) -> Day {
+    let provider = OddProvider::start(oddity).await;
+    let program = Program::on(&stack, &provider.url()).configured(RUBRIC);
+    let Run {
+        code,
+        stdout,
+        stderr,
+    } = set(program).run(&[command, "--output", "json"]).await;
+    let report: Value = serde_json::from_str(&stdout).unwrap_or_default();
+    let count = |pointer| report.pointer(pointer).and_then(Value::as_u64);
+    Day {
+        code,
+        written: count("/counts/written").unwrap_or_default(),
+        dead: stack
+            .count("select count(*) from work_items where dead")
+            .await,
+        items: stack.count("select count(*) from work_items").await,
+        rate_limited: count("/requests/rate_limited").unwrap_or_default(),
+        said: format!("{} {stderr}", report.get("reason").unwrap_or(&Value::Null)),
+        provider,
+        stack,
+    }
+}
+
+impl Day {
+    /// The run stopped because of something that concerns every row: nothing is blamed, and all of it is due.
+    fn assert_stopped(&self, code: i32, most_requests: usize, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.said);
+        assert_eq!((self.dead, self.items), (0, 0), "dead and leased rows");
+        let requests = self.provider.requests();
+        assert!(
+            (1..=most_requests).contains(&requests),
+            "{requests} requests"
+        );
+        for word in words {
+            assert!(self.said.contains(word), "`{word}` is not in {}", self.said);
+        }
+    }
+}
+
+fn refuses(when: When, status: u16, body: &Value) -> Oddity {
+    Oddity::Refuses(when, Refusal::new(status, body))
+}
+
+#[tokio::test]
+async fn vectors_without_an_index_belong_to_the_input_at_their_place() {
+    for at in [|place| place == 0, |_| true] {
+        let day = day("embed", 6, Oddity::NoIndex(at)).await;
+        assert_eq!((day.code, day.written, day.dead), (Some(0), 6, 0));
+        assert_eq!(day.provider.requests(), 1);
+        let query = "select count(*) from post_embeddings e join posts p on p.id = e.post_id
+                     where (string_to_array(trim('[]' from e.embedding::text), ','))[1]::float8 = length(p.text)";
+        assert_eq!(day.stack.count(query).await, 6, "vectors of their own text");
+    }
+}
+
+#[tokio::test]
+async fn other_dimensions_stop_the_run_at_the_first_answer() {
+    let day = day("embed", 40, Oddity::Dimensions(768)).await;
+    day.assert_stopped(2, 4, &["embedding.dimensions", "768", "1536"]);
+    assert_eq!(day.written, 0);
+}
+
+/// A key that is refused with a 400, as an array of errors and alone.
+#[tokio::test]
+async fn key_that_is_refused_with_a_400_stops_the_run() {
+    let error = json!({ "error": {
+        "code": 400,
+        "message": "API key not valid. Please pass a valid API key.",
+        "status": "INVALID_ARGUMENT",
+    } });
+    for body in [error.clone(), json!([error])] {
+        for command in ["embed", "score"] {
+            let day = day(command, 40, refuses(When::Always, 400, &body)).await;
+            day.assert_stopped(5, 16, &["API key not valid", "OPENAI_API_KEY"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn missing_scope_is_told_from_a_bad_key() {
+    let error = json!({ "error": {
+        "message": "You have insufficient permissions for this operation. Missing scopes: model.request.",
+        "type": "invalid_request_error", "param": null, "code": null,
+    } });
+    for command in ["embed", "score"] {
+        let day = day(command, 12, refuses(When::Always, 401, &error)).await;
+        day.assert_stopped(5, 16, &["Missing scopes: model.request", "permission"]);
+    }
+    let error =
+        json!({ "error": { "message": "Your IP is not allowed.", "code": "ip_not_authorized" } });
+    let day = day("embed", 12, refuses(When::Always, 403, &error)).await;
+    day.assert_stopped(5, 4, &["Your IP is not allowed."]);
+}
+
+#[tokio::test]
+async fn refusal_in_plain_text_is_shown() {
+    for body in ["\"the tenant is suspended\"", "the tenant is suspended"] {
+        let refusal = Refusal::new(403, &body);
+        let day = day("embed", 12, Oddity::Refuses(When::Always, refusal)).await;
+        day.assert_stopped(5, 4, &["the tenant is suspended"]);
+    }
+}
+
+#[tokio::test]
+async fn pause_of_a_day_ends_the_run_at_once() {
+    let body = json!({ "error": {
+        "message": "Rate limit reached for requests per day (RPD).",
+        "type": "requests", "code": "rate_limit_exceeded",
+    } });
+    for command in ["embed", "score"] {
+        let refusal = Refusal {
+            retry_after: Some(86_400),
+            ..Refusal::new(429, &body)
+        };
+        let started = tokio::time::Instant::now();
+        let day = day(command, 12, Oddity::Refuses(When::Always, refusal)).await;
+        day.assert_stopped(3, 4, &["requests per day", "come back"]);
+        assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn stated_cap_on_inputs_is_learnt_once() {
+    for (most, message) in [
+        (
+            25,
+            "batch size is invalid, it should not be larger than 25.",
+        ),
+        (
+            64,
+            "Too many inputs: at most 64 inputs are allowed in one request.",
+        ),
+        (10, "batch size 100 > maximum allowed batch size 10"),
+    ] {
+        let body = json!({ "error": {
+            "message": message, "type": "InvalidParameter", "param": null, "code": "InvalidParameter",
+        } });
+        let oddity = refuses(When::MoreInputsThan(most), 400, &body);
+        let one = |program: Program| program.with("EMBEDDING_BATCH_SIZE", "100");
+        let day = day_with("embed", 240, oddity, one).await;
+        assert_eq!((day.code, day.written, day.dead), (Some(0), 240, 0));
+        let refused = day.provider.inputs().into_iter();
+        let refused = refused.filter(|inputs| *inputs > most).count();
+        // Batches that were in flight together learn it together.
+        assert!((1..=4).contains(&refused), "{refused} requests refused");
+        let needed = 240_usize.div_ceil(most);
+        let requests = day.provider.requests();
+        assert!(requests <= refused + needed + 9, "{requests} requests");
+    }
+}
+
+#[tokio::test]
+async fn limit_of_an_answer_is_sent_under_the_name_that_the_model_takes() {
+    let body = json!({ "error": {
+        "message": "Unsupported parameter: 'max_tokens' is not supported with this model. \
+                    Use 'max_completion_tokens' instead.",
+        "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter",
+    } });
+    let toml = RUBRIC.replacen(
+        "[scoring]",
+        "[limits]\nconcurrency = 1\n[scoring]\nmodel = 'gpt-5-chat'",
+        1,
+    );
+    let oddity = refuses(When::Has("max_tokens"), 400, &body);
+    let day = day_with("score", 15, oddity, |program| program.configured(&toml)).await;
+    assert_eq!(
+        (day.code, day.written, day.dead),
+        (Some(0), 15, 0),
+        "{}",
+        day.said
+    );
+    let has = |body: &Value| body.get("max_completion_tokens").is_some();
+    let sent: Vec<bool> = day.provider.bodies().iter().map(has).collect();
+    assert_eq!(sent, [false, true, true, true]);
+}
+
+#[tokio::test]
+async fn half_a_surrogate_becomes_the_replacement_character() {
+    for escape in ["a cat \\ud83d here", "a cat \\\\ud83d here"] {
+        let day = day("score", 5, Oddity::Summary(escape)).await;
+        assert_eq!(
+            (day.code, day.written, day.dead),
+            (Some(0), 5, 0),
+            "{}",
+            day.said
+        );
+        assert_eq!(day.provider.requests(), 1);
+        let rows = day
+            .stack
+            .rows("select distinct summary from llm_scores")
+            .await;
+        assert_eq!(rows, [json!({ "summary": "a cat \u{fffd} here" })]);
+    }
+}
+
+#[tokio::test]
+async fn text_above_the_limit_of_a_minute_stays_due() {
+    let stack = Stack::fresh().await;
+    posts(&stack, 4).await;
+    stack
+        .sql("update posts set text = repeat('gnome ', 3000) where post_id_ext = 'p2'")
+        .await;
+    let day = run_on(stack, "embed", Oddity::None, |program| {
+        program.with("OPENAI_TPM", "2048")
+    })
+    .await;
+    assert_eq!(day.code, Some(3), "{}", day.said);
+    assert_eq!((day.dead, day.items, day.written), (0, 0, 3));
+    assert!(day.said.contains("OPENAI_TPM"), "{}", day.said);
+}
+
+/// A tier without capacity says nothing about the account's limits, so nothing slows down and nothing is counted.
+#[tokio::test]
+async fn unavailable_capacity_is_no_rate_limit() {
+    let body = json!({ "error": {
+        "message": "Flex capacity is unavailable.",
+        "type": "resource_unavailable", "code": "resource_unavailable",
+    } });
+    let day = day("score", 5, refuses(When::First(1), 429, &body)).await;
+    assert_eq!(
+        (day.code, day.written, day.dead),
+        (Some(0), 5, 0),
+        "{}",
+        day.said
+    );
+    assert_eq!((day.provider.requests(), day.rate_limited), (2, 0));
+}
+
+/// Responses that cannot be read, for every request.
+#[tokio::test]
+async fn unreadable_responses_blame_no_row() {
+    for body in ["<html>welcome</html>", r#"{"answer":42}"#] {
+        for command in ["embed", "score"] {
+            let refusal = Refusal::new(200, &body);
+            let one = |program: Program| {
+                program.configured(&format!("[limits]\nconcurrency = 1\n{RUBRIC}"))
+            };
+            let oddity = Oddity::Refuses(When::Always, refusal);
+            let day = day_with(command, 6, oddity, one).await;
+            day.assert_stopped(5, 5, &["no row is blamed"]);
+        }
+    }
+}
+
+/// Some gateways send errors with a status of success.
+#[tokio::test]
+async fn error_with_a_status_of_success_is_shown() {
+    let body = json!({ "error": { "message": "No credits left.", "code": 402 } });
+    for command in ["embed", "score"] {
+        let day = day(command, 12, refuses(When::Always, 200, &body)).await;
+        day.assert_stopped(5, 1, &["No credits left."]);
+    }
+}
+
+/// A reason that nobody knows, for every request: a probe with single rows decides.
+#[tokio::test]
+async fn refusal_of_every_request_blames_no_row() {
+    let body =
+        json!({ "error": { "message": "The moon is in the wrong phase.", "code": "lunar" } });
+    for command in ["embed", "score"] {
+        let one =
+            |program: Program| program.configured(&format!("[limits]\nconcurrency = 1\n{RUBRIC}"));
+        let oddity = refuses(When::Always, 400, &body);
+        let day = day_with(command, 40, oddity, one).await;
+        day.assert_stopped(5, 3, &["The moon is in the wrong phase."]);
+    }
+}
+
+/// Bad rows among good ones are found, and nothing else is blamed.
+#[tokio::test]
+async fn bad_rows_are_found_once_a_request_has_succeeded() {
+    let body = json!({ "error": { "message": "This text is refused.", "param": "input" } });
+    for (command, most) in [("embed", 30), ("score", 30)] {
+        let stack = Stack::fresh().await;
+        posts(&stack, 40).await;
+        let bad = "update posts set text = 'arsenic ' || text where post_id_ext in ('p1', 'p17')";
+        stack.sql(bad).await;
+        let oddity = refuses(When::Contains("arsenic"), 400, &body);
+        let day = run_on(stack, command, oddity, |program| program).await;
+        assert_eq!(
+            (day.code, day.written, day.dead),
+            (Some(4), 38, 2),
+            "{}",
+            day.said
+        );
+        assert!(
+            day.provider.requests() <= most,
+            "{}",
+            day.provider.requests()
+        );
+    }
+}
