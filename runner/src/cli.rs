@@ -92,6 +92,9 @@ pub enum Command {
     /// List, enqueue, cancel and retry background jobs
     #[command(subcommand)]
     Jobs(JobsArgs),
+    /// List weights, and delete the scores of old ones
+    #[command(subcommand)]
+    Weights(WeightsArgs),
     /// Show what is due, and its tokens, cost and time at the limits; spends nothing
     Plan(PlanArgs),
     /// Show what is in the database: posts, embeddings, scores, failures, jobs
@@ -255,6 +258,19 @@ pub enum JobsArgs {
     Retry {
         /// The job's id
         id: Uuid,
+    },
+}
+
+/// `sluice weights …`
+#[derive(Debug, Subcommand)]
+pub enum WeightsArgs {
+    /// Show the weights, the newest first, and how many posts have a score under each
+    List,
+    /// Delete the scores of old weights; the weights stay
+    Prune {
+        /// Keep the scores of the newest N, besides the weights in force
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        keep: u32,
     },
 }
 
@@ -472,6 +488,12 @@ pub enum SchemaArgs {
         /// The folder
         #[arg(default_value = "supabase/migrations")]
         directory: PathBuf,
+        /// Also write a migration for vectors of this size
+        #[arg(long, value_name = "N")]
+        dimensions: Option<u32>,
+        /// Also write a migration that stores vectors as halfvec, in half the room (pgvector 0.7 or newer)
+        #[arg(long)]
+        halfvec: bool,
     },
 }
 

@@ -16,6 +16,9 @@ export async function createApi(database, settings) {
     api: settings.maxRows === undefined ? settings.api : { ...settings.api, max_rows: settings.maxRows },
   });
   await app.init();
+  // At its first request, @supabase/lite would grant every privilege on every table to anon. The project's own grants
+  // count, as they do in hosted Supabase. In this state it sets the role of each request and grants nothing.
+  database.connection.rlsState = "active";
   await database.connection.introspect({ useCache: true });
   const rest = withPostgresErrors(database.connection, (request) => app.fetch(request));
   return async (request) => {

@@ -93,12 +93,18 @@ function oneAtATime() {
   };
 }
 
-/** What hosted Supabase has before the first migration: roles, the schema for extensions, default grants. */
+/**
+ * What hosted Supabase has before the first migration: roles, the schema for extensions, default grants. The grants are
+ * made once, with the roles, because a migration may take them back.
+ */
 const SUPABASE_BASE = `
 do $$
+declare
+  v_new boolean := false;
 begin
   if not exists (select from pg_roles where rolname = 'anon') then
     create role anon nologin noinherit;
+    v_new := true;
   end if;
   if not exists (select from pg_roles where rolname = 'authenticated') then
     create role authenticated nologin noinherit;
@@ -106,11 +112,13 @@ begin
   if not exists (select from pg_roles where rolname = 'service_role') then
     create role service_role nologin noinherit bypassrls;
   end if;
+  if v_new then
+    alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
+    alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;
+    alter default privileges in schema public grant all on functions to anon, authenticated, service_role;
+  end if;
 end
 $$;
 create schema if not exists extensions;
 grant usage on schema public, extensions to anon, authenticated, service_role;
-alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
-alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;
-alter default privileges in schema public grant all on functions to anon, authenticated, service_role;
 `;

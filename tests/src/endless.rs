@@ -72,7 +72,7 @@ async fn call(
         list.map_or(0, Vec::len)
     };
     let result = match function.as_str() {
-        "pipeline_status" => json!({ "posts": posts.total, "embedding_dimensions": 1536 }),
+        "estimate_work" => json!({ "posts": posts.total, "embedding_dimensions": 1536 }),
         "claim_work" => {
             let limit = arguments.get("p_limit").and_then(Value::as_u64);
             posts.claim(limit.unwrap_or_default())

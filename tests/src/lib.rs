@@ -20,6 +20,7 @@
 
 mod endless;
 mod guide;
+mod native;
 mod odd_provider;
 pub mod oracle;
 mod own_stack;
@@ -33,6 +34,7 @@ mod wire;
 
 pub use endless::Endless;
 pub use guide::assert_shown;
+pub use native::{Native, Session as NativeSession, native_wanted};
 pub use odd_provider::{OddProvider, Oddity, Refusal, When};
 pub use own_stack::OwnStack;
 pub use program::{Program, Run, script, signal};

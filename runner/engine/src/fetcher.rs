@@ -85,7 +85,7 @@ async fn pass<P: Parts>(shared: &Shared<P>, batcher: &mut Batcher<Batch<P>>) -> 
         let claim = claim(shared, room, cursor).await?;
         pass.waiting = claim.waiting;
         pass.next_attempt = claim.next_attempt;
-        pass.leased_elsewhere = claim.leased_elsewhere;
+        pass.leased_elsewhere += claim.leased_elsewhere;
         let claimed = claim.rows.len();
         let admitted = shared.in_flight.admit(claim.rows);
         let already_done = usize::try_from(claim.already_done).unwrap_or(usize::MAX);

@@ -30,7 +30,8 @@ pub struct Claim<T> {
     pub waiting: u64,
     /// How long until the first of the waiting rows is due. Set at the end of a pass only.
     pub next_attempt: Option<Duration>,
-    /// Rows that other runners have leased. Set at the end of a pass only.
+    /// Due rows that were left out because others hold them: locked ones at each claim, and at the end of a pass
+    /// those that other runners have leased.
     pub leased_elsewhere: u64,
     /// Due rows that the source completed without any work, such as copies of existing results.
     pub already_done: u64,

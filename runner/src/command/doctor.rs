@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::config::Settings;
-use crate::db::{Database, PipelineStatus};
+use crate::db::{Database, EstimateWork};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{self, embed_query};
@@ -61,7 +61,7 @@ fn check(what: &'static str, found: Result<String, Error>) -> Check {
 
 async fn database(settings: &Settings) -> Result<String, Error> {
     let database = Database::new(settings.database()?)?;
-    let status = database.call(PipelineStatus {}).await?;
+    let status = database.call(EstimateWork {}).await?;
     let posts = status
         .get("posts")
         .and_then(serde_json::Value::as_u64)

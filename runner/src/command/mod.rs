@@ -17,6 +17,7 @@ mod signal;
 #[cfg(feature = "simulator")]
 mod simulate;
 mod store;
+mod weights;
 mod worker;
 
 use clap::CommandFactory;
@@ -65,6 +66,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         }
         Command::Worker(arguments) => worker::run(&arguments, session(global)?, printer).await,
         Command::Jobs(arguments) => jobs::run(&arguments, &session(global)?, printer).await,
+        Command::Weights(arguments) => weights::run(&arguments, &session(global)?, printer).await,
         Command::Plan(arguments) => plan::run(&arguments, &session(global)?, printer).await,
         Command::Status => look::status(&session(global)?, printer).await,
         Command::Search(arguments) => look::search(&arguments, &session(global)?, printer).await,

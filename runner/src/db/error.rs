@@ -23,6 +23,12 @@ impl DatabaseError {
         self.source.sqlstate() == Some("55000")
     }
 
+    /// Whether the same call may succeed later, or has succeeded without our knowing: an outage, a lost response, or a
+    /// lock that was waited for too long.
+    pub fn is_passing(&self) -> bool {
+        self.source.is_retryable() && !self.source.is_statement_timeout()
+    }
+
     /// Whether the database refuses the arguments.
     pub fn is_refused(&self) -> bool {
         self.source.sqlstate() == Some("22023")

@@ -8,6 +8,7 @@ mod shape;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use sluice_sdk::{Attempt, Client, Function, Observer, Rpc};
@@ -24,10 +25,13 @@ const IDEMPOTENT: &[&str] = &[
     "cancel_job",
     "count_work",
     "enqueue_job",
+    "estimate_work",
     "extend_work",
     "finish_work",
     "heartbeat_job",
+    "list_weight_configs",
     "peek_work",
+    "prune_weight_scores",
     "refresh_topic_frequencies",
     "retry_job",
     "save_and_recompute",
@@ -36,10 +40,15 @@ const IDEMPOTENT: &[&str] = &[
     "store_scores",
 ];
 
+/// Longer than the statement timeout of any function (five minutes for the cut-over).
+const LONG_CALL: Duration = Duration::from_secs(330);
+
 /// A connection to our database, counting its requests. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database {
     client: Client,
+    /// The same, for calls that take long.
+    patient: Client,
     traffic: Arc<Traffic>,
 }
 
@@ -66,13 +75,22 @@ impl Database {
     /// If the URL or the key cannot be sent.
     pub fn new(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
         let traffic = Arc::new(Traffic::default());
-        let client = Client::builder()
-            .postgrest_url(&settings.postgrest_url)
-            .key(settings.key.clone())
-            .schema(&settings.schema)
-            .observer(traffic.clone())
+        let builder = || {
+            Client::builder()
+                .postgrest_url(&settings.postgrest_url)
+                .key(settings.key.clone())
+                .schema(&settings.schema)
+                .observer(traffic.clone())
+        };
+        let patient = builder()
+            .attempt_timeout(LONG_CALL)
+            .total_timeout(LONG_CALL)
             .build()?;
-        Ok(Self { client, traffic })
+        Ok(Self {
+            client: builder().build()?,
+            patient,
+            traffic,
+        })
     }
 
     /// The SDK's client, for tables.
@@ -107,6 +125,15 @@ impl Database {
         } else {
             rpc
         }
+    }
+
+    /// As [`call_shaped`](Self::call_shaped), for a function that brings a statement timeout of its own. The client
+    /// waits longer than the database does.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_long<F: Shaped>(&self, function: F) -> Result<F::Shape, DatabaseError> {
+        Ok(self.patient.rpc(function).output().await?)
     }
 
     /// Requests sent so far, and how many of them were retries.

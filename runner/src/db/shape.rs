@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use super::generated::{
     BackgroundJobs, BeginScorePass, ClaimJob, ClaimWork, CompleteRecomputeJob, CountWork, FailWork,
-    Neighborhoods, PeekWork, SaveAndRecompute, SearchPostsByEmbedding, StagePostScores,
-    WeightConfigs, WorkItems,
+    ListWeightConfigs, Neighborhoods, PeekWork, PruneWeightScores, SaveAndRecompute,
+    SearchPostsByEmbedding, StagePostScores, WeightConfigs, WorkItems,
 };
 use crate::provider::write_vector;
 
@@ -44,7 +44,9 @@ shapes! {
     CompleteRecomputeJob => AppliedScores,
     CountWork => CountedPosts,
     FailWork => FailedWork,
+    ListWeightConfigs => Vec<WeightScores>,
     PeekWork => PeekedPosts,
+    PruneWeightScores => PrunedScores,
     SaveAndRecompute => SavedWeights,
     SearchPostsByEmbedding => Vec<FoundPost>,
     StagePostScores => StagedScores,
@@ -69,6 +71,8 @@ pub struct ClaimedPosts {
     pub leased_elsewhere: u64,
     #[serde(default)]
     pub copied: u64,
+    #[serde(default)]
+    pub locked: u64,
 }
 
 /// What a claim would find, and where the next peek starts.
@@ -91,6 +95,27 @@ pub struct FailedPost {
     pub post_id: Uuid,
     pub error: String,
     pub permanent: bool,
+}
+
+/// Weights, and how many posts have a score under them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WeightScores {
+    pub id: Uuid,
+    pub name: Option<String>,
+    pub weights: Value,
+    pub active: bool,
+    pub has_scores: bool,
+    pub scores: u64,
+    pub created_at: Option<Timestamp>,
+    pub created_by: Option<String>,
+}
+
+/// What one call of `prune_weight_scores` deleted.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PrunedScores {
+    pub deleted: u64,
+    pub weight_config_ids: Vec<Uuid>,
+    pub more: bool,
 }
 
 /// What became of failures.

@@ -5,14 +5,20 @@ use serde_json::Value;
 use super::run::Run;
 use super::session::Session;
 use super::work::{ScoreScope, WorkKind};
-use crate::db::PipelineStatus;
+use crate::db::EstimateWork;
 
-/// Counts what a run will take up, unless it is stopped meanwhile. Only the progress bar reads this.
-/// Database errors are ignored here, because the flow reports them.
+/// The longest count before a run, in calls. A larger table has a run without a total.
+const COUNTS_MAX: usize = 40;
+
+/// Counts what a run will take up, unless it is stopped meanwhile or the table is large. Only the progress bar
+/// reads this. Database errors are ignored here, because the flow reports them.
 pub(crate) async fn count(session: &Session, run: &Run, kind: &WorkKind) {
     let limit = run.options.limit.unwrap_or(u64::MAX);
     let (mut total, mut after) = (0, None);
-    while !run.stop.is_stopped() {
+    for _ in 0..COUNTS_MAX {
+        if run.stop.is_stopped() {
+            break;
+        }
         match kind.count(&session.database, after).await {
             Ok(counted) => {
                 total += counted.due;
@@ -34,7 +40,7 @@ pub(crate) async fn count(session: &Session, run: &Run, kind: &WorkKind) {
 /// many posts there are. Database errors are ignored here, because the flow reports them.
 pub async fn expect_scores(session: &Session, run: &Run, scope: ScoreScope) {
     let fingerprint = session.settings.rubric.fingerprint();
-    match session.database.call(PipelineStatus {}).await {
+    match session.database.call(EstimateWork {}).await {
         Ok(status) => {
             if let Some(rows) = about_scores(&status, scope, &fingerprint) {
                 run.expect(rows);

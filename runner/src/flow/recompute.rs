@@ -1,14 +1,17 @@
 //! Recompute: the final scores for a weight config, staged in chunks and cut over at once.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::job::LeasedJob;
 use super::run::Run;
 use super::session::Session;
 use crate::db::{
-    ActiveWeightConfig, CompleteRecomputeJob, DatabaseError, StagePostScores, WeightConfig,
-    WeightConfigs,
+    ActiveWeightConfig, BackgroundJobs, CompleteRecomputeJob, DatabaseError, StagePostScores,
+    StagedScores, WeightConfig, WeightConfigs,
 };
 use crate::engine::StopReason;
 use crate::error::Error;
@@ -19,6 +22,10 @@ use crate::scoring::Weights;
 pub(crate) const RECOMPUTE_JOB: &str = "recompute_final_scores";
 /// Posts staged by one statement: some hundred milliseconds, far below the statement timeout.
 const CHUNK: i32 = 25_000;
+/// How long a lock or an outage of the database is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Between two attempts.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// What to recompute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -114,7 +121,7 @@ async fn stage_and_apply(
             p_after: after,
             p_limit: CHUNK,
         };
-        let chunk = session.database.call_shaped(stage).await?;
+        let chunk = staged(session, run, stage).await?;
         if let Some(total) = chunk.total {
             run.expect(total);
         }
@@ -132,12 +139,69 @@ async fn stage_and_apply(
         p_worker: job.worker(),
         p_activate: options.activate,
     };
-    let applied = session.database.call_shaped(complete).await?;
+    let applied = completed(session, run, complete).await?;
     job.set_completed();
     run.metrics
-        .written(usize::try_from(applied.applied).unwrap_or(usize::MAX));
+        .written(usize::try_from(applied).unwrap_or(usize::MAX));
     session.notify_app(run).await;
     Ok(())
+}
+
+/// Stages a chunk. A chunk that is sent again replaces itself, so it is sent until the database answers.
+async fn staged(
+    session: &Session,
+    run: &Run,
+    stage: StagePostScores,
+) -> Result<StagedScores, DatabaseError> {
+    let since = Instant::now();
+    loop {
+        match session.database.call_long(stage.clone()).await {
+            Err(error) if error.is_passing() && since.elapsed() < PATIENCE => {
+                pause(run, &error).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Cuts over, and returns how many scores are there. If the answer is lost, the job's status says whether the
+/// cut-over was done.
+async fn completed(
+    session: &Session,
+    run: &Run,
+    complete: CompleteRecomputeJob,
+) -> Result<u64, DatabaseError> {
+    let since = Instant::now();
+    loop {
+        let error = match session.database.call_long(complete.clone()).await {
+            Ok(applied) => return Ok(applied.applied),
+            Err(error) => error,
+        };
+        if !error.is_passing() && !error.is_job_lost() {
+            return Err(error);
+        }
+        let job = session
+            .database
+            .client()
+            .from::<BackgroundJobs>()
+            .filter(BackgroundJobs::ID.eq(complete.p_job_id))
+            .limit(1)
+            .await
+            .map_err(DatabaseError::from);
+        match job.as_deref() {
+            Ok([job]) if job.status == "completed" && job.worker == Some(complete.p_worker) => {
+                return Ok(u64::try_from(job.progress.unwrap_or_default()).unwrap_or_default());
+            }
+            _ if error.is_job_lost() || since.elapsed() >= PATIENCE => return Err(error),
+            _ => pause(run, &error).await,
+        }
+    }
+}
+
+async fn pause(run: &Run, error: &DatabaseError) {
+    tracing::warn!(%error, "the database does not answer; trying again");
+    // A stop ends the pause, and the next call shows whether the job is still ours.
+    run.stop.sleep(RETRY_PAUSE).await;
 }
 
 impl Session {

@@ -66,7 +66,8 @@ impl Source for DuePosts {
             next_after: claimed.next_after,
             waiting: claimed.waiting,
             next_attempt: claimed.next_attempt_ms.map(Duration::from_millis),
-            leased_elsewhere: claimed.leased_elsewhere,
+            // A locked row is another transaction's for now.
+            leased_elsewhere: claimed.leased_elsewhere.max(claimed.locked),
             already_done: claimed.copied,
         })
     }

@@ -6,8 +6,8 @@ use sluice_tests::{OwnStack, Stack};
 
 use crate::support::{request, text_of};
 
-/// Reads the catalog for every function except those of extensions. Only `service_role` may call them, and only one runs
-/// with more rights than its caller.
+/// Every function of ours, in the catalog: none may be called by anon or authenticated, all by `service_role`, and none
+/// runs with more rights than its caller's. Functions of extensions are theirs.
 #[tokio::test]
 async fn only_the_service_role_may_call_a_function() {
     let stack = Stack::fresh().await;
@@ -32,10 +32,9 @@ async fn only_the_service_role_may_call_a_function() {
             &function["service"],
             &function["definer"],
         ];
-        let definer = json!(name == "apply_chunks(uuid,jsonb)");
         assert_eq!(
             held,
-            [&json!(false), &json!(false), &json!(true), &definer],
+            [&json!(false), &json!(false), &json!(true), &json!(false)],
             "{name}"
         );
     }
@@ -51,6 +50,38 @@ async fn every_table_has_row_level_security_and_the_inner_ones_have_no_policy() 
     let policies = "select tablename, cmd from pg_policies where schemaname = 'public' and (cmd <> 'SELECT'
         or tablename in ('work_items', 'background_jobs', 'post_scores_staging', 'post_score_chunks'))";
     assert_eq!(stack.rows(policies).await, Vec::<Value>::new());
+}
+
+/// On the tables of ours, and on what the owner of the schema makes later.
+#[tokio::test]
+async fn the_publishable_key_may_read_and_nothing_else() {
+    let stack = OwnStack::migrated().await;
+    stack
+        .sql(
+            "create table made_later (id integer);
+             create function made_later() returns integer language sql as 'select 1'",
+        )
+        .await;
+    let held = "select c.relname, g.grantee, g.privilege_type
+        from information_schema.role_table_grants g
+          join pg_class c on c.relname = g.table_name and c.relnamespace = 'public'::regnamespace
+        where g.grantee in ('anon', 'authenticated', 'PUBLIC') and g.privilege_type <> 'SELECT'";
+    assert_eq!(stack.sql(held).await, Vec::<Value>::new());
+    let readable = "select string_agg(relname, ' ' order by relname) as tables from pg_class
+        where relnamespace = 'public'::regnamespace and relkind = 'r' and has_table_privilege('anon', oid, 'select')";
+    assert_eq!(
+        stack.sql(readable).await,
+        [
+            json!({ "tables": "llm_scores neighborhoods post_embeddings post_scores settings topic_frequencies \
+             weight_configs" })
+        ]
+    );
+    let later = "select has_function_privilege('anon', 'made_later()', 'execute') as function,
+        has_function_privilege('service_role', 'made_later()', 'execute') as service";
+    assert_eq!(
+        stack.sql(later).await,
+        [json!({ "function": false, "service": true })]
+    );
 }
 
 /// The SQLSTATE names the rule of the schema that a script broke.
@@ -113,19 +144,22 @@ async fn publishable_key_reads_posts_but_no_jobs_and_calls_no_functions() {
         )
         .await;
     let (root, key) = (stack.rest_url(), stack.publishable_key());
-    let get = async |table: &str| {
-        request(
-            Method::GET,
-            &format!("{root}/{table}?select=*"),
-            key,
-            &Value::Null,
-        )
-        .await
-    };
-    for table in ["posts", "neighborhoods", "llm_scores", "settings"] {
-        let (status, rows) = get(table).await;
-        assert_eq!(status, 200, "{table}: {rows}");
-        assert!(!rows.as_array().unwrap().is_empty(), "{table}");
+    let read =
+        async |path: &str| request(Method::GET, &format!("{root}/{path}"), key, &Value::Null).await;
+    let get = async |table: &str| read(&format!("{table}?select=*")).await;
+    for path in [
+        "posts?select=id,text,url,posted_at,neighborhood_id",
+        "neighborhoods",
+        "llm_scores",
+        "settings",
+    ] {
+        let (status, rows) = read(path).await;
+        assert_eq!(status, 200, "{path}: {rows}");
+        assert!(!rows.as_array().unwrap().is_empty(), "{path}");
+    }
+    for column in ["*", "author_name", "user_id_hash", "comments"] {
+        let (status, answer) = read(&format!("posts?select={column}")).await;
+        assert_eq!(answer["code"], "42501", "{column}: {status} {answer}");
     }
     for table in [
         "background_jobs",

@@ -70,7 +70,7 @@ async fn earlier_data_survives_migrations_applied_twice() {
 async fn everybody_reads_only_what_the_site_shows_and_calls_nothing() {
     let stack = migrated().await;
     let get = async |table: &str| {
-        let url = format!("{}/{table}?select=*", stack.rest_url());
+        let url = format!("{}/{table}?select=id", stack.rest_url());
         let (_, answer) = request(Method::GET, &url, stack.publishable_key(), &Value::Null).await;
         answer.as_array().map_or(0, Vec::len)
     };

@@ -359,7 +359,7 @@ async fn schema_without_the_migrations_exits_with_six() {
     let program = Program::on(&stack, &simulator.base_url());
     seed(&stack, &texts(3)).await;
     for (function, arguments) in [
-        ("pipeline_status", ""),
+        ("estimate_work", ""),
         ("claim_work", "text, uuid, int, int, uuid, int, jsonb"),
         ("store_embeddings", "uuid, jsonb"),
     ] {

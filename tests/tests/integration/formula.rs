@@ -176,7 +176,6 @@ async fn the_database_and_the_program_agree_on_random_cases() {
 #[tokio::test]
 async fn a_recompute_agrees_with_the_program_on_random_cases() {
     const POSTS: u32 = 300;
-    const JOB: &str = "00000000-0000-4000-b000-000000000001";
     let stack = Stack::fresh().await;
     let mut runner = TestRunner::deterministic();
     let strategy = any_case();
@@ -192,8 +191,7 @@ async fn a_recompute_agrees_with_the_program_on_random_cases() {
             "insert into llm_scores (post_id, scores, categories)
                select p.id, c -> 0, array(select jsonb_array_elements_text(c -> 1))
                from jsonb_array_elements($rows${}$rows$::jsonb) with ordinality as t (c, place)
-                 join posts p on p.post_id_ext = 'ext' || place;
-             insert into background_jobs (id, type, status) values ('{JOB}', 'recompute_final_scores', 'running')",
+                 join posts p on p.post_id_ext = 'ext' || place",
             Value::Array(rows)
         ))
         .await;
@@ -203,17 +201,13 @@ async fn a_recompute_agrees_with_the_program_on_random_cases() {
             "weights": basis.weights, "novelty": basis.novelty, "frequencies": basis.frequencies,
             "total_scored": basis.total_scored
         });
-        stack
-            .sql(&format!(
-                "select stage_chunk('{JOB}', $basis${given}$basis$::jsonb, null, null, null)"
-            ))
-            .await;
         let staged = stack
-            .rows(
-                "select final_score::text as score from
-                   (select unnest(post_ids) as id, unnest(final_scores) as final_score from post_score_chunks) c
-                   join posts p using (id) order by p.id",
-            )
+            .rows(&format!(
+                "select final_score::text as score
+                 from compute_final_scores($basis${given}$basis$::jsonb, null, null, null) c,
+                   unnest(c.posts, c.final_scores) as computed (id, final_score)
+                 order by id"
+            ))
             .await;
         assert_eq!(staged.len(), posts.len());
         for (post, row) in posts.iter().zip(staged) {

@@ -20,7 +20,7 @@ use super::session::Session;
 use super::sink::PostSink;
 use super::work::WorkKind;
 use crate::config::EmbeddingSettings;
-use crate::db::{EmbeddingRow, PipelineStatus, StoreEmbeddings};
+use crate::db::{EmbeddingRow, EstimateWork, StoreEmbeddings};
 use crate::engine::{Flow, Sink, Source, Text};
 use crate::error::Error;
 use crate::provider::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Tokenizer};
@@ -38,7 +38,7 @@ pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcom
     let settings = &session.settings.embedding;
     let kind = WorkKind::embed(settings, refresh);
     let work = work(session, run)?;
-    let status = session.database.call(PipelineStatus {}).await?;
+    let status = session.database.call(EstimateWork {}).await?;
     check_column(&status, settings)?;
     if let Some(rows) = about_embeddings(&status) {
         run.expect(rows);

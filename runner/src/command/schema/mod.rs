@@ -1,5 +1,8 @@
 //! `sluice schema …`
 
+mod vectors;
+
+use self::vectors::VectorType;
 use crate::bundled::MIGRATIONS;
 use crate::cli::SchemaArgs;
 use crate::config::RawConfig;
@@ -13,7 +16,12 @@ pub(super) fn run(arguments: &SchemaArgs, printer: Printer) -> Result<Exit, Erro
     match arguments {
         SchemaArgs::Config => printer.json(&schemars::schema_for!(RawConfig))?,
         SchemaArgs::Report => printer.json(&schemars::schema_for!(Report))?,
-        SchemaArgs::Migrations { directory } => {
+        SchemaArgs::Migrations {
+            directory,
+            dimensions,
+            halfvec,
+        } => {
+            let vectors = VectorType::asked_for(*dimensions, *halfvec)?;
             let failed = |source| Error::File {
                 path: directory.clone(),
                 source,
@@ -22,8 +30,15 @@ pub(super) fn run(arguments: &SchemaArgs, printer: Printer) -> Result<Exit, Erro
             for (name, sql) in MIGRATIONS {
                 std::fs::write(directory.join(name), sql).map_err(failed)?;
             }
+            if let Some(vectors) = vectors {
+                std::fs::write(directory.join(vectors::FILE), vectors.migration())
+                    .map_err(failed)?;
+            }
             let folder = directory.display();
-            let files = count(MIGRATIONS.len() as u64, "migration");
+            let files = count(
+                (MIGRATIONS.len() + usize::from(vectors.is_some())) as u64,
+                "migration",
+            );
             printer.say(&format!("wrote {files} to {folder}"))?;
         }
     }

@@ -1,0 +1,121 @@
+//! The program on a native Postgres, while another session holds a lock.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sluice_runner::local::{LocalOptions, Server};
+use sluice_runner::simulator::{self, Config};
+use sluice_tests::{Native, Program};
+
+use crate::fixture::{add_scored_posts, native, post};
+
+/// Starts the API over a native database, with a short statement timeout.
+async fn serve(native: &Native) -> Server {
+    let options = LocalOptions {
+        database_url: Some(native.url().into()),
+        ..LocalOptions::default()
+    };
+    Server::start(&options).await.unwrap()
+}
+
+async fn run_score_during(lock: &str, seconds: u64) -> (Native, sluice_tests::Run) {
+    let native = Native::migrated().await;
+    let (admin, other) = (native.admin().await, native.admin().await);
+    add_scored_posts(&admin, 60).await;
+    admin.sql("truncate llm_scores").await;
+    admin
+        .sql("do $$ begin execute format('alter database %I set statement_timeout = ''3s''', current_database()); end $$")
+        .await;
+    let server = serve(&native).await;
+    let simulator = simulator::start(Config {
+        port: 0,
+        ..Config::default()
+    })
+    .await
+    .unwrap();
+    let program = Program::bare()
+        .with("SUPABASE_URL", server.url())
+        .with("SUPABASE_SERVICE_KEY", server.secret_key().expose_secret())
+        .with("OPENAI_BASE_URL", &simulator.base_url())
+        .with("OPENAI_API_KEY", "test-key");
+    other.sql(&format!("begin; {lock}")).await;
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        other.sql("rollback").await;
+    };
+    let (run, ()) = tokio::join!(program.run(&["score", "--output", "json"]), release);
+    (native, run)
+}
+
+#[tokio::test]
+async fn a_table_lock_of_another_session_loses_nothing_that_was_paid() {
+    native!();
+    let (native, run) = run_score_during("lock table llm_scores in share mode", 15).await;
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    let admin = native.admin().await;
+    assert_eq!(admin.value("select count(*) from llm_scores").await, 60);
+    assert_eq!(admin.value("select count(*) from work_items").await, 0);
+}
+
+#[tokio::test]
+async fn a_locked_row_is_scored_later_and_all_others_meanwhile() {
+    native!();
+    let lock = format!("update posts set text = text where id = '{}'", post(1));
+    let (native, run) = run_score_during(&lock, 10).await;
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    let admin = native.admin().await;
+    assert_eq!(admin.value("select count(*) from llm_scores").await, 60);
+}
+
+/// Embeddings of the same size are converted, those of another size are due again, and both functions take the new type.
+#[tokio::test]
+async fn vectors_become_halfvec_in_a_project_that_has_embeddings() {
+    native!();
+    let native = Native::migrated().await;
+    let (admin, api, owner) = (
+        native.admin().await,
+        native.api().await,
+        native.owner().await,
+    );
+    add_scored_posts(&admin, 3).await;
+    let vector = |size: usize| format!("[{}]", vec!["0.25"; size].join(","));
+    let store = |number: u32, size: usize| {
+        format!(
+            r#"select store_embeddings(null, '[{{"post_id": "{}", "embedding": "{}", "model": "m"}}]')"#,
+            post(number),
+            vector(size)
+        )
+    };
+    assert_eq!(api.value(&store(1, 1536)).await, 1);
+    let program = Program::bare();
+    let due = "select count(*) from get_posts_without_embeddings()";
+    for (size, left) in [(1536, 2), (3072, 3)] {
+        let folder = program
+            .file("out", "")
+            .with_file_name(format!("halfvec-{size}"));
+        let size_text = size.to_string();
+        let arguments = [
+            "schema",
+            "migrations",
+            folder.to_str().unwrap(),
+            "--halfvec",
+            "--dimensions",
+            &size_text,
+        ];
+        let run = program.run(&arguments).await;
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let file = folder.join("20991231000000_vectors.sql");
+        owner.sql(&std::fs::read_to_string(file).unwrap()).await;
+        assert_eq!(admin.value("select embedding_dimensions()").await, size);
+        assert_eq!(admin.value(due).await, left, "{size}");
+        assert_eq!(api.value(&store(2, size)).await, 1, "{size}");
+        let search = format!(
+            "select count(*) from search_posts_by_embedding('{}'::extensions.halfvec, 0.9)",
+            vector(size)
+        );
+        assert_eq!(api.value(&search).await, 4 - left, "{size}");
+        let callable = "select has_function_privilege('anon', oid, 'execute') from pg_proc
+            where proname = 'search_posts_by_embedding'";
+        assert_eq!(admin.value(callable).await, false);
+    }
+}
