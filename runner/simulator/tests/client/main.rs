@@ -410,7 +410,7 @@ async fn limits_are_enforced_and_reported() {
     );
     assert_eq!(error.rate().limit_tokens, Some(1_000));
     let error = embed(&client, &[&" a".repeat(1_001)]).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::TooLarge { limit: Some(1_000) });
+    assert_eq!(error.kind(), &ErrorKind::AboveLimit { limit: Some(1_000) });
 }
 
 #[tokio::test]
