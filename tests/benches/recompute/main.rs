@@ -190,30 +190,10 @@ async fn parts(stack: &Stack, case: Case) {
         }
     }
     print(case, "computing and staging", started);
-    let refresh =
-        format!("select refresh_chunks(id, basis) from background_jobs where id = '{job}'");
-    let update = format!("select update_staged_scores('{job}', '{config}')");
-    let insert = format!("select insert_staged_scores('{job}', '{config}')");
-    let unchecked = format!("select skip_row_checks('post_scores'); {insert}");
-    let all = [
-        ("looking for what has changed since", &refresh),
-        ("updating rows", &update),
-        ("inserting rows, checked at once", &unchecked),
-    ];
-    for (part, statement) in all {
-        let started = Instant::now();
-        stack.sql(statement).await;
-        print(case, part, started);
-    }
-    if case == Case::New {
-        stack
-            .sql("delete from post_scores where weight_config_id <> active_weight_config()")
-            .await;
-        stack.sql("vacuum full post_scores").await;
-        let started = Instant::now();
-        stack.sql(&insert).await;
-        print(case, "inserting rows, checked one by one", started);
-    }
+    let complete = format!("select complete_recompute_job('{job}', '{job}', false)");
+    let started = Instant::now();
+    stack.sql(&complete).await;
+    print(case, "the cut-over", started);
 }
 
 fn print(case: Case, part: &str, started: Instant) {
