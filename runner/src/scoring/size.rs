@@ -20,7 +20,7 @@ impl Question<'_> {
     /// It is a bound, because a truncated answer is paid for and unreadable. It is a close bound, because the provider
     /// counts all of it against the rate limit. A token is taken to be two bytes of a name or three bytes of prose.
     ///
-    /// For a model that reasons, add [`ReasoningEffort::tokens`].
+    /// For a model that reasons, add [`reasoning_tokens`](crate::provider::reasoning_tokens).
     pub fn answer_tokens(&self, posts: usize) -> usize {
         FRAME + posts * self.entry_tokens()
     }
