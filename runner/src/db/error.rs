@@ -1,6 +1,6 @@
 //! Failed requests to the database: what to tell the operator, and what the engine does about them.
 
-use sluice_sdk::Outcome;
+use sluice_sdk::{Outcome, WriteReport};
 
 use crate::engine::StorageError;
 
@@ -18,6 +18,13 @@ impl From<sluice_sdk::Error> for DatabaseError {
 }
 
 impl DatabaseError {
+    /// Fails if the key may not write. The secret key may write every row, so no row is at fault.
+    pub(crate) fn check_key(report: &WriteReport) -> Result<(), Self> {
+        let errors = report.failed.iter().map(|failure| failure.error.clone());
+        let mut errors = errors.map(Self::from);
+        errors.find(Self::is_key_refused).map_or(Ok(()), Err)
+    }
+
     /// Whether a background job no longer belongs to this worker.
     pub fn is_job_lost(&self) -> bool {
         self.source.sqlstate() == Some("55000")

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sluice_sdk::Client;
 use uuid::Uuid;
 
-use super::run::refuse_key;
 use super::slug::{earlier_slug, slug};
 use crate::db::{
     DatabaseError, Neighborhood, Neighborhoods, NeighborhoodsInsert, NeighborhoodsRequired,
@@ -146,7 +145,7 @@ async fn insert(
         .ignore_duplicates()
         .returning::<Neighborhood>()
         .await?;
-    refuse_key(&written.report)?;
+    DatabaseError::check_key(&written.report)?;
     Ok(written.rows)
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use sluice_sdk::{Client, WriteReport};
+use sluice_sdk::Client;
 use uuid::Uuid;
 
 use super::batch::{Batch, Numbered};
@@ -193,7 +193,7 @@ async fn flush(
             let report = error.write_report();
             stored.counts.inserted += report.map_or(0, |report| report.affected);
         })?;
-    refuse_key(&written)?;
+    DatabaseError::check_key(&written)?;
     for failure in &written.failed {
         let number = lines.get(failure.index).copied().unwrap_or_default();
         stored.fail(LineWarning {
@@ -204,15 +204,6 @@ async fn flush(
     stored.counts.inserted += written.affected;
     stored.counts.skipped += rows.len() as u64 - written.affected - written.failed.len() as u64;
     Ok(())
-}
-
-/// Fails if the key may not write. The secret key may write every row, so no row is at fault.
-pub(super) fn refuse_key(report: &WriteReport) -> Result<(), DatabaseError> {
-    let errors = report.failed.iter().map(|failure| failure.error.clone());
-    let mut errors = errors.map(DatabaseError::from);
-    errors
-        .find(DatabaseError::is_key_refused)
-        .map_or(Ok(()), Err)
 }
 
 fn row(post: &line::NewPost, neighborhood_id: Uuid) -> NewRow<'_> {
