@@ -21,7 +21,7 @@ use crate::scoring::Weights;
 /// The type of a recompute in the jobs table.
 pub(crate) const RECOMPUTE_JOB: &str = "recompute_final_scores";
 /// Posts staged by one statement: some hundred milliseconds, far below the statement timeout.
-const CHUNK: i32 = 25_000;
+const CHUNK: i32 = 10_000;
 /// How long a lock or an outage of the database is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two attempts.
