@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::engine::{RowFailure, RowTotals};
+use crate::engine::{RowFailure, RowTotals, StopReason};
 use crate::exit::Exit;
 use crate::text::count;
 
@@ -220,6 +220,20 @@ impl Outcome {
         Self {
             report,
             exit: Exit::SomeFailed,
+        }
+    }
+
+    /// The outcome of a run: stopped for a reason, at a limit that left rows (`limit_reached`), or at its end.
+    pub fn of_run(
+        report: Report,
+        stopped: Option<&StopReason>,
+        limit_reached: Option<u64>,
+    ) -> Self {
+        let limit = limit_reached.filter(|_| report.failed() == 0);
+        let limit = limit.map(StopReason::Limit);
+        match stopped.or(limit.as_ref()) {
+            Some(reason) => Self::stopped(report, reason.into(), reason.to_string()),
+            None => Self::ended(report),
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::db::ClaimedJob;
-use crate::engine::Stop;
+use crate::engine::{Stop, backoff};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{FlowOptions, LeasedJob, Session};
@@ -34,23 +34,25 @@ pub async fn work(
 ) -> Result<Exit, Error> {
     let worker = Uuid::new_v4();
     let types: Vec<String> = kinds.iter().map(|kind| kind.name()).collect();
-    let (mut pause, mut exit) = (POLL_MIN, Exit::Complete);
+    let (mut idle, mut exit) = (0, Exit::Complete);
     while !stop.is_stopped() {
         match next_job(session, worker, &types, stop).await {
             Ok(Some(outcome)) => {
-                pause = POLL_MIN;
+                idle = 0;
                 exit = first(exit, outcome.exit);
                 on_report(&outcome);
+                continue;
             }
             Ok(None) if once => return Ok(exit),
-            Ok(None) => pause = idle(pause, stop).await,
             Err(error) if once => return Err(error),
+            Ok(None) => {}
             // A worker survives an outage of the database. The lease of its job lapses meanwhile.
             Err(error) => {
                 tracing::warn!(%error, "the database does not answer; trying again");
-                pause = idle(pause, stop).await;
             }
         }
+        stop.sleep(backoff(idle, POLL_MIN, POLL_MAX)).await;
+        idle = idle.saturating_add(1);
     }
     Ok(Exit::Interrupted)
 }
@@ -63,12 +65,6 @@ fn first(so_far: Exit, next: Exit) -> Exit {
         (Exit::Complete, next) => next,
         (so_far, _) => so_far,
     }
-}
-
-/// Waits a random part of the pause, so that workers do not all claim at once. Returns the next pause.
-async fn idle(pause: Duration, stop: &Stop) -> Duration {
-    stop.sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-    (pause * 2).min(POLL_MAX)
 }
 
 /// Claims a job, runs it to its end and records how it ended.

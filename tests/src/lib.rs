@@ -39,7 +39,7 @@ pub use odd_provider::{OddProvider, Oddity, Refusal, When};
 pub use own_stack::OwnStack;
 pub use program::{Program, Run, script, signal};
 pub use recorder::{Exchange, Recorder};
-pub use repository::{files, root};
+pub use repository::{assert_generated, files, root};
 pub use service::Service;
 pub use stack::Stack;
 pub use wire::Wire;

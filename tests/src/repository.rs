@@ -26,3 +26,24 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+/// Asserts that the block `name` of a page is what the test binary `suite` has made of `source`. With
+/// `SLUICE_UPDATE=1` it writes the block instead.
+pub fn assert_generated(page: &str, name: &str, made: &str, source: &str, suite: &str) {
+    let (begin, end) = (
+        format!("<!-- {name}:begin -->\n"),
+        format!("<!-- {name}:end -->"),
+    );
+    let path = root().join(page);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (written, after) = rest.split_once(&end).unwrap();
+    if std::env::var("SLUICE_UPDATE").is_ok() {
+        std::fs::write(&path, format!("{before}{begin}{made}{end}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        written == made,
+        "{page} differs from {source}; update it with `SLUICE_UPDATE=1 cargo test -p sluice-tests --test {suite}`"
+    );
+}

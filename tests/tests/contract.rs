@@ -7,11 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use sluice_tests::{files, root};
-
-const BEGIN: &str = "<!-- contract:begin -->\n";
-const END: &str = "<!-- contract:end -->";
-const UPDATE: &str = "SLUICE_UPDATE=1 cargo test -p sluice-tests --test contract";
+use sluice_tests::{assert_generated, files, root};
 
 /// A function of the database, as its newest definition says.
 #[derive(Debug, Default, PartialEq)]
@@ -107,22 +103,13 @@ fn table(functions: &Functions) -> String {
 
 #[test]
 fn architecture_has_the_contract_of_the_migrations() {
-    let page = root().join("docs/ARCHITECTURE.md");
-    let text = std::fs::read_to_string(&page).unwrap();
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (written, after) = rest.split_once(END).unwrap();
     let made = table(&functions(&migrations()));
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an environment variable asks for the update"
-    )]
-    if std::env::var("SLUICE_UPDATE").is_ok() {
-        std::fs::write(&page, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
-        return;
-    }
-    assert!(
-        written == made,
-        "docs/ARCHITECTURE.md differs from the comments of the migrations; update it with `{UPDATE}`"
+    assert_generated(
+        "docs/ARCHITECTURE.md",
+        "contract",
+        &made,
+        "the comments of the migrations",
+        "contract",
     );
 }
 

@@ -13,7 +13,7 @@ use sluice_runner::db::DatabaseError;
 use sluice_runner::engine::StorageError;
 use sluice_runner::simulator;
 use sluice_sdk::{Error, Outcome, Response, Safety, TransportError};
-use sluice_tests::root;
+use sluice_tests::{assert_generated, root};
 
 /// An identifier in place of the one that a reader fills in.
 const ID: &str = "3f0a0e1c-5a55-4a5f-9d3c-0f6b8f0c9a11";
@@ -284,10 +284,6 @@ fn every_path_in_the_pages_exists() {
     assert!(looked_up > 20, "only {looked_up} paths were found");
 }
 
-const BEGIN: &str = "<!-- outcomes:begin -->\n";
-const END: &str = "<!-- outcomes:end -->";
-const UPDATE: &str = "SLUICE_UPDATE=1 cargo test -p sluice-tests --test docs";
-
 /// Answers with a code.
 const CODED: [(u16, &str, &str); 23] = [
     (503, "PGRST000", "no connection to Postgres"),
@@ -396,20 +392,5 @@ fn reliability_has_what_each_answer_leads_to() {
         let error = answered(status, "<html></html>".to_owned(), waits);
         made += &leads_to(&format!("{status} without a code"), meaning, error);
     }
-    let page = root().join("docs/reliability.md");
-    let text = std::fs::read_to_string(&page).unwrap();
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (written, after) = rest.split_once(END).unwrap();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an environment variable asks for the update"
-    )]
-    if std::env::var("SLUICE_UPDATE").is_ok() {
-        std::fs::write(&page, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
-        return;
-    }
-    assert!(
-        written == made,
-        "docs/reliability.md differs from the code; update it with `{UPDATE}`"
-    );
+    assert_generated("docs/reliability.md", "outcomes", &made, "the code", "docs");
 }

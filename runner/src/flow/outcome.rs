@@ -4,23 +4,13 @@ use super::preview::{Preview, any_due};
 use super::run::Run;
 use super::session::Session;
 use super::work::WorkKind;
-use crate::engine::StopReason;
-use crate::exit::Exit;
 use crate::report::{Counts, Outcome, Report};
 
 impl Session {
     /// The outcome of a run that has ended. `more_due` says whether a run that reached its limit left rows.
     pub(crate) fn outcome(&self, flow: &str, run: &Run, more_due: bool) -> Outcome {
-        let report = self.report(flow, run);
-        match (run.stop.reason(), run.options.limit) {
-            (Some(reason), _) => Outcome::stopped(report, Exit::from(reason), reason.to_string()),
-            (None, Some(limit)) if more_due && report.failed() == 0 => Outcome::stopped(
-                report,
-                Exit::MoreRemains,
-                StopReason::Limit(limit).to_string(),
-            ),
-            (None, _) => Outcome::ended(report),
-        }
+        let limit = run.options.limit.filter(|_| more_due);
+        Outcome::of_run(self.report(flow, run), run.stop.reason(), limit)
     }
 
     /// The outcome of a run over posts. If the run reached its limit, this looks whether posts are left.

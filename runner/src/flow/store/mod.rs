@@ -19,7 +19,7 @@ pub use self::neighborhood::NeighborhoodIds;
 pub use self::run::StoreOptions;
 use self::run::{StoreError, Stored};
 use crate::db::Database;
-use crate::engine::{Stop, StopReason};
+use crate::engine::Stop;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::{Counts, Outcome, Report};
@@ -82,26 +82,18 @@ async fn store(
         report.warnings.push(format!("and {more} of this kind"));
     }
     let report = report.finished(started.elapsed(), crate::memory::peak_bytes());
-    match result {
-        Err(error) => {
-            let exit = match &error {
-                StoreError::Database(_) => Exit::Database,
-                StoreError::Input(InputError::Utf16) => Exit::Usage,
-                StoreError::Input(InputError::Read(_)) => Exit::Unexpected,
-            };
-            let reason = match exit {
-                Exit::Usage => error.to_string(),
-                _ => format!("{error}; run it again: stored posts are skipped"),
-            };
-            Outcome::stopped(report, exit, reason)
-        }
-        Ok(()) => match (stop.reason(), options.limit) {
-            (Some(reason), _) => Outcome::stopped(report, reason.into(), reason.to_string()),
-            (None, Some(limit)) if stored.more_remains && stored.counts.failed == 0 => {
-                let reason = StopReason::Limit(limit);
-                Outcome::stopped(report, (&reason).into(), reason.to_string())
-            }
-            (None, _) => Outcome::ended(report),
-        },
-    }
+    let Err(error) = result else {
+        let limit = options.limit.filter(|_| stored.more_remains);
+        return Outcome::of_run(report, stop.reason(), limit);
+    };
+    let exit = match &error {
+        StoreError::Database(_) => Exit::Database,
+        StoreError::Input(InputError::Utf16) => Exit::Usage,
+        StoreError::Input(InputError::Read(_)) => Exit::Unexpected,
+    };
+    let reason = match exit {
+        Exit::Usage => error.to_string(),
+        _ => format!("{error}; run it again: stored posts are skipped"),
+    };
+    Outcome::stopped(report, exit, reason)
 }
