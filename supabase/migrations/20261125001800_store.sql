@@ -150,19 +150,25 @@ $$;
 -- internal: Writes the final scores of these posts under the active weights, if there are any. The posts must be locked.
 --
 -- The config is read by its own statement, after the scores are written. So this sees a cut-over that the transaction
--- waited for.
+-- waited for. The config is locked, so that it cannot be deleted before its scores are inserted.
 create or replace function public.write_final_scores(p_posts uuid[])
 returns void
 language plpgsql
 set search_path = public, extensions, pg_temp
 as $$
 declare
-  v_config uuid := active_weight_config();
-  v_basis jsonb := (select score_basis(c.weights) from weight_configs c where c.id = v_config);
+  v_config uuid;
+  v_basis jsonb;
 begin
-  if v_basis is null then
-    return;
-  end if;
+  loop
+    v_config := active_weight_config();
+    if v_config is null then
+      return;
+    end if;
+    select score_basis(c.weights) into v_basis from weight_configs c where c.id = v_config for key share;
+    -- Not found if it was deleted a moment ago: other weights may be in force now.
+    exit when found;
+  end loop;
   with computed as materialized (
     select c.post_id, c.final_score from final_scores(p_posts, v_basis) c order by c.post_id
   ), kept as (

@@ -155,6 +155,30 @@ async fn a_post_that_is_deleted_meanwhile_costs_only_itself() {
 }
 
 #[tokio::test]
+async fn weights_that_are_deleted_meanwhile_cost_no_score() {
+    native!();
+    let native = Native::migrated().await;
+    let (admin, api, other) = (
+        native.admin().await,
+        native.api().await,
+        native.admin().await,
+    );
+    add_scored_posts(&admin, 20).await;
+    other
+        .sql("begin; delete from weight_configs where id = active_weight_config()")
+        .await;
+    let delete = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        other.sql("commit").await;
+    };
+    let call = store("null", &[1, 2], "other");
+    let (written, ()) = tokio::join!(api.value(&call), delete);
+    assert_eq!(written, 2);
+    let scored = "select count(*) from llm_scores where fingerprint = 'other'";
+    assert_eq!(admin.value(scored).await, 2);
+}
+
+#[tokio::test]
 async fn a_late_worker_does_not_overwrite_what_the_next_one_stored() {
     native!();
     let native = Native::migrated().await;
