@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::fault::Faults;
+use crate::{batch::BatchConfig, fault::Faults};
 
 /// How the simulator behaves. By default it accepts any key, has no limits and never fails.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +23,8 @@ pub struct Config {
     pub latency: Latency,
     /// What goes wrong, and how often.
     pub faults: Faults,
+    /// How batches behave.
+    pub batches: BatchConfig,
     /// Which kind of server to imitate.
     pub style: Style,
     /// Whether to count how often each text was billed. Each text takes about 150 bytes, so turn it
@@ -39,6 +41,7 @@ impl Default for Config {
             model_limits: BTreeMap::new(),
             latency: Latency::default(),
             faults: Faults::default(),
+            batches: BatchConfig::default(),
             style: Style::default(),
             count_texts: true,
         }
@@ -116,6 +119,8 @@ pub struct ConfigChange {
     pub model_limits: Option<BTreeMap<String, SimulatedLimits>>,
     /// Replaces the latency.
     pub latency: Option<Latency>,
+    /// Replaces how batches behave, for those that are created from then on.
+    pub batches: Option<BatchConfig>,
 }
 
 impl Config {
@@ -131,6 +136,7 @@ impl Config {
         replace(&mut changed.limits, change.limits);
         replace(&mut changed.model_limits, change.model_limits);
         replace(&mut changed.latency, change.latency);
+        replace(&mut changed.batches, change.batches);
         changed.check()?;
         *self = changed;
         Ok(sets_limits)
@@ -139,6 +145,7 @@ impl Config {
     /// Returns what is wrong, if anything is.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.faults.check()?;
+        self.batches.check()?;
         if !(0.0..=1.0).contains(&self.latency.jitter) {
             return Err("latency.jitter must be from 0 to 1".to_owned());
         }
@@ -189,6 +196,8 @@ mod tests {
             r#"{"faults":{"drop":1.5}}"#,
             r#"{"latency":{"jitter":-1}}"#,
             r#"{"limits":{"burst_seconds":0}}"#,
+            r#"{"batches":{"faults":{"lost":{"create":2}}}}"#,
+            r#"{"batches":{"faults":{"lines":{"drop":1}}}}"#,
             r#"{"model_limits":{"o3":{"tokens_per_minute":0}}}"#,
         ] {
             let mut config = Config::default();

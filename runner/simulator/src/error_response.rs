@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::{AppendHeaders, IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Names of headers and their values.
 pub(crate) type HeaderPairs = Vec<(&'static str, String)>;
@@ -77,6 +77,25 @@ impl ErrorResponse {
         Self::new(StatusCode::NOT_FOUND, INVALID, message).with_code("unknown_url")
     }
 
+    /// There is no file or batch with this id.
+    pub(crate) fn no_such(what: &str, id: &str) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            ..Self::invalid("id", format!("No such {what} object: {id}"))
+        }
+    }
+
+    /// The state of a batch does not permit it.
+    pub(crate) fn conflict(message: String) -> Self {
+        Self::new(StatusCode::CONFLICT, INVALID, message)
+    }
+
+    /// The queue of batches has no place. There is no wait: it depends on other batches.
+    pub(crate) fn queue_full(message: String) -> Self {
+        let kind = "token_limit_exceeded";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, kind, message).with_code(kind)
+    }
+
     /// Azure's response to a request without an `api-version`.
     pub(crate) fn no_version() -> Self {
         Self::new(StatusCode::NOT_FOUND, INVALID, "Resource not found").with_code("404")
@@ -123,14 +142,21 @@ impl ErrorResponse {
     }
 }
 
-impl IntoResponse for ErrorResponse {
-    fn into_response(self) -> Response {
-        let error = json!({
+impl ErrorResponse {
+    /// The body.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({"error": {
             "message": self.message,
             "type": self.kind,
             "param": self.param,
             "code": self.code,
-        });
+        }})
+    }
+}
+
+impl IntoResponse for ErrorResponse {
+    fn into_response(self) -> Response {
+        let body = self.to_json();
         let retry_after = self.retry_after.into_iter().flat_map(|wait| {
             // The standard header takes whole seconds only, so they are rounded up.
             let ms = wait.as_micros().div_ceil(1000);
@@ -141,7 +167,7 @@ impl IntoResponse for ErrorResponse {
             ]
         });
         let headers = AppendHeaders(self.headers.into_iter().chain(retry_after));
-        (self.status, headers, Json(json!({ "error": error }))).into_response()
+        (self.status, headers, Json(body)).into_response()
     }
 }
 

@@ -82,6 +82,18 @@ impl Fault {
         Self::OutOfRange,
     ];
 
+    /// Whether a line of a batch can have the fault. The others are about the connection or the key.
+    pub(crate) fn is_of_lines(self) -> bool {
+        let of_requests = [
+            Self::BadKey,
+            Self::Slow,
+            Self::Drop,
+            Self::TruncatedJson,
+            Self::NotJson,
+        ];
+        !of_requests.contains(&self)
+    }
+
     /// Whether a request to this endpoint can have the fault.
     fn applies_to(self, route: Route) -> bool {
         match route {
@@ -132,10 +144,15 @@ impl Faults {
         }
     }
 
-    /// The fault of the request with this number, if it has one.
-    pub(crate) fn choose(&self, number: u64, route: Route) -> Option<Fault> {
-        let rates = self.rates.iter().map(|(fault, rate)| (*fault, *rate));
-        let happens = |fault: Fault, rate| unit(self.draw(number, &[fault as u8])) < rate;
+    /// The fault of the request with this number, if these rates give it one.
+    pub(crate) fn choose(
+        &self,
+        rates: &BTreeMap<Fault, f64>,
+        number: u64,
+        route: Route,
+    ) -> Option<Fault> {
+        let rates = rates.iter().map(|(fault, rate)| (*fault, *rate));
+        let happens = |fault: Fault, rate| self.happens(number, &[fault as u8], rate);
         let candidates: Vec<Fault> = rates
             .filter(|&(fault, rate)| fault.applies_to(route) && happens(fault, rate))
             .map(|(fault, _)| fault)
@@ -149,6 +166,11 @@ impl Faults {
     /// The share of the jitter, from 0 to 1, for the request with this number.
     pub(crate) fn luck(&self, number: u64) -> f64 {
         unit(self.draw(number, b"luck"))
+    }
+
+    /// Whether something with this rate happens to the request with this number.
+    pub(crate) fn happens(&self, number: u64, purpose: &[u8], rate: f64) -> bool {
+        unit(self.draw(number, purpose)) < rate
     }
 
     fn draw(&self, number: u64, purpose: &[u8]) -> u64 {
@@ -183,7 +205,7 @@ mod tests {
 
     fn chosen(faults: &Faults, route: Route) -> Vec<Option<Fault>> {
         (0..10_000)
-            .map(|number| faults.choose(number, route))
+            .map(|number| faults.choose(&faults.rates, number, route))
             .collect()
     }
 

@@ -34,6 +34,7 @@
 //! ```
 
 mod answer;
+mod batch;
 mod config;
 mod error_response;
 mod fault;
@@ -47,8 +48,9 @@ mod state;
 mod stats;
 mod tokens;
 
+pub use batch::{BatchConfig, BatchFaults, BatchStep};
 pub use config::{Config, ConfigChange, Latency, SimulatedLimits, Style};
 pub use fault::{Fault, Faults};
 pub use http::{Simulator, start};
 pub use model::MODEL_SUFFIX;
-pub use stats::Stats;
+pub use stats::{BatchStats, Stats};

@@ -3,6 +3,8 @@
 //! The client has its own copy of these numbers. They are kept apart on purpose: if the two
 //! disagree, the simulator refuses what the client sends, and a test sees it.
 
+use std::ops::RangeInclusive;
+
 /// The most inputs of an embeddings request. Source: "Create embeddings", `input`.
 pub(crate) const MAX_INPUTS: usize = 2_048;
 /// The most tokens of one input. Source: "Create embeddings", `input`.
@@ -32,3 +34,21 @@ pub(crate) const MAX_ENUM_VALUES: usize = 1000;
 /// The largest body that the simulator reads. It is more than the largest request that `OpenAI`
 /// accepts.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// The largest file of a batch. Source: "Batch", "Rate limits".
+pub(crate) const MAX_FILE_BYTES: usize = 200 << 20;
+/// What may surround the file in the body of an upload.
+pub(crate) const MAX_UPLOAD_BYTES: usize = MAX_FILE_BYTES + (1 << 20);
+/// The most requests of a batch. Source: "Batch", "Rate limits".
+pub(crate) const MAX_BATCH_REQUESTS: usize = 50_000;
+/// The most inputs of a batch of embeddings. Source: "Create batch", `endpoint`.
+pub(crate) const MAX_BATCH_INPUTS: usize = 50_000;
+/// Source: "Create batch", `metadata`.
+pub(crate) const MAX_METADATA_PAIRS: usize = 16;
+/// Source: "Create batch", `metadata`.
+pub(crate) const MAX_METADATA_KEY_CHARS: usize = 64;
+/// Source: "Create batch", `metadata`.
+pub(crate) const MAX_METADATA_VALUE_CHARS: usize = 512;
+/// How long the output files of a batch may stay: an hour to 30 days. Source: "Create batch",
+/// `output_expires_after`.
+pub(crate) const OUTPUT_EXPIRY_SECONDS: RangeInclusive<u64> = 3_600..=2_592_000;

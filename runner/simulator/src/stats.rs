@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::fault::Fault;
+use crate::{batch::BatchStep, fault::Fault};
 
 /// What happened since the start, or since the last reset.
 ///
@@ -35,10 +35,30 @@ pub struct Stats {
     pub output_tokens: u64,
     /// How often each fault occurred.
     pub faults: BTreeMap<Fault, u64>,
+    /// What happened to files and batches. Their requests and lines are not in `requests`; what
+    /// their lines used is in the tokens and texts here.
+    pub batches: BatchStats,
     /// How often each text's embedding was billed, by the SHA-256 of the text in hexadecimal.
     pub embedded: BTreeMap<String, u64>,
     /// How often each post's score was billed, by the SHA-256 of its text as the prompt had it.
     pub scored: BTreeMap<String, u64>,
+}
+
+/// What happened to files and batches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchStats {
+    /// How often each step was requested, whatever came of it.
+    pub steps: BTreeMap<BatchStep, u64>,
+    /// Steps that were refused, or failed with a 5xx.
+    pub refused: u64,
+    /// Steps that were done, and whose response a fault broke.
+    pub lost: u64,
+    /// Batches that were created.
+    pub created: u64,
+    /// Lines that were answered, and billed.
+    pub lines_answered: u64,
+    /// Lines that were refused or failed. They cost nothing.
+    pub lines_refused: u64,
 }
 
 impl Stats {

@@ -3,6 +3,7 @@
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
@@ -34,14 +35,24 @@ use crate::{
 pub(super) struct SharedState {
     state: Mutex<SimulatorState>,
     start: Instant,
+    /// The time of the start, in seconds of the Unix epoch.
+    unix_start: u64,
 }
 
 impl SharedState {
     pub(super) fn new(config: Config) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "files and batches have dates")]
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             state: Mutex::new(SimulatorState::new(config)),
             start: Instant::now(),
+            unix_start: since_epoch.unwrap_or_default().as_secs(),
         }
+    }
+
+    /// Now, in seconds of the Unix epoch.
+    pub(super) fn unix_now(&self) -> u64 {
+        self.unix_start + self.start.elapsed().as_secs()
     }
 
     /// Locks the state. Its counters are right after each step, so a panic elsewhere does not matter.
@@ -97,12 +108,12 @@ async fn answer(
 ///
 /// # Panics
 /// If the work panics.
-async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     spawn_blocking(work).await.expect("the work does not panic")
 }
 
 /// The key, from the header that this style of server reads.
-fn key(style: Style, headers: &HeaderMap) -> Option<&str> {
+pub(super) fn key(style: Style, headers: &HeaderMap) -> Option<&str> {
     if style == Style::Azure {
         return headers.get("api-key")?.to_str().ok();
     }
@@ -121,24 +132,27 @@ fn check_version(style: Style, uri: &Uri) -> Result<(), ErrorResponse> {
 
 const JSON: &str = "application/json";
 
+/// Sends half of the body, and then closes the connection.
+pub(super) fn half(body: &Bytes) -> Response {
+    // Without the pause, the connection would close before the first half is sent.
+    let broken = async {
+        tokio::task::yield_now().await;
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
+    };
+    let headers = [
+        (CONTENT_TYPE, JSON.to_owned()),
+        (CONTENT_LENGTH, body.len().to_string()),
+    ];
+    let half = Ok(body.slice(..body.len() / 2));
+    let body = Body::from_stream(stream::iter([half]).chain(stream::once(broken)));
+    (headers, body).into_response()
+}
+
 /// Sends the body, damaged if the fault says so.
 fn send(mut body: Vec<u8>, fault: Option<Fault>) -> Response {
     let length = body.len();
     match fault {
-        Some(Fault::Drop) => {
-            body.truncate(length / 2);
-            // Without the pause, the connection would close before the first half is sent.
-            let broken = async {
-                tokio::task::yield_now().await;
-                Err(io::Error::from(io::ErrorKind::ConnectionReset))
-            };
-            let body = Body::from_stream(stream::iter([Ok(body)]).chain(stream::once(broken)));
-            let headers = [
-                (CONTENT_TYPE, JSON.to_owned()),
-                (CONTENT_LENGTH, length.to_string()),
-            ];
-            (headers, body).into_response()
-        }
+        Some(Fault::Drop) => half(&body.into()),
         Some(Fault::NotJson) => {
             let page = "<html><body>502 Bad Gateway</body></html>";
             ([(CONTENT_TYPE, "text/html")], page).into_response()

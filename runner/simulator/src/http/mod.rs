@@ -1,6 +1,10 @@
 //! The server: its start, its end and its routes.
 
+mod batches;
+mod files;
 mod handler;
+mod step;
+mod worker;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -81,7 +85,7 @@ impl Simulator {
         self.shared.state().reset();
     }
 
-    /// Changes faults, limits or latency, as `PUT /simulate/faults` does.
+    /// Changes faults, limits, latency or batches, as `PUT /simulate/faults` does.
     ///
     /// # Errors
     /// If the change is invalid. Nothing is changed then.
@@ -112,6 +116,8 @@ fn routes(shared: Arc<SharedState>) -> Router {
         .route("/openai/deployments/{name}/embeddings", embeddings)
         .route("/openai/deployments/{name}/chat/completions", chat)
         .route("/v1/models", get(models))
+        .merge(files::routes())
+        .merge(batches::routes())
         .route("/simulate/stats", get(stats))
         .route("/simulate/reset", post(reset))
         .route("/simulate/faults", put(faults))
@@ -119,6 +125,8 @@ fn routes(shared: Arc<SharedState>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(shared)
 }
+
+type SharedRoutes = Router<Arc<SharedState>>;
 
 type AxumState = State<Arc<SharedState>>;
 

@@ -6,11 +6,11 @@ use crate::error_response::ErrorResponse;
 
 /// The fields of a request's body. A null counts as absent.
 #[derive(Debug)]
-pub(super) struct BodyFields(Map<String, Value>);
+pub(crate) struct BodyFields(Map<String, Value>);
 
 impl BodyFields {
     /// Reads a body that may have the known fields and no others. Spaces separate their names.
-    pub(super) fn read(body: &[u8], known: &str) -> Result<Self, ErrorResponse> {
+    pub(crate) fn read(body: &[u8], known: &str) -> Result<Self, ErrorResponse> {
         let mut fields: Map<String, Value> =
             serde_json::from_slice(body).map_err(|_| ErrorResponse::unparsable())?;
         fields.retain(|_, value| !value.is_null());
@@ -23,36 +23,36 @@ impl BodyFields {
         }
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }
 
-    pub(super) fn model(&mut self) -> Result<String, ErrorResponse> {
+    pub(crate) fn model(&mut self) -> Result<String, ErrorResponse> {
         let missing = || ErrorResponse::invalid("model", "A model must be given.");
         self.text("model")?.ok_or_else(missing)
     }
 
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
         self.typed(name, "a string", |value| value.as_str().map(str::to_owned))
     }
 
-    pub(super) fn integer(&mut self, name: &'static str) -> Result<Option<i64>, ErrorResponse> {
+    pub(crate) fn integer(&mut self, name: &'static str) -> Result<Option<i64>, ErrorResponse> {
         self.typed(name, "an integer", Value::as_i64)
     }
 
     /// A count: an integer of at least one.
-    pub(super) fn count(&mut self, name: &'static str) -> Result<Option<usize>, ErrorResponse> {
+    pub(crate) fn count(&mut self, name: &'static str) -> Result<Option<usize>, ErrorResponse> {
         self.typed(name, "an integer of at least 1", |value| {
             let count = usize::try_from(value.as_u64()?).ok()?;
             (count > 0).then_some(count)
         })
     }
 
-    pub(super) fn number(&mut self, name: &'static str) -> Result<Option<f64>, ErrorResponse> {
+    pub(crate) fn number(&mut self, name: &'static str) -> Result<Option<f64>, ErrorResponse> {
         self.typed(name, "a number", Value::as_f64)
     }
 

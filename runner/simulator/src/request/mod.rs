@@ -10,6 +10,7 @@ mod schema;
 
 pub(crate) use chat::ParsedChat;
 pub(crate) use embeddings::ParsedEmbeddings;
+pub(crate) use fields::BodyFields;
 pub(crate) use prompt::PromptPost;
 #[cfg(test)]
 pub(crate) use schema::check as check_schema;
@@ -22,6 +23,21 @@ use crate::error_response::ErrorResponse;
 pub(crate) enum Route {
     Embeddings,
     Chat,
+}
+
+impl Route {
+    const ALL: [Self; 2] = [Self::Embeddings, Self::Chat];
+
+    pub(crate) fn url(self) -> &'static str {
+        match self {
+            Self::Embeddings => "/v1/embeddings",
+            Self::Chat => "/v1/chat/completions",
+        }
+    }
+
+    pub(crate) fn of_url(url: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|route| route.url() == url)
+    }
 }
 
 /// A request without errors.

@@ -1,11 +1,14 @@
 //! What the simulator remembers between requests, and its decisions. The caller passes the time.
 
+mod batch;
+
 use std::{collections::HashMap, time::Duration};
 
 use secrecy::ExposeSecret;
 
 use crate::{
     answer::SimulatedResponse,
+    batch::BatchStore,
     config::{Config, ConfigChange, Style},
     error_response::{ErrorResponse, HeaderPairs},
     fault::Fault,
@@ -20,6 +23,7 @@ pub(crate) struct SimulatorState {
     config: Config,
     stats: Stats,
     models: HashMap<String, ModelAllowances>,
+    batches: BatchStore,
 }
 
 /// A request that gets a response.
@@ -39,6 +43,7 @@ impl SimulatorState {
             config,
             stats: Stats::default(),
             models: HashMap::new(),
+            batches: BatchStore::default(),
         }
     }
 
@@ -46,9 +51,13 @@ impl SimulatorState {
         self.stats.clone()
     }
 
-    /// Forgets all requests, refills every allowance and starts the sequence of faults again.
+    /// Forgets all requests, files and batches, refills every allowance and starts the sequence of
+    /// faults again.
     pub(crate) fn reset(&mut self) {
-        *self = Self::new(self.config.clone());
+        *self = Self {
+            batches: self.batches.emptied(),
+            ..Self::new(self.config.clone())
+        };
     }
 
     pub(crate) fn change(&mut self, change: ConfigChange) -> Result<(), String> {
@@ -106,18 +115,8 @@ impl SimulatorState {
         let request = &admitted.request;
         let (input, output) = (request.input_tokens(), response.output_tokens);
         self.stats.answered += 1;
-        self.stats.input_tokens += input;
-        self.stats.output_tokens += output;
+        self.count_usage(admitted, response);
         self.model(request.model(), now).take_output(output, now);
-        if self.config.count_texts {
-            let counts = match request {
-                ParsedRequest::Embeddings(_) => &mut self.stats.embedded,
-                ParsedRequest::Chat(_) => &mut self.stats.scored,
-            };
-            for text in request.texts() {
-                count_text(counts, text);
-            }
-        }
         let Config {
             faults, latency, ..
         } = &self.config;
@@ -128,6 +127,22 @@ impl SimulatorState {
         let mut headers = self.headers(request.model(), now);
         headers.push(request_id(admitted.number));
         (delay, headers)
+    }
+
+    /// Counts the tokens and the texts of a response.
+    fn count_usage(&mut self, admitted: &AdmittedRequest, response: &SimulatedResponse) {
+        let request = &admitted.request;
+        self.stats.input_tokens += request.input_tokens();
+        self.stats.output_tokens += response.output_tokens;
+        if self.config.count_texts {
+            let counts = match request {
+                ParsedRequest::Embeddings(_) => &mut self.stats.embedded,
+                ParsedRequest::Chat(_) => &mut self.stats.scored,
+            };
+            for text in request.texts() {
+                count_text(counts, text);
+            }
+        }
     }
 
     /// The rate-limit headers of a response about this model.
@@ -149,20 +164,38 @@ impl SimulatorState {
         now: Duration,
     ) -> Result<Option<Fault>, ErrorResponse> {
         self.check_limits(request, now)?;
+        self.check_poison(request)?;
+        let faults = &self.config.faults;
+        let Some(fault) = faults.choose(&faults.rates, number, route) else {
+            return Ok(None);
+        };
+        *self.stats.faults.entry(fault).or_default() += 1;
+        let refused = self.refuse_for(fault, request.model(), key);
+        if let Some(wait) = refused.as_ref().err().and_then(|error| error.retry_after) {
+            self.model(request.model(), now).send_retry_after(wait, now);
+        }
+        refused.map(|()| Some(fault))
+    }
+
+    fn check_poison(&self, request: &ParsedRequest) -> Result<(), ErrorResponse> {
         let faults = &self.config.faults;
         if request.texts().iter().any(|text| faults.poisons(text)) {
             let message = "The request was refused for what its texts hold.";
             return Err(ErrorResponse::invalid(request.texts_param(), message));
         }
-        let Some(fault) = faults.choose(number, route) else {
-            return Ok(None);
-        };
-        *self.stats.faults.entry(fault).or_default() += 1;
+        Ok(())
+    }
+
+    /// The refusal that a fault is, if it is one.
+    fn refuse_for(
+        &self,
+        fault: Fault,
+        model: &str,
+        key: Option<&str>,
+    ) -> Result<(), ErrorResponse> {
         match fault {
             Fault::RateLimit => {
-                let model = request.model();
                 let wait = Duration::from_millis(self.config.faults.retry_after_ms);
-                self.model(model, now).send_retry_after(wait, now);
                 let message = format!("Rate limit reached for {model} on requests per min (RPM).");
                 Err(ErrorResponse::rate_limit("requests", message, Some(wait)))
             }
@@ -170,7 +203,7 @@ impl SimulatorState {
             Fault::ServerError => Err(ErrorResponse::server_error()),
             Fault::Quota => Err(ErrorResponse::quota()),
             Fault::BadKey => Err(ErrorResponse::bad_key(key.unwrap_or_default())),
-            _ => Ok(Some(fault)),
+            _ => Ok(()),
         }
     }
 
