@@ -1,11 +1,14 @@
 //! How the simulator behaves.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::{batch::BatchConfig, fault::Faults};
+use crate::{batch::BatchConfig, error_response::ErrorResponse, fault::Faults, model::find};
 
 /// How the simulator behaves. By default it accepts any key, has no limits and never fails.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,6 +28,11 @@ pub struct Config {
     pub faults: Faults,
     /// How batches behave.
     pub batches: BatchConfig,
+    /// Which models are there.
+    pub models: ModelAccess,
+    /// How many requests with the same beginning and the same key find the same prompt cache in a
+    /// minute.
+    pub cache_requests_per_minute: u64,
     /// Which kind of server to imitate.
     pub style: Style,
     /// Whether to count how often each text was billed. Each text takes about 150 bytes, so turn it
@@ -42,13 +50,15 @@ impl Default for Config {
             latency: Latency::default(),
             faults: Faults::default(),
             batches: BatchConfig::default(),
+            models: ModelAccess::default(),
+            cache_requests_per_minute: 15,
             style: Style::default(),
             count_texts: true,
         }
     }
 }
 
-/// How much a client may send in a minute. The allowance refills continuously.
+/// How much a client may send. The allowance of a minute refills continuously.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulatedLimits {
@@ -56,6 +66,10 @@ pub struct SimulatedLimits {
     pub requests_per_minute: Option<u64>,
     /// Tokens a minute, input and output together. No limit if absent.
     pub tokens_per_minute: Option<u64>,
+    /// Requests a day. The day of a model begins with its first request. No limit if absent.
+    pub requests_per_day: Option<u64>,
+    /// Tokens a day, input and output together. No limit if absent.
+    pub tokens_per_day: Option<u64>,
     /// The largest allowance that can gather, in seconds: 60 lets a whole minute's worth through at
     /// once. Less imitates a server that enforces its limits over shorter windows.
     pub burst_seconds: f64,
@@ -66,6 +80,8 @@ impl Default for SimulatedLimits {
         Self {
             requests_per_minute: None,
             tokens_per_minute: None,
+            requests_per_day: None,
+            tokens_per_day: None,
             burst_seconds: 60.0,
         }
     }
@@ -90,6 +106,32 @@ impl Latency {
         let steady = Duration::from_millis(self.fixed_ms)
             + Duration::from_micros(self.per_token_us.saturating_mul(tokens));
         steady.mul_f64(1.0 + self.jitter * luck)
+    }
+}
+
+/// Which models are there. By default all of the table are, also those that have ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelAccess {
+    /// Models that the project may not use: 403 `model_not_found`.
+    pub forbidden: BTreeSet<String>,
+    /// The day, as YYYY-MM-DD. Models that end on it or before are not found.
+    pub today: Option<String>,
+}
+
+impl ModelAccess {
+    /// Refuses a model that is not there.
+    pub(crate) fn check(&self, model: &str) -> Result<(), ErrorResponse> {
+        if self.forbidden.contains(model) {
+            return Err(ErrorResponse::no_access(model));
+        }
+        let end = find(model).and_then(|model| model.shutdown_date);
+        match (end, &self.today) {
+            (Some(end), Some(today)) if end <= today.as_str() => {
+                Err(ErrorResponse::ended_model(model))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -121,6 +163,8 @@ pub struct ConfigChange {
     pub latency: Option<Latency>,
     /// Replaces how batches behave, for those that are created from then on.
     pub batches: Option<BatchConfig>,
+    /// Replaces which models are there.
+    pub models: Option<ModelAccess>,
 }
 
 impl Config {
@@ -137,6 +181,7 @@ impl Config {
         replace(&mut changed.model_limits, change.model_limits);
         replace(&mut changed.latency, change.latency);
         replace(&mut changed.batches, change.batches);
+        replace(&mut changed.models, change.models);
         changed.check()?;
         *self = changed;
         Ok(sets_limits)
@@ -153,7 +198,9 @@ impl Config {
             if !(limits.burst_seconds > 0.0 && limits.burst_seconds <= 3600.0) {
                 return Err("burst_seconds must be above 0 and at most 3600".to_owned());
             }
-            if [limits.requests_per_minute, limits.tokens_per_minute].contains(&Some(0)) {
+            let of_day = [limits.requests_per_day, limits.tokens_per_day];
+            let of_minute = [limits.requests_per_minute, limits.tokens_per_minute];
+            if of_day.contains(&Some(0)) || of_minute.contains(&Some(0)) {
                 return Err("a limit of 0 lets nothing through; leave it out for none".to_owned());
             }
         }

@@ -120,6 +120,42 @@ impl ErrorResponse {
         Self::new(StatusCode::TOO_MANY_REQUESTS, kind, message).with_code(kind)
     }
 
+    pub(crate) fn missing_scopes() -> Self {
+        let message = "You have insufficient permissions for this operation. Missing scopes: \
+                       model.request.";
+        Self::new(StatusCode::UNAUTHORIZED, INVALID, message)
+    }
+
+    pub(crate) fn ip_not_authorized() -> Self {
+        let message = "Your IP address is not authorized to access this API.";
+        Self::new(StatusCode::UNAUTHORIZED, INVALID, message).with_code("ip_not_authorized")
+    }
+
+    /// The model exists, but not for this project.
+    pub(crate) fn no_access(model: &str) -> Self {
+        let message = format!("Project `proj_simulated` does not have access to model `{model}`.");
+        Self {
+            status: StatusCode::FORBIDDEN,
+            ..Self::invalid("model", message).with_code("model_not_found")
+        }
+    }
+
+    /// The model has ended.
+    pub(crate) fn ended_model(model: &str) -> Self {
+        let message = format!("The model `{model}` has been deprecated.");
+        Self {
+            message,
+            ..Self::unknown_model(model)
+        }
+    }
+
+    /// Flex has no capacity. Nobody knows for how long.
+    pub(crate) fn resource_unavailable() -> Self {
+        let kind = "resource_unavailable";
+        let message = "Resources are unavailable for flex processing: try again later.";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, kind, message).with_code(kind)
+    }
+
     /// `kind` says what there is too much of: `requests` or `tokens`. Without a wait the request can
     /// never succeed.
     pub(crate) fn rate_limit(kind: &'static str, message: String, wait: Option<Duration>) -> Self {

@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     hash::{hash, unit},
+    ledger::Tier,
     request::Route,
 };
 
 /// Something that goes wrong with a request. A request has at most one fault.
 ///
-/// The faults of both endpoints come first, then those of embeddings, then those of chats.
+/// The faults of all endpoints come first, then those of embeddings, those of chats, and those of
+/// tiers and keys. New ones come last: the position decides which requests have the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -55,11 +57,17 @@ pub enum Fault {
     ExtraItem,
     /// A number is above its maximum.
     OutOfRange,
+    /// 429 `resource_unavailable`, for a request in the flex tier. It is not billed.
+    ResourceUnavailable,
+    /// 401: the key lacks scopes.
+    MissingScopes,
+    /// 401 `ip_not_authorized`.
+    IpNotAuthorized,
 }
 
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::RateLimit,
         Self::Overloaded,
         Self::ServerError,
@@ -80,25 +88,44 @@ impl Fault {
         Self::RepeatedItem,
         Self::ExtraItem,
         Self::OutOfRange,
+        Self::ResourceUnavailable,
+        Self::MissingScopes,
+        Self::IpNotAuthorized,
     ];
+
+    /// Whether the fault is about the key, so that every request with a key can have it.
+    pub(crate) fn is_of_keys(self) -> bool {
+        let of_keys = [Self::BadKey, Self::MissingScopes, Self::IpNotAuthorized];
+        of_keys.contains(&self)
+    }
 
     /// Whether a line of a batch can have the fault. The others are about the connection or the key.
     pub(crate) fn is_of_lines(self) -> bool {
         let of_requests = [
-            Self::BadKey,
             Self::Slow,
             Self::Drop,
             Self::TruncatedJson,
             Self::NotJson,
+            Self::ResourceUnavailable,
         ];
-        !of_requests.contains(&self)
+        !self.is_of_keys() && !of_requests.contains(&self)
     }
 
-    /// Whether a request to this endpoint can have the fault.
-    fn applies_to(self, route: Route) -> bool {
-        match route {
-            Route::Embeddings => self < Self::Refusal,
-            Route::Chat => !(Self::FewerVectors..=Self::Nan).contains(&self),
+    /// Whether a request to this endpoint, in this tier, can have the fault.
+    fn applies_to(self, route: Route, tier: Tier) -> bool {
+        match self {
+            Self::FewerVectors | Self::Shuffled | Self::WrongDimensions | Self::Nan => {
+                route == Route::Embeddings
+            }
+            Self::Refusal
+            | Self::Length
+            | Self::ContentFilter
+            | Self::MissingItem
+            | Self::RepeatedItem
+            | Self::ExtraItem
+            | Self::OutOfRange => route != Route::Embeddings,
+            Self::ResourceUnavailable => tier == Tier::Flex,
+            _ => true,
         }
     }
 }
@@ -149,12 +176,12 @@ impl Faults {
         &self,
         rates: &BTreeMap<Fault, f64>,
         number: u64,
-        route: Route,
+        (route, tier): (Route, Tier),
     ) -> Option<Fault> {
         let rates = rates.iter().map(|(fault, rate)| (*fault, *rate));
         let happens = |fault: Fault, rate| self.happens(number, &[fault as u8], rate);
         let candidates: Vec<Fault> = rates
-            .filter(|&(fault, rate)| fault.applies_to(route) && happens(fault, rate))
+            .filter(|&(fault, rate)| fault.applies_to(route, tier) && happens(fault, rate))
             .map(|(fault, _)| fault)
             .collect();
         let chosen = self
@@ -205,7 +232,7 @@ mod tests {
 
     fn chosen(faults: &Faults, route: Route) -> Vec<Option<Fault>> {
         (0..10_000)
-            .map(|number| faults.choose(&faults.rates, number, route))
+            .map(|number| faults.choose(&faults.rates, number, (route, Tier::Flex)))
             .collect()
     }
 
@@ -233,16 +260,27 @@ mod tests {
             rates,
             ..Faults::default()
         };
-        for route in [Route::Chat, Route::Embeddings] {
+        for route in [Route::Chat, Route::Responses, Route::Embeddings] {
             let chosen = chosen(&faults, route);
             for fault in Fault::ALL {
                 assert_eq!(
                     chosen.contains(&Some(fault)),
-                    fault.applies_to(route),
+                    fault.applies_to(route, Tier::Flex),
                     "{fault:?}"
                 );
             }
         }
+    }
+
+    #[test]
+    fn only_flex_finds_no_resources() {
+        let faults = Faults::only(Fault::ResourceUnavailable, 1.0);
+        let in_tier = |tier| faults.choose(&faults.rates, 0, (Route::Chat, tier));
+        assert_eq!(in_tier(Tier::Flex), Some(Fault::ResourceUnavailable));
+        assert_eq!(
+            (in_tier(Tier::Default), in_tier(Tier::Priority)),
+            (None, None)
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! A simulator of `OpenAI`: a server on this machine that answers requests for embeddings and chat
-//! completions by `OpenAI`'s protocol. It needs no key and costs nothing.
+//! A simulator of `OpenAI`: a server on this machine that answers requests for embeddings, chat
+//! completions, responses and batches by `OpenAI`'s protocol. It needs no key and costs nothing.
 //!
 //! It is *strict*: it refuses what `OpenAI` refuses, and enforces rate limits. It is *deterministic*:
-//! vectors and scores follow from the text alone. It *fails on demand*, and it *counts*, so that a
-//! test can prove that nothing was billed twice or sent too early. Nobody can take its results for
+//! vectors and scores follow from the text alone. It *fails on demand*, and it *counts* and *bills*, so
+//! that a test can prove that nothing was billed twice or sent too early. Nobody can take its results for
 //! real ones: the model in every response ends in [`MODEL_SUFFIX`].
 //!
 //! It shares no code with the client. Its models and limits are its own, so that a test sees where
@@ -35,11 +35,13 @@
 
 mod answer;
 mod batch;
+mod cache;
 mod config;
 mod error_response;
 mod fault;
 mod hash;
 mod http;
+mod ledger;
 mod limit;
 mod model;
 mod rate;
@@ -49,8 +51,9 @@ mod stats;
 mod tokens;
 
 pub use batch::{BatchConfig, BatchFaults, BatchStep};
-pub use config::{Config, ConfigChange, Latency, SimulatedLimits, Style};
+pub use config::{Config, ConfigChange, Latency, ModelAccess, SimulatedLimits, Style};
 pub use fault::{Fault, Faults};
 pub use http::{Simulator, start};
+pub use ledger::{Ledger, LedgerEntry, Tier};
 pub use model::MODEL_SUFFIX;
 pub use stats::{BatchStats, Stats};

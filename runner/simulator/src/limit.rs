@@ -15,8 +15,10 @@ pub(crate) const MAX_REQUEST_TOKENS: usize = 300_000;
 /// Source: observed; the reference does not say it.
 pub(crate) const ESTIMATED_BYTES_PER_TOKEN: usize = 4;
 
-/// The most tokens of a conversation. Source: "Models", the smallest context of those listed.
-pub(crate) const MAX_CONTEXT_TOKENS: u64 = 128_000;
+/// Source: "Create a model response", `max_output_tokens`.
+pub(crate) const MIN_RESPONSE_TOKENS: usize = 16;
+/// Source: "Create chat completion", `n`.
+pub(crate) const MAX_CHOICES: usize = 128;
 /// Source: "Create chat completion", `temperature`.
 pub(crate) const MAX_TEMPERATURE: f64 = 2.0;
 /// Source: "Create chat completion", `top_p`.

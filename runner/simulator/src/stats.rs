@@ -12,12 +12,14 @@ use crate::{batch::BatchStep, fault::Fault};
 /// While no request is in flight, `requests` = `answered` + `rate_limited` + `refused` + `failed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Requests to both endpoints.
+    /// Requests to the endpoints of models.
     pub requests: u64,
     /// Requests for embeddings.
     pub embedding_requests: u64,
     /// Requests for chat completions.
     pub chat_requests: u64,
+    /// Requests for responses.
+    pub response_requests: u64,
     /// Answered with 200, and billed. This includes responses that a fault broke and responses whose
     /// client had hung up.
     pub answered: u64,

@@ -37,6 +37,8 @@ enum Effect {
     Unscored,
     /// The run ends.
     Ends,
+    /// It happens in the flex tier only, which these runs do not ask for.
+    Never,
 }
 
 /// The effect of every fault of the simulator. A new fault does not compile until it is listed here.
@@ -57,14 +59,17 @@ fn effect(fault: Fault) -> Effect {
         | Fault::RepeatedItem
         | Fault::ExtraItem
         | Fault::OutOfRange => Effect::Unscored,
-        Fault::Quota | Fault::BadKey => Effect::Ends,
+        Fault::Quota | Fault::BadKey | Fault::MissingScopes | Fault::IpNotAuthorized => {
+            Effect::Ends
+        }
+        Fault::ResourceUnavailable => Effect::Never,
     }
 }
 
 /// The faults of the embeddings endpoint.
 fn of_embeddings() -> impl Iterator<Item = Fault> {
     let all = Fault::ALL.into_iter();
-    all.filter(|fault| effect(*fault) != Effect::Unscored)
+    all.filter(|fault| !matches!(effect(*fault), Effect::Unscored | Effect::Never))
 }
 
 /// The faults of the chat endpoint.
@@ -76,7 +81,7 @@ fn of_chat() -> impl Iterator<Item = Fault> {
         Fault::Nan,
     ];
     let all = Fault::ALL.into_iter();
-    all.filter(move |fault| !vectors.contains(fault))
+    all.filter(move |fault| !vectors.contains(fault) && effect(*fault) != Effect::Never)
 }
 
 /// Each of these faults at [`RATE`]. With the seeds of these tests each fault happens at least once, and those that

@@ -198,6 +198,7 @@ async fn limits_that_the_provider_states_are_kept() {
         tokens_per_minute: Some(54_000),
         requests_per_minute: Some(3_000),
         burst_seconds: 1.0,
+        ..SimulatedLimits::default()
     };
     let config = Config { limits, ..slow(30) };
     let simulator = stack.simulator(config).await;

@@ -1,9 +1,9 @@
-//! From a request to its response. Both endpoints share this path.
+//! From a request to its response. All endpoints share this path.
 
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
@@ -50,9 +50,14 @@ impl SharedState {
         }
     }
 
+    /// Now, since the start.
+    pub(super) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// Now, in seconds of the Unix epoch.
     pub(super) fn unix_now(&self) -> u64 {
-        self.unix_start + self.start.elapsed().as_secs()
+        self.unix_start + self.now().as_secs()
     }
 
     /// Locks the state. Its counters are right after each step, so a panic elsewhere does not matter.
@@ -82,7 +87,7 @@ async fn answer(
     parts: &Parts,
     body: Bytes,
 ) -> Result<Response, ErrorResponse> {
-    let arrived = shared.start.elapsed();
+    let arrived = shared.now();
     let request = compute(move || ParsedRequest::read(route, &body)).await;
     let admitted = {
         let mut state = shared.state();
@@ -90,16 +95,21 @@ async fn answer(
         let request = check_version(style, &parts.uri).and(request);
         state.admit(route, key(style, &parts.headers), request, arrived)?
     };
+    let unix_time = shared.unix_now();
     let (admitted, response) = compute(move || {
-        let response = SimulatedResponse::to(&admitted.request, admitted.fault, admitted.style);
+        let mut admitted = admitted;
+        admitted.terms.unix_time = unix_time;
+        let response = SimulatedResponse::to(&admitted.request, &admitted.terms);
         (admitted, response)
     })
     .await;
-    let now = shared.start.elapsed();
+    let now = shared.now();
     let (delay, headers) = shared.state().bill(&admitted, &response, now);
     // The latency includes the time that the work took.
     sleep_until(shared.start + arrived + delay).await;
-    let response = send(response.body, admitted.fault);
+    let now = shared.now();
+    shared.state().sent(&admitted, now);
+    let response = send(response.body, admitted.terms.fault);
     Ok((AppendHeaders(headers), response).into_response())
 }
 

@@ -3,6 +3,7 @@
 mod batches;
 mod files;
 mod handler;
+mod models;
 mod step;
 mod worker;
 
@@ -17,15 +18,14 @@ use axum::{
     routing::{get, post, put},
     serve::ListenerExt,
 };
-use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     config::{Config, ConfigChange},
     error_response::ErrorResponse,
+    ledger::Ledger,
     limit::MAX_BODY_BYTES,
-    model::MODELS,
     request::Route,
     stats::Stats,
 };
@@ -80,6 +80,11 @@ impl Simulator {
         self.shared.state().stats()
     }
 
+    /// What everything cost so far.
+    pub fn ledger(&self) -> Ledger {
+        self.shared.state().ledger()
+    }
+
     /// Forgets all requests, as `POST /simulate/reset` does.
     pub fn reset(&self) {
         self.shared.state().reset();
@@ -113,12 +118,14 @@ fn routes(shared: Arc<SharedState>) -> Router {
     Router::new()
         .route("/v1/embeddings", embeddings.clone())
         .route("/v1/chat/completions", chat.clone())
+        .route("/v1/responses", handled_at(Route::Responses))
         .route("/openai/deployments/{name}/embeddings", embeddings)
         .route("/openai/deployments/{name}/chat/completions", chat)
-        .route("/v1/models", get(models))
+        .merge(models::routes())
         .merge(files::routes())
         .merge(batches::routes())
         .route("/simulate/stats", get(stats))
+        .route("/simulate/ledger", get(ledger))
         .route("/simulate/reset", post(reset))
         .route("/simulate/faults", put(faults))
         .fallback(unknown)
@@ -130,16 +137,12 @@ type SharedRoutes = Router<Arc<SharedState>>;
 
 type AxumState = State<Arc<SharedState>>;
 
-async fn models() -> Json<Value> {
-    let models = MODELS.iter();
-    let data: Vec<Value> = models
-        .map(|model| json!({"id": model.name, "object": "model", "owned_by": "simulated"}))
-        .collect();
-    Json(json!({"object": "list", "data": data}))
-}
-
 async fn stats(State(shared): AxumState) -> Json<Stats> {
     Json(shared.state().stats())
+}
+
+async fn ledger(State(shared): AxumState) -> Json<Ledger> {
+    Json(shared.state().ledger())
 }
 
 async fn reset(State(shared): AxumState) -> StatusCode {

@@ -100,17 +100,18 @@ async fn do_line(
             if stop.is_cancelled() {
                 return None;
             }
-            state.admit_line(route, request)
+            state.admit_line(route, request, shared.now())
         };
-        let answered = admitted.map(|admitted| {
-            let response = SimulatedResponse::to(&admitted.request, admitted.fault, admitted.style);
+        let answered = admitted.map(|mut admitted| {
+            admitted.terms.unix_time = shared.unix_now();
+            let response = SimulatedResponse::to(&admitted.request, &admitted.terms);
             (admitted, response)
         });
         let mut state = shared.state();
         let (output, usage) = match answered {
             Ok(_) if stop.is_cancelled() => return None,
             Ok((admitted, response)) => {
-                let usage = state.bill_line(&admitted, &response);
+                let usage = state.bill_line(&admitted, &response, shared.now());
                 (LineOutput::Answered(response.body), usage)
             }
             Err(error) => (LineOutput::refused(error), BatchUsage::default()),

@@ -1,11 +1,13 @@
 //! The limits of a model: which requests pass, which have to wait, and what the headers say.
 
 mod allowance;
+mod day;
 
 use std::time::Duration;
 
 use crate::{config::SimulatedLimits, error_response::HeaderPairs};
 use allowance::Allowance;
+use day::DayAllowance;
 
 /// A client that sends within this time of a `Retry-After` cannot have read it yet.
 const TRANSIT: Duration = Duration::from_millis(100);
@@ -35,6 +37,8 @@ pub(crate) fn azure_headers() -> HeaderPairs {
 pub(crate) struct ModelAllowances {
     requests: Option<Allowance>,
     tokens: Option<Allowance>,
+    requests_of_day: Option<DayAllowance>,
+    tokens_of_day: Option<DayAllowance>,
     /// When the last `Retry-After` was sent, and when it ends.
     retry_after: Option<(Duration, Duration)>,
 }
@@ -43,7 +47,7 @@ pub(crate) struct ModelAllowances {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LimitExceeded {
     pub(crate) kind: LimitKind,
-    /// What is allowed in a minute.
+    /// What is allowed in a minute, or in a day.
     pub(crate) limit: u64,
     /// When to try again. Without it, the request alone exceeds the limit and can never pass.
     pub(crate) wait: Option<Duration>,
@@ -54,15 +58,20 @@ pub(crate) struct LimitExceeded {
 pub(crate) enum LimitKind {
     Requests,
     Tokens,
+    RequestsOfDay,
+    TokensOfDay,
 }
 
 impl ModelAllowances {
     /// Full allowances.
     pub(crate) fn new(limits: &SimulatedLimits, now: Duration) -> Self {
         let full = |limit: u64| Allowance::new(limit, limits.burst_seconds, now);
+        let day = |limit: u64| DayAllowance::new(limit, now);
         Self {
             requests: limits.requests_per_minute.map(full),
             tokens: limits.tokens_per_minute.map(full),
+            requests_of_day: limits.requests_per_day.map(day),
+            tokens_of_day: limits.tokens_per_day.map(day),
             retry_after: None,
         }
     }
@@ -93,11 +102,21 @@ impl ModelAllowances {
         ];
         let exceeded = limits.into_iter().filter_map(|(kind, allowance, cost)| {
             let allowance = allowance.as_mut()?;
-            let limit = allowance.limit;
-            let wait = (cost <= limit).then(|| allowance.wait(cost, now));
-            (wait != Some(Duration::ZERO)).then_some(LimitExceeded { kind, limit, wait })
+            excess(kind, allowance.limit, cost, allowance.wait(cost, now))
         });
-        let longest = exceeded.max_by_key(|exceeded| exceeded.wait.unwrap_or(Duration::MAX));
+        let limits_of_day = [
+            (LimitKind::RequestsOfDay, &mut self.requests_of_day, 1),
+            (LimitKind::TokensOfDay, &mut self.tokens_of_day, tokens),
+        ];
+        let exceeded_of_day = limits_of_day
+            .into_iter()
+            .filter_map(|(kind, allowance, cost)| {
+                let allowance = allowance.as_mut()?;
+                excess(kind, allowance.limit, cost, allowance.wait(cost, now))
+            });
+        let longest = exceeded
+            .chain(exceeded_of_day)
+            .max_by_key(|exceeded| exceeded.wait.unwrap_or(Duration::MAX));
         longest.map_or(Ok(()), Err)
     }
 
@@ -141,7 +160,22 @@ impl ModelAllowances {
                 allowance.take(cost, now);
             }
         }
+        let of_day = [
+            (&mut self.requests_of_day, requests),
+            (&mut self.tokens_of_day, tokens),
+        ];
+        for (allowance, cost) in of_day {
+            if let Some(allowance) = allowance {
+                allowance.take(cost, now);
+            }
+        }
     }
+}
+
+/// Why a request does not pass that costs more than the limit or has to wait.
+fn excess(kind: LimitKind, limit: u64, cost: u64, wait: Duration) -> Option<LimitExceeded> {
+    let wait = (cost <= limit).then_some(wait);
+    (wait != Some(Duration::ZERO)).then_some(LimitExceeded { kind, limit, wait })
 }
 
 /// A time as `OpenAI` writes it: `20ms`, `1.5s`, `6m0s`.
@@ -177,6 +211,7 @@ mod tests {
             requests_per_minute: requests,
             tokens_per_minute: tokens,
             burst_seconds,
+            ..SimulatedLimits::default()
         };
         ModelAllowances::new(&limits, ms(0))
     }

@@ -1,122 +1,65 @@
 //! `POST /v1/chat/completions`: reading the request.
 
-use serde_json::Value;
-
-use super::fields::BodyFields;
-use super::prompt::{PromptPost, posts};
-use super::schema;
-use crate::{
-    error_response::ErrorResponse,
-    limit::{MAX_CONTEXT_TOKENS, MAX_TEMPERATURE, MAX_TOP_P},
-    model::{Ability, find},
-    tokens::Vocabulary,
+use super::conversation::{
+    Conversation, ParsedChat, chat_model, check_sampling, check_stream, effort, messages,
+    strict_schema, tier, unsupported,
 };
+use super::fields::BodyFields;
+use crate::{error_response::ErrorResponse, limit::MAX_CHOICES, model::ChatAbility};
 
-/// A request for a chat completion without errors.
-#[derive(Debug)]
-pub(crate) struct ParsedChat {
-    pub(crate) model: String,
-    pub(crate) vocabulary: Vocabulary,
-    pub(crate) posts: Vec<PromptPost>,
-    pub(crate) input_tokens: u64,
-    /// The strict schema that the response follows.
-    pub(crate) schema: Option<Value>,
-    pub(crate) max_output_tokens: Option<usize>,
-    /// The `seed`, which differs between the runs of an ensemble.
-    pub(crate) run: i64,
+const PARAMETERS: &str = "model messages response_format seed temperature top_p max_tokens \
+                          max_completion_tokens reasoning_effort n stream user store metadata \
+                          service_tier prompt_cache_key safety_identifier";
+
+/// Reads a request, or refuses it as `OpenAI` does. Source: "Create chat completion".
+pub(super) fn read(body: &[u8]) -> Result<ParsedChat, ErrorResponse> {
+    let mut fields = BodyFields::read(body, PARAMETERS)?;
+    let model = fields.model()?;
+    let (vocabulary, ability) = chat_model(&model)?;
+    check_limit_names(&fields, ability)?;
+    let word = fields.text("reasoning_effort")?;
+    let effort = effort("reasoning_effort", word, ability)?;
+    check_sampling(&mut fields, effort)?;
+    check_stream(&mut fields)?;
+    let format = fields.take("response_format");
+    let format = format
+        .as_ref()
+        .map(|format| strict_schema("response_format", format, format.get("json_schema")));
+    let conversation = Conversation {
+        model,
+        effort,
+        choices: choices(&mut fields, ability)?,
+        tier: tier(&mut fields, ability)?,
+        max_output_tokens: max_output_tokens(&mut fields)?,
+        run: fields.integer("seed")?.unwrap_or_default(),
+        messages: messages("messages", fields.take("messages"), |content| {
+            content.as_str().map(str::to_owned)
+        })?,
+        schema: format.transpose()?.flatten(),
+        cache_key: fields.text("prompt_cache_key")?,
+    };
+    conversation.parsed(vocabulary, ability, "messages")
 }
 
-/// A message of the conversation.
-struct PromptMessage {
-    role: String,
-    content: String,
-}
-
-const PARAMETERS: &str = "model messages response_format seed temperature top_p max_tokens max_completion_tokens reasoning_effort n stream user";
-
-const ROLES: [&str; 4] = ["system", "developer", "user", "assistant"];
-
-impl ParsedChat {
-    /// Reads a request, or refuses it as `OpenAI` does. Source: "Create chat completion".
-    pub(super) fn read(body: &[u8]) -> Result<Self, ErrorResponse> {
-        let mut fields = BodyFields::read(body, PARAMETERS)?;
-        let model = fields.model()?;
-        let found = find(&model).map(|model| (model.vocabulary, &model.ability));
-        let Some((vocabulary, &Ability::Chat { reasons })) = found else {
-            return Err(ErrorResponse::unknown_model(&model));
-        };
-        check_reasoning(&fields, reasons)?;
-        check_sampling(&mut fields, reasons)?;
-        check_unsupported(&mut fields)?;
-        let max_output_tokens = max_output_tokens(&mut fields)?;
-        let run = fields.integer("seed")?.unwrap_or_default();
-        let messages = messages(fields.take("messages"))?;
-        let format = fields.take("response_format");
-        let schema = format.as_ref().map(strict_schema).transpose()?.flatten();
-        let input_tokens = count(&messages, schema.as_ref(), vocabulary)?;
-        let said = messages.iter().filter(|message| message.role == "user");
-        let posts = posts(said.map(|message| message.content.as_str()));
-        Ok(Self {
-            model,
-            vocabulary,
-            posts,
-            input_tokens,
-            schema,
-            max_output_tokens,
-            run,
-        })
-    }
-}
-
-fn unsupported(param: &'static str, message: &str) -> ErrorResponse {
-    ErrorResponse::invalid(param, message).with_code("unsupported_parameter")
-}
-
-fn check_reasoning(fields: &BodyFields, reasons: bool) -> Result<(), ErrorResponse> {
-    if reasons && fields.has("max_tokens") {
+fn check_limit_names(fields: &BodyFields, ability: &ChatAbility) -> Result<(), ErrorResponse> {
+    if ability.reasons() && fields.has("max_tokens") {
         let message = "'max_tokens' is not supported with this model: use 'max_completion_tokens'.";
         return Err(unsupported("max_tokens", message));
     }
-    if !reasons && fields.has("reasoning_effort") {
-        return Err(unsupported(
-            "reasoning_effort",
-            "This model does not reason.",
-        ));
-    }
     Ok(())
 }
 
-fn check_sampling(fields: &mut BodyFields, reasons: bool) -> Result<(), ErrorResponse> {
-    for (param, highest) in [("temperature", MAX_TEMPERATURE), ("top_p", MAX_TOP_P)] {
-        let Some(value) = fields.number(param)? else {
-            continue;
-        };
-        if !(0.0..=highest).contains(&value) {
-            let message = format!("Invalid '{param}': must be from 0 to {highest}.");
-            return Err(ErrorResponse::invalid(param, message).with_code("invalid_value"));
-        }
-        #[expect(
-            clippy::float_cmp,
-            reason = "only the default is accepted, exactly as written"
-        )]
-        if reasons && value != 1.0 {
-            let message = format!("'{param}' does not support {value} with this model.");
-            return Err(ErrorResponse::invalid(param, message).with_code("unsupported_value"));
-        }
+fn choices(fields: &mut BodyFields, ability: &ChatAbility) -> Result<usize, ErrorResponse> {
+    let choices = fields.count("n")?.unwrap_or(1);
+    if choices > MAX_CHOICES {
+        let message = format!("Invalid 'n': at most {MAX_CHOICES} choices are allowed.");
+        return Err(ErrorResponse::invalid("n", message).with_code("invalid_value"));
     }
-    Ok(())
-}
-
-/// Refuses what `OpenAI` supports and the simulator does not.
-fn check_unsupported(fields: &mut BodyFields) -> Result<(), ErrorResponse> {
-    if fields.take("stream").is_some_and(|stream| stream != false) {
-        return Err(unsupported("stream", "The simulator does not stream."));
+    if choices > 1 && !ability.choices {
+        let message = format!("'n' does not support {choices} with this model.");
+        return Err(ErrorResponse::invalid("n", message).with_code("unsupported_value"));
     }
-    if fields.count("n")?.is_some_and(|n| n != 1) {
-        let message = "The simulator returns one choice: send the request again for more.";
-        return Err(unsupported("n", message));
-    }
-    Ok(())
+    Ok(choices)
 }
 
 fn max_output_tokens(fields: &mut BodyFields) -> Result<Option<usize>, ErrorResponse> {
@@ -130,76 +73,15 @@ fn max_output_tokens(fields: &mut BodyFields) -> Result<Option<usize>, ErrorResp
     Ok(new.or(old))
 }
 
-fn messages(value: Option<Value>) -> Result<Vec<PromptMessage>, ErrorResponse> {
-    let refuse = |message: &str| ErrorResponse::invalid("messages", message);
-    let Some(Value::Array(list)) = value else {
-        return Err(refuse("'messages' must be a list."));
-    };
-    if list.is_empty() {
-        let message = "'messages' is too short: it must have one message at least.";
-        return Err(refuse(message));
-    }
-    let messages = list.iter().map(|message| {
-        let part = |name: &str| message.get(name).and_then(Value::as_str).map(str::to_owned);
-        let role = part("role").filter(|role| ROLES.contains(&role.as_str()));
-        let role = role.ok_or_else(|| refuse("A message has no role, or an unknown one."))?;
-        let content = part("content");
-        let content = content.ok_or_else(|| refuse("A message has no text as its content."))?;
-        Ok(PromptMessage { role, content })
-    });
-    messages.collect()
-}
-
-/// The schema of a response format of type `json_schema`.
-fn strict_schema(format: &Value) -> Result<Option<Value>, ErrorResponse> {
-    let refuse = |message: &str| Err(ErrorResponse::invalid("response_format", message));
-    match format.get("type").and_then(Value::as_str) {
-        Some("text") => return Ok(None),
-        Some("json_schema") => {}
-        _ => return refuse("The simulator supports 'json_schema' and 'text'."),
-    }
-    let part = |name: &str| format.get("json_schema")?.get(name);
-    let name = part("name").and_then(Value::as_str).unwrap_or_default();
-    let (Some(schema), Some(Value::Bool(true))) = (part("schema"), part("strict")) else {
-        return refuse("The simulator needs a 'schema', and 'strict' must be true.");
-    };
-    match schema::check(name, schema) {
-        Ok(()) => Ok(Some(schema.clone())),
-        Err(broken) => refuse(&format!(
-            "Invalid schema for response_format '{name}': {broken}"
-        )),
-    }
-}
-
-/// Counts the input: the contents, four tokens around each message, and the schema, which the model
-/// reads as well.
-fn count(
-    messages: &[PromptMessage],
-    schema: Option<&Value>,
-    vocabulary: Vocabulary,
-) -> Result<u64, ErrorResponse> {
-    let said = messages
-        .iter()
-        .map(|message| vocabulary.count(&message.content) + 4);
-    let schema = schema.map_or(0, |schema| vocabulary.count(&schema.to_string()));
-    let tokens = (said.sum::<usize>() + schema + 3) as u64;
-    if tokens > MAX_CONTEXT_TOKENS {
-        let message = format!("The maximum context is {MAX_CONTEXT_TOKENS} tokens, not {tokens}.");
-        let error = ErrorResponse::invalid("messages", message);
-        return Err(error.with_code("context_length_exceeded"));
-    }
-    Ok(tokens)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::request::sample::chat_request;
 
     fn read(body: &Value) -> Result<ParsedChat, ErrorResponse> {
-        ParsedChat::read(body.to_string().as_bytes())
+        super::read(body.to_string().as_bytes())
     }
 
     /// The refusal of a request in which one field is replaced.
@@ -216,23 +98,32 @@ mod tests {
 
     #[test]
     fn models_refuse_parameters_they_do_not_support() {
-        let (plain, reasoning) = ("gpt-4o-mini", "gpt-5-mini");
-        for (model, param, value, code) in [
-            (reasoning, "temperature", json!(0.3), "unsupported_value"),
-            (reasoning, "max_tokens", json!(100), "unsupported_parameter"),
-            (
-                plain,
-                "reasoning_effort",
-                json!("low"),
-                "unsupported_parameter",
-            ),
+        let (plain, reasoning, luna) = ("gpt-4o-mini", "gpt-5-mini", "gpt-6-luna");
+        let (value, parameter) = ("unsupported_value", "unsupported_parameter");
+        for (model, param, sent, code) in [
+            (reasoning, "temperature", json!(0.3), value),
+            (reasoning, "max_tokens", json!(100), parameter),
+            (luna, "max_tokens", json!(100), parameter),
+            (luna, "temperature", json!(0.3), value),
+            (luna, "reasoning_effort", json!("minimal"), value),
+            ("gpt-5.1", "reasoning_effort", json!("xhigh"), value),
+            ("gpt-5.6-luna", "reasoning_effort", json!("max"), value),
+            (reasoning, "reasoning_effort", json!("none"), value),
+            (reasoning, "reasoning_effort", json!("little"), value),
+            ("o3", "reasoning_effort", json!("minimal"), value),
+            (plain, "reasoning_effort", json!("low"), parameter),
             (plain, "temperature", json!(2.5), "invalid_value"),
-            (plain, "stream", json!(true), "unsupported_parameter"),
-            (plain, "n", json!(2), "unsupported_parameter"),
+            (plain, "stream", json!(true), parameter),
+            (reasoning, "n", json!(2), value),
+            ("o4-mini", "n", json!(3), value),
+            (plain, "n", json!(129), "invalid_value"),
+            (plain, "service_tier", json!("flex"), value),
+            ("o1", "service_tier", json!("flex"), value),
+            (luna, "service_tier", json!("cheap"), "invalid_value"),
             (plain, "max_tokens", json!("many"), "invalid_type"),
         ] {
             assert_eq!(
-                refusal(model, param, &value),
+                refusal(model, param, &sent),
                 (Some(param), Some(code)),
                 "{model}"
             );
@@ -241,6 +132,12 @@ mod tests {
             (plain, "temperature", json!(0.3)),
             (plain, "max_tokens", json!(100)),
             (plain, "seed", json!(-1)),
+            (plain, "n", json!(3)),
+            (luna, "n", json!(3)),
+            (luna, "service_tier", json!("flex")),
+            (luna, "reasoning_effort", json!("max")),
+            (luna, "prompt_cache_key", json!("rubric-1")),
+            ("gpt-5.1", "temperature", json!(0.3)),
             (reasoning, "max_completion_tokens", json!(100)),
             (reasoning, "reasoning_effort", json!("low")),
             (reasoning, "temperature", json!(1)),
@@ -249,6 +146,15 @@ mod tests {
             body[param] = value;
             assert!(read(&body).is_ok(), "{param}");
         }
+    }
+
+    #[test]
+    fn sampling_goes_with_no_effort_only() {
+        let mut body = chat_request("gpt-6-luna");
+        body["temperature"] = json!(0.3);
+        assert_eq!(read(&body).unwrap_err().param, Some("temperature"));
+        body["reasoning_effort"] = json!("none");
+        assert!(read(&body).is_ok());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A request for the tests.
+//! Requests for the tests.
 
 use serde_json::{Value, json};
 
@@ -8,17 +8,35 @@ pub(crate) fn chat_request(model: &str) -> Value {
         "model": model,
         "messages": [
             {"role": "system", "content": "Score."},
-            {"role": "user", "content": "{\"index\":1,\"text\":\"Loud music.\"}"},
+            {"role": "user", "content": POST},
         ],
         "response_format": {"type": "json_schema", "json_schema": {
-            "name": "scores", "strict": true, "schema": {
-                "type": "object", "required": ["posts"], "additionalProperties": false,
-                "properties": {"posts": {"type": "array", "items": {
-                    "type": "object", "required": ["index", "drama"],
-                    "additionalProperties": false,
-                    "properties": {"index": {"type": "integer"}, "drama": {"type": "number"}},
-                }}},
-            },
+            "name": "scores", "strict": true, "schema": schema(),
         }},
+    })
+}
+
+/// The same for `/v1/responses`.
+pub(crate) fn response_request(model: &str) -> Value {
+    json!({
+        "model": model,
+        "instructions": "Score.",
+        "input": POST,
+        "text": {"format": {
+            "type": "json_schema", "name": "scores", "strict": true, "schema": schema(),
+        }},
+    })
+}
+
+const POST: &str = "{\"index\":1,\"text\":\"Loud music.\"}";
+
+fn schema() -> Value {
+    json!({
+        "type": "object", "required": ["posts"], "additionalProperties": false,
+        "properties": {"posts": {"type": "array", "items": {
+            "type": "object", "required": ["index", "drama"],
+            "additionalProperties": false,
+            "properties": {"index": {"type": "integer"}, "drama": {"type": "number"}},
+        }}},
     })
 }

@@ -1,11 +1,14 @@
 //! Decisions about files and batches: their steps, and their lines.
 
+use std::time::Duration;
+
 use super::{AdmittedRequest, SimulatorState};
 use crate::{
     answer::SimulatedResponse,
     batch::{BatchConfig, BatchStep, BatchStore, BatchUsage, StepFault},
     error_response::ErrorResponse,
     fault::Faults,
+    ledger::Tier,
     request::{ParsedRequest, Route},
 };
 
@@ -68,23 +71,23 @@ impl SimulatorState {
         &mut self,
         route: Route,
         request: Result<ParsedRequest, ErrorResponse>,
+        now: Duration,
     ) -> Result<AdmittedRequest, ErrorResponse> {
         let counted = &self.stats.batches;
         let number = counted.lines_answered + counted.lines_refused;
         let admitted = request.and_then(|request| {
+            self.config.models.check(request.model())?;
             self.check_poison(&request)?;
             let rates = &self.config.batches.faults.lines;
-            let fault = self.config.faults.choose(rates, number, route);
+            let fault = self
+                .config
+                .faults
+                .choose(rates, number, (route, Tier::Batch));
             if let Some(fault) = fault {
                 *self.stats.faults.entry(fault).or_default() += 1;
                 self.refuse_for(fault, request.model(), None)?;
             }
-            Ok(AdmittedRequest {
-                number,
-                request,
-                fault,
-                style: self.config.style,
-            })
+            Ok(self.admitted(route, request, (number, fault, Tier::Batch), now))
         });
         self.stats.batches.lines_refused += u64::from(admitted.is_err());
         admitted
@@ -95,12 +98,14 @@ impl SimulatorState {
         &mut self,
         admitted: &AdmittedRequest,
         response: &SimulatedResponse,
+        now: Duration,
     ) -> BatchUsage {
         self.stats.batches.lines_answered += 1;
+        self.sent(admitted, now);
         self.count_usage(admitted, response);
         BatchUsage {
-            input_tokens: admitted.request.input_tokens(),
-            output_tokens: response.output_tokens,
+            input_tokens: response.usage.input,
+            output_tokens: response.usage.output,
         }
     }
 }

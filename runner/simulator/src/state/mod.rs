@@ -7,11 +7,13 @@ use std::{collections::HashMap, time::Duration};
 use secrecy::ExposeSecret;
 
 use crate::{
-    answer::SimulatedResponse,
+    answer::{AnswerTerms, SimulatedResponse},
     batch::BatchStore,
+    cache::{CacheUse, PromptCache},
     config::{Config, ConfigChange, Style},
     error_response::{ErrorResponse, HeaderPairs},
     fault::Fault,
+    ledger::{Account, Ledger, Tier},
     rate::{LimitExceeded, LimitKind, ModelAllowances, azure_headers},
     request::{ParsedRequest, Route},
     stats::{Stats, count_text},
@@ -24,17 +26,18 @@ pub(crate) struct SimulatorState {
     stats: Stats,
     models: HashMap<String, ModelAllowances>,
     batches: BatchStore,
+    account: Account,
+    cache: PromptCache,
 }
 
 /// A request that gets a response.
 #[derive(Debug)]
 pub(crate) struct AdmittedRequest {
-    /// How many requests came before it.
-    pub(crate) number: u64,
+    pub(crate) route: Route,
     pub(crate) request: ParsedRequest,
-    /// What goes wrong with the response.
-    pub(crate) fault: Option<Fault>,
-    pub(crate) style: Style,
+    pub(crate) terms: AnswerTerms,
+    /// What the prompt cache learns from it.
+    cache: CacheUse,
 }
 
 impl SimulatorState {
@@ -44,6 +47,8 @@ impl SimulatorState {
             stats: Stats::default(),
             models: HashMap::new(),
             batches: BatchStore::default(),
+            account: Account::default(),
+            cache: PromptCache::default(),
         }
     }
 
@@ -67,6 +72,10 @@ impl SimulatorState {
         Ok(())
     }
 
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.account.ledger()
+    }
+
     pub(crate) fn style(&self) -> Style {
         self.config.style
     }
@@ -84,6 +93,7 @@ impl SimulatorState {
         match route {
             Route::Embeddings => self.stats.embedding_requests += 1,
             Route::Chat => self.stats.chat_requests += 1,
+            Route::Responses => self.stats.response_requests += 1,
         }
         let admitted = self.check_key(key).and(request).and_then(|request| {
             let decided = self.decide(number, route, key, &request, now);
@@ -91,18 +101,67 @@ impl SimulatorState {
                 headers: self.headers(request.model(), now),
                 ..error
             })?;
-            Ok(AdmittedRequest {
-                number,
-                request,
-                fault,
-                style: self.config.style,
-            })
+            let tier = request.tier();
+            Ok(self.admitted(route, request, (number, fault, tier), now))
         });
         admitted.map_err(|mut error| {
             self.count_error(&error);
             error.headers.push(request_id(number));
             error
         })
+    }
+
+    /// A request that gets a response, with what the prompt cache does for it.
+    fn admitted(
+        &mut self,
+        route: Route,
+        request: ParsedRequest,
+        (number, fault, tier): (u64, Option<Fault>, Tier),
+        now: Duration,
+    ) -> AdmittedRequest {
+        let per_minute = self.config.cache_requests_per_minute;
+        let asked = request.cache_request();
+        let charges_writes = asked.is_some_and(|asked| asked.charges_writes);
+        let cache = asked.map(|asked| self.cache.look_up(asked, per_minute, now));
+        let cache = cache.unwrap_or_default();
+        let terms = AnswerTerms {
+            number,
+            fault,
+            style: self.config.style,
+            tier,
+            cached: cache.cached,
+            written: charges_writes.then_some(cache.written),
+            unix_time: 0,
+        };
+        AdmittedRequest {
+            route,
+            request,
+            terms,
+            cache,
+        }
+    }
+
+    /// Learns that a response was sent.
+    pub(crate) fn sent(&mut self, admitted: &AdmittedRequest, now: Duration) {
+        self.cache.keep(&admitted.cache, now);
+    }
+
+    /// Whether this key may see the model.
+    pub(crate) fn check_model(&self, key: Option<&str>, model: &str) -> Result<(), ErrorResponse> {
+        self.check_reader(key)?;
+        self.config.models.check(model)
+    }
+
+    /// Whether this key may read at all.
+    pub(crate) fn check_reader(&self, key: Option<&str>) -> Result<(), ErrorResponse> {
+        self.check_key(key)?;
+        let faults = &self.config.faults;
+        let rates = faults.rates.iter().filter(|(fault, _)| fault.is_of_keys());
+        let rates = rates.map(|(fault, rate)| (*fault, *rate)).collect();
+        match faults.choose(&rates, self.stats.requests, (Route::Chat, Tier::Default)) {
+            Some(fault) => self.refuse_for(fault, "", key),
+            None => Ok(()),
+        }
     }
 
     /// Bills a response, and returns when to send it after the request and with which headers.
@@ -113,31 +172,36 @@ impl SimulatorState {
         now: Duration,
     ) -> (Duration, HeaderPairs) {
         let request = &admitted.request;
-        let (input, output) = (request.input_tokens(), response.output_tokens);
+        let (input, output) = (response.usage.input, response.usage.output);
         self.stats.answered += 1;
         self.count_usage(admitted, response);
         self.model(request.model(), now).take_output(output, now);
         let Config {
             faults, latency, ..
         } = &self.config;
-        let mut delay = latency.of(input + output, faults.luck(admitted.number));
-        if admitted.fault == Some(Fault::Slow) {
+        let mut delay = latency.of(input + output, faults.luck(admitted.terms.number));
+        if admitted.terms.fault == Some(Fault::Slow) {
             delay += Duration::from_millis(faults.slow_ms);
         }
         let mut headers = self.headers(request.model(), now);
-        headers.push(request_id(admitted.number));
+        headers.push(request_id(admitted.terms.number));
         (delay, headers)
     }
 
     /// Counts the tokens and the texts of a response.
     fn count_usage(&mut self, admitted: &AdmittedRequest, response: &SimulatedResponse) {
         let request = &admitted.request;
-        self.stats.input_tokens += request.input_tokens();
-        self.stats.output_tokens += response.output_tokens;
+        self.stats.input_tokens += response.usage.input;
+        self.stats.output_tokens += response.usage.output;
+        if let Some(model) = request.found_model() {
+            let (tier, endpoint) = (admitted.terms.tier, admitted.route.url());
+            let model = (request.model(), &model.price);
+            self.account.bill(model, tier, endpoint, response.usage);
+        }
         if self.config.count_texts {
             let counts = match request {
                 ParsedRequest::Embeddings(_) => &mut self.stats.embedded,
-                ParsedRequest::Chat(_) => &mut self.stats.scored,
+                ParsedRequest::Chat(_) | ParsedRequest::Responses(_) => &mut self.stats.scored,
             };
             for text in request.texts() {
                 count_text(counts, text);
@@ -163,10 +227,11 @@ impl SimulatorState {
         request: &ParsedRequest,
         now: Duration,
     ) -> Result<Option<Fault>, ErrorResponse> {
+        self.config.models.check(request.model())?;
         self.check_limits(request, now)?;
         self.check_poison(request)?;
         let faults = &self.config.faults;
-        let Some(fault) = faults.choose(&faults.rates, number, route) else {
+        let Some(fault) = faults.choose(&faults.rates, number, (route, request.tier())) else {
             return Ok(None);
         };
         *self.stats.faults.entry(fault).or_default() += 1;
@@ -203,6 +268,9 @@ impl SimulatorState {
             Fault::ServerError => Err(ErrorResponse::server_error()),
             Fault::Quota => Err(ErrorResponse::quota()),
             Fault::BadKey => Err(ErrorResponse::bad_key(key.unwrap_or_default())),
+            Fault::MissingScopes => Err(ErrorResponse::missing_scopes()),
+            Fault::IpNotAuthorized => Err(ErrorResponse::ip_not_authorized()),
+            Fault::ResourceUnavailable => Err(ErrorResponse::resource_unavailable()),
             _ => Ok(()),
         }
     }
@@ -233,18 +301,16 @@ impl SimulatorState {
             Some(_) => "Rate limit reached",
             None => "Request too large",
         };
-        let (kind, message) = match kind {
-            LimitKind::Requests => (
-                "requests",
-                format!("{problem} for {model} on requests per min (RPM): Limit {limit}."),
-            ),
-            LimitKind::Tokens => (
-                "tokens",
-                format!(
-                    "{problem} for {model} on tokens per min (TPM): Limit {limit}, Requested {tokens}."
-                ),
-            ),
+        let (kind, what, cost) = match kind {
+            LimitKind::Requests => ("requests", "requests per min (RPM)", None),
+            LimitKind::RequestsOfDay => ("requests", "requests per day (RPD)", None),
+            LimitKind::Tokens => ("tokens", "tokens per min (TPM)", Some(tokens)),
+            LimitKind::TokensOfDay => ("tokens", "tokens per day (TPD)", Some(tokens)),
         };
+        let cost = cost
+            .map(|tokens| format!(", Requested {tokens}"))
+            .unwrap_or_default();
+        let message = format!("{problem} for {model} on {what}: Limit {limit}{cost}.");
         Err(ErrorResponse::rate_limit(kind, message, wait))
     }
 
@@ -272,7 +338,7 @@ fn request_id(number: u64) -> (&'static str, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::SimulatedLimits, fault::Faults};
+    use crate::{config::SimulatedLimits, fault::Faults, ledger::TokenUsage};
 
     const KEY: Option<&str> = Some("sk-1");
 
@@ -394,7 +460,7 @@ mod tests {
             ..Config::default()
         });
         let admitted = admit(&mut state, "a", ms(0)).unwrap();
-        let response = SimulatedResponse::to(&admitted.request, admitted.fault, admitted.style);
+        let response = SimulatedResponse::to(&admitted.request, &admitted.terms);
         assert_eq!(state.bill(&admitted, &response, ms(0)).0, ms(70));
         let counted = state.stats();
         assert_eq!(
@@ -422,7 +488,10 @@ mod tests {
         let admitted = admit(&mut state, "a", ms(0)).unwrap();
         let response = SimulatedResponse {
             body: Vec::new(),
-            output_tokens: 99,
+            usage: TokenUsage {
+                output: 99,
+                ..TokenUsage::default()
+            },
         };
         let (_, headers) = state.bill(&admitted, &response, ms(0));
         assert_eq!(

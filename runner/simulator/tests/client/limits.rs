@@ -85,7 +85,8 @@ async fn the_simulator_refuses_one_more_than_the_client_sends() {
 async fn the_simulator_accepts_what_the_client_sends_to_each_model() {
     let (simulator, client) = simulator(Faults::default()).await;
     let http = http_client(&Deadlines::default()).unwrap();
-    let models = http.get(format!("{}/models", simulator.base_url())).send();
+    let models = http.get(format!("{}/models", simulator.base_url()));
+    let models = models.bearer_auth("any").send();
     let models = models.await.unwrap().bytes().await.unwrap();
     let models: Value = serde_json::from_slice(&models).unwrap();
     let (messages, schema) = (messages(), schema());

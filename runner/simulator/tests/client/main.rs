@@ -383,6 +383,7 @@ async fn limits_are_enforced_and_reported() {
         requests_per_minute: Some(600),
         tokens_per_minute: Some(1_000),
         burst_seconds: 60.0,
+        ..SimulatedLimits::default()
     };
     let simulator = start(Config {
         limits,
@@ -501,7 +502,8 @@ async fn it_is_controlled_and_read_over_http() {
         .unwrap();
     assert_eq!(reset.status(), 204);
     assert_eq!(simulator.stats(), Stats::default());
-    let models = http.get(format!("{root}/v1/models")).send().await.unwrap();
+    let models = http.get(format!("{root}/v1/models")).bearer_auth("any");
+    let models = models.send().await.unwrap();
     let models: Value = serde_json::from_slice(&models.bytes().await.unwrap()).unwrap();
     assert_eq!(models["data"][0]["id"], "text-embedding-3-small");
 }

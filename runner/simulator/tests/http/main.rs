@@ -8,6 +8,9 @@
 
 mod batch_faults;
 mod batches;
+mod models;
+mod money;
+mod responses;
 
 use std::time::Duration;
 
