@@ -183,7 +183,7 @@ impl<T> Bisection<T> {
 
     /// Takes the only row of the last [`Step::Send`] out of the search. Nothing is known about it, nor any longer
     /// about the rows that were refused with it.
-    pub fn set_aside(&mut self) -> Option<T> {
+    pub fn take(&mut self) -> Option<T> {
         let doubt = self.doubt;
         let rows = self.asked();
         let row = match doubt {

@@ -16,7 +16,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The longest pause that the service has not asked for.
 const PAUSE_MAX: Duration = Duration::from_secs(16);
 /// A shorter wait is not worth a line.
-const NOTICED: Duration = Duration::from_secs(2);
+const NOTICED: Duration = Duration::from_millis(500);
 /// Nor is a short wait for a rate limit, because flows work at the limit.
 const LIMIT_NOTICED: Duration = Duration::from_secs(5);
 
@@ -206,7 +206,7 @@ impl Wait {
         } else {
             NOTICED
         };
-        let is_worth_a_line = !left.is_zero() && wait <= left && waited + wait >= noticed;
+        let is_worth_a_line = !left.is_zero() && wait <= left && waited.max(wait) >= noticed;
         let is_news = is_worth_a_line && !self.is_announced && !outage.is_announced;
         self.is_announced |= is_worth_a_line;
         outage.is_announced |= is_worth_a_line;

@@ -97,11 +97,9 @@ impl Writer {
                             search.accepted();
                             turn = None;
                         }
-                        Err(StorageError::TooSlow(_)) if rows == 1 => {
-                            locked.extend(search.set_aside())
-                        }
+                        Err(StorageError::TooSlow(_)) if rows == 1 => locked.extend(search.take()),
                         Err(StorageError::TooLarge(why)) if rows == 1 => {
-                            refused.extend(search.set_aside().map(|row| (row, why)));
+                            refused.extend(search.take().map(|row| (row, why)));
                         }
                         Err(StorageError::TooLarge(_) | StorageError::TooSlow(_)) => {
                             search.too_large();

@@ -401,7 +401,7 @@ async fn page_of_a_gateway_in_place_of_a_refusal_stops_the_run() {
     }
 }
 
-/// For ever, and once for a while.
+/// Without end, and once for a while.
 #[tokio::test]
 async fn busy_provider_is_waited_for_as_long_as_the_patience() {
     let busy = Refusal::new(503, &"busy");
