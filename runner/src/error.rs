@@ -27,6 +27,9 @@ pub enum Error {
     /// A request to the provider failed.
     #[error("{0}")]
     Provider(#[from] provider::Error),
+    /// The provider was waited for as long as it may be.
+    #[error("{0}")]
+    GaveUp(String),
     /// The embedded Supabase does not run.
     #[cfg(feature = "local")]
     #[error(transparent)]
@@ -55,12 +58,14 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Usage(_) | Self::File { .. } => Exit::Usage,
-            Self::Database(error) if error.is_refused() => Exit::Usage,
             #[cfg(feature = "typegen")]
             Self::Typegen(TypegenError::Database(_)) => Exit::Database,
             #[cfg(feature = "typegen")]
             Self::Typegen(_) => Exit::Usage,
+            Self::Database(error) if error.is_refused() => Exit::Usage,
+            Self::Database(error) if error.is_to_come_back() => Exit::MoreRemains,
             Self::Database(_) => Exit::Database,
+            Self::GaveUp(_) => Exit::MoreRemains,
             Self::Provider(error) if matches!(error.kind(), provider::ErrorKind::Refused(_)) => {
                 Exit::ProviderRefuses
             }

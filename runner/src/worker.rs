@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::db::ClaimedJob;
 use crate::engine::{Stop, backoff};
@@ -32,11 +31,10 @@ pub async fn work(
     stop: &Stop,
     mut on_report: impl FnMut(&Outcome),
 ) -> Result<Exit, Error> {
-    let worker = Uuid::new_v4();
     let types: Vec<String> = kinds.iter().map(|kind| kind.name()).collect();
     let (mut idle, mut exit) = (0, Exit::Complete);
     while !stop.is_stopped() {
-        match next_job(session, worker, &types, stop).await {
+        match next_job(session, &types, stop).await {
             Ok(Some(outcome)) => {
                 idle = 0;
                 exit = first(exit, outcome.exit);
@@ -44,12 +42,11 @@ pub async fn work(
                 continue;
             }
             Ok(None) if once => return Ok(exit),
+            Err(_) if stop.is_stopped() => break,
             Err(error) if once => return Err(error),
             Ok(None) => {}
-            // A worker survives an outage of the database. The lease of its job lapses meanwhile.
-            Err(error) => {
-                tracing::warn!(%error, "the database does not answer; trying again");
-            }
+            // A worker survives even an outage that is longer than the patience.
+            Err(error) => tracing::warn!(%error, "no job can be claimed; trying again"),
         }
         stop.sleep(backoff(idle, POLL_MIN, POLL_MAX)).await;
         idle = idle.saturating_add(1);
@@ -70,12 +67,11 @@ fn first(so_far: Exit, next: Exit) -> Exit {
 /// Claims a job, runs it to its end and records how it ended.
 async fn next_job(
     session: &Session,
-    worker: Uuid,
     types: &[String],
     stop: &Stop,
 ) -> Result<Option<Outcome>, Error> {
-    let Some((job, claimed)) = LeasedJob::claim(&session.database, worker, types.to_vec()).await?
-    else {
+    let database = session.database.until_stopped(stop);
+    let Some((job, claimed)) = LeasedJob::claim(&database, types.to_vec()).await? else {
         return Ok(None);
     };
     tracing::info!(job = %claimed.id, kind = claimed.kind, "running a job");
@@ -86,6 +82,7 @@ async fn next_job(
         kind.run(session, &run, &job, params).await
     };
     let result = job.watch(&run, stop, work).await;
+    let result = session.or_stopped(&claimed.kind, &run, result);
     job.end(&run, &result).await?;
     Ok(Some(
         result.unwrap_or_else(|error| failed(&claimed, &error)),

@@ -87,7 +87,8 @@ pub mod testing;
 pub use client::CompatQuery;
 #[cfg(feature = "client")]
 pub use client::{
-    Attempt, Chunks, Client, ClientBuilder, Http, Observer, Transport, TransportError,
+    Attempt, Chunks, Client, ClientBuilder, Http, Observer, Patience, Transport, TransportError,
+    Wait,
 };
 pub use error::{Chunk, Error, ErrorKind, RejectedRow, WriteReport, Written};
 pub use grammar::{

@@ -19,6 +19,7 @@
 )]
 
 mod endless;
+mod fault_proxy;
 mod guide;
 mod native;
 mod odd_provider;
@@ -33,6 +34,7 @@ mod stack;
 mod wire;
 
 pub use endless::Endless;
+pub use fault_proxy::{FaultProxy, Moment, Plan, ProxyFault};
 pub use guide::assert_shown;
 pub use native::{Native, Session as NativeSession, native_wanted};
 pub use odd_provider::{OddProvider, Oddity, Refusal, When};

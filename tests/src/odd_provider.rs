@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, body};
 use serde_json::{Map, Value, json};
@@ -26,6 +26,12 @@ pub enum Oddity {
     Refuses(When, Refusal),
     /// Each summary has this text, as it stands in the JSON of the answer.
     Summary(&'static str),
+    /// The last vector of each answer is missing.
+    FewerVectors,
+    /// Each answer of the model has this content.
+    Content(&'static str),
+    /// Each answer ends in its middle.
+    Truncated,
 }
 
 /// Which requests are refused.
@@ -50,6 +56,8 @@ pub struct Refusal {
     pub status: u16,
     /// The seconds of `Retry-After`.
     pub retry_after: Option<u64>,
+    /// More headers.
+    pub headers: &'static [(&'static str, &'static str)],
     /// The body.
     pub body: String,
 }
@@ -60,6 +68,7 @@ impl Refusal {
         Self {
             status,
             retry_after: None,
+            headers: &[],
             body: body.to_string(),
         }
     }
@@ -152,13 +161,20 @@ async fn answer(State(provider): State<Arc<Provider>>, request: Request) -> Resp
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
+        for (name, value) in refusal.headers {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(*name, value);
+        }
         return response;
     }
-    let text = if asked.get("input").is_some() {
+    let mut text = if asked.get("input").is_some() {
         embeddings(&provider.oddity, &asked).to_string()
     } else {
         chat(&provider.oddity, &asked)
     };
+    if matches!(provider.oddity, Oddity::Truncated) {
+        text.truncate(text.len() / 2);
+    }
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
@@ -182,7 +198,10 @@ fn embeddings(oddity: &Oddity, asked: &Value) -> Value {
         }
         item
     };
-    let data: Vec<Value> = (0..inputs(asked)).map(item).collect();
+    let missing = usize::from(matches!(oddity, Oddity::FewerVectors));
+    let data: Vec<Value> = (missing..inputs(asked))
+        .map(|place| item(place - missing))
+        .collect();
     json!({ "object": "list", "data": data, "model": asked["model"] })
 }
 
@@ -225,7 +244,10 @@ fn chat(oddity: &Oddity, asked: &Value) -> String {
         Oddity::Summary(text) => text,
         _ => "a summary",
     };
-    let content = json!({ "posts": entries }).to_string();
+    let content = match oddity {
+        Oddity::Content(content) => (*content).to_owned(),
+        _ => json!({ "posts": entries }).to_string(),
+    };
     let choice = json!({
         "index": 0,
         "message": { "role": "assistant", "content": content },

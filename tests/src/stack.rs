@@ -1,6 +1,7 @@
 //! The stack that tests share: one server a test binary, one test at a time, each with a clean database.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::Value;
@@ -94,6 +95,7 @@ impl Stack {
             postgrest_url: postgrest_url.to_owned(),
             key: self.key(),
             schema: "public".to_owned(),
+            patience: Duration::from_secs(60),
         }
     }
 

@@ -358,7 +358,7 @@ fn leads_to(answer: &str, meaning: &str, error: Error) -> String {
         StorageError::TooSlow(_) => "sends less, then waits",
         StorageError::TooLarge(_) => "sends less",
         StorageError::Row(_) => "looks for the row",
-        StorageError::Refused(_) => "stops",
+        StorageError::Refused(_) | StorageError::GaveUp(_) => "stops",
     };
     format!("| {answer} | {meaning} | {name} | {repeated} | {flow} |\n")
 }

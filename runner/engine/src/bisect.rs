@@ -37,8 +37,8 @@ enum Doubt {
 /// needs to ask. If it is refused, the other half may be good, and waits to be sent with all other untested
 /// rows. One bad row among n costs about log2(n) + 1 requests, and no good row is accepted twice.
 ///
-/// A [doubting](Self::doubting) search asks first whether rows are at fault at all. If they are not, it costs
-/// three requests at most. The two probes come on top of a search that finds bad rows.
+/// Until it is known that rows are at fault, the search asks that first. If they are not, it costs three requests
+/// at most. The two probes come on top of a search that finds bad rows.
 #[derive(Debug)]
 pub struct Bisection<T> {
     /// These hold at least one bad row, unless there are none.
@@ -55,8 +55,7 @@ pub struct Bisection<T> {
 }
 
 impl<T> Bisection<T> {
-    /// Rows to be sent, at most `most` in one request.
-    pub fn new(rows: Vec<T>, most: usize) -> Self {
+    fn new(rows: Vec<T>, most: usize) -> Self {
         Self {
             suspects: Vec::new(),
             untested: rows,
@@ -67,7 +66,8 @@ impl<T> Bisection<T> {
         }
     }
 
-    /// Does the same, but finds out first whether rows are at fault, unless that is known.
+    /// Rows to be sent, at most `most` in one request. It finds out first whether rows are at fault, unless that is
+    /// known.
     pub fn doubting(rows: Vec<T>, most: usize, rows_are_at_fault: bool) -> Self {
         let doubt = if rows_are_at_fault {
             Doubt::Settled
@@ -179,6 +179,27 @@ impl<T> Bisection<T> {
         } else {
             self.refused();
         }
+    }
+
+    /// Takes the only row of the last [`Step::Send`] out of the search. Nothing is known about it, nor any longer
+    /// about the rows that were refused with it.
+    pub fn take(&mut self) -> Option<T> {
+        let doubt = self.doubt;
+        let rows = self.asked();
+        let row = match doubt {
+            Doubt::Last => rows.pop(),
+            _ => (!rows.is_empty()).then(|| rows.remove(0)),
+        };
+        match (doubt, self.bad.is_empty()) {
+            (Doubt::First, _) => self.doubt = Doubt::Last,
+            (Doubt::Last, false) => self.doubt = Doubt::AllRefused,
+            (Doubt::Last, true) => self.doubt = Doubt::Open,
+            (Doubt::Open | Doubt::AllRefused | Doubt::Settled, _) => {}
+        }
+        if self.doubt != Doubt::Last {
+            self.acquit();
+        }
+        row
     }
 
     /// The last [`Step::Send`] had more rows than one request may have.

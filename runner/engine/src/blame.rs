@@ -4,6 +4,8 @@ use std::future::Future;
 
 use tokio::sync::{Mutex, MutexGuard, watch};
 
+use super::bisect::Bisection;
+
 /// Whose fault a refusal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -42,10 +44,29 @@ pub struct Blame {
 }
 
 impl Blame {
-    /// Waits for the turn to find out whether rows are at fault. If every request is refused, only one search
-    /// needs to send probes.
-    pub async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().await
+    /// Prepares a search for its probes after a refusal. If no request has succeeded yet, only one search sends
+    /// them at a time. If one has succeeded, no probes are needed.
+    pub async fn doubt<'b, T>(
+        &'b self,
+        search: &mut Bisection<T>,
+        turn: &mut Option<MutexGuard<'b, ()>>,
+    ) {
+        if turn.is_none() {
+            *turn = self.turn().await;
+        }
+        if self.has_succeeded() {
+            search.blame_rows();
+            *turn = None;
+        }
+    }
+
+    /// Waits for the turn to find out whether rows are at fault. `None` if a request has succeeded meanwhile.
+    pub async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        if self.has_succeeded() {
+            return None;
+        }
+        let turn = self.turn.lock().await;
+        (!self.has_succeeded()).then_some(turn)
     }
 
     /// Makes a request, and counts it as in flight meanwhile.

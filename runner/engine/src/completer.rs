@@ -6,11 +6,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::backoff::Outage;
-use super::bisect::{Bisection, Step};
 use super::flow::{BatchResult, Item, RowFailure, Sink, Source, StorageError};
 use super::shared::{CompletedBatch, Output, Parts, Shared, resume_panic};
-use super::stop::StopReason;
+use super::words::count;
+use super::writer::{Storage, Writing};
 
 /// Writes under way at once. While the database works on one, the next is encoded and sent.
 const WRITES_MAX: usize = 2;
@@ -59,111 +58,58 @@ fn gather<O>(
     (result, places)
 }
 
-/// Writes results in pieces: as large as the sink takes, and smaller if the database asks for it. A row that
-/// the database rejects even alone has failed. A row that is too slow even alone waits for somebody else, so it
-/// is written after all others. At the end the places of these batches are free.
+/// Writes results. At the end the places of these batches are free.
 async fn persist<P: Parts>(
     shared: Arc<Shared<P>>,
     outputs: Vec<Output<P>>,
     _places: Vec<OwnedSemaphorePermit>,
 ) {
-    let mut search = Bisection::new(outputs, shared.sink.rows_max());
-    let mut locked = Vec::new();
-    loop {
-        let written = match search.step() {
-            Step::Done => break,
-            // A search that does not doubt never asks.
-            Step::AllRefused => {
-                search.blame_rows();
-                continue;
-            }
-            Step::Send(piece) => match write(&shared, piece, false).await {
-                Err(StorageError::Row(_)) => {
-                    search.refused();
-                    continue;
-                }
-                Err(StorageError::TooLarge(_) | StorageError::TooSlow(_)) => {
-                    search.too_large();
-                    continue;
-                }
-                written => {
-                    search.accepted();
-                    written
-                }
-            },
-            // The search may only have concluded that this row is bad, so it is tried alone.
-            Step::Bad(output) => match write(&shared, std::slice::from_ref(&output), false).await {
-                Err(StorageError::TooSlow(_)) => {
-                    locked.push(output);
-                    continue;
-                }
-                Err(StorageError::Row(why) | StorageError::TooLarge(why)) => {
-                    record(&shared, vec![refused(&output, &why)]).await;
-                    continue;
-                }
-                written => written,
-            },
-        };
-        if let Err(error) = written {
-            return shared.stop.stop(StopReason::Database(error.to_string()));
-        }
+    let rows_max = shared.sink.rows_max();
+    let Writing { refused, halt } = shared.writer.write(&*shared, outputs, rows_max).await;
+    if !refused.is_empty() {
+        let failures = refused.into_iter().map(|(output, why)| RowFailure {
+            id: output.id(),
+            reason: format!("the database refuses it: {why}"),
+            permanent: true,
+        });
+        record(&shared, failures.collect()).await;
     }
-    for output in locked {
-        match write(&shared, std::slice::from_ref(&output), true).await {
-            Ok(()) => {}
-            Err(StorageError::Row(why)) => record(&shared, vec![refused(&output, &why)]).await,
-            Err(error) => return shared.stop.stop(StopReason::Database(error.to_string())),
-        }
+    if let Some((reason, rows)) = halt {
+        shared.stop.stop(reason);
+        let (rows, verb) = (
+            count(rows as u64, "row"),
+            if rows == 1 { "has" } else { "have" },
+        );
+        shared.metrics.warn(format!(
+            "{rows} {verb} a result that is not written; the result is lost, and the next run pays for it again"
+        ));
     }
 }
 
-fn refused(output: &impl Item, why: &str) -> RowFailure {
-    RowFailure {
-        id: output.id(),
-        reason: format!("the database refuses it: {why}"),
-        permanent: true,
+impl<P: Parts> Storage<Output<P>> for Shared<P> {
+    async fn write(&self, rows: &[Output<P>]) -> Result<(), StorageError> {
+        self.sink.write(rows).await?;
+        let ids: Vec<Uuid> = rows.iter().map(Item::id).collect();
+        self.metrics.written(ids.len());
+        self.in_flight.remove(&ids);
+        Ok(())
     }
-}
-
-/// Writes one piece. Waits if the database does not answer, and if `waits_for_locks` also if the statement is too
-/// slow.
-async fn write<P: Parts>(
-    shared: &Shared<P>,
-    piece: &[Output<P>],
-    waits_for_locks: bool,
-) -> Result<(), StorageError> {
-    let mut outage = Outage::default();
-    let waits = |error: &StorageError| match error {
-        StorageError::Outage(_) => true,
-        StorageError::TooSlow(_) => waits_for_locks,
-        StorageError::TooLarge(_) | StorageError::Row(_) | StorageError::Refused(_) => false,
-    };
-    loop {
-        match shared.sink.write(piece).await {
-            Ok(()) => break,
-            Err(error)
-                if waits(&error) && outage.outlast(shared.pace.patience, &shared.stop).await => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let ids: Vec<Uuid> = piece.iter().map(Item::id).collect();
-    shared.metrics.written(ids.len());
-    shared.in_flight.remove(&ids);
-    Ok(())
 }
 
 /// Records failures in the database and in the report.
 async fn record<P: Parts>(shared: &Shared<P>, failures: Vec<RowFailure>) {
     let ids: Vec<Uuid> = failures.iter().map(|failure| failure.id).collect();
-    let mut outage = Outage::default();
+    let mut wait = shared.pace.patience.begin();
     let recorded = loop {
-        match shared.source.fail(failures.clone()).await {
+        let error = match shared.source.fail(failures.clone()).await {
             Ok(recorded) => break recorded,
-            Err(error)
-                if error.is_outage(1)
-                    && outage.outlast(shared.pace.patience, &shared.stop).await => {}
-            Err(error) => return shared.stop.stop(StopReason::Database(error.to_string())),
-        }
+            Err(error) if error.is_outage(1) => match wait.outlast(&error).await {
+                Ok(()) => continue,
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        return shared.stop.stop(error.into_reason());
     };
     for failure in failures {
         if failure.permanent || recorded.dead.contains(&failure.id) {

@@ -6,11 +6,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::backoff::Outage;
 use super::batcher::Batcher;
 use super::flow::{Claim, Source, StorageError, Work};
 use super::shared::{Batch, Parts, Row, Shared};
-use super::stop::StopReason;
 
 /// How long to wait before looking again at rows that other runners have leased.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -164,7 +162,7 @@ async fn claim<P: Parts>(
     mut limit: u32,
     cursor: Option<Uuid>,
 ) -> Option<Claim<Row<P>>> {
-    let mut outage = Outage::default();
+    let mut wait = shared.pace.patience.until_stopped(&shared.stop).begin();
     loop {
         let error = match shared.source.claim(limit, cursor).await {
             Ok(claim) => return Some(claim),
@@ -174,13 +172,13 @@ async fn claim<P: Parts>(
             StorageError::TooLarge(_) | StorageError::TooSlow(_) if limit > 1 => limit /= 2,
             error if error.is_outage(1) => {
                 shared.lost_claim.store(true, Ordering::Relaxed);
-                if !outage.wait(shared.pace.patience, &shared.stop).await {
-                    shared.stop.stop(StopReason::Database(error.to_string()));
+                if let Err(error) = wait.outlast(&error).await {
+                    shared.stop.stop(error.into_reason());
                     return None;
                 }
             }
-            _ => {
-                shared.stop.stop(StopReason::Database(error.to_string()));
+            error => {
+                shared.stop.stop(error.into_reason());
                 return None;
             }
         }

@@ -102,15 +102,26 @@ pub enum StorageError {
     /// The database rejects the request itself, for example because a migration is missing.
     #[error("{0}")]
     Refused(String),
+    /// The source or the sink has waited for the database as long as it may.
+    #[error("{0}")]
+    GaveUp(StopReason),
 }
 
 impl StorageError {
+    /// The reason to stop a flow that cannot go on after this error.
+    pub(super) fn into_reason(self) -> StopReason {
+        match self {
+            Self::GaveUp(reason) => reason,
+            error => StopReason::Database(error.to_string()),
+        }
+    }
+
     /// Whether the same request of this many rows may succeed later.
     pub fn is_outage(&self, rows: usize) -> bool {
         match self {
             Self::Outage(_) => true,
             Self::TooSlow(_) => rows <= 1,
-            Self::TooLarge(_) | Self::Row(_) | Self::Refused(_) => false,
+            Self::TooLarge(_) | Self::Row(_) | Self::Refused(_) | Self::GaveUp(_) => false,
         }
     }
 }

@@ -14,10 +14,12 @@ mod fetcher;
 mod flow;
 mod in_flight;
 mod metrics;
+mod patience;
 mod run;
 mod shared;
 mod stop;
 mod words;
+mod writer;
 
 pub use backoff::backoff;
 pub use bisect::{Bisection, Step};
@@ -27,10 +29,12 @@ pub use flow::{
     StorageError, Text, Work,
 };
 pub use metrics::{FAILURES_MAX, Metrics, RowTotals};
+pub use patience::{GaveUp, Patience, Setback, Wait};
 pub use run::run;
 pub use shared::{Flow, Pace};
 pub use stop::{DRAIN, Stop, StopReason};
 pub use words::count;
+pub use writer::{Storage, Writer, Writing};
 
 #[cfg(test)]
 mod tests;

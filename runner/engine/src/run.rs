@@ -21,6 +21,7 @@ use super::in_flight::{InFlight, heartbeat};
 use super::metrics::Metrics;
 use super::shared::{Flow, Pace, Parts, Shared, resume_panic};
 use super::stop::Stop;
+use super::writer::Writer;
 use super::{completer, dispatcher, fetcher};
 
 /// Batches that wait between two stages, so that neither stage waits for the other to be scheduled. More of
@@ -31,16 +32,18 @@ const QUEUED_MAX: usize = 2;
 /// and all other rows are released.
 ///
 /// `metrics` counts what was done. `stop` has the reason if the flow ended early.
-pub async fn run<S, W, K>(flow: Flow<S, W, K>, pace: Pace, stop: Stop, metrics: Arc<Metrics>)
+pub async fn run<S, W, K>(flow: Flow<S, W, K>, mut pace: Pace, stop: Stop, metrics: Arc<Metrics>)
 where
     S: Source,
     W: Work<Item = S::Item>,
     K: Sink<Output = W::Output>,
 {
+    pace.patience = pace.patience.until_stopped(&stop).outlasting();
     let shared = Arc::new(Shared::<Flow<S, W, K>> {
         source: flow.source,
         work: flow.work,
         sink: flow.sink,
+        writer: Writer::new(pace.patience.clone()),
         pace,
         stop,
         metrics,
@@ -75,8 +78,17 @@ async fn release<P: Parts>(shared: &Shared<P>) {
     if shared.in_flight.all().is_empty() && !shared.lost_claim.load(Ordering::Relaxed) {
         return;
     }
+    let mut wait = shared.pace.patience.begin();
+    let release = async {
+        loop {
+            match shared.source.release().await {
+                Err(error) if error.is_outage(1) => wait.outlast(&error).await?,
+                released => return released,
+            }
+        }
+    };
     let released = tokio::select! {
-        released = shared.source.release() => released.map_err(|error| error.to_string()),
+        released = release => released.map_err(|error| error.to_string()),
         () = shared.stop.overdue() => Err("the database does not answer".to_owned()),
     };
     match released {

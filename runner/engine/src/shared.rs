@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinError;
@@ -10,10 +9,12 @@ use tokio::task::JoinError;
 use super::flow::{BatchResult, Sink, Source, Work};
 use super::in_flight::InFlight;
 use super::metrics::Metrics;
+use super::patience::Patience;
 use super::stop::Stop;
+use super::writer::Writer;
 
 /// How a flow runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Pace {
     /// Rows in one claim.
     pub chunk: u32,
@@ -21,8 +22,9 @@ pub struct Pace {
     pub concurrency: usize,
     /// The most rows that the run takes up.
     pub limit: Option<u64>,
-    /// How long to wait for a database that does not answer.
-    pub patience: Duration,
+    /// How long to wait for the database: if the result of a claim is unknown, or if another transaction holds a
+    /// row. A source and a sink wait for a database that does not answer themselves.
+    pub patience: Patience,
 }
 
 /// The three parts of a flow.
@@ -66,7 +68,9 @@ pub(super) struct Shared<P: Parts> {
     pub(super) work: P::Work,
     /// Only the completer writes to it.
     pub(super) sink: P::Sink,
-    /// Never changes.
+    /// Only the completer writes with it.
+    pub(super) writer: Writer,
+    /// Never changes. Its patience outlasts a stop.
     pub(super) pace: Pace,
     /// Each stage may stop the flow. Each stage checks it.
     pub(super) stop: Stop,

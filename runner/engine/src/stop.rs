@@ -9,6 +9,8 @@ use super::words::count;
 
 /// How long batches in flight may take to finish after an interrupt. GitHub Actions kills after 7.5 s.
 pub const DRAIN: Duration = Duration::from_secs(5);
+/// How long a service is still waited for after a deadline, if results are paid for and not yet written.
+const GRACE: Duration = Duration::from_secs(30);
 /// How long the results may then take to be written, and as long again for the other rows to be released.
 const LEAVE: Duration = Duration::from_millis(800);
 
@@ -66,6 +68,8 @@ pub struct Stop {
     /// Why rows stay due although the flow was not stopped.
     left: Arc<OnceLock<StopReason>>,
     sending: CancellationToken,
+    /// Cancelled when nothing is waited for any longer, not even to write results.
+    waiting: CancellationToken,
     in_flight: CancellationToken,
 }
 
@@ -86,6 +90,7 @@ impl Stop {
     /// Ends the batches in flight as well.
     pub fn abort(&self) {
         self.sending.cancel();
+        self.waiting.cancel();
         self.in_flight.cancel();
     }
 
@@ -94,6 +99,14 @@ impl Stop {
         self.stop(reason);
         tokio::time::sleep(DRAIN).await;
         self.abort();
+    }
+
+    /// Stops at a deadline. Paid results are waited for a while longer.
+    pub async fn expire(&self, deadline: Duration) {
+        tokio::time::sleep(deadline).await;
+        self.stop(StopReason::Deadline(deadline));
+        tokio::time::sleep(GRACE).await;
+        self.waiting.cancel();
     }
 
     /// Notes why some rows stay due. The flow goes on with the others.
@@ -121,6 +134,11 @@ impl Stop {
     /// Resolves when the batches in flight must end.
     pub async fn aborted(&self) {
         self.in_flight.cancelled().await;
+    }
+
+    /// Resolves when no service is waited for any longer, not even to write results.
+    pub(super) async fn late(&self) {
+        self.waiting.cancelled().await;
     }
 
     /// Resolves when an aborted flow has had time for one more step, such as writing its last results.

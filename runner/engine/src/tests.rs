@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
-    BatchResult, Claim, Deferred, Flow, Item, Metrics, Pace, Packing, Recorded, RowFailure,
-    RowTotals, Sink, Source, Stop, StopReason, StorageError, Work, run,
+    BatchResult, Claim, Deferred, Flow, Item, Metrics, Pace, Packing, Patience, Recorded,
+    RowFailure, RowTotals, Sink, Source, Stop, StopReason, StorageError, Work, run,
 };
 
 /// A row with this text fails for good.
@@ -284,7 +284,7 @@ async fn work(world: &Arc<World>, concurrency: usize, stop: Stop) -> RowTotals {
         chunk: 500,
         concurrency,
         limit: None,
-        patience: Duration::from_secs(60),
+        patience: Patience::new("the database", "patience", Duration::from_secs(60)),
     };
     run(flow, pace, stop, metrics.clone()).await;
     metrics.rows()

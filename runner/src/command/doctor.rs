@@ -1,5 +1,7 @@
 //! `sluice doctor`: what is wrong, and how to fix it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::config::Settings;
@@ -9,6 +11,9 @@ use crate::exit::Exit;
 use crate::flow::{self, embed_query};
 use crate::output::{Printer, TextTable};
 use crate::text::count;
+
+/// A service that does not answer for so long is reported. This is enough for a hiccup.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The result of one check.
 #[derive(Debug, Serialize)]
@@ -25,7 +30,7 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Error> {
     let checks = match settings {
-        Ok(settings) => check_all(settings).await,
+        Ok(settings) => check_all(impatient(settings)).await,
         Err(error) => vec![check("configuration", Err(error))],
     };
     printer.either(&checks, || table(&checks))?;
@@ -34,6 +39,15 @@ pub(super) async fn run(
         .map(|check| check.exit)
         .find(|exit| *exit != Exit::Complete)
         .unwrap_or(Exit::Complete))
+}
+
+/// Says what is wrong now, so it waits for nobody.
+fn impatient(mut settings: Settings) -> Settings {
+    settings.openai.patience = PATIENCE;
+    if let Some(database) = &mut settings.database {
+        database.patience = PATIENCE;
+    }
+    settings
 }
 
 async fn check_all(settings: Settings) -> Vec<Check> {
@@ -72,7 +86,8 @@ async fn database(settings: &Settings) -> Result<String, Error> {
 
 async fn provider(settings: &Settings) -> Result<String, Error> {
     let provider = flow::provider(settings)?;
-    let vector = embed_query(&provider, &settings.embedding, "hello").await?;
+    let patience = flow::patience(settings);
+    let vector = embed_query(&provider, &patience, &settings.embedding, "hello").await?;
     Ok(format!(
         "reachable, the key is accepted, {} returns {} dimensions",
         settings.embedding.model,

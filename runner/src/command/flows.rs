@@ -18,7 +18,7 @@ pub(super) async fn embed(
 ) -> Result<Exit, Error> {
     let run = session.begin(options(&arguments.flow), Stop::new());
     let work = flow::embed(&session, &run, arguments.refresh);
-    finish(printer, "embed", &run, work).await
+    finish(printer, "embed", (&session, &run), work).await
 }
 
 /// Which scores `sluice rescore` writes.
@@ -47,7 +47,7 @@ pub(super) async fn score(
         }
         flow::score(&session, &run, scope).await
     };
-    finish(printer, label, &run, work).await
+    finish(printer, label, (&session, &run), work).await
 }
 
 pub(super) async fn backfill(
@@ -63,7 +63,7 @@ pub(super) async fn backfill(
         }
         flow::backfill(&session, &run, &arguments.dimension).await
     };
-    finish(printer, "backfill", &run, work).await
+    finish(printer, "backfill", (&session, &run), work).await
 }
 
 pub(super) async fn recompute(
@@ -77,7 +77,7 @@ pub(super) async fn recompute(
         activate: arguments.activate,
     };
     let work = flow::recompute(&session, &run, options);
-    finish(printer, "recompute", &run, work).await
+    finish(printer, "recompute", (&session, &run), work).await
 }
 
 /// The options of a flow, from the arguments.
@@ -95,10 +95,11 @@ fn options(arguments: &FlowArgs) -> FlowOptions {
 async fn finish(
     printer: &Printer,
     label: &'static str,
-    run: &Run,
+    (session, run): (&Session, &Run),
     work: impl Future<Output = Result<Outcome, Error>>,
 ) -> Result<Exit, Error> {
-    let outcome = watched(printer, label, run, work).await?;
+    let result = watched(printer, label, run, work).await;
+    let outcome = session.or_stopped(label, run, result)?;
     printer.outcome(&outcome)?;
     Ok(outcome.exit)
 }

@@ -66,7 +66,7 @@ pub(super) async fn find(
         return Err(Error::Usage("the text to search for is blank".to_owned()));
     }
     let settings = &session.settings.embedding;
-    let vector = embed_query(session.provider()?, settings, &text).await?;
+    let vector = embed_query(session.provider()?, session.patience(), settings, &text).await?;
     let search = SearchPostsByEmbedding {
         query_embedding: vector_text(&vector),
         similarity_threshold: Some(arguments.threshold),

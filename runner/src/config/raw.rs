@@ -44,6 +44,8 @@ pub struct RawSupabase {
     pub postgrest_url: Option<String>,
     /// The schema of the tables (default `public`).
     pub schema: Option<String>,
+    /// Seconds to wait for a database that does not answer (default 600).
+    pub patience_seconds: Option<u64>,
 }
 
 /// `[openai]`
@@ -58,7 +60,7 @@ pub struct RawOpenAi {
     pub api_version: Option<String>,
     /// Seconds until a request times out (default 120).
     pub timeout_seconds: Option<u64>,
-    /// Seconds to keep trying while the provider is overloaded or unreachable (default 600).
+    /// Seconds to wait for a provider that is overloaded or unreachable (default 600).
     pub patience_seconds: Option<u64>,
 }
 

@@ -49,6 +49,8 @@ pub struct DatabaseSettings {
     pub key: SecretString,
     /// The schema of the tables.
     pub schema: String,
+    /// How long to wait for a database that does not answer.
+    pub patience: Duration,
 }
 
 /// The provider.
@@ -64,7 +66,7 @@ pub struct OpenAiSettings {
     pub api_version: Option<String>,
     /// When a request times out.
     pub timeout: Duration,
-    /// How long to keep trying while the provider is overloaded or unreachable.
+    /// How long to wait for a provider that is overloaded or unreachable.
     pub patience: Duration,
 }
 
@@ -180,6 +182,9 @@ const NO_OPENAI_KEY: &str = if cfg!(feature = "simulator") {
     "set it to your key"
 };
 
+/// How long either service is waited for, unless the file says otherwise.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// The path of PostgREST in a Supabase project.
 const REST_PATH: &str = "/rest/v1";
 
@@ -235,6 +240,7 @@ impl DatabaseSettings {
             postgrest_url: format!("{root}{REST_PATH}"),
             key,
             schema: "public".to_owned(),
+            patience: PATIENCE,
         }
     }
 }
@@ -271,6 +277,7 @@ fn check_database(
         settings.postgrest_url = address.url;
     }
     settings.schema = raw.schema.unwrap_or(settings.schema);
+    settings.patience = patience("supabase.patience_seconds", raw.patience_seconds)?;
     Ok(Some(settings))
 }
 
@@ -291,20 +298,21 @@ fn check_openai(
     let notice = |address: &Address<'_>| address.notice("OPENAI_API_KEY", key?.1);
     notices.extend(address.as_ref().and_then(notice));
     let base_url = address.map_or_else(|| DEFAULT_BASE_URL.to_owned(), |address| address.url);
-    let (timeout, patience) = (
-        raw.timeout_seconds.unwrap_or(120),
-        raw.patience_seconds.unwrap_or(600),
-    );
+    let timeout = raw.timeout_seconds.unwrap_or(120);
     let timeout = bounded("openai.timeout_seconds", timeout, 1..=3_600)?;
-    let patience = bounded("openai.patience_seconds", patience, 1..=86_400)?;
     Ok(OpenAiSettings {
         base_url,
         key: key.map(|(key, _)| SecretString::from(key)),
         key_header: raw.key_header.unwrap_or_default(),
         api_version: raw.api_version,
         timeout: Duration::from_secs(timeout),
-        patience: Duration::from_secs(patience),
+        patience: patience("openai.patience_seconds", raw.patience_seconds)?,
     })
+}
+
+fn patience(key: &str, seconds: Option<u64>) -> Result<Duration, ConfigError> {
+    let seconds = seconds.unwrap_or(PATIENCE.as_secs());
+    bounded(key, seconds, 1..=86_400).map(Duration::from_secs)
 }
 
 fn check_embedding(

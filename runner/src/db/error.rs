@@ -1,44 +1,84 @@
 //! Failed requests to the database: what to tell the operator, and what the engine does about them.
 
-use sluice_sdk::{Outcome, WriteReport};
+use sluice_sdk::Outcome;
 
-use crate::engine::StorageError;
+use crate::engine::{GaveUp, Setback, StopReason, StorageError, Wait};
 
 /// A request to the database that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.advice())]
 pub struct DatabaseError {
     source: sluice_sdk::Error,
+    /// Why a caller did not wait any longer.
+    gave_up: Option<GaveUp>,
 }
 
 impl From<sluice_sdk::Error> for DatabaseError {
     fn from(source: sluice_sdk::Error) -> Self {
-        Self { source }
+        Self {
+            source,
+            gave_up: None,
+        }
     }
 }
 
 impl DatabaseError {
-    /// Fails if the key may not write. The secret key may write every row, so no row is at fault.
-    pub(crate) fn check_key(report: &WriteReport) -> Result<(), Self> {
-        let errors = report.failed.iter().map(|failure| failure.error.clone());
-        let mut errors = errors.map(Self::from);
-        errors.find(Self::is_key_refused).map_or(Ok(()), Err)
-    }
-
     /// Whether a background job no longer belongs to this worker.
     pub fn is_job_lost(&self) -> bool {
         self.source.sqlstate() == Some("55000")
     }
 
-    /// Whether the same call may succeed later, or has succeeded without our knowing: an outage, a lost response, or a
-    /// lock that was waited for too long.
-    pub fn is_passing(&self) -> bool {
-        self.source.is_retryable() && !self.source.is_statement_timeout()
+    /// Whether the call may have been done although it failed.
+    pub fn is_unknown(&self) -> bool {
+        self.source.outcome() == Outcome::Unknown
+    }
+
+    /// Why the database was not waited for any longer, if that ended the request.
+    pub fn gave_up(&self) -> Option<&GaveUp> {
+        let inside = || self.source.gave_up()?.downcast_ref();
+        self.gave_up.as_ref().or_else(inside)
+    }
+
+    /// Whether the statement ran too long, or waited too long for a lock.
+    pub fn is_too_slow(&self) -> bool {
+        self.source.is_statement_timeout()
+    }
+
+    /// Waits before the call is made again, as one of its callers decides.
+    pub(crate) async fn outlast(self, wait: &mut Wait) -> Result<(), Self> {
+        let setback = Setback {
+            why: &self.source,
+            asked: self.source.retry_after(),
+            is_limit: false,
+        };
+        let paused = wait.pause(setback).await;
+        paused.map_err(|gave_up| Self {
+            gave_up: Some(gave_up),
+            ..self
+        })
+    }
+
+    /// The reason to stop a run that cannot go on after this error.
+    pub fn into_reason(self) -> StopReason {
+        match self.gave_up() {
+            Some(GaveUp::ComeBack(why)) => StopReason::Outage(why.clone()),
+            _ => StopReason::Database(self.to_string()),
+        }
     }
 
     /// Whether the database refuses the arguments.
     pub fn is_refused(&self) -> bool {
         self.source.sqlstate() == Some("22023")
+    }
+
+    /// Whether the run was stopped while it waited for the database.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.gave_up(), Some(GaveUp::Stopped(_)))
+    }
+
+    /// Whether the database asks for a longer pause than the patience.
+    pub fn is_to_come_back(&self) -> bool {
+        matches!(self.gave_up(), Some(GaveUp::ComeBack(_)))
     }
 
     /// Whether the key may not do this. The secret key may do everything, so this is no row's fault.
@@ -49,6 +89,13 @@ impl DatabaseError {
     /// The error, with what to do about it if that is known.
     fn advice(&self) -> String {
         let error = &self.source;
+        match self.gave_up() {
+            Some(gave_up @ (GaveUp::Over(_) | GaveUp::Stopped(_))) if error.is_unreachable() => {
+                return format!("the database cannot be reached: {gave_up}");
+            }
+            Some(gave_up) => return gave_up.to_string(),
+            None => {}
+        }
         if error.is_schema_missing() {
             return format!(
                 "the database lacks what this version of sluice needs ({error}); \
@@ -71,7 +118,9 @@ impl DatabaseError {
 impl From<DatabaseError> for StorageError {
     fn from(error: DatabaseError) -> Self {
         let (source, text) = (&error.source, error.to_string());
-        if error.is_key_refused() {
+        if error.gave_up().is_some() {
+            Self::GaveUp(error.into_reason())
+        } else if error.is_key_refused() {
             Self::Refused(text)
         } else if source.is_statement_timeout() {
             Self::TooSlow(text)

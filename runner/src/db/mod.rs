@@ -4,6 +4,7 @@
 mod error;
 #[allow(clippy::pedantic, reason = "generated from the database")]
 mod generated;
+mod patience;
 mod shape;
 
 use std::sync::Arc;
@@ -17,24 +18,38 @@ pub use error::DatabaseError;
 pub use generated::*;
 pub use shape::*;
 
+use self::patience::Waits;
 use crate::config::DatabaseSettings;
+use crate::engine::{Patience, Stop};
 
-/// Functions that read, or change nothing more if the same call is made again. They are called again if the
-/// outcome of the first call is unknown.
+/// Functions that change nothing more if the same call is made again, beside those that only read. They are called
+/// again if the outcome of the first call is unknown.
+///
+/// A job is claimed by a worker that is new for each claim, so a second call finds the lease of the first. `claim_work`
+/// is not among these: the engine repeats it, and releases rows that a lost response leased.
 const IDEMPOTENT: &[&str] = &[
+    "begin_job",
+    "begin_score_pass",
     "cancel_job",
+    "claim_job",
     "count_work",
+    "end_score_pass",
     "enqueue_job",
     "estimate_work",
     "extend_work",
+    "fail_job",
+    "finish_job",
     "finish_work",
     "heartbeat_job",
     "list_weight_configs",
     "peek_work",
     "prune_weight_scores",
     "refresh_topic_frequencies",
+    "release_job",
+    "replay_work",
     "retry_job",
     "save_and_recompute",
+    "stage_post_scores",
     "store_dimension",
     "store_embeddings",
     "store_scores",
@@ -44,19 +59,23 @@ const IDEMPOTENT: &[&str] = &[
 const LONG_CALL: Duration = Duration::from_secs(330);
 
 /// A connection to our database, counting its requests. Cheap to clone.
+///
+/// Every request that may be repeated is repeated for as long as the patience, whoever makes it.
 #[derive(Debug, Clone)]
 pub struct Database {
     client: Client,
     /// The same, for calls that take long.
-    patient: Client,
+    slow: Client,
     traffic: Arc<Traffic>,
+    patience: Patience,
 }
 
 /// Requests to Supabase. Every attempt counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Traffic {
     requests: AtomicU64,
     retried: AtomicU64,
+    patience: Patience,
 }
 
 impl Observer for Traffic {
@@ -64,6 +83,9 @@ impl Observer for Traffic {
         self.requests.fetch_add(1, Ordering::Relaxed);
         if attempt.retry > 0 {
             self.retried.fetch_add(1, Ordering::Relaxed);
+        }
+        if attempt.failure.is_none() {
+            self.patience.answered();
         }
     }
 }
@@ -74,7 +96,13 @@ impl Database {
     /// # Errors
     /// If the URL or the key cannot be sent.
     pub fn new(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
-        let traffic = Arc::new(Traffic::default());
+        let most = settings.patience;
+        let patience = Patience::new("the database", "supabase.patience_seconds", most);
+        let traffic = Arc::new(Traffic {
+            requests: AtomicU64::default(),
+            retried: AtomicU64::default(),
+            patience: patience.clone(),
+        });
         let builder = || {
             Client::builder()
                 .postgrest_url(&settings.postgrest_url)
@@ -82,15 +110,37 @@ impl Database {
                 .schema(&settings.schema)
                 .observer(traffic.clone())
         };
-        let patient = builder()
-            .attempt_timeout(LONG_CALL)
-            .total_timeout(LONG_CALL)
-            .build()?;
-        Ok(Self {
+        let database = Self {
             client: builder().build()?,
-            patient,
+            slow: builder().attempt_timeout(LONG_CALL).build()?,
             traffic,
-        })
+            patience: patience.clone(),
+        };
+        Ok(database.with(patience))
+    }
+
+    /// The same database, whose waits end when the run is stopped.
+    pub(crate) fn until_stopped(&self, stop: &Stop) -> Self {
+        self.with(self.patience.until_stopped(stop))
+    }
+
+    /// The same database for results that are paid for: a stop of the run does not end their waits at once.
+    pub(crate) fn outlasting(&self) -> Self {
+        self.with(self.patience.outlasting())
+    }
+
+    fn with(&self, patience: Patience) -> Self {
+        Self {
+            client: self.client.with_patience(Waits(patience.clone())),
+            slow: self.slow.with_patience(Waits(patience.clone())),
+            traffic: self.traffic.clone(),
+            patience,
+        }
+    }
+
+    /// How long the database is waited for.
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// The SDK's client, for tables.
@@ -107,7 +157,7 @@ impl Database {
         F: Function,
         F::Output: DeserializeOwned,
     {
-        Ok(self.rpc(function).await?)
+        Ok(Self::rpc(&self.client, function).await?)
     }
 
     /// Calls a function whose generated type does not say the shape of its result.
@@ -115,11 +165,11 @@ impl Database {
     /// # Errors
     /// As [`call`](Self::call).
     pub async fn call_shaped<F: Shaped>(&self, function: F) -> Result<F::Shape, DatabaseError> {
-        Ok(self.rpc(function).output().await?)
+        Ok(Self::rpc(&self.client, function).output().await?)
     }
 
-    fn rpc<F: Function>(&self, function: F) -> Rpc<F, F::Output, Client> {
-        let rpc = self.client.rpc(function);
+    fn rpc<F: Function>(client: &Client, function: F) -> Rpc<F, F::Output, Client> {
+        let rpc = client.rpc(function);
         if IDEMPOTENT.contains(&F::NAME) {
             rpc.idempotent()
         } else {
@@ -133,7 +183,7 @@ impl Database {
     /// # Errors
     /// As [`call`](Self::call).
     pub async fn call_long<F: Shaped>(&self, function: F) -> Result<F::Shape, DatabaseError> {
-        Ok(self.patient.rpc(function).output().await?)
+        Ok(Self::rpc(&self.slow, function).output().await?)
     }
 
     /// Requests sent so far, and how many of them were retries.

@@ -13,6 +13,7 @@ const COUNTS_MAX: usize = 40;
 /// Counts what a run will take up, unless it is stopped meanwhile or the table is large. Only the progress bar
 /// reads this. Database errors are ignored here, because the flow reports them.
 pub(crate) async fn count(session: &Session, run: &Run, kind: &WorkKind) {
+    let session = &session.within(run);
     let limit = run.options.limit.unwrap_or(u64::MAX);
     let (mut total, mut after) = (0, None);
     for _ in 0..COUNTS_MAX {
@@ -39,6 +40,7 @@ pub(crate) async fn count(session: &Session, run: &Run, kind: &WorkKind) {
 /// Notes about how many posts a scope of scores takes up, for the progress bar. It is one request, however
 /// many posts there are. Database errors are ignored here, because the flow reports them.
 pub async fn expect_scores(session: &Session, run: &Run, scope: ScoreScope) {
+    let session = &session.within(run);
     let fingerprint = session.settings.rubric.fingerprint();
     match session.database.call(EstimateWork {}).await {
         Ok(status) => {

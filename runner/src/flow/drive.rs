@@ -1,7 +1,5 @@
 //! Driving a flow on the engine.
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use super::run::Run;
@@ -9,10 +7,7 @@ use super::session::Session;
 use super::source::DuePosts;
 use super::work::WorkKind;
 use crate::db::LeasedPost;
-use crate::engine::{self, Flow, Pace, Sink, Source, StopReason, Work};
-
-/// How long a flow waits for a database that does not answer.
-const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
+use crate::engine::{self, Flow, Pace, Sink, Source, Work};
 
 impl Session {
     /// Runs a flow until nothing is due or it is stopped.
@@ -27,19 +22,15 @@ impl Session {
             chunk,
             concurrency: concurrency.min(flow.work.batches_max()),
             limit: run.options.limit,
-            patience: DATABASE_PATIENCE,
+            patience: self.database.patience().clone(),
         };
-        let work = engine::run(flow, pace, run.stop.clone(), run.metrics.clone());
-        let mut work = Box::pin(work);
-        let Some(deadline) = run.options.deadline else {
-            return work.await;
-        };
-        tokio::select! {
-            () = work.as_mut() => return,
-            () = tokio::time::sleep_until(run.started + deadline) => {}
-        }
-        run.stop.stop(StopReason::Deadline(deadline));
-        work.await;
+        Box::pin(engine::run(
+            flow,
+            pace,
+            run.stop.clone(),
+            run.metrics.clone(),
+        ))
+        .await;
     }
 
     /// Runs a flow over the posts that `worker` leases.

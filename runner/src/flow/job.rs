@@ -40,9 +40,10 @@ impl LeasedJob {
     /// Leases the oldest due job of these types, if there is one.
     pub(crate) async fn claim(
         database: &Database,
-        worker: Uuid,
         types: Vec<String>,
     ) -> Result<Option<(Self, ClaimedJob)>, DatabaseError> {
+        // New for each claim, so that a repeated claim finds the job of the first.
+        let worker = Uuid::new_v4();
         let claim = ClaimJob {
             p_worker: worker,
             p_types: types,
@@ -130,6 +131,9 @@ impl LeasedJob {
                 // The cut-over completed the job before this heartbeat.
                 Ok(status) if status == "completed" => return,
                 Ok(status) => format!("job {} is {status}", self.id),
+                Err(error) if error.gave_up().is_some() => {
+                    return run.stop.stop(error.into_reason());
+                }
                 // When the lease has lapsed, another worker may run the job.
                 Err(error) if last.elapsed() > LEASE => {
                     format!("the lease of job {} has lapsed: {error}", self.id)
@@ -164,47 +168,53 @@ impl LeasedJob {
         if self.is_completed.load(Ordering::Relaxed) {
             return Ok(());
         }
+        let database = &self.database.outlasting();
         match (result, run.stop.reason()) {
             (Ok(_), Some(StopReason::JobGone(_))) => Ok(()),
-            (Ok(_), Some(StopReason::Interrupted)) if !self.is_own => self.release().await,
+            (Ok(_), Some(StopReason::Interrupted)) if !self.is_own => self.release(database).await,
             (Ok(outcome), _) if matches!(outcome.exit, Exit::Complete | Exit::SomeFailed) => {
                 self.heartbeat(run, Some(run.progress())).await?;
-                self.finish().await
+                self.finish(database).await
             }
             (Ok(outcome), _) => {
                 let reason = outcome.report.reason.as_deref().unwrap_or_default();
-                self.fail(reason, false).await
+                self.fail(database, reason, false).await
             }
             (Err(error), _) => {
                 let is_permanent = error.exit() == Exit::Usage;
-                self.fail(&error.to_string(), is_permanent).await
+                self.fail(database, &error.to_string(), is_permanent).await
             }
         }
     }
 
-    async fn release(&self) -> Result<(), DatabaseError> {
+    async fn release(&self, database: &Database) -> Result<(), DatabaseError> {
         let release = ReleaseJob {
             p_job_id: self.id,
             p_worker: self.worker,
         };
-        self.database.call(release).await.map(drop)
+        database.call(release).await.map(drop)
     }
 
-    async fn finish(&self) -> Result<(), DatabaseError> {
+    async fn finish(&self, database: &Database) -> Result<(), DatabaseError> {
         let finish = FinishJob {
             p_job_id: self.id,
             p_worker: self.worker,
         };
-        self.database.call(finish).await.map(drop)
+        database.call(finish).await.map(drop)
     }
 
-    async fn fail(&self, error: &str, is_permanent: bool) -> Result<(), DatabaseError> {
+    async fn fail(
+        &self,
+        database: &Database,
+        error: &str,
+        is_permanent: bool,
+    ) -> Result<(), DatabaseError> {
         let fail = FailJob {
             p_job_id: self.id,
             p_worker: self.worker,
             p_error: error.to_owned(),
             p_permanent: Some(is_permanent),
         };
-        self.database.call(fail).await.map(drop)
+        database.call(fail).await.map(drop)
     }
 }

@@ -30,5 +30,5 @@ pub use requester::RequestMetrics;
 pub use run::{FlowOptions, Run};
 pub(crate) use score::score_work;
 pub use score::{backfill, plan_score, score};
-pub use session::{Session, provider};
+pub use session::{Session, patience, provider};
 pub use work::{ScoreScope, WorkKind};

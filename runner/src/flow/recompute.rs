@@ -1,9 +1,6 @@
 //! Recompute: the final scores for a weight config, staged in chunks and cut over at once.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::job::LeasedJob;
@@ -22,10 +19,8 @@ use crate::scoring::Weights;
 pub(crate) const RECOMPUTE_JOB: &str = "recompute_final_scores";
 /// Posts staged by one statement: some hundred milliseconds, far below the statement timeout.
 const CHUNK: i32 = 10_000;
-/// How long a lock or an outage of the database is waited for.
-const PATIENCE: Duration = Duration::from_secs(600);
-/// Between two attempts.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// If the statement takes too long for so few posts, it waits for a lock.
+const CHUNK_MIN: i32 = 1_000;
 
 /// What to recompute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,6 +70,7 @@ pub async fn recompute(
     run: &Run,
     options: RecomputeOptions,
 ) -> Result<Outcome, Error> {
+    let session = &session.within(run);
     let (database, params) = (&session.database, options.to_params());
     let job = LeasedJob::begin(database, RECOMPUTE_JOB, params, "sluice recompute").await?;
     let work = recompute_as(session, run, &job, options);
@@ -96,6 +92,7 @@ pub(crate) async fn recompute_as(
         Err(Error::Database(error)) if error.is_job_lost() => {
             run.stop.stop(StopReason::JobGone(error.to_string()));
         }
+        Err(Error::Database(error)) if error.is_stopped() => {}
         result => result?,
     }
     Ok(session.outcome("recompute", run, false))
@@ -108,8 +105,9 @@ async fn stage_and_apply(
     job: &LeasedJob,
     options: RecomputeOptions,
 ) -> Result<(), Error> {
+    let session = &session.within(run);
     let weights = session.weights(run, options.weight_config_id).await?;
-    let mut after = None;
+    let (mut after, mut limit) = (None, CHUNK);
     loop {
         if run.stop.is_stopped() {
             return Ok(());
@@ -119,9 +117,9 @@ async fn stage_and_apply(
             p_worker: job.worker(),
             p_weight_config_id: weights,
             p_after: after,
-            p_limit: CHUNK,
+            p_limit: limit,
         };
-        let chunk = staged(session, run, stage).await?;
+        let chunk = staged(session, stage, &mut limit).await?;
         if let Some(total) = chunk.total {
             run.expect(total);
         }
@@ -139,7 +137,7 @@ async fn stage_and_apply(
         p_worker: job.worker(),
         p_activate: options.activate,
     };
-    let applied = completed(session, run, complete).await?;
+    let applied = completed(session, complete).await?;
     job.set_completed();
     run.metrics
         .written(usize::try_from(applied).unwrap_or(usize::MAX));
@@ -147,61 +145,55 @@ async fn stage_and_apply(
     Ok(())
 }
 
-/// Stages a chunk. A chunk that is sent again replaces itself, so it is sent until the database answers.
+/// Stages a chunk, and halves the limit while the statement takes too long. A chunk that is sent again replaces itself.
 async fn staged(
     session: &Session,
-    run: &Run,
-    stage: StagePostScores,
+    mut stage: StagePostScores,
+    limit: &mut i32,
 ) -> Result<StagedScores, DatabaseError> {
-    let since = Instant::now();
+    let mut wait = session.database.patience().begin();
     loop {
         match session.database.call_long(stage.clone()).await {
-            Err(error) if error.is_passing() && since.elapsed() < PATIENCE => {
-                pause(run, &error).await;
+            Err(error) if error.is_too_slow() && *limit > CHUNK_MIN => {
+                *limit = (*limit / 2).max(CHUNK_MIN);
+                stage.p_limit = *limit;
+                tracing::debug!(%error, limit, "staging fewer posts at once");
             }
+            Err(error) if error.is_too_slow() => error.outlast(&mut wait).await?,
             result => return result,
         }
     }
 }
 
-/// Cuts over, and returns how many scores are there. If the answer is lost, the job's status says whether the
+/// Cuts over, and returns how many scores are there. If the response is lost, the job's status says whether the
 /// cut-over was done.
 async fn completed(
     session: &Session,
-    run: &Run,
     complete: CompleteRecomputeJob,
 ) -> Result<u64, DatabaseError> {
-    let since = Instant::now();
+    let mut wait = session.database.patience().begin();
     loop {
         let error = match session.database.call_long(complete.clone()).await {
             Ok(applied) => return Ok(applied.applied),
             Err(error) => error,
         };
-        if !error.is_passing() && !error.is_job_lost() {
+        if !error.is_unknown() && !error.is_job_lost() && !error.is_too_slow() {
             return Err(error);
         }
-        let job = session
-            .database
-            .client()
-            .from::<BackgroundJobs>()
+        let jobs = session.database.client().from::<BackgroundJobs>();
+        let job = jobs
             .filter(BackgroundJobs::ID.eq(complete.p_job_id))
             .limit(1)
             .await
-            .map_err(DatabaseError::from);
-        match job.as_deref() {
-            Ok([job]) if job.status == "completed" && job.worker == Some(complete.p_worker) => {
+            .map_err(DatabaseError::from)?;
+        match job.as_slice() {
+            [job] if job.status == "completed" && job.worker == Some(complete.p_worker) => {
                 return Ok(u64::try_from(job.progress.unwrap_or_default()).unwrap_or_default());
             }
-            _ if error.is_job_lost() || since.elapsed() >= PATIENCE => return Err(error),
-            _ => pause(run, &error).await,
+            _ if error.is_job_lost() => return Err(error),
+            _ => error.outlast(&mut wait).await?,
         }
     }
-}
-
-async fn pause(run: &Run, error: &DatabaseError) {
-    tracing::warn!(%error, "the database does not answer; trying again");
-    // A stop ends the pause, and the next call shows whether the job is still ours.
-    run.stop.sleep(RETRY_PAUSE).await;
 }
 
 impl Session {

@@ -1,16 +1,16 @@
 //! Sends requests to the provider: within the budget and the rate limit, as often as it takes.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::MutexGuard;
-use tokio::time::Instant;
 
 use super::price::Tariff;
-use crate::engine::{Bisection, Blame, Fault, Stop, StopReason, backoff};
+use crate::engine::{
+    Bisection, Blame, Fault, GaveUp, Patience, Setback, Stop, StopReason, Wait, backoff,
+};
 use crate::provider::limiter::{Limiter, NotSent, Permit, TooLarge};
 use crate::provider::{Breakage, Budget, Error, ErrorKind, Reservation, Response, Usage};
 use crate::report::Requests;
@@ -21,7 +21,7 @@ const BROKEN_MAX: u32 = 3;
 const MINUTE: Duration = Duration::from_secs(90);
 /// What to do about a request that is above the limit of a minute.
 const RAISE: &str = "raise OPENAI_TPM (limits.tokens_per_minute) or the account's limit";
-/// The first pause before a request is sent again. A pause that the provider asks for is kept by the limiter.
+/// The first pause after a response that cannot be read.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The longest of these pauses.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
@@ -48,6 +48,8 @@ pub(super) enum RequestError {
     TooManyInputs(usize, String),
     /// The request is above the rate limit of a whole minute, so it can never be sent.
     AboveLimit(StopReason),
+    /// The provider fails only this request, for as long as the patience. Its rows stay due.
+    Deferred(StopReason),
     /// The flow is stopping, so its rows are released.
     Stopped,
     /// The flow cannot go on.
@@ -112,9 +114,7 @@ pub(super) struct Requester {
     tariff: Tariff,
     stop: Stop,
     metrics: Arc<RequestMetrics>,
-    patience: Duration,
-    /// Since when every response has been an overload. Any success ends it.
-    outage: Arc<Mutex<Option<Instant>>>,
+    patience: Patience,
     /// Whether rows may be blamed for refused requests.
     blame: Arc<Blame>,
     /// True once a request was given up because no response to it could be read.
@@ -128,14 +128,14 @@ struct Admission {
 }
 
 impl Requester {
-    /// A requester for one run. `patience` is how long it waits for a provider that does not answer.
+    /// A requester for one run. `patience` is the one with the provider.
     pub(super) fn new(
         limiter: Limiter,
         budget: Budget,
         tariff: Tariff,
         stop: Stop,
         metrics: Arc<RequestMetrics>,
-        patience: Duration,
+        patience: Patience,
     ) -> Self {
         metrics
             .is_unpriced
@@ -147,7 +147,6 @@ impl Requester {
             stop,
             metrics,
             patience,
-            outage: Arc::default(),
             blame: Arc::default(),
             was_unreadable: Arc::default(),
         }
@@ -158,31 +157,31 @@ impl Requester {
         self.blame.has_succeeded()
     }
 
-    /// Prepares a search for its probes after a refusal. If no request has succeeded yet, only one search sends
-    /// them at a time. If one has succeeded, no probes are needed.
+    /// Prepares a search for its probes after a refusal: see [`Blame::doubt`].
     pub(super) async fn doubt<'r, T>(
         &'r self,
         search: &mut Bisection<T>,
         turn: &mut Option<MutexGuard<'r, ()>>,
     ) {
-        if turn.is_none() && !self.has_succeeded() {
-            *turn = Some(self.blame.turn().await);
-        }
-        if self.has_succeeded() {
-            search.blame_rows();
-            *turn = None;
-        }
+        self.blame.doubt(search, turn).await;
     }
 
     /// Decides about requests that were all refused, the last one for this reason. `Err` if no row is at fault.
     pub(super) async fn blame_rows(&self, why: &str) -> Result<(), StopReason> {
         match self.blame.fault().await {
             Fault::Row => Ok(()),
-            Fault::Everyone => Err(StopReason::Refused(format!(
+            Fault::Everyone => Err(self.halt(format!(
                 "no request of this run has succeeded, so no row is blamed: check the key, the model and the \
                  base URL; {why}"
             ))),
         }
+    }
+
+    /// Stops the run at once, because the provider's answers are no row's fault.
+    pub(super) fn halt(&self, why: String) -> StopReason {
+        let reason = StopReason::Refused(why);
+        self.stop.stop(reason.clone());
+        reason
     }
 
     /// Sends a request until it has a result, or cannot have one.
@@ -199,8 +198,8 @@ impl Requester {
         C: FnMut() -> F + Send,
         F: Future<Output = Result<Response<T>, Error>> + Send,
     {
-        let mut broken = 0;
-        let mut attempt = 0;
+        let (mut broken, mut attempt) = (0, 0);
+        let mut wait = self.patience.begin();
         loop {
             let admission = self.admit(cost).await?;
             self.metrics.sent.fetch_add(1, Ordering::Relaxed);
@@ -220,17 +219,13 @@ impl Requester {
                 Err(error) => error,
             };
             broken += u32::from(matches!(error.kind(), ErrorKind::Broken(_)));
-            let decision = self.decide(&error, broken);
+            let decision = self.decide(&error, broken, &mut wait);
             if let Err(RequestError::Halt(reason)) = &decision {
                 // Before the permit is free, because the next request would be refused too.
                 self.stop.stop(reason.clone());
             }
             self.account(cost, admission, &error);
-            decision?;
-            let pause = match error.kind() {
-                ErrorKind::Adapted => Duration::ZERO,
-                _ => backoff(attempt, PAUSE_MIN, PAUSE_MAX),
-            };
+            let pause = decision?;
             if !self.stop.sleep(pause).await {
                 return Err(RequestError::Stopped);
             }
@@ -252,10 +247,13 @@ impl Requester {
         let permit = tokio::select! {
             biased;
             () = self.stop.stopped() => return Err(RequestError::Stopped),
-            permit = self.limiter.acquire_within(tokens, self.patience.max(MINUTE)) => permit,
+            permit = self.limiter.acquire_within(tokens, self.patience.most().max(MINUTE)) => permit,
         };
         let permit = permit.map_err(|not_sent| match not_sent {
-            NotSent::Closed(wait) => RequestError::Halt(come_back(wait, "nothing is left of a limit")),
+            NotSent::Closed(wait) => {
+                let gave_up = self.patience.come_back(wait, &"nothing is left of a limit");
+                RequestError::Halt(StopReason::Outage(gave_up.to_string()))
+            }
             NotSent::TooLarge(TooLarge { asked, limit }) => {
                 RequestError::AboveLimit(StopReason::Deferred(format!(
                     "a text of {asked} tokens is above the limit of {limit} tokens a minute and stays due: {RAISE}"
@@ -279,7 +277,7 @@ impl Requester {
         let usage = answer.usage.unwrap_or_else(|| cost.input_usage());
         self.metrics.billed(&usage);
         admission.reservation.settle(self.tariff.usd(&usage));
-        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.patience.answered();
         answer.value
     }
 
@@ -312,8 +310,13 @@ impl Requester {
         }
     }
 
-    /// Decides whether a failed request is sent again (`Ok`), or why not.
-    fn decide(&self, error: &Error, broken: u32) -> Result<(), RequestError> {
+    /// Decides whether a failed request is sent again, and after which pause, or why not.
+    fn decide(
+        &self,
+        error: &Error,
+        broken: u32,
+        wait: &mut Wait,
+    ) -> Result<Duration, RequestError> {
         match error.kind() {
             ErrorKind::Refused(_) => {
                 Err(RequestError::Halt(StopReason::Refused(error.to_string())))
@@ -338,8 +341,9 @@ impl Requester {
                 self.was_unreadable.store(true, Ordering::Relaxed);
                 Err(RequestError::Unreadable(error.to_string()))
             }
-            ErrorKind::Broken(_) | ErrorKind::Adapted => Ok(()),
-            ErrorKind::Overloaded { .. } => self.wait_out(error),
+            ErrorKind::Broken(_) => Ok(backoff(broken, PAUSE_MIN, PAUSE_MAX)),
+            ErrorKind::Adapted => Ok(Duration::ZERO),
+            ErrorKind::Overloaded { .. } => outlast(error, wait),
         }
     }
 
@@ -351,33 +355,26 @@ impl Requester {
             BROKEN_MAX
         }
     }
-
-    /// Waits for an overloaded provider, as long as patience lasts.
-    fn wait_out(&self, error: &Error) -> Result<(), RequestError> {
-        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = *outage.get_or_insert_with(Instant::now);
-        if let Some(wait) = error.retry_after()
-            && wait > self.patience.saturating_sub(since.elapsed())
-        {
-            return Err(RequestError::Halt(come_back(wait, &error.to_string())));
-        }
-        if since.elapsed() <= self.patience {
-            tracing::debug!(%error, "the provider is overloaded or unreachable; trying again");
-            return Ok(());
-        }
-        let seconds = self.patience.as_secs();
-        Err(RequestError::Halt(StopReason::Outage(format!(
-            "the provider has answered nothing for {seconds} s: {error}"
-        ))))
-    }
 }
 
-/// The reason to stop at a pause that is longer than the patience.
-fn come_back(wait: Duration, why: &str) -> StopReason {
-    let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
-    StopReason::Outage(format!(
-        "the provider asks for a longer pause than openai.patience_seconds: come back at {until:.0}; {why}"
-    ))
+/// The pause before a request is sent again to a provider that is overloaded. The limiter keeps the pause that the
+/// provider asks for.
+fn outlast(error: &Error, wait: &mut Wait) -> Result<Duration, RequestError> {
+    wait.failed(setback(error))
+        .map_err(|gave_up| match gave_up {
+            // Others succeed meanwhile.
+            GaveUp::Alone(why) => RequestError::Deferred(StopReason::Deferred(why)),
+            gave_up => RequestError::Halt(StopReason::Outage(gave_up.to_string())),
+        })
+}
+
+/// A provider that is overloaded, to be waited for.
+pub(super) fn setback(error: &Error) -> Setback<'_> {
+    Setback {
+        why: error,
+        asked: error.retry_after(),
+        is_limit: error.is_rate_limited(),
+    }
 }
 
 impl RequestCost {

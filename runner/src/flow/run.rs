@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::requester::RequestMetrics;
@@ -42,10 +43,27 @@ pub struct Run {
     expected: Arc<OnceLock<u64>>,
     /// Written by the recompute. Only the progress bar and a job's heartbeat read it.
     staged: Arc<AtomicU64>,
+    /// Stops the run at its deadline, however long it waits for somebody.
+    _deadline: Option<Arc<Deadline>>,
+}
+
+/// The task that stops a run at its deadline. It ends with the run.
+#[derive(Debug)]
+struct Deadline(JoinHandle<()>);
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Run {
     pub(super) fn new(options: FlowOptions, stop: Stop, requests_before: (u64, u64)) -> Self {
+        let expires = options.deadline.map(|deadline| {
+            let stop = stop.clone();
+            let expire = async move { stop.expire(deadline).await };
+            Arc::new(Deadline(tokio::spawn(expire)))
+        });
         Self {
             options,
             stop,
@@ -56,6 +74,7 @@ impl Run {
             requests_before,
             expected: Arc::default(),
             staged: Arc::default(),
+            _deadline: expires,
         }
     }
 

@@ -7,10 +7,11 @@ use super::requester::Requester;
 use super::run::{FlowOptions, Run};
 use crate::config::Settings;
 use crate::db::Database;
-use crate::engine::{Stop, StopReason};
+use crate::engine::{Patience, Stop, StopReason};
 use crate::error::Error;
 use crate::provider::limiter::{Limiter, Limiters, RateLimits};
 use crate::provider::{self, Client, Deadlines, Prices, http_client};
+use crate::report::Outcome;
 
 /// The services that flows use, and the settings that they run by.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Session {
     pub database: Database,
     provider: Option<Client>,
     limiters: Limiters,
+    /// The patience with the provider.
+    patience: Patience,
 }
 
 impl Session {
@@ -39,12 +42,40 @@ impl Session {
             ..RateLimits::default()
         };
         let limiters = Limiters::new(limits);
+        let patience = patience(&settings);
         Ok(Self {
             settings: Arc::new(settings),
             database,
             provider,
             limiters,
+            patience,
         })
+    }
+
+    /// The same session for one run: waits for the database end when the run is stopped.
+    pub(super) fn within(&self, run: &Run) -> Self {
+        Self {
+            database: self.database.until_stopped(&run.stop),
+            ..self.clone()
+        }
+    }
+
+    /// The outcome of a run that was stopped while it waited for the database, before or after its rows.
+    pub(crate) fn or_stopped(
+        &self,
+        flow: &str,
+        run: &Run,
+        result: Result<Outcome, Error>,
+    ) -> Result<Outcome, Error> {
+        match result {
+            Err(Error::Database(error)) if error.is_stopped() => Ok(self.outcome(flow, run, false)),
+            result => result,
+        }
+    }
+
+    /// The patience with the provider.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// The provider's client.
@@ -89,9 +120,18 @@ impl Session {
             tariff,
             run.stop.clone(),
             run.requests.clone(),
-            self.settings.openai.patience,
+            self.patience.clone(),
         )
     }
+}
+
+/// The patience with the provider, for commands that need nothing else of a session.
+pub fn patience(settings: &Settings) -> Patience {
+    Patience::new(
+        "the provider",
+        "openai.patience_seconds",
+        settings.openai.patience,
+    )
 }
 
 /// The provider's client, for commands that need nothing else of a session.

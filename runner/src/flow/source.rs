@@ -98,7 +98,7 @@ impl Source for DuePosts {
             p_worker: self.worker,
             p_post_ids: None,
         };
-        let released = self.database.call(release).await?;
+        let released = self.database.outlasting().call(release).await?;
         Ok(released.try_into().unwrap_or_default())
     }
 
@@ -115,7 +115,7 @@ impl Source for DuePosts {
             p_max_attempts: int(self.leases.max_attempts),
             p_backoff_seconds: int(self.leases.backoff.as_secs()),
         };
-        let work = self.database.call_shaped(fail).await?;
+        let work = self.database.outlasting().call_shaped(fail).await?;
         Ok(Recorded {
             retrying: work.retrying,
             dead: work.dead_ids,

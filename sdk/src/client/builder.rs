@@ -151,6 +151,7 @@ impl ClientBuilder {
         Ok(Client {
             shared: Arc::new(shared),
             credentials: Arc::new(credentials),
+            patience: None,
         })
     }
 

@@ -4,6 +4,7 @@ mod address;
 mod builder;
 mod network;
 mod observe;
+mod patience;
 #[cfg(feature = "postgrest")]
 mod postgrest_compat;
 mod transport;
@@ -30,6 +31,7 @@ use address::Address;
 pub use builder::ClientBuilder;
 pub use network::Http;
 pub use observe::{Attempt, Observer};
+pub use patience::{Patience, Wait};
 #[cfg(feature = "postgrest")]
 pub use postgrest_compat::CompatQuery;
 pub use transport::{Chunks, Transport, TransportError};
@@ -48,6 +50,7 @@ pub struct Client {
     shared: Arc<Shared>,
     /// The headers that identify the caller: the key, and a user's token.
     credentials: Arc<HeaderMap>,
+    patience: Option<Arc<dyn Patience>>,
 }
 
 /// What all clones of a client share.
@@ -108,23 +111,42 @@ impl Client {
         Ok(client)
     }
 
+    /// The same client with another patience: failed requests are sent again for as long as it decides.
+    #[must_use]
+    pub fn with_patience(&self, patience: impl Patience) -> Self {
+        let mut client = self.clone();
+        client.patience = Some(Arc::new(patience));
+        client
+    }
+
     /// Makes attempts until one succeeds or must not be repeated.
     async fn with_retries<O, F: Future<Output = Result<O, Error>>>(
         &self,
         call: &Call,
-        attempt: impl Fn(u32, Instant) -> F,
+        attempt: impl Fn(u32, Option<Instant>) -> F,
     ) -> Result<O, Error> {
         let span = tracing::debug_span!("postgrest", request = tracing::field::Empty);
         if !span.is_disabled() {
             span.record("request", call.shape());
         }
         let attempts = async {
-            let deadline = Instant::now() + self.shared.total_timeout;
-            let mut retries = 0;
+            // A patience takes the place of the total timeout.
+            let deadline = match self.patience {
+                None => Some(Instant::now() + self.shared.total_timeout),
+                Some(_) => None,
+            };
+            let (mut retries, mut wait) = (0, None);
             loop {
-                match attempt(retries, deadline).await {
+                let error = match attempt(retries, deadline).await {
                     Ok(result) => return Ok(result),
-                    Err(error) => sleep(self.pause(call, error, retries, deadline)?).await,
+                    Err(error) => error,
+                };
+                match (&self.patience, deadline) {
+                    (Some(patience), _) => {
+                        let wait = wait.get_or_insert_with(|| patience.begin());
+                        outlast(wait.as_mut(), call, call.failed(error, retries)).await?;
+                    }
+                    (None, deadline) => sleep(self.pause(call, error, retries, deadline)?).await,
                 }
                 retries += 1;
             }
@@ -138,13 +160,13 @@ impl Client {
         call: &Call,
         error: Error,
         retries: u32,
-        deadline: Instant,
+        deadline: Option<Instant>,
     ) -> Result<Duration, Error> {
         let random = fastrand::f64();
         let wait = self.shared.retry.wait(&error, call.safety, retries, random);
         let error = call.failed(error, retries);
         match wait {
-            Some(wait) if Instant::now() + wait < deadline => {
+            Some(wait) if deadline.is_none_or(|deadline| Instant::now() + wait < deadline) => {
                 tracing::debug!(%error, ?wait, retry = retries + 1, "sending the request again");
                 Ok(wait)
             }
@@ -152,7 +174,12 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, call: &Call, retry: u32, deadline: Instant) -> Result<Response, Error> {
+    async fn attempt(
+        &self,
+        call: &Call,
+        retry: u32,
+        deadline: Option<Instant>,
+    ) -> Result<Response, Error> {
         let started = Instant::now();
         let sending = self.shared.transport.send(self.addressed(call, retry)?);
         let response = self.in_time(sending, started, deadline).await;
@@ -170,7 +197,7 @@ impl Client {
         &self,
         call: &Call,
         retry: u32,
-        deadline: Instant,
+        deadline: Option<Instant>,
     ) -> Result<Body, Error> {
         let started = Instant::now();
         let opening = self.shared.transport.open(self.addressed(call, retry)?);
@@ -195,10 +222,10 @@ impl Client {
         &self,
         work: impl Future<Output = Result<O, TransportError>>,
         started: Instant,
-        deadline: Instant,
+        deadline: Option<Instant>,
     ) -> Result<O, Error> {
-        let deadline = deadline.min(started + self.shared.attempt_timeout);
-        match timeout_at(deadline, work).await {
+        let limit = started + self.shared.attempt_timeout;
+        match timeout_at(deadline.map_or(limit, |deadline| deadline.min(limit)), work).await {
             Ok(result) => result.map_err(Error::from),
             Err(_) => Err(timed_out(started.elapsed())),
         }
@@ -275,6 +302,16 @@ impl std::fmt::Debug for Client {
             .field("address", &format_args!("{}", self.shared.address))
             .finish_non_exhaustive()
     }
+}
+
+/// Waits until a failed request may be sent again. Returns the error if it may not.
+async fn outlast(wait: &mut dyn Wait, call: &Call, error: Error) -> Result<(), Error> {
+    if !error.outcome().may_repeat(call.safety) {
+        return Err(error);
+    }
+    wait.wait(&error)
+        .await
+        .map_err(|why| error.with_gave_up(why))
 }
 
 /// Reads a response that is not a success, as an error.

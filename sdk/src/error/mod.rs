@@ -80,6 +80,7 @@ struct Inner {
     retry_after: Option<Duration>,
     retries: u32,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    gave_up: Option<Arc<dyn StdError + Send + Sync>>,
     report: Option<Box<WriteReport>>,
 }
 
@@ -137,6 +138,14 @@ impl Error {
         self.inner.retries
     }
 
+    /// Returns why a `Patience` did not wait any longer, if one ended the call.
+    pub fn gave_up(&self) -> Option<&(dyn StdError + 'static)> {
+        self.inner
+            .gave_up
+            .as_deref()
+            .map(|why| why as &(dyn StdError + 'static))
+    }
+
     /// Returns what a bulk write did before this error stopped it.
     pub fn write_report(&self) -> Option<&WriteReport> {
         self.inner.report.as_deref()
@@ -168,6 +177,7 @@ impl Error {
                 retry_after: None,
                 retries: 0,
                 source: None,
+                gave_up: None,
                 report: None,
             }),
         }
@@ -249,6 +259,12 @@ impl Error {
 
     pub(crate) fn with_retries(mut self, retries: u32) -> Self {
         self.inner.retries = retries;
+        self
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn with_gave_up(mut self, why: Box<dyn StdError + Send + Sync>) -> Self {
+        self.inner.gave_up = Some(Arc::from(why));
         self
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
+use jiff::fmt::rfc2822;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -67,16 +68,18 @@ fn proxy_status_code(headers: &HeaderMap) -> Option<String> {
     (!code.is_empty()).then(|| code.to_owned())
 }
 
-/// Reads `Retry-After` in seconds. A date is ignored, because this crate reads no clock.
+/// Reads `Retry-After`, in seconds or as a date. A date counts from the response's own `Date`, because
+/// this crate reads no clock and the server's may differ.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let value: &str = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let time = |date: &str| rfc2822::parse(date).ok().map(|zoned| zoned.timestamp());
+    let wait = time(value)?.duration_since(time(text(header::DATE)?)?);
+    // A date in the past means no wait at all.
+    Some(wait.try_into().unwrap_or(Duration::ZERO))
 }
 
 fn text(value: Value) -> Option<String> {
@@ -84,5 +87,32 @@ fn text(value: Value) -> Option<String> {
         Value::Null => None,
         Value::String(text) => Some(text),
         other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_as_a_date() {
+        let wait = |pairs: &[(&'static str, &str)]| {
+            let headers = pairs.iter().map(|(name, value)| {
+                let name = http::HeaderName::from_static(name);
+                (name, value.parse().unwrap())
+            });
+            retry_after(&headers.collect())
+        };
+        let sent = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
+        let later = ("retry-after", "Wed, 21 Oct 2015 09:28:00 GMT");
+        assert_eq!(
+            wait(&[("retry-after", " 7 ")]),
+            Some(Duration::from_secs(7))
+        );
+        assert_eq!(wait(&[sent, later]), Some(Duration::from_secs(7_200)));
+        assert_eq!(wait(&[sent, ("retry-after", sent.1)]), Some(Duration::ZERO));
+        assert_eq!(wait(&[later]), None);
+        assert_eq!(wait(&[("retry-after", "soon")]), None);
+        assert_eq!(wait(&[]), None);
     }
 }

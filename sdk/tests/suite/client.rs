@@ -1,13 +1,16 @@
 //! The client's retry loop, its deadlines and its observer.
 
+use std::error::Error as StdError;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use sluice_sdk::testing::{Exchange, Fake, FakeResponse, Player, Recorder};
 use sluice_sdk::{
-    Attempt, Chunks, Client, ErrorKind, Observer, RetryPolicy, Transport, TransportError, col,
+    Attempt, Chunks, Client, Error, ErrorKind, Observer, Patience, RetryPolicy, Transport,
+    TransportError, Wait, col,
 };
 
 use crate::memory::client;
@@ -68,6 +71,56 @@ async fn no_wait_goes_past_the_deadline() {
         1,
         "an hour is more than the two minutes in all"
     );
+}
+
+/// Waits a second, a few times, and counts the waits.
+struct Times(u32, Arc<Mutex<u32>>);
+
+impl Patience for Times {
+    fn begin(&self) -> Box<dyn Wait> {
+        Box::new(Times(self.0, Arc::clone(&self.1)))
+    }
+}
+
+impl Wait for Times {
+    fn wait<'a>(
+        &'a mut self,
+        error: &'a Error,
+    ) -> BoxFuture<'a, Result<(), Box<dyn StdError + Send + Sync>>> {
+        assert!(error.is_unreachable(), "{error}");
+        Box::pin(async move {
+            self.0 = self.0.checked_sub(1).ok_or("enough")?;
+            *self.1.lock().unwrap() += 1;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patience_decides_about_every_request_that_may_be_repeated() {
+    let waits = Arc::default();
+    let patient = |fake: &Fake, times| client(fake).with_patience(Times(times, Arc::clone(&waits)));
+    // Longer than the total timeout, and more often than the policy says.
+    let fake = failing(7, FakeResponse::unreachable);
+    patient(&fake, 9).table("t").await.unwrap();
+    assert_eq!((fake.requests().len(), *waits.lock().unwrap()), (8, 7));
+    let last = fake.requests().pop().unwrap();
+    assert_eq!(last.headers["x-retry-count"], "7");
+
+    let fake = failing(usize::MAX, FakeResponse::unreachable);
+    let error = patient(&fake, 2).table("t").await.unwrap_err();
+    assert_eq!(error.gave_up().unwrap().to_string(), "enough");
+    assert_eq!((fake.requests().len(), error.retries()), (3, 2));
+
+    // Nobody is asked about these.
+    let fake = failing(usize::MAX, || FakeResponse::error(400, "22P02", "invalid"));
+    let error = patient(&fake, 9).table("t").await.unwrap_err();
+    assert!(error.gave_up().is_none() && fake.requests().len() == 1);
+    let fake = failing(usize::MAX, || FakeResponse::error(503, "08006", "lost"));
+    let row = [json!({"id": 1})];
+    let error = patient(&fake, 9).table("t").insert(&row).await.unwrap_err();
+    assert!(error.gave_up().is_none() && fake.requests().len() == 1);
 }
 
 /// Never responds. A stream gets one piece.

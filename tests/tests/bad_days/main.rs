@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
 mod address;
+mod blame;
+mod faults;
 mod input;
 mod output;
+mod patience;
 mod providers;

@@ -348,3 +348,111 @@ async fn bad_rows_are_found_once_a_request_has_succeeded() {
         );
     }
 }
+
+/// Too few vectors, half an answer, or no answer to the question, for every request.
+#[tokio::test]
+async fn answers_that_cannot_be_used_blame_no_row() {
+    let cases = [
+        ("embed", Oddity::FewerVectors, 5),
+        ("embed", Oddity::Truncated, 5),
+        ("score", Oddity::Truncated, 5),
+        ("score", Oddity::Content("I cannot help with that."), 3),
+        ("score", Oddity::Content(r#"{"posts": []}"#), 3),
+    ];
+    for (command, oddity, most) in cases {
+        let one =
+            |program: Program| program.configured(&format!("[limits]\nconcurrency = 1\n{RUBRIC}"));
+        let name = format!("{command} {oddity:?}");
+        let day = day_with(command, 20, oddity, one).await;
+        assert_eq!(day.written, 0, "{name}");
+        day.assert_stopped(5, most, &["is blamed"]);
+    }
+}
+
+/// With many requests in flight, each of them finds out by itself only that its own answer cannot be used.
+#[tokio::test]
+async fn answers_that_cannot_be_used_cost_little_with_many_requests_in_flight() {
+    let oddity = Oddity::Content("I cannot help with that.");
+    let day = day("score", 100, oddity).await;
+    day.assert_stopped(5, 16 + 2, &["no post is blamed"]);
+}
+
+#[tokio::test]
+async fn model_that_the_key_may_not_use_stops_the_run() {
+    let body = json!({ "error": {
+        "message": "Project `proj_1` does not have access to model `text-embedding-3-small`.",
+        "type": "invalid_request_error", "param": null, "code": "model_not_found",
+    } });
+    let day = day("embed", 12, refuses(When::Always, 403, &body)).await;
+    day.assert_stopped(5, 4, &["does not have access to model"]);
+}
+
+#[tokio::test]
+async fn page_of_a_gateway_in_place_of_a_refusal_stops_the_run() {
+    let page = "<html><head><title>Blocked</title></head><body>Blocked by policy 7.</body></html>";
+    for status in [401, 403] {
+        let day = day(
+            "embed",
+            12,
+            Oddity::Refuses(When::Always, Refusal::new(status, &page)),
+        )
+        .await;
+        day.assert_stopped(5, 4, &["Blocked"]);
+    }
+}
+
+/// Without end, and once for a while.
+#[tokio::test]
+async fn busy_provider_is_waited_for_as_long_as_the_patience() {
+    let busy = Refusal::new(503, &"busy");
+    let toml = format!("[openai]\npatience_seconds = 3\n[limits]\nconcurrency = 1\n{RUBRIC}");
+    for command in ["embed", "score"] {
+        let short = |program: Program| program.configured(&toml);
+        let started = tokio::time::Instant::now();
+        let oddity = Oddity::Refuses(When::Always, busy.clone());
+        let day = day_with(command, 12, oddity, short).await;
+        day.assert_stopped(
+            3,
+            12,
+            &["waited 3 s for the provider", "openai.patience_seconds"],
+        );
+        assert!(started.elapsed().as_secs() < 40);
+        let lines = day.said.matches("waiting for the provider until").count();
+        assert_eq!(lines, 1, "{}", day.said);
+    }
+    let day = day("embed", 12, Oddity::Refuses(When::First(3), busy)).await;
+    assert_eq!(
+        (day.code, day.written, day.dead),
+        (Some(0), 12, 0),
+        "{}",
+        day.said
+    );
+    assert_eq!(day.provider.requests(), 4);
+}
+
+#[tokio::test]
+async fn pause_until_a_date_beyond_the_patience_ends_the_run_at_once() {
+    let refusal = Refusal {
+        headers: &[
+            ("date", "Wed, 25 Nov 2026 20:00:00 GMT"),
+            ("retry-after", "Wed, 25 Nov 2026 23:00:00 GMT"),
+        ],
+        ..Refusal::new(503, &"maintenance")
+    };
+    for command in ["embed", "score", "search"] {
+        let stack = Stack::fresh().await;
+        posts(&stack, 12).await;
+        let provider = OddProvider::start(Oddity::Refuses(When::Always, refusal.clone())).await;
+        let program = Program::on(&stack, &provider.url()).configured(RUBRIC);
+        let arguments: &[&str] = match command {
+            "search" => &["search", "a cat"],
+            other => &[other],
+        };
+        let run = program.run(arguments).await;
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert_eq!(run.code, Some(3), "{command}: {said}");
+        assert!(said.contains("come back at 20"), "{command}: {said}");
+        assert!((1..=4).contains(&provider.requests()));
+        assert_eq!(stack.count("select count(*) from work_items").await, 0);
+    }
+}

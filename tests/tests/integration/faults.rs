@@ -284,8 +284,14 @@ async fn counts_are_right_after_each_fault_of_a_score_and_after_all_of_them() {
             ),
         }
     }
-    let (_, stats) = score_under(&stack, "all", faults(survivable(), 315)).await;
-    assert!(stats.faults.len() >= 10, "{:?}", stats.faults);
+    let mut all = faults(survivable(), 315);
+    // If most answers were unusable, the run would take that for the fault of the model.
+    let unscored = |fault: &Fault| effect(*fault) == Effect::Unscored;
+    for (_, rate) in all.rates.iter_mut().filter(|(fault, _)| unscored(fault)) {
+        *rate = RATE / 3.0;
+    }
+    let (_, stats) = score_under(&stack, "all", all).await;
+    assert!(stats.faults.len() >= 6, "{:?}", stats.faults);
 }
 
 #[tokio::test]

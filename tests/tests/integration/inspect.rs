@@ -1,12 +1,11 @@
 //! The commands that only read: plan, status, rank, search, failures, doctor.
 
 use serde_json::{Value, json};
-use sluice_runner::flow::ScoreScope;
 use sluice_runner::simulator::{Config, Fault, Faults, Simulator};
 use sluice_tests::{Program, Stack};
 
-use crate::support::scores::{TWO, add_posts, add_scores, run_score};
-use crate::support::{faulty, set_faults, without_services};
+use crate::support::scores::{TWO, add_posts, add_scores};
+use crate::support::{set_faults, without_services};
 
 /// A stack with this many posts and made-up scores, and the program.
 async fn scored(posts: u32) -> (Stack, Simulator, Program) {
@@ -223,13 +222,13 @@ async fn status_counts_posts_and_work() {
 async fn failures_are_listed_and_replayed() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 3).await;
-    let faults = Faults::only(Fault::ContentFilter, 1.0);
-    let simulator = stack.simulator(faulty(faults)).await;
-    run_score(&stack.session(&simulator, TWO), ScoreScope::Missing).await;
+    let simulator = stack.simulator(Config::default()).await;
     let program = Program::on(&stack, &simulator.base_url()).configured(TWO);
-    stack
-        .sql("insert into work_items (kind, post_id, attempts, last_error) select 'embed', id, 1, 'overloaded' from posts limit 1")
-        .await;
+    let failed = "insert into work_items (kind, post_id, attempts, last_error)
+          select 'embed', id, 1, 'overloaded' from posts order by id limit 1;
+        insert into work_items (kind, post_id, attempts, dead, last_error)
+          select 'score', id, 1, true, 'the provider''s filter withheld the answer' from posts";
+    stack.sql(failed).await;
     insta::assert_snapshot!(
         "failures_list",
         program.complete(&["failures", "list"]).await.stdout
@@ -241,7 +240,6 @@ async fn failures_are_listed_and_replayed() {
         .json(&["failures", "replay", "--kind", "score", one])
         .await;
     assert_eq!(replayed, json!({ "replayed": 1 }));
-    set_faults(&simulator, Faults::default());
     assert_eq!(program.json(&["score"]).await["counts"]["written"], 1);
     assert_eq!(
         program.json(&["failures", "replay"]).await,

@@ -299,8 +299,9 @@ async fn no_faulty_response_ever_becomes_a_score() {
     }
 }
 
+/// If no answer can be used, the posts are asked about once more with the error, and then one alone.
 #[tokio::test]
-async fn unscored_posts_are_sent_again_with_the_error_then_alone_then_become_dead_letters() {
+async fn answers_that_are_all_unusable_blame_no_post() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 5).await;
     let faults = Faults::only(Fault::Refusal, 1.0);
@@ -309,53 +310,56 @@ async fn unscored_posts_are_sent_again_with_the_error_then_alone_then_become_dea
     let openai = format!("{}/v1", recorder.url());
     let session = stack.session_through(stack.postgrest_url(), &openai, &paced(TWO, 1));
     let outcome = run_score(&session, ScoreScope::Missing).await;
-    assert_eq!(outcome.exit, Exit::SomeFailed);
-    assert_eq!((rows(&outcome).written, rows(&outcome).dead), (0, 5));
-    let posts_sent: Vec<usize> = recorder
-        .seen()
-        .iter()
-        .map(|exchange| posts_in(&exchange.body))
-        .collect();
-    assert_eq!(posts_sent, [5, 5, 1, 1, 1, 1, 1]);
+    assert_eq!(outcome.exit, Exit::ProviderRefuses);
+    assert_eq!((rows(&outcome).written, rows(&outcome).dead), (0, 0));
+    assert_eq!(stack.count("select count(*) from work_items").await, 0);
     let complaint = "the model refuses to answer";
-    let complained =
-        |exchange: &sluice_tests::Exchange| exchange.body.to_string().contains(complaint);
-    let said: Vec<bool> = recorder.seen().iter().map(complained).collect();
-    assert_eq!(said, [false, true, true, true, true, true, true]);
-    let reasons = stack
-        .rows("select distinct last_error, dead, attempts from work_items")
-        .await;
-    assert_eq!(
-        reasons,
-        [json!({ "last_error": complaint, "dead": true, "attempts": 1 })]
+    let reason = outcome.report.reason.unwrap();
+    assert!(
+        reason.contains("no post is blamed") && reason.contains(complaint),
+        "{reason}"
     );
-
-    // Dead letters cost nothing until they are replayed.
-    let again = run_score(&session, ScoreScope::Missing).await;
-    assert_eq!((again.exit, rows(&again).selected), (Exit::Complete, 0));
-    assert_eq!(recorder.seen().len(), 7);
+    let sent = recorder.seen().into_iter();
+    let sent: Vec<(usize, bool)> = sent
+        .map(|exchange| {
+            (
+                posts_in(&exchange.body),
+                exchange.body.to_string().contains(complaint),
+            )
+        })
+        .collect();
+    assert_eq!(sent, [(5, false), (5, true), (1, true)]);
     set_faults(&simulator, Faults::default());
-    assert_eq!(stack.count("select replay_work(null, null)").await, 5);
-    assert_eq!(
-        rows(&run_score(&session, ScoreScope::Missing).await).written,
-        5
-    );
+    let again = run_score(&session, ScoreScope::Missing).await;
+    assert_eq!(rows(&again).written, 5);
 }
 
 #[tokio::test]
-async fn only_posts_without_a_score_are_sent_again() {
+async fn only_posts_without_a_score_are_sent_again_until_they_are_dead_letters() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 10).await;
     let faults = Faults::only(Fault::MissingItem, 1.0);
     let simulator = stack.simulator(faulty(faults)).await;
-    let outcome = run_score(&stack.session(&simulator, TWO), ScoreScope::Missing).await;
+    let session = stack.session(&simulator, TWO);
+    let outcome = run_score(&session, ScoreScope::Missing).await;
     // The last entry of each request is missing, also if that post is sent alone.
+    assert_eq!(outcome.exit, Exit::SomeFailed);
     assert_eq!((rows(&outcome).written, rows(&outcome).dead), (8, 2));
     assert_eq!(simulator.stats().chat_requests, 4);
     let reasons = stack
-        .rows("select distinct last_error from work_items")
+        .rows("select distinct last_error, dead, attempts from work_items")
         .await;
-    assert_eq!(reasons, [json!({ "last_error": "the post has no entry" })]);
+    let missing = json!({ "last_error": "the post has no entry", "dead": true, "attempts": 1 });
+    assert_eq!(reasons, [missing]);
+
+    // Dead letters cost nothing until they are replayed.
+    let again = run_score(&session, ScoreScope::Missing).await;
+    assert_eq!((again.exit, rows(&again).selected), (Exit::Complete, 0));
+    assert_eq!(simulator.stats().chat_requests, 4);
+    set_faults(&simulator, Faults::default());
+    assert_eq!(stack.count("select replay_work(null, null)").await, 2);
+    let replayed = run_score(&session, ScoreScope::Missing).await;
+    assert_eq!(rows(&replayed).written, 2);
 }
 
 #[tokio::test]

@@ -15,15 +15,16 @@ use self::work::EmbedWork;
 pub use self::work::Embedded;
 use super::count::about_embeddings;
 use super::preview::{Preview, preview};
+use super::requester::setback;
 use super::run::Run;
 use super::session::Session;
 use super::sink::PostSink;
 use super::work::WorkKind;
 use crate::config::EmbeddingSettings;
 use crate::db::{EmbeddingRow, EstimateWork, StoreEmbeddings};
-use crate::engine::{Flow, Sink, Source, Text};
+use crate::engine::{Flow, Patience, Sink, Source, Text};
 use crate::error::Error;
-use crate::provider::{Client, EmbeddingRequest, MAX_INPUT_TOKENS, Tokenizer};
+use crate::provider::{Client, EmbeddingRequest, ErrorKind, MAX_INPUT_TOKENS, Tokenizer};
 use crate::report::Outcome;
 
 /// Embeddings in one write: about 2 MB of text at 1536 dimensions.
@@ -35,6 +36,7 @@ const EMBEDDINGS_MAX: usize = 100;
 /// If the provider is not configured, or the column cannot hold the configured dimensions. Later errors are
 /// in the outcome.
 pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcome, Error> {
+    let session = &session.within(run);
     let settings = &session.settings.embedding;
     let kind = WorkKind::embed(settings, refresh);
     let work = work(session, run)?;
@@ -56,7 +58,7 @@ pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcom
             p_rows: json!(rows.collect::<Vec<_>>()),
         }
     };
-    let sink = PostSink::new(&session.database, EMBEDDINGS_MAX, store);
+    let sink = PostSink::new(&session.database.outlasting(), EMBEDDINGS_MAX, store);
     session
         .drive_posts(run, &kind, worker, settings.chunk_size, (work, sink))
         .await;
@@ -109,12 +111,13 @@ pub async fn plan_embed(session: &Session) -> Result<Preview, Error> {
     plan(session, &kind, None).await
 }
 
-/// Embeds one text, for a search.
+/// Embeds one text, for a search. It waits for the provider with this patience.
 ///
 /// # Errors
 /// If the provider refuses the text or does not answer.
 pub async fn embed_query(
     provider: &Client,
+    patience: &Patience,
     settings: &EmbeddingSettings,
     text: &str,
 ) -> Result<Arc<[f32]>, Error> {
@@ -126,7 +129,21 @@ pub async fn embed_query(
         inputs: &[text],
         dimensions: Some(settings.dimensions as usize),
     };
-    let answer = provider.embed(&request).await?;
+    let mut wait = patience.begin();
+    let answer = loop {
+        let error = match provider.embed(&request).await {
+            Ok(answer) => break answer,
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::Overloaded { .. } => {
+                let paused = wait.pause(setback(&error)).await;
+                paused.map_err(|gave_up| Error::GaveUp(gave_up.to_string()))?;
+            }
+            ErrorKind::Adapted => {}
+            _ => return Err(error.into()),
+        }
+    };
     let vector = answer.value.vectors.into_iter().next();
     vector
         .map(Arc::from)

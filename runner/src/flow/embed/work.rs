@@ -124,7 +124,7 @@ impl<T> EmbedWork<T> {
                         search.at_most(most);
                     }
                     Err(RequestError::AboveLimit(_)) if inputs.len() > 1 => search.too_large(),
-                    Err(RequestError::AboveLimit(reason)) => {
+                    Err(RequestError::AboveLimit(reason) | RequestError::Deferred(reason)) => {
                         let rows = inputs.iter().flat_map(Input::items).map(|text| &text.row);
                         result.deferred.push(deferred(rows, reason));
                         search.accepted();
@@ -162,7 +162,9 @@ impl<T> EmbedWork<T> {
                 let vector: Arc<[f32]> = average(&weighted).into();
                 result.outputs = rows.iter().map(|row| embedded(row, &vector)).collect();
             }
-            Err(RequestError::AboveLimit(reason)) => result.deferred.push(deferred(rows, reason)),
+            Err(RequestError::AboveLimit(reason) | RequestError::Deferred(reason)) => {
+                result.deferred.push(deferred(rows, reason));
+            }
             Err(error) => {
                 let refusal = Refusal::of(error)?;
                 self.requester.blame_rows(&refusal.reason).await?;
@@ -229,7 +231,9 @@ impl Refusal {
                 permanent: false,
             }),
             RequestError::Stopped => Err(None),
-            RequestError::Halt(reason) | RequestError::AboveLimit(reason) => Err(Some(reason)),
+            RequestError::Halt(reason)
+            | RequestError::AboveLimit(reason)
+            | RequestError::Deferred(reason) => Err(Some(reason)),
         }
     }
 

@@ -36,6 +36,7 @@ const SCORES_MAX: usize = 200;
 /// If the provider is not configured, or the database cannot begin a pass over all posts. Later errors are in
 /// the outcome.
 pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Outcome, Error> {
+    let session = &session.within(run);
     let name = match scope {
         ScoreScope::Missing => "score",
         ScoreScope::Stale | ScoreScope::All | ScoreScope::AllAnew => "rescore",
@@ -65,7 +66,7 @@ pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Ou
         p_worker: worker,
         p_rows: json!(rows),
     };
-    let sink = PostSink::new(&session.database, SCORES_MAX, store);
+    let sink = PostSink::new(&session.database.outlasting(), SCORES_MAX, store);
     drive(session, run, &kind, worker, scorer, to_row, sink).await;
     count_topics(session, run).await;
     let outcome = session.finish(name, run, &kind).await;
@@ -119,6 +120,7 @@ pub(crate) fn score_work(
 /// # Errors
 /// If the rubric has no such dimension, or the provider is not configured. Later errors are in the outcome.
 pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<Outcome, Error> {
+    let session = &session.within(run);
     let scorer = Scorer::new(session, Some(dimension))?;
     let kind = WorkKind::Backfill(dimension.to_owned());
     if run.options.dry_run {
@@ -137,7 +139,7 @@ pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<O
         p_dimension: name.clone(),
         p_rows: json!(rows),
     };
-    let sink = PostSink::new(&session.database, SCORES_MAX, store);
+    let sink = PostSink::new(&session.database.outlasting(), SCORES_MAX, store);
     drive(session, run, &kind, worker, scorer, to_row, sink).await;
     let outcome = session.finish("backfill", run, &kind).await;
     // A dimension that is only half filled in must not change the ranking. The run that completes it recomputes.

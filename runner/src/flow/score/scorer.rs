@@ -9,7 +9,7 @@ use super::super::price::Tariff;
 use super::super::requester::{RequestCost, RequestError, Requester};
 use super::super::session::Session;
 use crate::db::LeasedPost;
-use crate::engine::{Bisection, Deferred, Step, StopReason};
+use crate::engine::{Bisection, Blame, Deferred, Fault, Step, StopReason};
 use crate::error::Error;
 use crate::provider::{
     AnswerFormat, ChatCompletion, ChatRequest, Client, Tokenizer, reasoning_tokens,
@@ -30,6 +30,8 @@ pub(super) struct Scorer {
     schema_tokens: usize,
     tokenizer: Tokenizer,
     tariff: Tariff,
+    /// Whether posts may be blamed for answers that cannot be used.
+    usable: Arc<Blame>,
 }
 
 /// Posts to ask about together, and what was wrong with the last answer about them.
@@ -79,6 +81,7 @@ impl Scorer {
             rubric,
             dimension: dimension.map(str::to_owned),
             schema: Arc::new(schema),
+            usable: Arc::default(),
         })
     }
 
@@ -244,7 +247,7 @@ impl Scorer {
                 posts,
                 complaint: None,
             };
-            match self.ask(requester, &part).await {
+            match self.usable.watch(self.asked(requester, &part)).await {
                 Ok(answers) => {
                     let failed = settle(&part, answers, &mut scores.posts);
                     if !failed.is_empty() {
@@ -256,7 +259,7 @@ impl Scorer {
                 Err(RequestError::Stopped) => return Err(None),
                 Err(RequestError::Halt(reason)) => return Err(Some(reason)),
                 Err(RequestError::AboveLimit(_)) if part.posts.len() > 1 => search.too_large(),
-                Err(RequestError::AboveLimit(reason)) => {
+                Err(RequestError::AboveLimit(reason) | RequestError::Deferred(reason)) => {
                     scores.defer(&part, reason);
                     search.accepted();
                 }
@@ -284,12 +287,23 @@ impl Scorer {
         mut parts: Vec<Part>,
         scores: &mut Scores,
     ) -> Result<(), Option<StopReason>> {
+        // Until an answer could be used, one batch finds out whether its posts are at fault.
+        let _turn = match parts.is_empty() {
+            true => None,
+            false => self.usable.turn().await,
+        };
         while let Some(part) = parts.pop() {
-            let failed = match self.ask(requester, &part).await {
-                Ok(answers) => settle(&part, answers, &mut scores.posts),
+            let failed = match self.usable.watch(self.asked(requester, &part)).await {
+                Ok(answers) => {
+                    let failed = settle(&part, answers, &mut scores.posts);
+                    if let (1, [(_, error)]) = (part.posts.len(), failed.as_slice()) {
+                        self.blame_post(requester, error).await?;
+                    }
+                    failed
+                }
                 Err(RequestError::Stopped) => return Err(None),
                 Err(RequestError::Halt(reason)) => return Err(Some(reason)),
-                Err(RequestError::AboveLimit(reason)) => {
+                Err(RequestError::AboveLimit(reason) | RequestError::Deferred(reason)) => {
                     scores.defer(&part, reason);
                     continue;
                 }
@@ -311,6 +325,36 @@ impl Scorer {
             }
         }
         Ok(())
+    }
+}
+
+impl Scorer {
+    /// Asks about posts, and notes if an answer can be used.
+    async fn asked(
+        &self,
+        requester: &Requester,
+        part: &Part,
+    ) -> Result<Vec<Result<PostScore, AnswerError>>, RequestError> {
+        let answers = self.ask(requester, part).await?;
+        if answers.iter().any(Result::is_ok) {
+            self.usable.succeeded();
+        }
+        Ok(answers)
+    }
+
+    /// Decides about a post whose answer cannot be used although it was asked about alone. `Err` if no answer of the
+    /// run could be used.
+    async fn blame_post(
+        &self,
+        requester: &Requester,
+        error: &AnswerError,
+    ) -> Result<(), Option<StopReason>> {
+        match self.usable.fault().await {
+            Fault::Row => Ok(()),
+            Fault::Everyone => Err(Some(requester.halt(format!(
+                "no answer of this run can be used, so no post is blamed: check scoring.model and the rubric; {error}"
+            )))),
+        }
     }
 }
 

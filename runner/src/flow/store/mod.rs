@@ -15,9 +15,9 @@ use tokio::io::BufReader;
 use tokio::time::Instant;
 
 use self::input::{InputError, Lines};
-pub use self::neighborhood::NeighborhoodIds;
+pub use self::neighborhood::{NeighborhoodIds, NeighborhoodWriter};
 pub use self::run::StoreOptions;
-use self::run::{StoreError, Stored};
+use self::run::{Shelf, StoreError, Stored};
 use crate::db::Database;
 use crate::engine::Stop;
 use crate::error::Error;
@@ -57,9 +57,9 @@ async fn store(
 ) -> Outcome {
     let (started, before) = (Instant::now(), database.requests());
     let mut stored = Stored::default();
-    let client = (!options.dry_run).then(|| database.client());
+    let shelf = (!options.dry_run).then(|| Shelf::new(&database.until_stopped(stop)));
     let result = tokio::select! {
-        result = run::store(client, &mut lines, options, stop, &mut stored) => result,
+        result = run::store(shelf.as_ref(), &mut lines, options, stop, &mut stored) => result,
         // The batch in flight may be stored or not. The next run finds out.
         () = stop.aborted() => Ok(()),
     };
@@ -82,12 +82,14 @@ async fn store(
         report.warnings.push(format!("and {more} of this kind"));
     }
     let report = report.finished(started.elapsed(), crate::memory::peak_bytes());
-    let Err(error) = result else {
+    // What a stop leaves is not stored.
+    let is_stopped = matches!(&result, Err(StoreError::Halt(_)) if stop.is_stopped());
+    let Some(error) = result.err().filter(|_| !is_stopped) else {
         let limit = options.limit.filter(|_| stored.more_remains);
         return Outcome::of_run(report, stop.reason(), limit);
     };
     let exit = match &error {
-        StoreError::Database(_) => Exit::Database,
+        StoreError::Halt(reason) => Exit::from(reason),
         StoreError::Input(InputError::Utf16) => Exit::Usage,
         StoreError::Input(InputError::Read(_)) => Exit::Unexpected,
     };

@@ -1,25 +1,52 @@
 //! From names of neighborhoods to ids, with one look-up and at most one insert a batch.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
 
 use sluice_sdk::Client;
 use uuid::Uuid;
 
 use super::slug::{earlier_slug, slug};
 use crate::db::{
-    DatabaseError, Neighborhood, Neighborhoods, NeighborhoodsInsert, NeighborhoodsRequired,
+    Database, DatabaseError, Neighborhood, Neighborhoods, NeighborhoodsInsert,
+    NeighborhoodsRequired,
 };
+use crate::engine::{StopReason, Storage, StorageError, Writer};
+
+/// Looks neighborhoods up and creates them.
+#[derive(Debug)]
+pub struct NeighborhoodWriter {
+    client: Client,
+    writer: Writer,
+}
+
+impl NeighborhoodWriter {
+    /// A writer for one run.
+    pub fn new(database: &Database) -> Self {
+        Self {
+            client: database.client().clone(),
+            writer: Writer::new(database.patience().clone()),
+        }
+    }
+}
 
 /// The neighborhoods that this run has seen, by the names in its posts.
 #[derive(Debug, Default)]
 pub struct NeighborhoodIds {
     ids: HashMap<String, Uuid>,
+    /// Why the database refuses a neighborhood, by its slug.
+    refused: HashMap<String, String>,
 }
 
 impl NeighborhoodIds {
     /// The id of a name that was [resolved](Self::resolve).
-    pub fn id(&self, name: &str) -> Option<Uuid> {
-        self.ids.get(name).copied()
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub fn id(&self, name: &str) -> Result<Uuid, &str> {
+        let why = || self.refused.get(&slug(name));
+        let id = self.ids.get(name).copied();
+        id.ok_or_else(|| why().map_or("it is not there", String::as_str))
     }
 
     /// Makes sure that every name has an id. New names are looked up together, and those without a row are
@@ -27,24 +54,40 @@ impl NeighborhoodIds {
     /// rows were created.
     ///
     /// # Errors
-    /// Any error of the database.
+    /// Why the run cannot go on.
     pub async fn resolve<'a>(
         &mut self,
-        client: &Client,
+        writer: &NeighborhoodWriter,
         names: impl Iterator<Item = &'a str>,
-    ) -> Result<u64, DatabaseError> {
+    ) -> Result<u64, StopReason> {
         let wanted = Wanted::new(names.filter(|name| !self.ids.contains_key(*name)));
         if wanted.is_empty() {
             return Ok(0);
         }
+        let client = &writer.client;
         let found = select(client, &wanted.slugs()).await?;
-        let missing = self.add(&wanted, &found);
+        let mut missing = self.add(&wanted, &found);
+        missing.retain(|new| !self.refused.contains_key(&new.slug));
         if missing.is_empty() {
             return Ok(0);
         }
-        let inserted = insert(client, missing).await?;
+        let table = NeighborhoodTable {
+            client,
+            inserted: Mutex::default(),
+        };
+        let rows_max = missing.len();
+        let writing = writer.writer.write(&table, missing, rows_max).await;
+        let refused = writing.refused.into_iter();
+        self.refused
+            .extend(refused.map(|(new, why)| (new.slug, why)));
+        if let Some((reason, _)) = writing.halt {
+            return Err(reason);
+        }
+        let inserted = table.inserted.into_inner();
+        let inserted = inserted.unwrap_or_else(PoisonError::into_inner);
         let created = inserted.len() as u64;
-        let conflicting = self.add(&wanted, &inserted);
+        let mut conflicting = self.add(&wanted, &inserted);
+        conflicting.retain(|new| !self.refused.contains_key(&new.slug));
         if !conflicting.is_empty() {
             let slugs: Vec<String> = conflicting.into_iter().map(|new| new.slug).collect();
             let found = select(client, &slugs).await?;
@@ -124,29 +167,39 @@ impl Wanted {
     }
 }
 
-async fn select(client: &Client, slugs: &[String]) -> Result<Vec<Neighborhood>, DatabaseError> {
-    Ok(client
+async fn select(client: &Client, slugs: &[String]) -> Result<Vec<Neighborhood>, StopReason> {
+    let found = client
         .from::<Neighborhoods>()
         .select::<Neighborhood>()
         .filter_in(Neighborhoods::SLUG, slugs)
-        .await?)
+        .await;
+    found.map_err(|error| DatabaseError::from(error).into_reason())
 }
 
-async fn insert(
-    client: &Client,
-    missing: Vec<NeighborhoodsRequired>,
-) -> Result<Vec<Neighborhood>, DatabaseError> {
-    let missing: Vec<NeighborhoodsInsert> = missing.into_iter().map(Into::into).collect();
-    let insert = client
-        .from::<Neighborhoods>()
-        .upsert(&missing)
-        .on_conflict(Neighborhoods::SLUG);
-    let written = insert
-        .ignore_duplicates()
-        .returning::<Neighborhood>()
-        .await?;
-    DatabaseError::check_key(&written.report)?;
-    Ok(written.rows)
+/// The table of neighborhoods, as new ones are written to it.
+struct NeighborhoodTable<'c> {
+    client: &'c Client,
+    inserted: Mutex<Vec<Neighborhood>>,
+}
+
+impl Storage<NeighborhoodsRequired> for NeighborhoodTable<'_> {
+    async fn write(&self, missing: &[NeighborhoodsRequired]) -> Result<(), StorageError> {
+        let missing: Vec<NeighborhoodsInsert> = missing.iter().cloned().map(Into::into).collect();
+        let written = self
+            .client
+            .from::<Neighborhoods>()
+            .upsert(&missing)
+            .on_conflict(Neighborhoods::SLUG)
+            .ignore_duplicates()
+            .all_or_nothing()
+            .returning::<Neighborhood>()
+            .await
+            .map_err(DatabaseError::from)?;
+        let inserted = self.inserted.lock();
+        let mut inserted = inserted.unwrap_or_else(PoisonError::into_inner);
+        inserted.extend(written.rows);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -175,8 +228,8 @@ mod tests {
             )
             .is_empty()
         );
-        assert_eq!(map.id("St. Johns"), Some(Uuid::from_u128(2)));
-        assert_eq!(map.id("St Johns"), Some(Uuid::from_u128(2)));
+        assert_eq!(map.id("St. Johns"), Ok(Uuid::from_u128(2)));
+        assert_eq!(map.id("St Johns"), Ok(Uuid::from_u128(2)));
     }
 
     #[test]
@@ -188,7 +241,7 @@ mod tests {
             map.add(&wanted, &[row(7, "Cañada del Oro", "caada-del-oro")])
                 .is_empty()
         );
-        assert_eq!(map.id("Cañada del Oro"), Some(Uuid::from_u128(7)));
+        assert_eq!(map.id("Cañada del Oro"), Ok(Uuid::from_u128(7)));
     }
 
     #[test]
@@ -197,6 +250,6 @@ mod tests {
         let mut map = NeighborhoodIds::default();
         let missing = map.add(&wanted, &[row(8, "Caada", "caada")]);
         assert_eq!(missing.len(), 1);
-        assert_eq!(map.id("Cañada"), None);
+        assert!(map.id("Cañada").is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! Storing: lines in, rows out, a few requests a batch.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -9,9 +11,9 @@ use uuid::Uuid;
 use super::batch::{Batch, Numbered};
 use super::input::{InputError, Lines};
 use super::line::{self, LineWarning, Parsed};
-use super::neighborhood::NeighborhoodIds;
-use crate::db::{DatabaseError, Posts};
-use crate::engine::Stop;
+use super::neighborhood::{NeighborhoodIds, NeighborhoodWriter};
+use crate::db::{Database, DatabaseError, Posts};
+use crate::engine::{Stop, StopReason, Storage, StorageError, Writer};
 use crate::report::{FAILURES_MAX, Failure, StoreCounts};
 
 /// The most warnings that are kept.
@@ -43,6 +45,24 @@ pub(crate) struct Stored {
     pub(super) more_remains: bool,
 }
 
+/// Where a run stores posts.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    client: Client,
+    posts: Writer,
+    neighborhoods: NeighborhoodWriter,
+}
+
+impl Shelf {
+    pub(super) fn new(database: &Database) -> Self {
+        Self {
+            client: database.client().clone(),
+            posts: Writer::new(database.patience().clone()),
+            neighborhoods: NeighborhoodWriter::new(database),
+        }
+    }
+}
+
 /// A row of `posts`, as it is inserted.
 #[derive(Serialize)]
 struct NewRow<'a> {
@@ -65,8 +85,8 @@ struct NewRow<'a> {
 /// # Errors
 /// If the database cannot be reached or refuses everything, or the input cannot be read. `stored` then has what
 /// was done before.
-pub(crate) async fn store(
-    client: Option<&Client>,
+pub(super) async fn store(
+    shelf: Option<&Shelf>,
     lines: &mut Lines,
     options: StoreOptions,
     stop: &Stop,
@@ -95,7 +115,7 @@ pub(crate) async fn store(
         posts += 1;
         if let Err(post) = batch.push(Numbered { line: number, post }) {
             let full = std::mem::take(&mut batch);
-            flush(client, &full, &mut neighborhoods, stored).await?;
+            flush(shelf, &full, &mut neighborhoods, stored).await?;
             // An empty batch takes any post.
             let _fits = batch.push(post);
         }
@@ -103,14 +123,14 @@ pub(crate) async fn store(
     if batch.posts().is_empty() {
         return Ok(());
     }
-    Ok(flush(client, &batch, &mut neighborhoods, stored).await?)
+    flush(shelf, &batch, &mut neighborhoods, stored).await
 }
 
 /// Why a store run cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
+    #[error("{0}")]
+    Halt(StopReason),
     #[error(transparent)]
     Input(#[from] InputError),
 }
@@ -152,58 +172,86 @@ impl Stored {
 
 /// Stores one batch: finds the neighborhoods, then upserts all posts in one request that skips existing ones.
 async fn flush(
-    client: Option<&Client>,
+    shelf: Option<&Shelf>,
     batch: &Batch,
     neighborhoods: &mut NeighborhoodIds,
     stored: &mut Stored,
-) -> Result<(), DatabaseError> {
-    let Some(client) = client else {
+) -> Result<(), StoreError> {
+    let Some(shelf) = shelf else {
         stored.counts.skipped += batch.posts().len() as u64;
         return Ok(());
     };
     let names = batch.posts().iter();
     let names = names.map(|numbered| numbered.post.neighborhood.as_str());
-    stored.counts.neighborhoods_created += neighborhoods.resolve(client, names).await?;
-    let (mut rows, mut lines) = (Vec::new(), Vec::new());
-    for Numbered { line, post } in batch.posts() {
-        match neighborhoods.id(&post.neighborhood) {
-            Some(id) => {
-                rows.push(row(post, id));
-                lines.push(*line);
-            }
-            None => stored.fail(LineWarning {
-                number: *line,
+    let created = neighborhoods.resolve(&shelf.neighborhoods, names).await;
+    stored.counts.neighborhoods_created += created.map_err(StoreError::Halt)?;
+    let mut posts = Vec::new();
+    for numbered in batch.posts() {
+        match neighborhoods.id(&numbered.post.neighborhood) {
+            Ok(id) => posts.push((numbered, id)),
+            Err(why) => stored.fail(LineWarning {
+                number: numbered.line,
                 reason: format!(
-                    "the neighborhood `{}` could not be created",
-                    post.neighborhood
+                    "the neighborhood `{}` could not be created: {why}",
+                    numbered.post.neighborhood
                 ),
             }),
         }
     }
-    let written = client
-        .from::<Posts>()
-        .upsert(&rows)
-        .on_conflict((Posts::NEIGHBORHOOD_ID, Posts::HASH))
-        .ignore_duplicates()
-        .chunk_rows(rows.len().max(1))
-        .chunk_bytes(usize::MAX)
-        .await
-        .inspect_err(|error| {
-            // The batch may be stored in part before the database is gone.
-            let report = error.write_report();
-            stored.counts.inserted += report.map_or(0, |report| report.affected);
-        })?;
-    DatabaseError::check_key(&written)?;
-    for failure in &written.failed {
-        let number = lines.get(failure.index).copied().unwrap_or_default();
+    let (all, table) = (posts.len(), PostTable::new(&shelf.client));
+    let mut writing = shelf.posts.write(&table, posts, all).await;
+    writing
+        .refused
+        .sort_by_key(|((numbered, _), _)| numbered.line);
+    let inserted = table.inserted.into_inner();
+    let left = writing.halt.as_ref().map_or(0, |(_, left)| *left);
+    stored.counts.inserted += inserted;
+    stored.counts.skipped += (all - left - writing.refused.len()) as u64 - inserted;
+    for ((numbered, _), reason) in writing.refused {
         stored.fail(LineWarning {
-            number,
-            reason: failure.error.to_string(),
+            number: numbered.line,
+            reason,
         });
     }
-    stored.counts.inserted += written.affected;
-    stored.counts.skipped += rows.len() as u64 - written.affected - written.failed.len() as u64;
-    Ok(())
+    match writing.halt {
+        Some((reason, _)) => Err(StoreError::Halt(reason)),
+        None => Ok(()),
+    }
+}
+
+/// The table of posts, as one batch is written to it.
+struct PostTable<'c> {
+    client: &'c Client,
+    inserted: AtomicU64,
+}
+
+impl<'c> PostTable<'c> {
+    fn new(client: &'c Client) -> Self {
+        Self {
+            client,
+            inserted: AtomicU64::default(),
+        }
+    }
+}
+
+impl Storage<(&Numbered, Uuid)> for PostTable<'_> {
+    async fn write(&self, posts: &[(&Numbered, Uuid)]) -> Result<(), StorageError> {
+        let rows: Vec<_> = posts
+            .iter()
+            .map(|(numbered, id)| row(&numbered.post, *id))
+            .collect();
+        let written = self
+            .client
+            .from::<Posts>()
+            .upsert(&rows)
+            .on_conflict((Posts::NEIGHBORHOOD_ID, Posts::HASH))
+            .ignore_duplicates()
+            .all_or_nothing()
+            .await
+            .map_err(DatabaseError::from)?;
+        self.inserted.fetch_add(written.affected, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 fn row(post: &line::NewPost, neighborhood_id: Uuid) -> NewRow<'_> {

@@ -141,4 +141,5 @@ pub(crate) fn without_services() -> Program {
     Program::bare()
         .with("POSTGREST_URL", "http://127.0.0.1:9")
         .with("SUPABASE_SERVICE_KEY", "k")
+        .configured("[supabase]\npatience_seconds = 2\n")
 }
