@@ -118,8 +118,12 @@ impl Recorder {
     /// What it has seen, for a snapshot: one entry a request, with names in place of ids and vectors.
     pub fn snapshot(&self) -> Value {
         let mut names = Names::default();
-        let line = |exchange: Exchange| {
+        let line = |mut exchange: Exchange| {
             let mut line = Map::new();
+            if let Some(body) = exchange.body.as_object_mut() {
+                // The record of a run names this machine and this day.
+                body.retain(|name, _| !matches!(name.as_str(), "p_host" | "p_state"));
+            }
             let request = format!("{} {}", exchange.method, names.text(&exchange.target));
             line.insert("request".to_owned(), request.into());
             if let Some(prefer) = exchange.prefer {

@@ -98,9 +98,38 @@ impl Budget {
         }
     }
 
+    /// Reserves like [`reserve`](Self::reserve), but never waits. `None` if it does not fit now.
+    pub fn try_reserve(&self, usd: f64) -> Option<Reservation> {
+        let decision = self.balance().decide(usd);
+        (decision == Decision::Reserved).then(|| Reservation {
+            budget: self.clone(),
+            usd,
+        })
+    }
+
+    /// Allows spending of at most this much in all, if that is more than before.
+    pub fn raise(&self, max: f64) {
+        {
+            let mut balance = self.balance();
+            balance.max = balance.max.map(|before| before.max(max));
+        }
+        self.account.settled.notify_waiters();
+    }
+
+    /// Whether spending is ever refused.
+    pub fn is_limited(&self) -> bool {
+        self.balance().max.is_some()
+    }
+
     /// What is spent, in dollars.
     pub fn spent(&self) -> f64 {
         self.balance().spent
+    }
+
+    /// What is spent or reserved, in dollars.
+    pub fn held(&self) -> f64 {
+        let balance = self.balance();
+        balance.spent + balance.reserved
     }
 
     fn balance(&self) -> MutexGuard<'_, Balance> {
@@ -193,6 +222,23 @@ mod tests {
         let second = waiting.await.unwrap().unwrap();
         drop(second);
         assert!((budget.spent() - 0.1).abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn a_raised_budget_lets_waiting_requests_through() {
+        let budget = Budget::new(Some(0.5));
+        let first = budget.reserve(0.5).await.unwrap();
+        assert!(budget.try_reserve(0.1).is_none());
+        let handle = budget.clone();
+        let waiting = tokio::spawn(async move { handle.reserve(0.25).await });
+        tokio::task::yield_now().await;
+        budget.raise(0.75);
+        budget.raise(0.5);
+        let second = waiting.await.unwrap().unwrap();
+        assert!((budget.held() - 0.75).abs() < 1e-9);
+        first.settle(0.5);
+        second.settle(0.25);
+        assert!((budget.held() - budget.spent()).abs() < 1e-9);
     }
 
     #[tokio::test]

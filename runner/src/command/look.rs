@@ -1,49 +1,117 @@
 //! `sluice status`, `search` and `rank`, which change nothing.
 
+use serde_json::{Value, json};
+
 use crate::cli::{RankArgs, SearchArgs};
+use crate::config::BudgetSettings;
 use crate::db::{
-    FoundPost, PipelineStatus, RankPosts, RankPostsRow, SearchPostsByEmbedding, int, vector_text,
+    FoundPost, PipelineStatus, RankPosts, RankPostsRow, RecordedRun, RunStatus, Runs,
+    SearchPostsByEmbedding, int, vector_text,
 };
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{Session, embed_query};
-use crate::output::{Printer, TextTable, one_line};
+use crate::output::{Printer, TextTable, dollars, one_line};
 
 /// How much of a text a table shows, in characters.
 const TEXT_SHOWN: usize = 90;
+/// How many runs the status shows.
+const RUNS_SHOWN: i32 = 10;
 
 pub(super) async fn status(session: &Session, printer: &Printer) -> Result<Exit, Error> {
-    let status = session.database.call(PipelineStatus {}).await?;
+    let mut status = session.database.call(PipelineStatus {}).await?;
+    let runs = RunStatus { p_runs: RUNS_SHOWN };
+    let runs = session.database.call_shaped(runs).await?;
+    let budget = session.settings.budget;
+    if let Some(fields) = status.as_object_mut() {
+        let spending = json!({
+            "today": runs.today, "usd_per_day": budget.usd_per_day,
+            "month": runs.month, "usd_per_month": budget.usd_per_month,
+        });
+        fields.insert("spending".to_owned(), spending);
+        fields.insert("runs".to_owned(), json!(runs.runs));
+    }
     printer.either(&status, || {
-        let mut table = TextTable::new(["", "count"]).right(1);
-        for key in [
-            "posts",
-            "embedded",
-            "embeddings_stale",
-            "scored",
-            "scores_stale",
-            "leased",
-            "failing",
-            "dead",
-        ] {
-            let count = status
-                .get(key)
-                .map_or_else(|| "?".to_owned(), ToString::to_string);
-            table.row([key.replace('_', " "), count]);
-        }
-        for (group, title) in [("by_fingerprint", "scored by rubric"), ("jobs", "jobs")] {
-            for (name, count) in status
-                .get(group)
-                .and_then(|group| group.as_object())
-                .into_iter()
-                .flatten()
-            {
-                table.row([format!("{title} {name}"), count.to_string()]);
-            }
-        }
-        table.to_string()
+        let counts = counts(&status);
+        let money = money(&runs, budget);
+        format!("{counts}\n\n{money}\n\n{}", run_table(&runs.runs))
     })?;
     Ok(Exit::Complete)
+}
+
+fn counts(status: &Value) -> String {
+    let mut table = TextTable::new(["", "count"]).right(1);
+    for key in [
+        "posts",
+        "embedded",
+        "embeddings_stale",
+        "scored",
+        "scores_stale",
+        "leased",
+        "failing",
+        "dead",
+    ] {
+        let count = status
+            .get(key)
+            .map_or_else(|| "?".to_owned(), ToString::to_string);
+        table.row([key.replace('_', " "), count]);
+    }
+    for (group, title) in [("by_fingerprint", "scored by rubric"), ("jobs", "jobs")] {
+        for (name, count) in status
+            .get(group)
+            .and_then(|group| group.as_object())
+            .into_iter()
+            .flatten()
+        {
+            table.row([format!("{title} {name}"), count.to_string()]);
+        }
+    }
+    table.to_string()
+}
+
+fn money(runs: &Runs, budget: BudgetSettings) -> String {
+    let mut table = TextTable::new(["(UTC)", "spent", "reserved", "budget"])
+        .right(1)
+        .right(2)
+        .right(3);
+    for (name, spending, limit) in [
+        ("today", runs.today, budget.usd_per_day),
+        ("this month", runs.month, budget.usd_per_month),
+    ] {
+        table.row([
+            name.to_owned(),
+            dollars(spending.usd),
+            dollars(spending.reserved),
+            limit.map_or_else(|| "none".to_owned(), dollars),
+        ]);
+    }
+    table.to_string()
+}
+
+fn run_table(runs: &[RecordedRun]) -> String {
+    if runs.is_empty() {
+        return "no run is recorded yet".to_owned();
+    }
+    let mut table = TextTable::new(["run", "host", "began", "state", "rows", "tokens", "cost"]);
+    for column in 4..=6 {
+        table = table.right(column);
+    }
+    for run in runs {
+        let state = run
+            .exit
+            .map_or_else(|| run.state.clone(), |exit| format!("exit {exit}"));
+        let rows = run.counts.get("written").map(ToString::to_string);
+        table.row([
+            run.flow.clone(),
+            run.host.clone().unwrap_or_default(),
+            format!("{:.0}", run.started_at),
+            state,
+            rows.unwrap_or_default(),
+            (run.input_tokens + run.output_tokens).to_string(),
+            run.usd.map_or_else(|| "?".to_owned(), dollars),
+        ]);
+    }
+    table.to_string()
 }
 
 pub(super) async fn search(

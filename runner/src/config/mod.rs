@@ -16,8 +16,8 @@ use environment::Source;
 pub use raw::RawConfig;
 
 pub use settings::{
-    AppHook, DatabaseSettings, EmbeddingSettings, LeaseSettings, LimitSettings, OpenAiSettings,
-    OversizedPolicy, Settings,
+    AppHook, BudgetSettings, DatabaseSettings, EmbeddingSettings, LeaseSettings, LimitSettings,
+    OpenAiSettings, OversizedPolicy, Settings,
 };
 
 /// Why a configuration cannot be used. Every message names the key and says what to do.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::environment::Source;
-use super::{ConfigError, EmbeddingSettings, LimitSettings};
+use super::{BudgetSettings, ConfigError, EmbeddingSettings, LimitSettings};
 use crate::provider::{KeyHeader, Price};
 use crate::scoring::Rubric;
 
@@ -25,6 +25,8 @@ pub struct RawConfig {
     pub limits: LimitSettings,
     /// How rows are leased and retried.
     pub leases: RawLeases,
+    /// What all runners together may spend.
+    pub budget: BudgetSettings,
     /// The rubric.
     pub scoring: Rubric,
     /// USD per million tokens, for models that the price table lacks or has another price for.

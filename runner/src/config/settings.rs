@@ -30,6 +30,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// How rows are leased and retried.
     pub leases: LeaseSettings,
+    /// What all runners together may spend.
+    pub budget: BudgetSettings,
     /// The rubric.
     pub rubric: Rubric,
     /// Prices that override the price table.
@@ -118,6 +120,16 @@ pub struct LimitSettings {
     pub concurrency: u32,
 }
 
+/// `[budget]`: what all runners and flows on a database may spend together. Days and months are those of UTC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BudgetSettings {
+    /// US dollars a day (by default no limit).
+    pub usd_per_day: Option<f64>,
+    /// US dollars a month (by default no limit).
+    pub usd_per_month: Option<f64>,
+}
+
 /// How rows are leased and retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseSettings {
@@ -202,6 +214,7 @@ impl Settings {
             embedding: check_embedding(raw.embedding, environment)?,
             limits: check_limits(raw.limits, environment)?,
             leases: check_leases(&raw.leases)?,
+            budget: check_budget(raw.budget)?,
             rubric: raw.scoring,
             prices: raw.prices,
             app: check_app(environment, &mut notices)?,
@@ -370,6 +383,19 @@ fn check_leases(raw: &RawLeases) -> Result<LeaseSettings, ConfigError> {
     })
 }
 
+fn check_budget(settings: BudgetSettings) -> Result<BudgetSettings, ConfigError> {
+    for (key, usd) in [
+        ("budget.usd_per_day", settings.usd_per_day),
+        ("budget.usd_per_month", settings.usd_per_month),
+    ] {
+        if usd.is_some_and(|usd| !usd.is_finite() || usd <= 0.0) {
+            let message = "must be above 0 (leave it out for no limit)";
+            return Err(ConfigError::invalid(key, message));
+        }
+    }
+    Ok(settings)
+}
+
 fn check_app(
     environment: &Environment,
     notices: &mut Vec<String>,
@@ -496,6 +522,13 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "embedding.batch_size: is 4096, must be from 1 to 2048"
+        );
+        let error = check("[budget]\nusd_per_day = 0", &[]).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("budget.usd_per_day: must be above 0"),
+            "{error}"
         );
         let error = check("", &[("OPENAI_TPM", "fast")]).unwrap_err();
         assert_eq!(

@@ -5,12 +5,15 @@
 //   --only fail_job --only fail_work --only finish_job --only finish_work --only heartbeat_job
 //   --only list_weight_configs --only neighborhoods --only open_score_pass --only peek_work
 //   --only pipeline_status --only posts --only prune_weight_scores --only rank_posts
-//   --only refresh_topic_frequencies --only release_job --only release_work --only replay_work
-//   --only retry_job --only save_and_recompute --only search_posts_by_embedding
+//   --only record_run --only record_spending --only refresh_topic_frequencies --only release_job
+//   --only release_work --only replay_work --only reserve_budget --only retry_job
+//   --only run_status --only save_and_recompute --only search_posts_by_embedding
 //   --only stage_post_scores --only store_dimension --only store_embeddings --only store_scores
 //   --only weight_configs --only work_items --nullable claim_work.p_after
-//   --nullable count_work.p_after --nullable peek_work.p_after --nullable release_work.p_post_ids
-//   --nullable replay_work.p_kind --nullable replay_work.p_post_ids
+//   --nullable count_work.p_after --nullable peek_work.p_after --nullable record_run.p_host
+//   --nullable release_work.p_post_ids --nullable replay_work.p_kind
+//   --nullable replay_work.p_post_ids --nullable reserve_budget.p_day
+//   --nullable reserve_budget.p_usd_per_day --nullable reserve_budget.p_usd_per_month
 //   --nullable stage_post_scores.p_after --not-null begin_job --not-null end_score_pass
 //   --not-null enqueue_job --not-null fail_job --not-null finish_job --not-null finish_work
 //   --not-null heartbeat_job --not-null rank_posts.categories --not-null rank_posts.final_score
@@ -1140,6 +1143,32 @@ pub struct RankPostsRow {
     pub posted_at: Option<jiff::Timestamp>,
 }
 
+/// A call of `record_run`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "record_run")]
+pub struct RecordRun {
+    /// The argument `p_id`.
+    pub p_id: uuid::Uuid,
+    /// The argument `p_flow`.
+    pub p_flow: String,
+    /// The argument `p_host`.
+    pub p_host: Option<String>,
+    /// The argument `p_state`.
+    pub p_state: serde_json::Value,
+}
+
+/// A call of `record_spending`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "record_spending")]
+pub struct RecordSpending {
+    /// The argument `p_holder`.
+    pub p_holder: uuid::Uuid,
+    /// The argument `p_spent`.
+    pub p_spent: serde_json::Value,
+    /// The argument `p_settled`.
+    pub p_settled: bool,
+}
+
 /// A call of `refresh_topic_frequencies`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "refresh_topic_frequencies")]
@@ -1181,6 +1210,25 @@ pub struct ReplayWork {
     pub p_post_ids: Option<Vec<uuid::Uuid>>,
 }
 
+/// A call of `reserve_budget`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "reserve_budget")]
+#[function(returns = serde_json::Value)]
+pub struct ReserveBudget {
+    /// The argument `p_holder`.
+    pub p_holder: uuid::Uuid,
+    /// The argument `p_day`.
+    pub p_day: Option<jiff::civil::Date>,
+    /// The argument `p_need`.
+    pub p_need: f64,
+    /// The argument `p_want`.
+    pub p_want: f64,
+    /// The argument `p_usd_per_day`.
+    pub p_usd_per_day: Option<f64>,
+    /// The argument `p_usd_per_month`.
+    pub p_usd_per_month: Option<f64>,
+}
+
 /// A call of `retry_job`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "retry_job")]
@@ -1188,6 +1236,16 @@ pub struct ReplayWork {
 pub struct RetryJob {
     /// The argument `p_job_id`.
     pub p_job_id: uuid::Uuid,
+}
+
+/// A call of `run_status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "run_status")]
+#[function(returns = serde_json::Value)]
+#[function(read_only)]
+pub struct RunStatus {
+    /// The argument `p_runs`.
+    pub p_runs: i32,
 }
 
 /// A call of `save_and_recompute`.

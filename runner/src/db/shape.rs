@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -18,8 +19,8 @@ use uuid::Uuid;
 
 use super::generated::{
     BackgroundJobs, BeginScorePass, ClaimJob, ClaimWork, CompleteRecomputeJob, CountWork, FailWork,
-    ListWeightConfigs, Neighborhoods, PeekWork, PruneWeightScores, SaveAndRecompute,
-    SearchPostsByEmbedding, StagePostScores, WeightConfigs, WorkItems,
+    ListWeightConfigs, Neighborhoods, PeekWork, PruneWeightScores, ReserveBudget, RunStatus,
+    SaveAndRecompute, SearchPostsByEmbedding, StagePostScores, WeightConfigs, WorkItems,
 };
 use crate::provider::write_vector;
 
@@ -47,6 +48,8 @@ shapes! {
     ListWeightConfigs => Vec<WeightScores>,
     PeekWork => PeekedPosts,
     PruneWeightScores => PrunedScores,
+    ReserveBudget => ReservedBudget,
+    RunStatus => Runs,
     SaveAndRecompute => SavedWeights,
     SearchPostsByEmbedding => Vec<FoundPost>,
     StagePostScores => StagedScores,
@@ -172,6 +175,62 @@ pub struct ClaimedJob {
     #[serde(rename = "type")]
     pub kind: String,
     pub params: Option<Value>,
+}
+
+/// What a holder has reserved for today.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct ReservedBudget {
+    pub day: Date,
+    /// Until the day ends.
+    pub ends_ms: u64,
+    pub reserved: f64,
+    /// What counts against the budget besides this holder.
+    pub used: Option<f64>,
+    /// The budget that stands in the way.
+    pub full: Option<Period>,
+}
+
+/// What a budget is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Period {
+    /// A day of UTC.
+    Day,
+    /// A month of UTC.
+    Month,
+}
+
+/// The money of today and of this month, and the latest runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Runs {
+    pub today: Spending,
+    pub month: Spending,
+    pub runs: Vec<RecordedRun>,
+}
+
+/// What is spent, and what may be spent beyond it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Spending {
+    pub usd: f64,
+    pub reserved: f64,
+}
+
+/// A run of a flow, as it was recorded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordedRun {
+    pub id: Uuid,
+    pub flow: String,
+    pub host: Option<String>,
+    pub state: String,
+    pub exit: Option<i32>,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub counts: Value,
+    pub input_tokens: u64,
+    pub cached_tokens: u64,
+    pub written_tokens: u64,
+    pub output_tokens: u64,
+    pub usd: Option<f64>,
 }
 
 /// New weights and the job that computes their scores.

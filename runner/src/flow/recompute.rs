@@ -70,6 +70,16 @@ pub async fn recompute(
     run: &Run,
     options: RecomputeOptions,
 ) -> Result<Outcome, Error> {
+    session
+        .recorded("recompute", run, begin_and_recompute(session, run, options))
+        .await
+}
+
+async fn begin_and_recompute(
+    session: &Session,
+    run: &Run,
+    options: RecomputeOptions,
+) -> Result<Outcome, Error> {
     let session = &session.within(run);
     let (database, params) = (&session.database, options.to_params());
     let job = LeasedJob::begin(database, RECOMPUTE_JOB, params, "sluice recompute").await?;

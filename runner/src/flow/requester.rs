@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::MutexGuard;
 
+use super::ledger::{Hold, Ledger};
 use super::price::Tariff;
 use crate::engine::{
     Bisection, Blame, Fault, GaveUp, Patience, Setback, Stop, StopReason, Wait, backoff,
 };
 use crate::provider::limiter::{Limiter, NotSent, Permit, TooLarge};
-use crate::provider::{Breakage, Budget, Error, ErrorKind, Reservation, Response, Usage};
+use crate::provider::{Breakage, Error, ErrorKind, Response, Usage};
 use crate::report::Requests;
 
 /// If this many responses to a request are unreadable, the request is taken to be the cause.
@@ -110,7 +111,7 @@ impl RequestMetrics {
 #[derive(Debug, Clone)]
 pub(super) struct Requester {
     limiter: Limiter,
-    budget: Budget,
+    ledger: Ledger,
     tariff: Tariff,
     stop: Stop,
     metrics: Arc<RequestMetrics>,
@@ -124,14 +125,14 @@ pub(super) struct Requester {
 /// A request that may be sent: its place within the rate limit, and its money.
 struct Admission {
     permit: Permit,
-    reservation: Reservation,
+    reservation: Hold,
 }
 
 impl Requester {
     /// A requester for one run. `patience` is the one with the provider.
     pub(super) fn new(
         limiter: Limiter,
-        budget: Budget,
+        ledger: Ledger,
         tariff: Tariff,
         stop: Stop,
         metrics: Arc<RequestMetrics>,
@@ -142,7 +143,7 @@ impl Requester {
             .store(!tariff.is_known(), Ordering::Relaxed);
         Self {
             limiter,
-            budget,
+            ledger,
             tariff,
             stop,
             metrics,
@@ -239,10 +240,9 @@ impl Requester {
         let reserved = tokio::select! {
             biased;
             () = self.stop.stopped() => return Err(RequestError::Stopped),
-            reserved = self.budget.reserve(usd) => reserved,
+            reserved = self.ledger.reserve(usd) => reserved,
         };
-        let reservation = reserved
-            .map_err(|exhausted| RequestError::Halt(StopReason::Budget(exhausted.to_string())))?;
+        let reservation = reserved.map_err(RequestError::Halt)?;
         let tokens = cost.input_tokens.saturating_add(cost.output_tokens);
         let permit = tokio::select! {
             biased;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::ledger::Ledger;
 use super::requester::RequestMetrics;
 use crate::engine::{Metrics, Stop};
-use crate::provider::Budget;
 
 /// How one run of a flow is bounded.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -35,7 +35,7 @@ pub struct Run {
     pub metrics: Arc<Metrics>,
     /// Its requests to the provider so far.
     pub requests: Arc<RequestMetrics>,
-    pub(super) budget: Budget,
+    pub(super) ledger: Ledger,
     pub(super) started: Instant,
     /// Requests to the database, all and retried, before the run began.
     pub(super) requests_before: (u64, u64),
@@ -58,7 +58,12 @@ impl Drop for Deadline {
 }
 
 impl Run {
-    pub(super) fn new(options: FlowOptions, stop: Stop, requests_before: (u64, u64)) -> Self {
+    pub(super) fn new(
+        options: FlowOptions,
+        stop: Stop,
+        requests_before: (u64, u64),
+        ledger: Ledger,
+    ) -> Self {
         let expires = options.deadline.map(|deadline| {
             let stop = stop.clone();
             let expire = async move { stop.expire(deadline).await };
@@ -69,7 +74,7 @@ impl Run {
             stop,
             metrics: Arc::default(),
             requests: Arc::default(),
-            budget: Budget::new(options.max_usd),
+            ledger,
             started: Instant::now(),
             requests_before,
             expected: Arc::default(),
@@ -80,7 +85,7 @@ impl Run {
 
     /// Dollars spent so far.
     pub fn usd(&self) -> f64 {
-        self.budget.spent()
+        self.ledger.spent()
     }
 
     /// The rate limit of the run's model in tokens a minute, once it is known.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ledger::Ledger;
 use super::price::Tariff;
 use super::requester::Requester;
 use super::run::{FlowOptions, Run};
@@ -91,7 +92,9 @@ impl Session {
 
     /// Begins a run of a flow.
     pub fn begin(&self, options: FlowOptions, stop: Stop) -> Run {
-        Run::new(options, stop, self.database.requests())
+        let budget = self.settings.budget;
+        let ledger = Ledger::new(&self.database, budget, options.max_usd);
+        Run::new(options, stop, self.database.requests(), ledger)
     }
 
     /// The limiter of a model. All flows of this session share it.
@@ -108,7 +111,7 @@ impl Session {
     /// run is stopped.
     pub(super) fn requester(&self, run: &Run, model: &str) -> Requester {
         let tariff = self.tariff(model);
-        if run.options.max_usd.is_some() && !tariff.is_known() {
+        if run.ledger.is_limited() && !tariff.is_known() {
             run.stop.stop(StopReason::Settings(format!(
                 "the budget cannot be kept: `{model}` has no price; \
                  set input and output under [prices.\"{model}\"] (USD per million tokens)"
@@ -116,7 +119,7 @@ impl Session {
         }
         Requester::new(
             self.limiter(model),
-            run.budget.clone(),
+            run.ledger.clone(),
             tariff,
             run.stop.clone(),
             run.requests.clone(),

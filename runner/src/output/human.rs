@@ -97,7 +97,7 @@ fn describe(failure: &Failure) -> String {
 }
 
 /// An amount of dollars. Small amounts get more decimal places.
-pub(super) fn dollars(usd: f64) -> String {
+pub(crate) fn dollars(usd: f64) -> String {
     if usd == 0.0 || usd >= 0.01 {
         format!("${usd:.2}")
     } else {

@@ -11,6 +11,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+pub(crate) use human::dollars;
 pub use logging::init as init_logging;
 pub use progress::{Progress, Sample};
 pub use table::{TextTable, one_line};

@@ -36,6 +36,12 @@ const EMBEDDINGS_MAX: usize = 100;
 /// If the provider is not configured, or the column cannot hold the configured dimensions. Later errors are
 /// in the outcome.
 pub async fn embed(session: &Session, run: &Run, refresh: bool) -> Result<Outcome, Error> {
+    session
+        .recorded("embed", run, embed_posts(session, run, refresh))
+        .await
+}
+
+async fn embed_posts(session: &Session, run: &Run, refresh: bool) -> Result<Outcome, Error> {
     let session = &session.within(run);
     let settings = &session.settings.embedding;
     let kind = WorkKind::embed(settings, refresh);
@@ -95,10 +101,13 @@ where
 {
     let work = work(session, run)?;
     let flow = Flow { source, work, sink };
-    session
-        .drive(run, session.settings.embedding.chunk_size, flow)
-        .await;
-    Ok(session.outcome("embed", run, run.is_at_limit()))
+    let work = async {
+        session
+            .drive(run, session.settings.embedding.chunk_size, flow)
+            .await;
+        Ok(session.outcome("embed", run, run.is_at_limit()))
+    };
+    session.recorded("embed", run, work).await
 }
 
 /// What `embed` would do.

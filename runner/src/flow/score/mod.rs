@@ -36,11 +36,22 @@ const SCORES_MAX: usize = 200;
 /// If the provider is not configured, or the database cannot begin a pass over all posts. Later errors are in
 /// the outcome.
 pub async fn score(session: &Session, run: &Run, scope: ScoreScope) -> Result<Outcome, Error> {
-    let session = &session.within(run);
     let name = match scope {
         ScoreScope::Missing => "score",
         ScoreScope::Stale | ScoreScope::All | ScoreScope::AllAnew => "rescore",
     };
+    session
+        .recorded(name, run, score_posts(session, run, scope, name))
+        .await
+}
+
+async fn score_posts(
+    session: &Session,
+    run: &Run,
+    scope: ScoreScope,
+    name: &str,
+) -> Result<Outcome, Error> {
+    let session = &session.within(run);
     let scorer = Scorer::new(session, None)?;
     if run.options.dry_run {
         let kind = next_scores(session, scope).await?;
@@ -120,6 +131,12 @@ pub(crate) fn score_work(
 /// # Errors
 /// If the rubric has no such dimension, or the provider is not configured. Later errors are in the outcome.
 pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<Outcome, Error> {
+    session
+        .recorded("backfill", run, backfill_posts(session, run, dimension))
+        .await
+}
+
+async fn backfill_posts(session: &Session, run: &Run, dimension: &str) -> Result<Outcome, Error> {
     let session = &session.within(run);
     let scorer = Scorer::new(session, Some(dimension))?;
     let kind = WorkKind::Backfill(dimension.to_owned());
