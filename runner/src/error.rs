@@ -8,6 +8,8 @@ use crate::db::DatabaseError;
 use crate::exit::Exit;
 #[cfg(feature = "local")]
 use crate::local::LocalError;
+#[cfg(feature = "postgres")]
+use crate::postgres::PostgresError;
 use crate::provider;
 #[cfg(feature = "typegen")]
 use crate::typegen::TypegenError;
@@ -35,6 +37,13 @@ pub enum Error {
     #[cfg(feature = "typegen")]
     #[error(transparent)]
     Typegen(#[from] TypegenError),
+    /// A connection to Postgres failed, or a statement was refused.
+    #[cfg(feature = "postgres")]
+    #[error("{0}")]
+    Postgres(#[from] PostgresError),
+    /// A migration was refused.
+    #[error("{0}")]
+    Migration(String),
     /// A file could not be read or written.
     #[error("failed to open {}: {source}", path.display())]
     #[allow(missing_docs, reason = "the message describes the fields")]
@@ -60,7 +69,11 @@ impl Error {
             Self::Typegen(TypegenError::Database(_)) => Exit::Database,
             #[cfg(feature = "typegen")]
             Self::Typegen(_) => Exit::Usage,
-            Self::Database(_) => Exit::Database,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(PostgresError::Settings(_)) => Exit::Usage,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Exit::Database,
+            Self::Database(_) | Self::Migration(_) => Exit::Database,
             Self::Provider(error) if matches!(error.kind(), provider::ErrorKind::Refused(_)) => {
                 Exit::ProviderRefuses
             }

@@ -4,6 +4,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
+use super::color::on_stderr;
 use crate::cli::{GlobalArgs, LogFormat};
 
 /// Starts the log with these options. `main` calls it once.
@@ -20,7 +21,10 @@ pub fn init(options: &GlobalArgs) {
         .with_default(ours.min(LevelFilter::WARN))
         .with_target("sluice", ours);
     let registry = tracing_subscriber::registry().with(filter);
-    let log = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let log = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(on_stderr());
     // In tests another log may be running already; then that one is used.
     let _started = match options.log_format {
         LogFormat::Text => registry.with(log.compact()).try_init(),

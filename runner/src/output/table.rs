@@ -55,7 +55,7 @@ pub fn one_line(text: &str, characters: usize) -> String {
 }
 
 /// Replaces control characters and direction marks, which a terminal would obey.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let is_control = |c: char| {
         c.is_control()
             || ('\u{202a}'..='\u{202e}').contains(&c)

@@ -179,6 +179,59 @@ async fn search_finds_what_is_near_in_meaning() {
 }
 
 #[tokio::test]
+async fn hybrid_search_also_finds_a_post_by_its_words() {
+    let (stack, _simulator, program) = scored(10).await;
+    program.complete(&["embed"]).await;
+    // Not embedded, so only its words can find it.
+    stack
+        .sql(
+            "insert into posts (neighborhood_id, post_id_ext, text, hash)
+               select id, 'new', 'A zeppelin over the harbor', 'new' from neighborhoods limit 1",
+        )
+        .await;
+    let query = ["search", "zeppelins", "--hybrid", "--limit", "11"];
+    let found = program.json(&query).await;
+    let found = found.as_array().unwrap();
+    let zeppelin = |post: &&Value| post["text"].as_str().unwrap().contains("zeppelin");
+    let by_words = found.iter().find(zeppelin).unwrap();
+    assert_eq!(by_words["similarity"], json!(null));
+    assert!(by_words["words"].as_f64().unwrap() > 0.0);
+    assert_eq!(found.len(), 11);
+    let by_meaning = program
+        .json(&["search", "zeppelins", "--limit", "11"])
+        .await;
+    assert!(
+        !by_meaning
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|post| zeppelin(&post))
+    );
+    let table = program.complete(&query).await.stdout;
+    assert!(
+        table.contains("similarity") && table.contains("words"),
+        "{table}"
+    );
+}
+
+#[tokio::test]
+async fn shells_are_offered_what_is_in_the_database() {
+    let (stack, _simulator, program) = scored(2).await;
+    let enqueued = program.json(&["jobs", "enqueue", "embed_posts"]).await;
+    let program = Program::on(&stack, "http://127.0.0.1:9/v1")
+        .with("COMPLETE", "bash")
+        .with("_CLAP_COMPLETE_INDEX", "3");
+    let offered = async |words: [&str; 4]| {
+        let arguments = [["--"].as_slice(), &words].concat();
+        program.complete(&arguments).await.stdout
+    };
+    let jobs = offered(["sluice", "jobs", "cancel", ""]).await;
+    assert_eq!(jobs.lines().next(), enqueued["job_id"].as_str());
+    let slugs = offered(["sluice", "rank", "--neighborhood", "e"]).await;
+    assert_eq!(slugs.trim(), "elm-park");
+}
+
+#[tokio::test]
 async fn status_counts_posts_and_work() {
     let (stack, _simulator, program) = scored(7).await;
     stack

@@ -5,6 +5,7 @@
 mod access;
 mod copied;
 mod cut_over;
+mod doctor;
 mod due;
 mod earlier;
 mod embed;
@@ -24,4 +25,6 @@ mod rescore;
 mod score;
 mod store;
 mod support;
+mod triggers;
 mod worker;
+mod workflow;
