@@ -4,6 +4,7 @@ mod complete;
 mod global;
 mod schema;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -233,6 +234,9 @@ pub struct WorkerArgs {
     /// Run only jobs of these types
     #[arg(long = "type", value_name = "TYPE", value_enum, value_delimiter = ',')]
     pub types: Vec<JobKind>,
+    /// Serve /metrics (for Prometheus) and /health on this address, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// `sluice jobs …`

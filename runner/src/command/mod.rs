@@ -12,6 +12,7 @@ mod jobs;
 mod local;
 mod look;
 mod manual;
+mod monitoring;
 mod plan;
 mod run;
 mod schema;

@@ -63,6 +63,16 @@ impl fmt::Display for Source {
     }
 }
 
+/// What to log, from `SLUICE_LOG`: `debug`, or `sluice=debug,hyper=info`. The log starts before any file is read.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module reads the environment"
+)]
+pub fn log_filter() -> Option<String> {
+    let filter = std::env::var("SLUICE_LOG").ok();
+    filter.filter(|filter| !filter.trim().is_empty())
+}
+
 impl Environment {
     /// Reads the environment of the process, and the nearest `.env` (see [`super::nearest`]).
     ///

@@ -12,8 +12,8 @@ mod workflow;
 use std::path::{Path, PathBuf};
 
 use crate::scoring::RubricError;
-pub use environment::Environment;
 use environment::Source;
+pub use environment::{Environment, log_filter};
 pub use raw::RawConfig;
 
 pub use settings::{

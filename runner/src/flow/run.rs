@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::requester::RequestMetrics;
 use crate::engine::{Metrics, Stop};
@@ -26,6 +27,8 @@ pub struct FlowOptions {
 /// One run of a flow. Clones share what stops it and what it has done.
 #[derive(Debug, Clone)]
 pub struct Run {
+    /// Its id, by which log lines of one run are found.
+    pub id: Uuid,
     /// Its bounds.
     pub options: FlowOptions,
     /// What stops it.
@@ -47,6 +50,7 @@ pub struct Run {
 impl Run {
     pub(super) fn new(options: FlowOptions, stop: Stop, requests_before: (u64, u64)) -> Self {
         Self {
+            id: Uuid::new_v4(),
             options,
             stop,
             metrics: Arc::default(),

@@ -3,10 +3,15 @@
 //! It leaves a job within a second after the job is cancelled or another worker has taken it over. A job
 //! with wrong parameters fails alone. If a worker dies, the next one takes over its job.
 
+mod monitor;
+
 use std::time::Duration;
 
 use serde_json::Value;
+use tracing::Instrument;
 use uuid::Uuid;
+
+pub use self::monitor::Monitor;
 
 use crate::db::ClaimedJob;
 use crate::engine::{Stop, backoff};
@@ -30,22 +35,24 @@ pub async fn work(
     kinds: &[JobKind],
     once: bool,
     stop: &Stop,
+    monitor: &Monitor,
     mut on_report: impl FnMut(&Outcome),
 ) -> Result<Exit, Error> {
     let worker = Uuid::new_v4();
     let types: Vec<String> = kinds.iter().map(|kind| kind.name()).collect();
     let (mut idle, mut exit) = (0, Exit::Complete);
     while !stop.is_stopped() {
-        match next_job(session, worker, &types, stop).await {
+        match next_job(session, worker, &types, stop, monitor).await {
             Ok(Some(outcome)) => {
                 idle = 0;
                 exit = first(exit, outcome.exit);
+                monitor.end(&outcome);
                 on_report(&outcome);
                 continue;
             }
             Ok(None) if once => return Ok(exit),
             Err(error) if once => return Err(error),
-            Ok(None) => {}
+            Ok(None) => monitor.answered(),
             // A worker survives an outage of the database. The lease of its job lapses meanwhile.
             Err(error) => {
                 tracing::warn!(%error, "the database does not answer; trying again");
@@ -73,6 +80,7 @@ async fn next_job(
     worker: Uuid,
     types: &[String],
     stop: &Stop,
+    monitor: &Monitor,
 ) -> Result<Option<Outcome>, Error> {
     let Some((job, claimed)) = LeasedJob::claim(&session.database, worker, types.to_vec()).await?
     else {
@@ -80,12 +88,14 @@ async fn next_job(
     };
     tracing::info!(job = %claimed.id, kind = claimed.kind, "running a job");
     let run = session.begin(FlowOptions::default(), Stop::new());
+    monitor.begin(&claimed.kind, &run);
     let params = claimed.params.as_ref().unwrap_or(&Value::Null);
     let work = async {
         let kind = JobKind::of(&claimed.kind)?;
         kind.run(session, &run, &job, params).await
     };
-    let result = job.watch(&run, stop, work).await;
+    let span = tracing::error_span!("job", job = %claimed.id, kind = claimed.kind, run = %run.id);
+    let result = job.watch(&run, stop, work).instrument(span).await;
     job.end(&run, &result).await?;
     Ok(Some(
         result.unwrap_or_else(|error| failed(&claimed, &error)),
