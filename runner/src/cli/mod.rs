@@ -69,7 +69,7 @@ pub enum Command {
     /// Show what is due, and its tokens, cost and time at the limits; spends nothing
     Plan(PlanArgs),
     /// Show what is in the database: posts, embeddings, scores, failures, jobs
-    Status,
+    Status(StatusArgs),
     /// Search the posts by meaning
     Search(SearchArgs),
     /// Show the posts with the highest final scores
@@ -323,6 +323,15 @@ pub enum PlanFlow {
     Score,
     /// `sluice rescore`
     Rescore,
+}
+
+/// `sluice status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Show it again every few seconds, with rates and the time that is left, until stopped by Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub watch: Option<u64>,
 }
 
 /// `sluice search`

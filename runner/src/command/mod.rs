@@ -20,6 +20,7 @@ mod signal;
 #[cfg(feature = "simulator")]
 mod simulate;
 mod store;
+mod watch;
 mod weights;
 mod worker;
 
@@ -71,7 +72,10 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Jobs(arguments) => jobs::run(&arguments, &session(global)?, printer).await,
         Command::Weights(arguments) => weights::run(&arguments, &session(global)?, printer).await,
         Command::Plan(arguments) => plan::run(&arguments, &session(global)?, printer).await,
-        Command::Status => look::status(&session(global)?, printer).await,
+        Command::Status(arguments) => match arguments.watch {
+            Some(seconds) => watch::run(seconds, &session(global)?, printer).await,
+            None => look::status(&session(global)?, printer).await,
+        },
         Command::Search(arguments) => look::search(&arguments, &session(global)?, printer).await,
         Command::Rank(arguments) => look::rank(&arguments, &session(global)?, printer).await,
         Command::Failures(arguments) => failures::run(&arguments, &session(global)?, printer).await,

@@ -15,7 +15,7 @@ use serde::Serialize;
 pub use color::choose as choose_colors;
 pub use human::checklist;
 pub use logging::init as init_logging;
-pub use progress::{Progress, Sample};
+pub use progress::{Progress, Sample, duration};
 pub use table::{TextTable, one_line};
 
 use self::color::{BAD, paint};
@@ -104,6 +104,27 @@ impl Printer {
         let mut stdout = anstream::stdout().lock();
         let written = stdout.write_all(text.as_bytes());
         written.and_then(|()| stdout.flush()).map_err(Error::Stdout)
+    }
+
+    /// Shows a text that replaces the one before it: on a terminal in its place, elsewhere below it.
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub fn replace(&self, text: &str) -> Result<(), Error> {
+        // Moves to the first column of the first line, and clears the screen below.
+        const HOME: &str = "\u{1b}[H\u{1b}[J";
+        let start = if io::stdout().is_terminal() { HOME } else { "" };
+        self.text(&format!("{start}{text}\n"))
+    }
+
+    /// Prints one JSON object on one line.
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub fn json_line<T: Serialize>(&self, value: &T) -> Result<(), Error> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Error::Unexpected(format!("failed to write the JSON: {error}")))?;
+        self.text(&(text + "\n"))
     }
 
     /// Prints a text in either form, for commands whose result is a text, such as completions.

@@ -1,9 +1,12 @@
 //! The commands that only read: plan, status, rank, search, failures, doctor.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sluice_runner::flow::ScoreScope;
 use sluice_runner::simulator::{Config, Fault, Faults, Simulator};
-use sluice_tests::{Program, Stack};
+use sluice_tests::{Program, Stack, signal};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::support::scores::{TWO, add_posts, add_scores, run_score};
 use crate::support::{faulty, set_faults, without_services};
@@ -81,6 +84,36 @@ async fn plan_says_what_runs_cost_at_most_and_spends_nothing() {
         "{done}"
     );
     insta::assert_snapshot!("plan_of_nothing", program.complete(&["plan"]).await.stdout);
+}
+
+#[tokio::test]
+async fn watched_status_shows_how_fast_rows_are_done() {
+    let stack = Stack::fresh().await;
+    add_posts(&stack, 60).await;
+    let simulator = stack.simulator(Config::default()).await;
+    let program = Program::on(&stack, &simulator.base_url()).configured(TWO);
+    let mut watch = program.spawn(&["status", "--watch", "1", "--json"]);
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut next = async || -> Value {
+        serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap()
+    };
+    let first = next().await;
+    assert_eq!(
+        (&first[0]["flow"], &first[0]["due"]),
+        (&json!("embed"), &json!(60))
+    );
+    assert_eq!(first[0]["rows_per_minute"], json!(null));
+    program.complete(&["embed"]).await;
+    let mut last = next().await;
+    while last[0]["done"] == 0 {
+        last = next().await;
+    }
+    assert_eq!((&last[0]["due"], &last[0]["done"]), (&json!(0), &json!(60)));
+    assert!(last[0]["rows_per_minute"].as_f64().unwrap() > 0.0, "{last}");
+    assert_eq!(last[1]["due"], 60, "{last}");
+    signal(watch.id(), "TERM");
+    let run = program.end(watch, Duration::from_secs(5)).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
 }
 
 #[tokio::test]
