@@ -96,9 +96,8 @@ impl WorkflowRun<'_> {
     fn bounds(&self) -> Result<FlowOptions, StopReason> {
         let deadline = self.deadline();
         let left = deadline.map(|deadline| deadline.saturating_sub(self.started.elapsed()));
-        match (deadline, left) {
-            (Some(deadline), Some(Duration::ZERO)) => return Err(StopReason::Deadline(deadline)),
-            _ => {}
+        if let (Some(deadline), Some(Duration::ZERO)) = (deadline, left) {
+            return Err(StopReason::Deadline(deadline));
         }
         Ok(FlowOptions {
             limit: None,

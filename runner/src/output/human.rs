@@ -10,9 +10,15 @@ use crate::text::count;
 /// This many failures are shown. The JSON report and `sluice failures list` have all.
 const FAILURES_SHOWN: usize = 50;
 
-/// How the run ended, its counts and cost, what failed, and what to do about it.
+/// How the run ended, its counts and cost, what failed, and what to do about it; of several flows each, and then all.
 pub(super) fn report(report: &Report) -> String {
-    let mut text: String = report.flows.iter().chain([report]).map(summary).collect();
+    let parts = report.flows.iter().chain([report]);
+    parts.map(|part| summary(part) + &details(part)).collect()
+}
+
+/// Warnings, failures, and what to do about dead letters.
+fn details(report: &Report) -> String {
+    let mut text = String::new();
     for warning in &report.warnings {
         let _ = writeln!(
             text,
@@ -34,7 +40,8 @@ pub(super) fn report(report: &Report) -> String {
     if shown > 0 && hidden > 0 {
         let _ = writeln!(text, "  … and {hidden} more");
     }
-    if matches!(&report.counts, Counts::Rows(counts) if counts.dead > 0) {
+    if report.flows.is_empty() && matches!(&report.counts, Counts::Rows(counts) if counts.dead > 0)
+    {
         text.push_str(
             "  `sluice failures list` shows the dead letters. When the cause is fixed, \
              `sluice failures replay` makes them due again.\n",

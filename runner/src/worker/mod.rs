@@ -55,6 +55,7 @@ pub async fn work(
             Ok(None) => monitor.answered(),
             // A worker survives an outage of the database. The lease of its job lapses meanwhile.
             Err(error) => {
+                monitor.lost();
                 tracing::warn!(%error, "the database does not answer; trying again");
             }
         }

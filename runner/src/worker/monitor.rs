@@ -68,6 +68,11 @@ impl Monitor {
         state.answered = Some(Instant::now());
     }
 
+    /// Notes that no job runs, and that nobody knows how the last one ended.
+    pub(super) fn lost(&self) {
+        self.locked().running = None;
+    }
+
     /// Why the worker is not healthy, if it is not.
     pub fn trouble(&self) -> Option<String> {
         let state = self.locked();
@@ -106,7 +111,7 @@ impl Monitor {
             "gauge",
             "1 for the type of the job that runs",
         );
-        for (kind, _) in &state.running {
+        if let Some((kind, _)) = &state.running {
             page.sample(&format!("{{type=\"{kind}\"}}"), 1.0);
         }
         sum.write(&mut page);
@@ -115,7 +120,7 @@ impl Monitor {
             "gauge",
             "Rows of the job that runs: done, and due when it began",
         );
-        for (_, run) in &state.running {
+        if let Some((_, run)) = &state.running {
             page.sample("{state=\"done\"}", run.progress() as f64);
             if let Some(total) = run.total() {
                 page.sample("{state=\"due\"}", total as f64);
