@@ -8,6 +8,8 @@ use crate::db::DatabaseError;
 use crate::exit::Exit;
 #[cfg(feature = "local")]
 use crate::local::LocalError;
+#[cfg(feature = "postgres")]
+use crate::postgres::PostgresError;
 use crate::provider;
 #[cfg(feature = "typegen")]
 use crate::typegen::TypegenError;
@@ -38,6 +40,13 @@ pub enum Error {
     #[cfg(feature = "typegen")]
     #[error(transparent)]
     Typegen(#[from] TypegenError),
+    /// A connection to Postgres failed, or a statement was refused.
+    #[cfg(feature = "postgres")]
+    #[error("{0}")]
+    Postgres(#[from] PostgresError),
+    /// A migration was refused.
+    #[error("{0}")]
+    Migration(String),
     /// A file could not be read or written.
     #[error("failed to open {}: {source}", path.display())]
     #[allow(missing_docs, reason = "the message describes the fields")]
@@ -62,9 +71,13 @@ impl Error {
             Self::Typegen(TypegenError::Database(_)) => Exit::Database,
             #[cfg(feature = "typegen")]
             Self::Typegen(_) => Exit::Usage,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(PostgresError::Settings(_)) => Exit::Usage,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Exit::Database,
             Self::Database(error) if error.is_refused() => Exit::Usage,
             Self::Database(error) if error.is_to_come_back() => Exit::MoreRemains,
-            Self::Database(_) => Exit::Database,
+            Self::Database(_) | Self::Migration(_) => Exit::Database,
             Self::GaveUp(_) => Exit::MoreRemains,
             Self::Provider(error) if matches!(error.kind(), provider::ErrorKind::Refused(_)) => {
                 Exit::ProviderRefuses

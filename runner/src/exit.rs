@@ -42,6 +42,27 @@ Exit codes:
   130  interrupted, drained
   141  nobody reads stdout any more (as after `| head -1`)";
 
+    /// The worse of two codes: what somebody has to look at first.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        let rank = |exit: Self| match exit {
+            Self::Complete => 0,
+            Self::MoreRemains => 1,
+            Self::SomeFailed => 2,
+            Self::ProviderRefuses => 3,
+            Self::Database => 4,
+            Self::Usage => 5,
+            Self::Unexpected => 6,
+            Self::ClosedPipe => 7,
+            Self::Interrupted => 8,
+        };
+        if rank(other) > rank(self) {
+            other
+        } else {
+            self
+        }
+    }
+
     /// The number that the process exits with.
     pub const fn code(self) -> u8 {
         self as u8

@@ -8,6 +8,7 @@
 //! - [`provider`] is the client of the provider and its limits; [`simulator`] can take the provider's place.
 //! - [`scoring`] has the rubric, the prompt and the parsing of scores, without I/O.
 //! - [`db`] has the types of the schema; [`local`] is an embedded Supabase.
+//! - [`postgres`] is a connection to Postgres itself, for migrations.
 //! - [`typegen`] writes the types of a database as Rust for the SDK.
 //! - [`report`] and [`exit`] have the results of a run, for programs.
 
@@ -31,6 +32,8 @@ pub use error::Error;
 pub use sluice_engine as engine;
 #[cfg(feature = "local")]
 pub use sluice_local as local;
+#[cfg(feature = "postgres")]
+pub use sluice_postgres as postgres;
 pub use sluice_provider as provider;
 #[cfg(feature = "simulator")]
 pub use sluice_simulator as simulator;

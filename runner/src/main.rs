@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
 use sluice_runner::Error;
 use sluice_runner::cli::Cli;
 use sluice_runner::command;
@@ -12,6 +13,9 @@ use sluice_runner::output::{self, Printer};
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
+    // A completion script calls the program with COMPLETE set. Then this prints the candidates and exits.
+    CompleteEnv::with_factory(Cli::command).complete();
+    output::choose_colors(std::env::args_os());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return explain(&error),

@@ -15,7 +15,8 @@ pub use crate::engine::FAILURES_MAX;
 /// What one flow did. `--output json` prints exactly one of these on stdout.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
-    /// The flow: `store`, `embed`, `score`, `rescore`, `backfill`, `recompute`, `worker` or `demo`.
+    /// The flow: `store`, `embed`, `score`, `rescore`, `backfill`, `recompute`, `run`, `worker` or
+    /// `demo`.
     pub flow: String,
     /// How it ended.
     pub status: Status,
@@ -44,7 +45,7 @@ pub struct Report {
     /// The rows that failed, at most 1000 of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failure>,
-    /// The flows that a `demo` or a `worker` ran, in order.
+    /// The flows that a `run`, a `demo` or a `worker` ran, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flows: Vec<Report>,
 }
@@ -185,6 +186,26 @@ impl Report {
         self
     }
 
+    /// Adds what a flow did. Lines of the store flow are no rows, so only its own counts have them.
+    fn add(&mut self, flow: Self) {
+        if let (Counts::Rows(sum), Counts::Rows(rows)) = (&mut self.counts, &flow.counts) {
+            sum.selected += rows.selected;
+            sum.written += rows.written;
+            sum.skipped += rows.skipped;
+            sum.failed += rows.failed;
+            sum.dead += rows.dead;
+        }
+        self.requests.supabase += flow.requests.supabase;
+        self.requests.openai += flow.requests.openai;
+        self.requests.retried += flow.requests.retried;
+        self.requests.rate_limited += flow.requests.rate_limited;
+        self.tokens += flow.tokens;
+        self.output_tokens += flow.output_tokens;
+        self.usd = self.usd.zip(flow.usd).map(|(sum, usd)| sum + usd);
+        self.dry_run |= flow.dry_run;
+        self.flows.push(flow);
+    }
+
     /// Rows or lines that failed.
     pub fn failed(&self) -> u64 {
         match &self.counts {
@@ -237,6 +258,31 @@ impl Outcome {
         }
     }
 
+    /// The outcome of several flows, one after the other. Its exit code is the worst of theirs, and its reason that of
+    /// the first flow that ended with it.
+    pub fn of_flows(
+        label: &str,
+        flows: Vec<Self>,
+        elapsed: Duration,
+        peak_memory_bytes: Option<u64>,
+    ) -> Self {
+        let mut report = Report::new(label, Counts::Rows(RowCounts::default()));
+        let exits = flows.iter().map(|flow| flow.exit);
+        let exit = exits.fold(Exit::Complete, Exit::worse);
+        for flow in flows {
+            if flow.exit == exit && report.reason.is_none() {
+                report.reason.clone_from(&flow.report.reason);
+            }
+            report.add(flow.report);
+        }
+        let reason = report.reason.take().unwrap_or_default();
+        let report = report.finished(elapsed, peak_memory_bytes);
+        if exit == Exit::Complete {
+            return Self { report, exit };
+        }
+        Self::stopped(report, exit, reason)
+    }
+
     /// The outcome of a flow that ended early.
     pub fn stopped(mut report: Report, exit: Exit, reason: impl Into<String>) -> Self {
         report.status = match exit {
@@ -273,6 +319,28 @@ mod tests {
         assert_eq!(refused.report.status, Status::Failed);
         let limited = Outcome::stopped(report, Exit::MoreRemains, "limit reached");
         assert_eq!(limited.report.status, Status::Partial);
+    }
+
+    #[test]
+    fn several_flows_end_as_the_worst_of_them() {
+        let flow = |name: &str, exit: Exit| {
+            let report = Report::new(name, Counts::Rows(RowCounts::default()));
+            match exit {
+                Exit::Complete => Outcome::ended(report),
+                exit => Outcome::stopped(report, exit, format!("why {name}")),
+            }
+        };
+        let of = |flows| Outcome::of_flows("run", flows, Duration::ZERO, None);
+        let outcome = of(vec![
+            flow("embed", Exit::MoreRemains),
+            flow("score", Exit::ProviderRefuses),
+            flow("recompute", Exit::Complete),
+        ]);
+        assert_eq!(outcome.exit, Exit::ProviderRefuses);
+        assert_eq!(outcome.report.status, Status::Failed);
+        assert_eq!(outcome.report.reason.as_deref(), Some("why score"));
+        assert_eq!(outcome.report.flows.len(), 3);
+        assert_eq!(of(Vec::new()).exit, Exit::Complete);
     }
 
     #[test]

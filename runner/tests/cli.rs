@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 fn sluice(arguments: &[&str]) -> Output {
@@ -86,8 +87,132 @@ fn schemas_are_json_schemas() {
     }
 }
 
+/// Runs the program in this folder, with these variables.
+fn sluice_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
 #[test]
-fn completions_name_the_program() {
-    let output = sluice(&["completions", "bash"]);
-    assert!(String::from_utf8(output.stdout).unwrap().contains("sluice"));
+fn colors_are_for_terminals_unless_they_are_asked_for() {
+    let colored = |arguments: &[&str]| {
+        let output = sluice(arguments);
+        [output.stdout, output.stderr].concat().contains(&0x1b)
+    };
+    for arguments in [["--help"].as_slice(), &["embed"], &["embedd"]] {
+        assert!(!colored(arguments), "{arguments:?}");
+        let always = [&["--color", "always"], arguments].concat();
+        assert!(colored(&always), "{arguments:?}");
+        let never = [arguments, &["--color=never"]].concat();
+        assert!(!colored(&never), "{arguments:?}");
+    }
+}
+
+#[test]
+fn log_lines_in_a_file_have_no_escapes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".env"), "OPENAI_API_KEY=two words\n").unwrap();
+    let logged = sluice_in(folder.path(), &[], &["status"]);
+    assert!(stderr(&logged).contains("WARN") && !stderr(&logged).contains('\u{1b}'));
+    let always = sluice_in(folder.path(), &[], &["status", "--color", "always"]);
+    assert!(stderr(&always).contains('\u{1b}'));
+}
+
+#[test]
+fn configuration_is_found_up_to_the_root_of_the_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = folder.path().join("repository");
+    let inner = repository.join("a/b");
+    std::fs::create_dir_all(&inner).unwrap();
+    std::fs::write(folder.path().join("sluice.toml"), "outside = 1\n").unwrap();
+    let known = sluice_in(&inner, &[], &["status"]);
+    assert!(
+        stderr(&known).contains("SUPABASE_URL"),
+        "{}",
+        stderr(&known)
+    );
+    std::fs::create_dir(repository.join(".git")).unwrap();
+    std::fs::write(repository.join("sluice.toml"), "inside = 1\n").unwrap();
+    std::fs::write(repository.join(".env"), "OPENAI_API_KEY=two words\n").unwrap();
+    let found = sluice_in(&inner, &[], &["-v", "status"]);
+    let said = stderr(&found);
+    let path = repository.join("sluice.toml").display().to_string();
+    assert!(
+        said.contains(&format!("the configuration is {path}")),
+        "{said}"
+    );
+    assert!(
+        said.contains("inside") && !said.contains("outside"),
+        "{said}"
+    );
+    assert!(said.contains("OPENAI_API_KEY is not NAME=value"), "{said}");
+    assert_eq!(found.status.code(), Some(2));
+}
+
+#[test]
+fn json_is_short_for_its_output_and_contradicts_another() {
+    let output = sluice(&["schema", "migrations", "--json", "--output", "human"]);
+    assert_eq!(output.status.code(), Some(2));
+    let folder = tempfile::tempdir().unwrap();
+    for form in [["--json"].as_slice(), &["--output", "json"]] {
+        let doctor = sluice_in(folder.path(), &[], &[&["doctor"], form].concat());
+        assert!(doctor.stdout.starts_with(b"["), "{form:?}");
+    }
+}
+
+#[test]
+fn global_options_have_a_heading_of_their_own() {
+    let help = String::from_utf8(sluice(&["embed", "--help"]).stdout).unwrap();
+    let (own, global) = help.split_once("Global options:").unwrap();
+    assert!(
+        own.contains("--max-usd") && !own.contains("--config"),
+        "{help}"
+    );
+    assert!(
+        global.contains("--config") && !global.contains("--max-usd"),
+        "{help}"
+    );
+}
+
+#[test]
+fn manual_has_a_page_for_each_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("man");
+    let output = sluice(&["man", "--out", out.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for page in ["sluice.1", "sluice-embed.1", "sluice-jobs-enqueue.1"] {
+        let text = std::fs::read_to_string(out.join(page)).unwrap();
+        assert!(text.contains(".SH NAME"), "{page}");
+    }
+}
+
+#[test]
+fn completion_script_asks_the_program_and_gets_the_values_of_the_configuration() {
+    let script = String::from_utf8(sluice(&["completions", "bash"]).stdout).unwrap();
+    assert!(
+        script.contains("COMPLETE=\"bash\"") && script.contains("sluice"),
+        "{script}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[[scoring.dimensions]]\nname = \"zest\"\ndescription = \"?\"\nweight = 1\n";
+    std::fs::write(folder.path().join("sluice.toml"), config).unwrap();
+    let asked = |words: &[&str]| {
+        let index = (words.len() - 1).to_string();
+        let variables = [
+            ("COMPLETE", "bash"),
+            ("_CLAP_COMPLETE_INDEX", index.as_str()),
+        ];
+        let output = sluice_in(folder.path(), &variables, &[&["--"], words].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(asked(&["sluice", "backfill", "z"]).contains("zest"));
+    assert!(asked(&["sluice", "back"]).contains("backfill"));
+    // Without a database there are only the options to offer, and no error.
+    let offered = asked(&["sluice", "jobs", "cancel", ""]);
+    assert!(offered.starts_with("--"), "{offered}");
 }

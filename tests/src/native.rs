@@ -65,6 +65,13 @@ impl Native {
         Self::named(&name).await
     }
 
+    /// A database as hosted Supabase makes one, with these statements in it and no migration.
+    pub async fn project(before: &str) -> Self {
+        let name = fresh_name();
+        project(&name, before).await;
+        Self::named(&name).await
+    }
+
     async fn named(name: &str) -> Self {
         Self {
             socket: cluster().await.folder.clone(),
@@ -104,8 +111,13 @@ impl Native {
 
     /// Its address for other programs.
     pub fn url(&self) -> String {
+        self.url_of("super")
+    }
+
+    /// Its address for another user. The cluster takes any password.
+    pub fn url_of(&self, user: &str) -> String {
         let port = std::fs::read_to_string(self.socket.join("port")).unwrap();
-        format!("postgres://super@127.0.0.1:{port}/{}", self.name)
+        format!("postgres://{user}@127.0.0.1:{port}/{}", self.name)
     }
 }
 
@@ -180,6 +192,17 @@ async fn copy_of(template: &str) -> Native {
 
 /// A database as hosted Supabase makes one, with these statements and then the migrations run by its owner.
 async fn template(name: &str, before: &str) {
+    let owner = project(name, before).await;
+    for (file, migration) in MIGRATIONS {
+        owner
+            .attempt(migration)
+            .await
+            .unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+}
+
+/// A database as hosted Supabase makes one, with these statements run by its owner. Returns a session of the owner.
+async fn project(name: &str, before: &str) -> Session {
     let admin = Native::named("postgres").await.admin().await;
     admin
         .sql(&format!("create database {name} owner owner"))
@@ -200,12 +223,7 @@ async fn template(name: &str, before: &str) {
     if !before.is_empty() {
         owner.sql(before).await;
     }
-    for (file, migration) in MIGRATIONS {
-        owner
-            .attempt(migration)
-            .await
-            .unwrap_or_else(|error| panic!("{file}: {error}"));
-    }
+    owner
 }
 
 async fn cluster() -> &'static Cluster {

@@ -21,7 +21,14 @@ const RUNNER: &[&[&str]] = &[
     &["config", "report"],
     &["bundled", "exit", "memory", "scoring"],
     &["text"],
-    &["engine", "local", "provider", "simulator", "typegen"],
+    &[
+        "engine",
+        "local",
+        "postgres",
+        "provider",
+        "simulator",
+        "typegen",
+    ],
 ];
 
 /// The folders of the SDK, from the top. Each imports only from those below it.

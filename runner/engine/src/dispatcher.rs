@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::flow::{BatchResult, Deferred, Item, RowFailure, Work};
@@ -19,12 +20,16 @@ pub(super) async fn dispatch<P: Parts>(
 ) {
     let places = Arc::new(Semaphore::new(shared.pace.concurrency.max(1)));
     let mut calls = JoinSet::new();
+    let mut sent = 0_u64;
     while let Some(batch) = batches.recv().await {
         let Ok(place) = places.clone().acquire_owned().await else {
             break;
         };
         if !shared.stop.is_stopped() {
-            calls.spawn(execute(shared.clone(), batch, place, completed.clone()));
+            sent += 1;
+            let span = tracing::error_span!("batch", batch = sent);
+            let call = execute(shared.clone(), batch, place, completed.clone());
+            calls.spawn(call.instrument(span));
         }
         while let Some(call) = calls.try_join_next() {
             resume_panic(call);

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::flow::{Sink, Source, Work};
 use super::in_flight::{InFlight, heartbeat};
@@ -53,8 +54,10 @@ where
     let (batches, batches_in) = mpsc::channel(QUEUED_MAX);
     let (completed, completed_in) = mpsc::channel(QUEUED_MAX);
     let mut stages = JoinSet::new();
-    stages.spawn(dispatcher::dispatch(shared.clone(), batches_in, completed));
-    stages.spawn(completer::complete(shared.clone(), completed_in));
+    let dispatch = dispatcher::dispatch(shared.clone(), batches_in, completed);
+    // The stages belong to the span of the run, so that its id is in their log lines.
+    stages.spawn(dispatch.in_current_span());
+    stages.spawn(completer::complete(shared.clone(), completed_in).in_current_span());
     {
         let heartbeat = heartbeat(&shared.source, &shared.in_flight);
         let work = async {

@@ -20,7 +20,7 @@ use crate::flow::store::{self, StoreOptions};
 use crate::flow::{self, FlowOptions, RecomputeOptions, ScoreScope, Session};
 use crate::local::{LocalOptions, Server};
 use crate::output::Printer;
-use crate::report::{Counts, Outcome, Report, RowCounts, Status};
+use crate::report::Outcome;
 use crate::simulator::{self, Simulator};
 
 /// Posts shown in the ranking and in the search.
@@ -112,7 +112,13 @@ async fn flows(
     if !stop.is_stopped() {
         show(arguments, session, printer).await?;
     }
-    Ok(sum(outcomes, started))
+    let elapsed = started.elapsed();
+    Ok(Outcome::of_flows(
+        "demo",
+        outcomes,
+        elapsed,
+        crate::memory::peak_bytes(),
+    ))
 }
 
 async fn store_posts(
@@ -127,7 +133,7 @@ async fn store_posts(
         dry_run: false,
     };
     match path {
-        Some(path) => store::store_file(&session.database, path, options, stop).await,
+        Some(path) => store::store_file(&session.database, path, None, options, stop).await,
         None => Ok(store::store_text(&session.database, SAMPLE_POSTS, options, stop).await),
     }
 }
@@ -147,6 +153,7 @@ async fn show(arguments: &DemoArgs, session: &Session, printer: &Printer) -> Res
     printer.say("\nThe posts with the highest final scores:")?;
     printer.say(&look::ranked_table(&ranked))?;
     let search = SearchArgs {
+        hybrid: false,
         text: vec![arguments.search.clone()],
         limit: SHOWN,
         threshold: 0.0,
@@ -156,43 +163,4 @@ async fn show(arguments: &DemoArgs, session: &Session, printer: &Printer) -> Res
     printer.say(&look::found_table(&found))?;
     printer.say("")?;
     Ok(())
-}
-
-/// Merges the reports of all flows. The exit code is that of the first flow that did not complete.
-fn sum(outcomes: Vec<Outcome>, started: Instant) -> Outcome {
-    let exit = outcomes
-        .iter()
-        .map(|outcome| outcome.exit)
-        .find(|exit| *exit != Exit::Complete);
-    let mut report = Report::new("demo", Counts::Rows(RowCounts::default()));
-    let mut counts = RowCounts::default();
-    let mut usd = Some(0.0);
-    for Outcome { report: flow, .. } in outcomes {
-        if let Counts::Rows(rows) = &flow.counts {
-            counts.selected += rows.selected;
-            counts.written += rows.written;
-            counts.skipped += rows.skipped;
-            counts.failed += rows.failed;
-            counts.dead += rows.dead;
-        }
-        report.requests.supabase += flow.requests.supabase;
-        report.requests.openai += flow.requests.openai;
-        report.requests.retried += flow.requests.retried;
-        report.requests.rate_limited += flow.requests.rate_limited;
-        report.tokens += flow.tokens;
-        report.output_tokens += flow.output_tokens;
-        usd = usd.zip(flow.usd).map(|(sum, usd)| sum + usd);
-        if flow.status != Status::Complete {
-            report.status = Status::Partial;
-            report.reason = report.reason.or_else(|| flow.reason.clone());
-        }
-        report.flows.push(flow);
-    }
-    report.usd = usd;
-    report.counts = Counts::Rows(counts);
-    let report = report.finished(started.elapsed(), crate::memory::peak_bytes());
-    Outcome {
-        report,
-        exit: exit.unwrap_or(Exit::Complete),
-    }
 }

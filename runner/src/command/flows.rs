@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use tracing::Instrument;
+
 use super::signal::Watch;
 use crate::cli::{BackfillArgs, EmbedArgs, FlowArgs, RecomputeArgs, RescoreArgs};
 use crate::engine::Stop;
@@ -112,7 +114,9 @@ pub(super) async fn watched<T>(
     work: impl Future<Output = T>,
 ) -> T {
     let _watch = Watch::new(run.stop.clone());
-    printer.progress(label).during(|| sample(run), work).await
+    let span = tracing::error_span!("run", run = %run.id, flow = label);
+    let shown = printer.progress(label).during(|| sample(run), work);
+    shown.instrument(span).await
 }
 
 fn sample(run: &Run) -> Sample {

@@ -23,12 +23,14 @@ pub(super) async fn run(arguments: LocalArgs, printer: &Printer) -> Result<Exit,
     let LocalArgs::Up {
         port,
         data,
+        database_url,
         max_rows,
     } = arguments;
     let options = LocalOptions {
         port,
         data,
         max_rows,
+        database_url,
         migrations: MIGRATIONS,
         ..LocalOptions::default()
     };
@@ -43,7 +45,7 @@ pub(super) async fn run(arguments: LocalArgs, printer: &Printer) -> Result<Exit,
     };
     printer.either(&up, || {
         format!(
-            "The embedded Supabase is up. In another terminal:\n\n  export SUPABASE_URL={}\n  \
+            "Supabase is up. In another terminal:\n\n  export SUPABASE_URL={}\n  \
              export SUPABASE_SERVICE_KEY={}\n\nThe publishable key is {}. Ctrl-C stops it.",
             up.url, up.service_key, up.publishable_key
         )

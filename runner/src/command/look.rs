@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::cli::{RankArgs, SearchArgs};
 use crate::config::BudgetSettings;
 use crate::db::{
-    FoundPost, PipelineStatus, RankPosts, RankPostsRow, RecordedRun, RunStatus, Runs,
-    SearchPostsByEmbedding, int, vector_text,
+    FoundByBoth, FoundPost, PipelineStatus, RankPosts, RankPostsRow, RecordedRun, RunStatus, Runs,
+    SearchPostsByEmbedding, SearchPostsHybrid, int, vector_text,
 };
 use crate::error::Error;
 use crate::exit::Exit;
@@ -119,6 +119,11 @@ pub(super) async fn search(
     session: &Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
+    if arguments.hybrid {
+        let found = find_hybrid(session, arguments).await?;
+        printer.either(&found, || hybrid_table(&found))?;
+        return Ok(Exit::Complete);
+    }
     let found = find(session, arguments).await?;
     printer.either(&found, || found_table(&found))?;
     Ok(Exit::Complete)
@@ -129,18 +134,58 @@ pub(super) async fn find(
     session: &Session,
     arguments: &SearchArgs,
 ) -> Result<Vec<FoundPost>, Error> {
-    let text = arguments.text.join(" ");
-    if text.trim().is_empty() {
-        return Err(Error::Usage("the text to search for is blank".to_owned()));
-    }
-    let settings = &session.settings.embedding;
-    let vector = embed_query(session.provider()?, session.patience(), settings, &text).await?;
     let search = SearchPostsByEmbedding {
-        query_embedding: vector_text(&vector),
+        query_embedding: embedded(session, &searched(arguments)?).await?,
         similarity_threshold: Some(arguments.threshold),
         result_limit: Some(int(arguments.limit)),
     };
     Ok(session.database.call_shaped(search).await?)
+}
+
+async fn find_hybrid(session: &Session, arguments: &SearchArgs) -> Result<Vec<FoundByBoth>, Error> {
+    let text = searched(arguments)?;
+    let search = SearchPostsHybrid {
+        p_embedding: embedded(session, &text).await?,
+        p_query: text,
+        p_limit: Some(int(arguments.limit)),
+    };
+    Ok(session.database.call_shaped(search).await?)
+}
+
+/// The text to search for.
+fn searched(arguments: &SearchArgs) -> Result<String, Error> {
+    let text = arguments.text.join(" ");
+    if text.trim().is_empty() {
+        return Err(Error::Usage("the text to search for is blank".to_owned()));
+    }
+    Ok(text)
+}
+
+/// The vector of a text, as the database takes it.
+async fn embedded(session: &Session, text: &str) -> Result<String, Error> {
+    let settings = &session.settings.embedding;
+    let vector = embed_query(session.provider()?, session.patience(), settings, text).await?;
+    Ok(vector_text(&vector))
+}
+
+fn hybrid_table(found: &[FoundByBoth]) -> String {
+    if found.is_empty() {
+        return "no post fits; `sluice status` shows whether every post is embedded".to_owned();
+    }
+    let mut table = TextTable::new(["score", "similarity", "words", "post"]);
+    for column in 0..3 {
+        table = table.right(column);
+    }
+    let shown = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.3}"));
+    for post in found {
+        table.row([
+            format!("{:.4}", post.score),
+            shown(post.similarity),
+            shown(post.words),
+            one_line(&post.text, TEXT_SHOWN),
+        ]);
+    }
+    table.to_string()
 }
 
 pub(super) fn found_table(found: &[FoundPost]) -> String {

@@ -11,16 +11,19 @@ mod jobs;
 #[cfg(feature = "local")]
 mod local;
 mod look;
+mod manual;
+mod monitoring;
 mod plan;
+mod run;
 mod schema;
 mod signal;
 #[cfg(feature = "simulator")]
 mod simulate;
 mod store;
+mod watch;
 mod weights;
 mod worker;
 
-use clap::CommandFactory;
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,6 +49,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         #[cfg(all(feature = "local", feature = "simulator"))]
         Command::Demo(arguments) => demo::run(&arguments, settings(global)?, printer).await,
         Command::Store(arguments) => store::run(&arguments, &settings(global)?, printer).await,
+        Command::Run(arguments) => run::run(&arguments, settings(global)?, printer).await,
         Command::Embed(arguments) => {
             flows::embed(&arguments, flow_session(global, &arguments.flow)?, printer).await
         }
@@ -68,7 +72,10 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Jobs(arguments) => jobs::run(&arguments, &session(global)?, printer).await,
         Command::Weights(arguments) => weights::run(&arguments, &session(global)?, printer).await,
         Command::Plan(arguments) => plan::run(&arguments, &session(global)?, printer).await,
-        Command::Status => look::status(&session(global)?, printer).await,
+        Command::Status(arguments) => match arguments.watch {
+            Some(seconds) => watch::run(seconds, &session(global)?, printer).await,
+            None => look::status(&session(global)?, printer).await,
+        },
         Command::Search(arguments) => look::search(&arguments, &session(global)?, printer).await,
         Command::Rank(arguments) => look::rank(&arguments, &session(global)?, printer).await,
         Command::Failures(arguments) => failures::run(&arguments, &session(global)?, printer).await,
@@ -79,13 +86,9 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Doctor => doctor::run(settings(global), printer).await,
         #[cfg(feature = "typegen")]
         Command::Gen(GenArgs::Types(arguments)) => gen_types::run(&arguments, *printer).await,
-        Command::Schema(arguments) => schema::run(&arguments, *printer),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut script);
-            printer.text(&String::from_utf8_lossy(&script))?;
-            Ok(Exit::Complete)
-        }
+        Command::Schema(arguments) => schema::run(&arguments, *printer).await,
+        Command::Completions { shell } => manual::completions(shell, *printer),
+        Command::Man { out } => manual::pages(&out, *printer),
     }
 }
 

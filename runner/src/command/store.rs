@@ -25,7 +25,8 @@ pub(super) async fn run(
     };
     let stop = Stop::new();
     let _watch = Watch::new(stop.clone());
-    let outcome = store::store_file(&database, &arguments.file, options, &stop).await?;
+    let (file, format) = (&arguments.file, arguments.format);
+    let outcome = store::store_file(&database, file, format, options, &stop).await?;
     printer.outcome(&outcome)?;
     Ok(outcome.exit)
 }

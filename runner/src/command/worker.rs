@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::monitoring;
 use super::signal::Watch;
 use crate::cli::WorkerArgs;
 use crate::engine::Stop;
@@ -11,7 +12,7 @@ use crate::flow::Session;
 use crate::job::JobKind;
 use crate::output::Printer;
 use crate::report::{Counts, Outcome, Report, RowCounts};
-use crate::worker;
+use crate::worker::{self, Monitor};
 
 pub(super) async fn run(
     arguments: &WorkerArgs,
@@ -25,6 +26,11 @@ pub(super) async fn run(
     let started = Instant::now();
     let stop = Stop::new();
     let _watch = Watch::new(stop.clone());
+    let monitor = Monitor::default();
+    let _serving = match arguments.listen {
+        Some(address) => Some(monitoring::serve(address, &monitor).await?),
+        None => None,
+    };
     let mut reports = Vec::new();
     // A worker whose output cannot be written still runs its jobs.
     let mut unwritten = None;
@@ -33,6 +39,7 @@ pub(super) async fn run(
         kinds,
         arguments.once,
         &stop,
+        &monitor,
         |outcome: &Outcome| {
             if !printer.is_json() {
                 if let Err(error) = printer.outcome(outcome) {

@@ -185,7 +185,7 @@ mod tests {
         };
         assert_eq!(
             notice(Source::DotEnv, Source::User).unwrap(),
-            "OPENAI_BASE_URL is from ./.env, and OPENAI_API_KEY is from the environment: the key goes to \
+            "OPENAI_BASE_URL is from .env, and OPENAI_API_KEY is from the environment: the key goes to \
              https://a.test/v1"
         );
         assert!(notice(Source::Folder, Source::User).is_some());

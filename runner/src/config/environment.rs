@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
+use super::nearest;
+
 /// The variables that we read. A broken line of `.env` with one of these names is worth a warning.
 const OURS: &[&str] = &[
     "APP_URL",
@@ -38,14 +40,14 @@ pub(super) enum Source {
     /// The environment of the process, or a configuration file that the user named.
     #[default]
     User,
-    /// `./.env`
+    /// The nearest `.env`
     DotEnv,
-    /// `./sluice.toml`, which nobody named
+    /// The nearest `sluice.toml`, which nobody named
     Folder,
 }
 
 impl Source {
-    /// Whether it is a file that was found in the current folder, so that it may be a stranger's.
+    /// Whether it is a file that was found and not named, so that it may be a stranger's.
     pub(super) fn is_found(self) -> bool {
         self != Self::User
     }
@@ -55,19 +57,30 @@ impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::User => "the environment",
-            Self::DotEnv => "./.env",
-            Self::Folder => "./sluice.toml",
+            Self::DotEnv => ".env",
+            Self::Folder => "sluice.toml",
         })
     }
 }
 
+/// What to log, from `SLUICE_LOG`: `debug`, or `sluice=debug,hyper=info`. The log starts before any file is read.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module reads the environment"
+)]
+pub fn log_filter() -> Option<String> {
+    let filter = std::env::var("SLUICE_LOG").ok();
+    filter.filter(|filter| !filter.trim().is_empty())
+}
+
 impl Environment {
-    /// Reads the environment of the process, and `./.env` if it exists.
+    /// Reads the environment of the process, and the nearest `.env` (see [`super::nearest`]).
     ///
     /// No line of `.env` stops a command: other programs read the file, too. Lines that cannot be read are logged.
     pub fn read() -> Self {
         let mut variables = HashMap::new();
-        for (name, value) in read_file(Path::new(".env")) {
+        let file = nearest(".env");
+        for (name, value) in file.as_deref().map(read_file).unwrap_or_default() {
             variables.insert(name, (value, Source::DotEnv));
         }
         for (name, value) in std::env::vars_os() {
@@ -143,10 +156,6 @@ struct SkippedLine {
 }
 
 fn read_file(path: &Path) -> Vec<(String, String)> {
-    // A folder of this name is often a virtual environment of Python.
-    if !path.exists() || path.is_dir() {
-        return Vec::new();
-    }
     let shown = path.display();
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,

@@ -7,18 +7,20 @@ mod address;
 mod environment;
 mod raw;
 mod settings;
+mod workflow;
 
 use std::path::{Path, PathBuf};
 
 use crate::scoring::RubricError;
-pub use environment::Environment;
 use environment::Source;
+pub use environment::{Environment, log_filter};
 pub use raw::RawConfig;
 
 pub use settings::{
     AppHook, BudgetSettings, DatabaseSettings, EmbeddingSettings, LeaseSettings, LimitSettings,
     OpenAiSettings, OversizedPolicy, Settings,
 };
+pub use workflow::{Step, Workflow};
 
 /// Why a configuration cannot be used. Every message names the key and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +60,7 @@ impl ConfigError {
 
 /// Reads and checks the configuration file and the environment.
 ///
-/// The file is `path`, or else `SLUICE_CONFIG`, or else `./sluice.toml` if it exists.
+/// The file is `path`, or else `SLUICE_CONFIG`, or else the nearest `sluice.toml`.
 ///
 /// # Errors
 /// If the file cannot be read or parsed, or a value is invalid.
@@ -69,15 +71,15 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Settings, 
     };
     let named = path.map(|path| (path.to_owned(), Source::User));
     let named = named.or_else(in_environment);
-    let here = || {
-        let path = PathBuf::from("sluice.toml");
-        path.exists().then_some((path, Source::Folder))
-    };
-    let raw = match named.or_else(here) {
-        Some((path, source)) => RawConfig {
-            source,
-            ..RawConfig::read(&path)?
-        },
+    let found = || Some((nearest("sluice.toml")?, Source::Folder));
+    let raw = match named.or_else(found) {
+        Some((path, source)) => {
+            tracing::info!("the configuration is {}", path.display());
+            RawConfig {
+                source,
+                ..RawConfig::read(&path)?
+            }
+        }
         None => RawConfig::default(),
     };
     let settings = Settings::check(raw, environment)?;
@@ -85,4 +87,22 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Settings, 
         tracing::warn!("{notice}");
     }
     Ok(settings)
+}
+
+/// The file of this name in the current folder, or in the nearest folder above it up to the root of its repository.
+/// Outside a repository, only the current folder counts.
+fn nearest(name: &str) -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let is_file = |path: &PathBuf| path.exists() && !path.is_dir();
+    let of_here = PathBuf::from(name);
+    if is_file(&of_here) {
+        return Some(of_here);
+    }
+    let root = here
+        .ancestors()
+        .find(|folder| folder.join(".git").exists())?;
+    let folders = here
+        .ancestors()
+        .take_while(|folder| folder.starts_with(root));
+    folders.map(|folder| folder.join(name)).find(is_file)
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::environment::Source;
-use super::{BudgetSettings, ConfigError, EmbeddingSettings, LimitSettings};
+use super::{BudgetSettings, ConfigError, EmbeddingSettings, LimitSettings, Workflow};
 use crate::provider::{KeyHeader, Price};
 use crate::scoring::Rubric;
 
@@ -31,6 +31,8 @@ pub struct RawConfig {
     pub scoring: Rubric,
     /// USD per million tokens, for models that the price table lacks or has another price for.
     pub prices: BTreeMap<String, Price>,
+    /// What `sluice run` does.
+    pub workflow: Workflow,
     /// Who chose the file.
     #[serde(skip)]
     pub(super) source: Source,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::address::Address;
 use super::environment::Source;
 use super::raw::{RawConfig, RawLeases, RawOpenAi, RawSupabase};
-use super::{ConfigError, Environment};
+use super::{ConfigError, Environment, Workflow};
 use crate::provider::{DEFAULT_BASE_URL, KeyHeader, MAX_INPUTS, Price, VectorEncoding};
 use crate::scoring::Rubric;
 
@@ -36,6 +36,8 @@ pub struct Settings {
     pub rubric: Rubric,
     /// Prices that override the price table.
     pub prices: BTreeMap<String, Price>,
+    /// What `sluice run` does.
+    pub workflow: Workflow,
     /// The app to notify of a cut-over, if one is configured.
     pub app: Option<AppHook>,
     /// Keys of the environment that go to an address from a file of the current folder.
@@ -217,6 +219,7 @@ impl Settings {
             budget: check_budget(raw.budget)?,
             rubric: raw.scoring,
             prices: raw.prices,
+            workflow: raw.workflow.check()?,
             app: check_app(environment, &mut notices)?,
             notices,
         })

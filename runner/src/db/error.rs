@@ -66,6 +66,11 @@ impl DatabaseError {
         }
     }
 
+    /// Whether a table or function does not exist.
+    pub fn is_schema_missing(&self) -> bool {
+        self.source.is_schema_missing()
+    }
+
     /// Whether the database refuses the arguments.
     pub fn is_refused(&self) -> bool {
         self.source.sqlstate() == Some("22023")
@@ -99,16 +104,26 @@ impl DatabaseError {
         if error.is_schema_missing() {
             return format!(
                 "the database lacks what this version of sluice needs ({error}); \
-                 apply the migrations: `sluice schema migrations && supabase db push`"
+                 apply the migrations: `sluice schema apply --db-url URL`, or `sluice schema migrations && supabase db \
+                 push`"
             );
         }
         if error.is_unreachable() {
             return format!("the database cannot be reached: {error}");
         }
         if self.is_key_refused() {
+            let cure = match error.pgrst_code() {
+                Some("PGRST301") => {
+                    "the key is not whole, or that of another project; copy it again into \
+                     SUPABASE_SERVICE_KEY"
+                }
+                Some("PGRST303") => "the key has expired, or the clock of this machine is wrong",
+                _ => {
+                    "this is not the secret key: SUPABASE_SERVICE_KEY must be the project's secret (service role) key"
+                }
+            };
             return format!(
-                "the database refuses the key: {error}; this is not the secret key: \
-                 SUPABASE_SERVICE_KEY must be the project's secret (service role) key"
+                "the database refuses the key: {error}; {cure} (`sluice doctor` says more)"
             );
         }
         error.to_string()

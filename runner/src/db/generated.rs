@@ -3,11 +3,11 @@
 //   --only claim_job --only claim_work --only complete_recompute_job --only count_work
 //   --only end_score_pass --only enqueue_job --only estimate_work --only extend_work
 //   --only fail_job --only fail_work --only finish_job --only finish_work --only heartbeat_job
-//   --only list_weight_configs --only neighborhoods --only open_score_pass --only peek_work
+//   --only inspect_project --only list_weight_configs --only neighborhoods --only open_score_pass --only peek_work
 //   --only pipeline_status --only posts --only prune_weight_scores --only rank_posts
 //   --only record_run --only record_spending --only refresh_topic_frequencies --only release_job
 //   --only release_work --only replay_work --only reserve_budget --only retry_job
-//   --only run_status --only save_and_recompute --only search_posts_by_embedding
+//   --only run_status --only save_and_recompute --only search_posts_by_embedding --only search_posts_hybrid
 //   --only stage_post_scores --only store_dimension --only store_embeddings --only store_scores
 //   --only weight_configs --only work_items --nullable claim_work.p_after
 //   --nullable count_work.p_after --nullable peek_work.p_after --nullable record_run.p_host
@@ -1048,6 +1048,18 @@ pub struct HeartbeatJob {
     pub p_total: Option<i32>,
 }
 
+/// A call of `inspect_project`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "inspect_project")]
+#[function(returns = serde_json::Value)]
+#[function(read_only)]
+pub struct InspectProject {
+    /// The argument `p_functions`.
+    pub p_functions: Vec<String>,
+    /// The argument `p_tables`.
+    pub p_tables: Vec<String>,
+}
+
 /// A call of `list_weight_configs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "list_weight_configs")]
@@ -1317,6 +1329,39 @@ pub struct SearchPostsByEmbeddingRow {
     pub hash: Option<String>,
     /// The column `used_on_episode`.
     pub used_on_episode: Option<bool>,
+}
+
+/// A call of `search_posts_hybrid`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "search_posts_hybrid")]
+#[function(returns = Vec<SearchPostsHybridRow>)]
+#[function(read_only)]
+pub struct SearchPostsHybrid {
+    /// The argument `p_query`.
+    pub p_query: String,
+    /// The argument `p_embedding`.
+    pub p_embedding: String,
+    /// The argument `p_limit`; its default where it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_limit: Option<i32>,
+}
+
+/// What `search_posts_hybrid` returns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(name = "search_posts_hybrid")]
+pub struct SearchPostsHybridRow {
+    /// The column `id`.
+    pub id: Option<uuid::Uuid>,
+    /// The column `text`.
+    pub text: Option<String>,
+    /// The column `score`.
+    pub score: Option<f64>,
+    /// The column `similarity`.
+    pub similarity: Option<f64>,
+    /// The column `words`.
+    pub words: Option<f64>,
+    /// The column `url`.
+    pub url: Option<String>,
 }
 
 /// A call of `stage_post_scores`.

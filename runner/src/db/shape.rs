@@ -19,8 +19,9 @@ use uuid::Uuid;
 
 use super::generated::{
     BackgroundJobs, BeginScorePass, ClaimJob, ClaimWork, CompleteRecomputeJob, CountWork, FailWork,
-    ListWeightConfigs, Neighborhoods, PeekWork, PruneWeightScores, ReserveBudget, RunStatus,
-    SaveAndRecompute, SearchPostsByEmbedding, StagePostScores, WeightConfigs, WorkItems,
+    InspectProject, ListWeightConfigs, Neighborhoods, PeekWork, Posts, PruneWeightScores,
+    ReserveBudget, RunStatus, SaveAndRecompute, SearchPostsByEmbedding, SearchPostsHybrid,
+    StagePostScores, WeightConfigs, WorkItems,
 };
 use crate::provider::write_vector;
 
@@ -45,6 +46,7 @@ shapes! {
     CompleteRecomputeJob => AppliedScores,
     CountWork => CountedPosts,
     FailWork => FailedWork,
+    InspectProject => InspectedProject,
     ListWeightConfigs => Vec<WeightScores>,
     PeekWork => PeekedPosts,
     PruneWeightScores => PrunedScores,
@@ -52,6 +54,7 @@ shapes! {
     RunStatus => Runs,
     SaveAndRecompute => SavedWeights,
     SearchPostsByEmbedding => Vec<FoundPost>,
+    SearchPostsHybrid => Vec<FoundByBoth>,
     StagePostScores => StagedScores,
 }
 
@@ -262,6 +265,39 @@ pub struct FoundPost {
     pub text: String,
     pub similarity: f64,
     pub url: Option<String>,
+}
+
+/// A post that was found by meaning, by words or by both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoundByBoth {
+    pub id: Uuid,
+    pub text: String,
+    /// The sum of 1 / (60 + rank) of the ways that found it.
+    pub score: f64,
+    pub similarity: Option<f64>,
+    /// How well its words fit.
+    pub words: Option<f64>,
+    pub url: Option<String>,
+}
+
+/// What the database says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct InspectedProject {
+    pub role: String,
+    pub statement_timeout: String,
+    pub pgvector: Option<String>,
+    pub dimensions: Option<u32>,
+    pub missing_functions: Vec<String>,
+    pub closed_functions: Vec<String>,
+    pub missing_tables: Vec<String>,
+    pub open_tables: Vec<String>,
+}
+
+/// The id of a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Select)]
+#[select(from = Posts)]
+pub struct PostId {
+    pub id: Uuid,
 }
 
 /// What is read of a neighborhood.

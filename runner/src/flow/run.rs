@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::ledger::Ledger;
 use super::requester::RequestMetrics;
@@ -27,6 +28,8 @@ pub struct FlowOptions {
 /// One run of a flow. Clones share what stops it and what it has done.
 #[derive(Debug, Clone)]
 pub struct Run {
+    /// Its id, by which log lines of one run are found.
+    pub id: Uuid,
     /// Its bounds.
     pub options: FlowOptions,
     /// What stops it.
@@ -70,6 +73,7 @@ impl Run {
             Arc::new(Deadline(tokio::spawn(expire)))
         });
         Self {
+            id: Uuid::new_v4(),
             options,
             stop,
             metrics: Arc::default(),

@@ -2,27 +2,46 @@
 
 use std::fmt::Write;
 
+use super::color::{BAD, GOOD, WARNING, paint};
+use super::table::harmless;
 use crate::report::{Counts, Failure, Report, Status};
 use crate::text::count;
 
 /// This many failures are shown. The JSON report and `sluice failures list` have all.
 const FAILURES_SHOWN: usize = 50;
 
-/// How the run ended, its counts and cost, what failed, and what to do about it.
+/// How the run ended, its counts and cost, what failed, and what to do about it; of several flows each, and then all.
 pub(super) fn report(report: &Report) -> String {
-    let mut text: String = report.flows.iter().chain([report]).map(summary).collect();
+    let parts = report.flows.iter().chain([report]);
+    parts.map(|part| summary(part) + &details(part)).collect()
+}
+
+/// Warnings, failures, and what to do about dead letters.
+fn details(report: &Report) -> String {
+    let mut text = String::new();
     for warning in &report.warnings {
-        let _ = writeln!(text, "  warning: {warning}");
+        let _ = writeln!(
+            text,
+            "  {} {}",
+            paint(WARNING, "warning:"),
+            harmless(warning)
+        );
     }
     for failure in report.failures.iter().take(FAILURES_SHOWN) {
-        let _ = writeln!(text, "  failed: {}", describe(failure));
+        let _ = writeln!(
+            text,
+            "  {} {}",
+            paint(BAD, "failed:"),
+            harmless(&describe(failure))
+        );
     }
     let shown = report.failures.len().min(FAILURES_SHOWN) as u64;
     let hidden = report.failed().saturating_sub(shown);
     if shown > 0 && hidden > 0 {
         let _ = writeln!(text, "  … and {hidden} more");
     }
-    if matches!(&report.counts, Counts::Rows(counts) if counts.dead > 0) {
+    if report.flows.is_empty() && matches!(&report.counts, Counts::Rows(counts) if counts.dead > 0)
+    {
         text.push_str(
             "  `sluice failures list` shows the dead letters. When the cause is fixed, \
              `sluice failures replay` makes them due again.\n",
@@ -31,15 +50,37 @@ pub(super) fn report(report: &Report) -> String {
     text
 }
 
+/// Checks, one a line: whether it passed, what was checked, what was found. Below a failed one is its cure.
+pub fn checklist<'a>(
+    checks: impl Iterator<Item = (bool, &'a str, &'a str, Option<&'a str>)>,
+) -> String {
+    let mut text = String::new();
+    for (passed, what, found, cure) in checks {
+        let mark = if passed {
+            paint(GOOD, "✓")
+        } else {
+            paint(BAD, "✗")
+        };
+        let _ = writeln!(text, "{mark} {what}: {}", harmless(found));
+        if let Some(cure) = cure {
+            let _ = writeln!(text, "  {} {cure}", paint(WARNING, "→"));
+        }
+    }
+    text
+}
+
 /// Three lines: how a flow ended, its counts, and its cost.
 fn summary(report: &Report) -> String {
     let status = match report.status {
-        Status::Complete => "complete",
-        Status::Partial => "partial",
-        Status::Failed => "failed",
+        Status::Complete => paint(GOOD, "complete"),
+        Status::Partial => paint(WARNING, "partial"),
+        Status::Failed => paint(BAD, "failed"),
     };
     let dry_run = if report.dry_run { " (dry run)" } else { "" };
-    let reason = report.reason.as_ref().map(|reason| format!(" ({reason})"));
+    let reason = report
+        .reason
+        .as_ref()
+        .map(|reason| format!(" ({})", harmless(reason)));
     let reason = reason.unwrap_or_default();
     let (flow, counts, cost) = (&report.flow, counts(&report.counts), cost(report));
     format!("{flow}{dry_run}: {status}{reason}\n  {counts}\n  {cost}\n")
@@ -129,7 +170,7 @@ mod tests {
             post_id: Some(uuid::Uuid::nil()),
             reason: "refused".to_owned(),
         }];
-        let text = report(&shown);
+        let text = anstream::adapter::strip_str(&report(&shown)).to_string();
         shown.counts = Counts::Rows(RowCounts {
             failed: 1_200,
             ..counts

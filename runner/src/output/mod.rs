@@ -2,6 +2,7 @@
 //!
 //! No other module prints. stdout carries either tables or exactly one JSON object.
 
+mod color;
 mod human;
 mod logging;
 mod progress;
@@ -11,12 +12,15 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+pub use color::choose as choose_colors;
+pub use human::checklist;
 pub(crate) use human::dollars;
 pub use logging::init as init_logging;
-pub use progress::{Progress, Sample};
+pub use progress::{Progress, Sample, duration};
 pub use table::{TextTable, one_line};
 
-use crate::cli::{GlobalArgs, OutputFormat};
+use self::color::{BAD, paint};
+use crate::cli::GlobalArgs;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::Outcome;
@@ -24,7 +28,7 @@ use crate::report::Outcome;
 /// Prints results in the requested form.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
-    form: OutputFormat,
+    json: bool,
     bars: bool,
     quiet: bool,
 }
@@ -33,7 +37,7 @@ impl Printer {
     /// A printer with these options. It draws bars only if stderr is a terminal.
     pub fn new(options: &GlobalArgs) -> Self {
         Self {
-            form: options.output,
+            json: options.wants_json(),
             bars: io::stderr().is_terminal() && !options.no_progress && !options.quiet,
             quiet: options.quiet,
         }
@@ -41,7 +45,7 @@ impl Printer {
 
     /// Whether stdout carries JSON.
     pub fn is_json(&self) -> bool {
-        self.form == OutputFormat::Json
+        self.json
     }
 
     /// Prints a report, as JSON or in a few lines.
@@ -52,7 +56,7 @@ impl Printer {
         if self.is_json() {
             self.json(&outcome.report)
         } else {
-            self.text(&human::report(&outcome.report))
+            self.styled(&human::report(&outcome.report))
         }
     }
 
@@ -93,6 +97,37 @@ impl Printer {
         self.text(&format!("{text}\n"))
     }
 
+    /// Prints a text with colors, if stdout shows them.
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub fn styled(&self, text: &str) -> Result<(), Error> {
+        let mut stdout = anstream::stdout().lock();
+        let written = stdout.write_all(text.as_bytes());
+        written.and_then(|()| stdout.flush()).map_err(Error::Stdout)
+    }
+
+    /// Shows a text that replaces the one before it: on a terminal in its place, elsewhere below it.
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub fn replace(&self, text: &str) -> Result<(), Error> {
+        // Moves to the first column of the first line, and clears the screen below.
+        const HOME: &str = "\u{1b}[H\u{1b}[J";
+        let start = if io::stdout().is_terminal() { HOME } else { "" };
+        self.text(&format!("{start}{text}\n"))
+    }
+
+    /// Prints one JSON object on one line.
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub fn json_line<T: Serialize>(&self, value: &T) -> Result<(), Error> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Error::Unexpected(format!("failed to write the JSON: {error}")))?;
+        self.text(&(text + "\n"))
+    }
+
     /// Prints a text in either form, for commands whose result is a text, such as completions.
     ///
     /// # Errors
@@ -121,7 +156,7 @@ pub fn error(error: &Error) {
         return;
     }
     let error: &dyn std::error::Error = error;
-    let mut text = format!("error: {error}");
+    let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
@@ -132,5 +167,6 @@ pub fn error(error: &Error) {
         }
         source = cause.source();
     }
-    let _closed = writeln!(io::stderr(), "{text}");
+    let text = table::harmless(&text);
+    let _closed = writeln!(anstream::stderr(), "{} {text}", paint(BAD, "error:"));
 }

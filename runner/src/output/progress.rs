@@ -14,6 +14,10 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// How often a plain line is written. It is rare, so that the log of a long run stays readable.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
+/// The total is not known, or not yet.
+const WITHOUT_TOTAL: &str = "{spinner} {prefix} {pos} rows  {msg}";
+const WITH_TOTAL: &str = "{spinner} {prefix} [{bar:20}] {pos}/{len}  {msg}  {eta} left";
+
 /// The progress of a flow at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sample {
@@ -42,9 +46,7 @@ impl Progress {
     pub(super) fn new(label: &'static str, bars: bool, quiet: bool) -> Self {
         let bar = bars.then(|| {
             let bar = ProgressBar::no_length();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {msg}") {
-                bar.set_style(style);
-            }
+            bar.set_style(style(WITHOUT_TOTAL));
             bar.with_prefix(label)
         });
         Self {
@@ -77,14 +79,29 @@ impl Progress {
     }
 
     fn show(&self, sample: &Sample) {
-        let text = describe(sample, self.started.elapsed());
         if let Some(bar) = &self.bar {
-            bar.set_message(text);
+            // An estimate that is too low is not shown.
+            if let Some(total) = sample.total.filter(|total| *total >= sample.rows) {
+                if bar.length().is_none() {
+                    bar.set_style(style(WITH_TOTAL));
+                }
+                bar.set_length(total);
+            }
+            bar.set_position(sample.rows);
+            bar.set_message(rates(sample, self.started.elapsed()).join(", "));
             bar.tick();
-        } else if !self.quiet {
+            return;
+        }
+        let text = describe(sample, self.started.elapsed());
+        if !self.quiet {
             let _closed = writeln!(std::io::stderr(), "{}: {text}", self.label);
         }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template);
+    style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// Rows, token rate and limit, cost, and remaining time.
@@ -95,23 +112,39 @@ fn describe(sample: &Sample, elapsed: Duration) -> String {
         Some(total) => format!("{} of {}", sample.rows, count(total, "row")),
         None => count(sample.rows, "row"),
     }];
-    let minutes = elapsed.as_secs_f64() / 60.0;
-    if sample.tokens > 0 && minutes > 0.0 {
-        let rate = sample.tokens as f64 / minutes;
-        parts.push(match sample.tokens_per_minute {
-            Some(limit) => format!("{rate:.0} tokens/min of {limit}"),
-            None => format!("{rate:.0} tokens/min"),
-        });
-        parts.push(dollars(sample.usd));
-    }
+    parts.extend(rates(sample, elapsed));
     if let Some(total) = total
         && sample.rows > 0
         && total > sample.rows
     {
         let left = elapsed.mul_f64((total - sample.rows) as f64 / sample.rows as f64);
-        parts.push(format!("{} s to go", left.as_secs()));
+        parts.push(format!("{} to go", duration(left)));
     }
     parts.join(", ")
+}
+
+/// The token rate and its limit, and the cost.
+fn rates(sample: &Sample, elapsed: Duration) -> Vec<String> {
+    let minutes = elapsed.as_secs_f64() / 60.0;
+    if sample.tokens == 0 || minutes <= 0.0 {
+        return Vec::new();
+    }
+    let rate = sample.tokens as f64 / minutes;
+    let rate = match sample.tokens_per_minute {
+        Some(limit) => format!("{rate:.0} tokens/min of {limit}"),
+        None => format!("{rate:.0} tokens/min"),
+    };
+    vec![rate, dollars(sample.usd)]
+}
+
+/// A duration in its two largest units: `50 s`, `2 min 5 s`, `3 h 20 min`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +163,7 @@ mod tests {
         let text = describe(&sample, Duration::from_secs(30));
         assert_eq!(
             text,
-            "50 of 200 rows, 6000 tokens/min of 9000, $0.50, 90 s to go"
+            "50 of 200 rows, 6000 tokens/min of 9000, $0.50, 1 min 30 s to go"
         );
     }
 

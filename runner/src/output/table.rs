@@ -5,6 +5,7 @@ use std::io::stdout;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement};
 use terminal_size::{Width, terminal_size_of};
+use unicode_width::UnicodeWidthStr;
 
 /// A table with column titles.
 #[derive(Debug)]
@@ -48,14 +49,27 @@ impl std::fmt::Display for TextTable {
     }
 }
 
-/// A text on one line, truncated to this many characters.
-pub fn one_line(text: &str, characters: usize) -> String {
+/// A text on one line, truncated to this many columns. A Chinese character or an emoji takes two.
+pub fn one_line(text: &str, columns: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    crate::text::truncate(&words.join(" "), characters)
+    let text = words.join(" ");
+    if text.width() <= columns {
+        return text;
+    }
+    let mut shown = String::new();
+    for character in text.chars() {
+        shown.push(character);
+        // The last column is for the ellipsis.
+        if shown.width() >= columns {
+            shown.pop();
+            break;
+        }
+    }
+    shown + "…"
 }
 
 /// Replaces control characters and direction marks, which a terminal would obey.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let is_control = |c: char| {
         c.is_control()
             || ('\u{202a}'..='\u{202e}').contains(&c)
@@ -74,6 +88,30 @@ mod tests {
     fn long_text_is_truncated_to_one_line() {
         assert_eq!(one_line("a\n b", 10), "a b");
         assert_eq!(one_line("lost dog near the park", 9), "lost dog…");
+        assert_eq!(one_line("丢失的猫", 8), "丢失的猫");
+        assert_eq!(one_line("丢失的猫", 7), "丢失的…");
+        assert_eq!(one_line("🐈🐈🐈", 5), "🐈🐈…");
+    }
+
+    #[test]
+    fn wide_characters_line_up_and_a_table_fits_its_terminal() {
+        let mut table = TextTable::new(["score", "post"]).right(0);
+        table.inner.set_width(80);
+        for text in [
+            "丢失的猫在公园附近".repeat(9),
+            "🐈 gone".to_owned(),
+            "word ".repeat(40),
+        ] {
+            table.row(["7.5".to_owned(), one_line(&text, 90)]);
+        }
+        let text = table.to_string();
+        let widths: Vec<usize> = text.lines().map(UnicodeWidthStr::width).collect();
+        assert!(
+            widths
+                .iter()
+                .all(|width| *width == widths[0] && *width <= 80),
+            "{text}"
+        );
     }
 
     #[test]

@@ -5,10 +5,18 @@
     reason = "the fields mirror the JSON of the queries in `sql/`, which describe them"
 )]
 
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
+use sluice_postgres::{Connection, literal};
 
 use super::TypegenError;
+
+/// A database that has not answered by then is down.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The tables, views, functions and types that code is made from.
 ///
@@ -192,6 +200,23 @@ pub struct TypeAttribute {
 }
 
 impl Catalog {
+    /// Reads the catalog of these schemas from the Postgres at this URL, as [`Connection::open`] takes it.
+    ///
+    /// # Errors
+    /// [`TypegenError::Settings`] and [`TypegenError::Database`].
+    pub async fn read(
+        url: &SecretString,
+        authority: Option<&Path>,
+        schemas: &[String],
+    ) -> Result<Self, TypegenError> {
+        let connection = Connection::open(url, authority, TIMEOUT).await?;
+        let query = Self::query(schemas);
+        let texts = tokio::time::timeout(TIMEOUT, connection.texts(&query)).await;
+        let late = |_| TypegenError::Database(format!("no response in {} s", TIMEOUT.as_secs()));
+        let texts = texts.map_err(late)??;
+        Self::from_json(texts.first().map_or("", String::as_str))
+    }
+
     /// The statement that reads the catalog of these schemas. It returns one row with one column,
     /// `catalog`, of JSON text.
     pub fn query(schemas: &[String]) -> String {
@@ -218,12 +243,6 @@ impl Catalog {
             TypegenError::Database(format!("the result is not understood: {error}"))
         })
     }
-}
-
-/// A text as an SQL literal that does not depend on `standard_conforming_strings`.
-fn literal(text: &str) -> String {
-    let doubled = text.replace('\\', r"\\").replace('\'', "''");
-    format!("e'{doubled}'")
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@
 
 mod build;
 pub mod catalog;
-mod database;
 mod doc;
 mod drift;
 mod mapping;
@@ -19,6 +18,8 @@ mod render;
 
 use std::collections::BTreeSet;
 use std::fmt;
+
+use sluice_postgres::PostgresError;
 
 pub use catalog::Catalog;
 pub use drift::{Drift, compare};
@@ -88,6 +89,15 @@ pub enum TypegenError {
     /// An option names something that does not exist.
     #[error("an option names `{0}`, but nothing that would be written has that name")]
     UnknownName(String),
+}
+
+impl From<PostgresError> for TypegenError {
+    fn from(error: PostgresError) -> Self {
+        match error {
+            PostgresError::Settings(message) => Self::Settings(message),
+            error => Self::Database(error.to_string()),
+        }
+    }
 }
 
 /// Writes the types of a catalog as the text of a Rust file, in rustfmt's default format.

@@ -78,6 +78,7 @@ struct Inner {
     body: Option<Bytes>,
     total: Option<u64>,
     retry_after: Option<Duration>,
+    request_id: Option<String>,
     retries: u32,
     source: Option<Arc<dyn StdError + Send + Sync>>,
     gave_up: Option<Arc<dyn StdError + Send + Sync>>,
@@ -133,6 +134,11 @@ impl Error {
         self.inner.retry_after
     }
 
+    /// Returns the server's or gateway's id of the request, by which its operator finds it in a log.
+    pub fn request_id(&self) -> Option<&str> {
+        self.inner.request_id.as_deref()
+    }
+
     /// Returns how many times the request was sent again before this error was returned.
     pub fn retries(&self) -> u32 {
         self.inner.retries
@@ -175,6 +181,7 @@ impl Error {
                 body: None,
                 total: None,
                 retry_after: None,
+                request_id: None,
                 retries: 0,
                 source: None,
                 gave_up: None,
@@ -310,6 +317,9 @@ impl fmt::Display for Error {
         }
         if let Some(hint) = self.hint() {
             write!(f, "; hint: {hint}")?;
+        }
+        if let Some(id) = self.request_id() {
+            write!(f, " [request {id}]")?;
         }
         Ok(())
     }

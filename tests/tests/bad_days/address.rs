@@ -26,7 +26,7 @@ async fn address_from_the_folder_with_a_key_from_the_environment_is_named() {
     let url = stack.postgrest_url();
     let found = with_keys(&stack).configured(&format!("[supabase]\npostgrest_url = \"{url}\""));
     let run = found.complete(&["status"]).await;
-    let said = "supabase.postgrest_url is from ./sluice.toml, and SUPABASE_SERVICE_KEY is from the environment";
+    let said = "supabase.postgrest_url is from sluice.toml, and SUPABASE_SERVICE_KEY is from the environment";
     assert!(run.stderr.contains(said), "{}", run.stderr);
     assert!(run.stderr.contains(url), "{}", run.stderr);
     assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
@@ -41,7 +41,7 @@ async fn address_from_the_folder_with_a_key_from_the_environment_is_named() {
     );
     let run = dot_env.complete(&["status"]).await;
     for name in ["POSTGREST_URL", "OPENAI_BASE_URL"] {
-        let said = format!("{name} is from ./.env, and ");
+        let said = format!("{name} is from .env, and ");
         assert!(run.stderr.contains(&said), "{}", run.stderr);
     }
     assert_eq!(run.stderr.lines().count(), 2, "{}", run.stderr);

@@ -1,8 +1,11 @@
 //! The commands that only read: plan, status, rank, search, failures, doctor.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sluice_runner::simulator::{Config, Fault, Faults, Simulator};
-use sluice_tests::{Program, Stack};
+use sluice_tests::{Program, Stack, signal};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::support::scores::{TWO, add_posts, add_scores};
 use crate::support::{set_faults, without_services};
@@ -80,6 +83,36 @@ async fn plan_says_what_runs_cost_at_most_and_spends_nothing() {
         "{done}"
     );
     insta::assert_snapshot!("plan_of_nothing", program.complete(&["plan"]).await.stdout);
+}
+
+#[tokio::test]
+async fn watched_status_shows_how_fast_rows_are_done() {
+    let stack = Stack::fresh().await;
+    add_posts(&stack, 60).await;
+    let simulator = stack.simulator(Config::default()).await;
+    let program = Program::on(&stack, &simulator.base_url()).configured(TWO);
+    let mut watch = program.spawn(&["status", "--watch", "1", "--json"]);
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut next = async || -> Value {
+        serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap()
+    };
+    let first = next().await;
+    assert_eq!(
+        (&first[0]["flow"], &first[0]["due"]),
+        (&json!("embed"), &json!(60))
+    );
+    assert_eq!(first[0]["rows_per_minute"], json!(null));
+    program.complete(&["embed"]).await;
+    let mut last = next().await;
+    while last[0]["done"] == 0 {
+        last = next().await;
+    }
+    assert_eq!((&last[0]["due"], &last[0]["done"]), (&json!(0), &json!(60)));
+    assert!(last[0]["rows_per_minute"].as_f64().unwrap() > 0.0, "{last}");
+    assert_eq!(last[1]["due"], 60, "{last}");
+    signal(watch.id(), "TERM");
+    let run = program.end(watch, Duration::from_secs(5)).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
 }
 
 #[tokio::test]
@@ -175,6 +208,59 @@ async fn search_finds_what_is_near_in_meaning() {
     );
     assert_eq!(simulator.stats().embedding_requests, 4);
     assert_eq!(stack.count("select count(*) from work_items").await, 0);
+}
+
+#[tokio::test]
+async fn hybrid_search_also_finds_a_post_by_its_words() {
+    let (stack, _simulator, program) = scored(10).await;
+    program.complete(&["embed"]).await;
+    // Not embedded, so only its words can find it.
+    stack
+        .sql(
+            "insert into posts (neighborhood_id, post_id_ext, text, hash)
+               select id, 'new', 'A zeppelin over the harbor', 'new' from neighborhoods limit 1",
+        )
+        .await;
+    let query = ["search", "zeppelins", "--hybrid", "--limit", "11"];
+    let found = program.json(&query).await;
+    let found = found.as_array().unwrap();
+    let zeppelin = |post: &&Value| post["text"].as_str().unwrap().contains("zeppelin");
+    let by_words = found.iter().find(zeppelin).unwrap();
+    assert_eq!(by_words["similarity"], json!(null));
+    assert!(by_words["words"].as_f64().unwrap() > 0.0);
+    assert_eq!(found.len(), 11);
+    let by_meaning = program
+        .json(&["search", "zeppelins", "--limit", "11"])
+        .await;
+    assert!(
+        !by_meaning
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|post| zeppelin(&post))
+    );
+    let table = program.complete(&query).await.stdout;
+    assert!(
+        table.contains("similarity") && table.contains("words"),
+        "{table}"
+    );
+}
+
+#[tokio::test]
+async fn shells_are_offered_what_is_in_the_database() {
+    let (stack, _simulator, program) = scored(2).await;
+    let enqueued = program.json(&["jobs", "enqueue", "embed_posts"]).await;
+    let program = Program::on(&stack, "http://127.0.0.1:9/v1")
+        .with("COMPLETE", "bash")
+        .with("_CLAP_COMPLETE_INDEX", "3");
+    let offered = async |words: [&str; 4]| {
+        let arguments = [["--"].as_slice(), &words].concat();
+        program.complete(&arguments).await.stdout
+    };
+    let jobs = offered(["sluice", "jobs", "cancel", ""]).await;
+    assert_eq!(jobs.lines().next(), enqueued["job_id"].as_str());
+    let slugs = offered(["sluice", "rank", "--neighborhood", "e"]).await;
+    assert_eq!(slugs.trim(), "elm-park");
 }
 
 #[tokio::test]

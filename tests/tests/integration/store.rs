@@ -443,3 +443,63 @@ async fn publishable_key_ends_the_run_with_six_and_blames_no_line() {
     }
     assert_eq!(stack.count("select count(*) from neighborhoods").await, 0);
 }
+
+#[tokio::test]
+async fn csv_is_stored_by_its_header_and_its_bad_records_are_named_by_line() {
+    let stack = Stack::fresh().await;
+    let program = Program::on(&stack, NOWHERE);
+    let csv = "neighborhood,content,reaction_count,image_urls\n\
+        Elm Park,\"Two lines,\nand a comma\",3,\"[\"\"https://a.test/1.png\"\"]\"\n\
+        Elm Park,one,too,many,cells\nHarbor,Fog,,\n";
+    let path = program.file("posts.CSV", csv);
+    let run = program
+        .run(&["store", path.to_str().unwrap(), "--json"])
+        .await;
+    assert_eq!(run.code, Some(4), "{}", run.stderr);
+    let report = run.json();
+    assert_eq!(report["counts"]["inserted"], 2);
+    assert_eq!(report["failures"][0]["line"], 4);
+    let stored = "select text, reaction_count, image_urls from posts order by text desc limit 1";
+    let expected = json!({ "text": "Two lines,\nand a comma", "reaction_count": 3, "image_urls": ["https://a.test/1.png"] });
+    assert_eq!(stack.rows(stored).await, [expected]);
+    // The same from stdin, where no name says what it is.
+    let arguments = ["store", "-", "--format", "csv", "--json"];
+    let again = program.run_with_input(&arguments, csv.as_bytes()).await;
+    assert_eq!(again.json()["counts"]["skipped"], 2, "{}", again.stderr);
+    let wrong = program
+        .run_with_input(&["store", "-", "--format", "csv"], b"a;b\n1;2\n")
+        .await;
+    assert_eq!(wrong.code, Some(2), "{}", wrong.stdout);
+    assert!(
+        wrong.stdout.contains("no column `content`"),
+        "{}",
+        wrong.stdout
+    );
+}
+
+#[tokio::test]
+async fn packed_posts_are_stored_and_a_damaged_file_is_a_clear_error() {
+    let stack = Stack::fresh().await;
+    let program = Program::on(&stack, NOWHERE);
+    let text: Vec<String> = (0..2_000)
+        .map(|at| line("Elm Park", &format!("post {at}")))
+        .collect();
+    let plain = program.file("posts.jsonl", text.join("\n"));
+    let pack = std::process::Command::new("gzip")
+        .arg("-k")
+        .arg(&plain)
+        .status();
+    assert!(pack.unwrap().success());
+    let packed = plain.with_extension("jsonl.gz");
+    let report = program.json(&["store", packed.to_str().unwrap()]).await;
+    assert_eq!(report["counts"]["inserted"], 2_000);
+    let mut bytes = std::fs::read(&packed).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    let cut = program.file("cut.jsonl.gz", bytes);
+    let run = program
+        .run(&["store", cut.to_str().unwrap(), "--json"])
+        .await;
+    assert_eq!(run.code, Some(2), "{}", run.stdout);
+    let reason = run.json()["reason"].to_string();
+    assert!(reason.contains("not complete"), "{reason}");
+}

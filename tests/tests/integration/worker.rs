@@ -378,6 +378,85 @@ async fn twenty_jobs_complete_exactly_once_under_random_kills() {
 }
 
 #[tokio::test]
+async fn worker_serves_metrics_and_health() {
+    let (stack, simulator, program) = prepared(6).await;
+    program.complete(&["jobs", "enqueue", "embed_posts"]).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let worker = program.spawn(&["worker", "--listen", &address]);
+    let get = async |path: &str| {
+        let response = reqwest::get(format!("http://{address}{path}")).await.ok()?;
+        Some((response.status().as_u16(), response.text().await.ok()?))
+    };
+    let ended = "sluice_jobs_total{type=\"embed_posts\",status=\"complete\"} 1\n";
+    until("the job is counted", async || {
+        get("/metrics")
+            .await
+            .is_some_and(|(_, page)| page.contains(ended))
+    })
+    .await;
+    let (_, page) = get("/metrics").await.unwrap();
+    let tokens = format!(
+        "sluice_tokens_total{{direction=\"input\"}} {}\n",
+        simulator.stats().input_tokens
+    );
+    for line in [
+        "sluice_rows_total{outcome=\"written\"} 6\n",
+        "sluice_provider_requests_total 1\n",
+        &tokens,
+    ] {
+        assert!(page.contains(line), "{line} is missing in {page}");
+    }
+    assert_eq!(get("/health").await, Some((200, "ok\n".to_owned())));
+    // The address is taken, which a second worker says at once.
+    let second = program.run(&["worker", "--listen", &address]).await;
+    assert_eq!(second.code, Some(2), "{}", second.stderr);
+    signal(worker.id(), "TERM");
+    let run = program.end(worker, Duration::from_secs(10)).await;
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    assert_eq!(stack.count("select count(*) from post_embeddings").await, 6);
+}
+
+/// The log lines in JSON, each with the ids of its run and its batch.
+#[tokio::test]
+async fn log_lines_name_their_run_flow_and_batch() {
+    let (_stack, simulator, program) = prepared(6).await;
+    set_faults(&simulator, Faults::only(Fault::RateLimit, 0.5));
+    let program = program.with("SLUICE_LOG", "sluice=debug");
+    let run = program
+        .run(&["embed", "--log-format", "json", "--json"])
+        .await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let lines = run.stderr.lines().filter(|line| line.starts_with('{'));
+    let lines: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let spans = |line: &Value, key: &str| {
+        let spans = line["spans"].as_array().map_or(&[][..], Vec::as_slice);
+        spans.iter().find_map(|span| span.get(key).cloned())
+    };
+    let runs: std::collections::BTreeSet<String> = lines
+        .iter()
+        .filter_map(|line| spans(line, "run"))
+        .map(|run| run.to_string())
+        .collect();
+    assert_eq!(runs.len(), 1, "{}", run.stderr);
+    let batched = lines.iter().find(|line| spans(line, "batch").is_some());
+    let batched = batched.unwrap_or_else(|| panic!("no line of a batch: {}", run.stderr));
+    assert_eq!(spans(batched, "flow"), Some(json!("embed")));
+    let odd = program
+        .with("SLUICE_LOG", "sluice=loud")
+        .run(&["status"])
+        .await;
+    assert!(
+        odd.stderr.contains("SLUICE_LOG is left out"),
+        "{}",
+        odd.stderr
+    );
+}
+
+#[tokio::test]
 async fn app_is_notified_of_a_cut_over_once_and_its_failure_is_only_a_warning() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 3).await;

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::fixture::native;
 
-fn earlier_schema() -> String {
+/// The schema and rows of the earlier implementation.
+pub(crate) fn earlier_schema() -> String {
     include_str!("../../fixtures/earlier.sql").replace("create extension if not exists vector;", "")
 }
 

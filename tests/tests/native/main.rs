@@ -12,4 +12,7 @@ mod cut_over;
 mod earlier;
 mod fixture;
 mod locks;
+mod optional;
 mod program;
+mod schema;
+mod search;

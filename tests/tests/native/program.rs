@@ -5,7 +5,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use sluice_runner::local::{LocalOptions, Server};
 use sluice_runner::simulator::{self, Config};
-use sluice_tests::{Native, Program};
+use sluice_tests::{Native, Program, signal};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::fixture::{add_scored_posts, native, post};
 
@@ -16,6 +17,50 @@ async fn serve(native: &Native) -> Server {
         ..LocalOptions::default()
     };
     Server::start(&options).await.unwrap()
+}
+
+/// `local up` applies the migrations to a Postgres that is there and serves it. Whoever knows its URL does not see it.
+#[tokio::test]
+async fn a_postgres_that_is_there_is_served_with_its_data() {
+    native!();
+    let native = Native::project("").await;
+    let program = Program::bare();
+    let url = native.url_of("super:hunter2");
+    let arguments = [
+        "local",
+        "up",
+        "--port",
+        "0",
+        "--json",
+        "-vv",
+        "--database-url",
+        &url,
+    ];
+    let mut child = program.spawn(&arguments);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    while !said.ends_with('}') {
+        said.push_str(&lines.next_line().await.unwrap().unwrap());
+    }
+    let up: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let at = Program::bare()
+        .with("SUPABASE_URL", up["url"].as_str().unwrap())
+        .with("SUPABASE_SERVICE_KEY", up["service_key"].as_str().unwrap());
+    let posts = "{\"content\": \"one\"}\n{\"content\": \"two\"}\n";
+    let stored = at.run_with_input(&["store", "-"], posts.as_bytes()).await;
+    assert_eq!(stored.code, Some(0), "{}", stored.stderr);
+    signal(child.id(), "TERM");
+    let run = program.end(child, Duration::from_secs(20)).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(!run.stderr.contains("hunter2") && !said.contains("hunter2"));
+    assert_eq!(
+        native
+            .admin()
+            .await
+            .value("select count(*) from posts")
+            .await,
+        2
+    );
 }
 
 async fn run_score_during(lock: &str, seconds: u64) -> (Native, sluice_tests::Run) {

@@ -1,4 +1,4 @@
-//! The store flow: lines of JSON become posts, each in its neighborhood.
+//! The store flow: lines of JSON or CSV become posts, each in its neighborhood.
 
 mod batch;
 mod input;
@@ -7,13 +7,14 @@ mod neighborhood;
 pub mod posted;
 mod run;
 pub mod slug;
+mod zstd;
 
 use std::io::Cursor;
 use std::path::Path;
 
-use tokio::io::BufReader;
 use tokio::time::Instant;
 
+pub use self::input::InputFormat;
 use self::input::{InputError, Lines};
 pub use self::neighborhood::{NeighborhoodIds, NeighborhoodWriter};
 pub use self::run::StoreOptions;
@@ -25,17 +26,18 @@ use crate::exit::Exit;
 use crate::report::{Counts, Outcome, Report};
 use crate::text::count;
 
-/// Stores the posts of a file; `-` is stdin.
+/// Stores the posts of a file; `-` is stdin. Without a format, the name of the file decides.
 ///
 /// # Errors
 /// If the file cannot be opened. Later errors are in the outcome, with what was stored.
 pub async fn store_file(
     database: &Database,
     path: &Path,
+    format: Option<InputFormat>,
     options: StoreOptions,
     stop: &Stop,
 ) -> Result<Outcome, Error> {
-    Ok(store(database, Lines::open(path).await?, options, stop).await)
+    Ok(store(database, Lines::open(path, format)?, options, stop).await)
 }
 
 /// Stores the posts of a text.
@@ -45,7 +47,7 @@ pub async fn store_text(
     options: StoreOptions,
     stop: &Stop,
 ) -> Outcome {
-    let lines = Lines::new(BufReader::new(Cursor::new(text.to_owned())));
+    let lines = Lines::new(Cursor::new(text.to_owned()), InputFormat::Jsonl);
     store(database, lines, options, stop).await
 }
 
@@ -90,8 +92,8 @@ async fn store(
     };
     let exit = match &error {
         StoreError::Halt(reason) => Exit::from(reason),
-        StoreError::Input(InputError::Utf16) => Exit::Usage,
         StoreError::Input(InputError::Read(_)) => Exit::Unexpected,
+        StoreError::Input(_) => Exit::Usage,
     };
     let reason = match exit {
         Exit::Usage => error.to_string(),

@@ -108,7 +108,10 @@ pub(super) async fn store(
             break;
         }
         let number = line.number;
-        let parsed = line::parse(line.bytes, number, options.now);
+        let parsed = match line.content {
+            Ok(bytes) => line::parse(&bytes, number, options.now),
+            Err(reason) => Parsed::Bad(LineWarning { number, reason }),
+        };
         let Some(post) = stored.count(parsed) else {
             continue;
         };

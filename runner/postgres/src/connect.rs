@@ -1,75 +1,45 @@
-//! Reading the catalog from a Postgres, by its URL.
+//! Connecting by a URL, encrypted unless the database is on this machine.
 
-use std::error::Error;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Config, SimpleQueryMessage};
+use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{Catalog, TypegenError};
+use crate::PostgresError;
+use crate::error::described;
 
-/// A database that has not answered by then is down.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-impl Catalog {
-    /// Reads the catalog of these schemas from the Postgres at this URL (`postgres://…`).
-    ///
-    /// If `authority` is a file with PEM certificates, one of them must have signed the database's
-    /// certificate. Otherwise the system must trust that certificate.
-    ///
-    /// # Errors
-    /// [`TypegenError::Settings`] and [`TypegenError::Database`].
-    pub async fn read(
-        url: &SecretString,
-        authority: Option<&Path>,
-        schemas: &[String],
-    ) -> Result<Self, TypegenError> {
-        let query = Self::query(schemas);
-        let text = tokio::time::timeout(TIMEOUT, query_text(url, authority, &query))
-            .await
-            .map_err(|_| database(format!("no response in {} s", TIMEOUT.as_secs())))??;
-        Self::from_json(&text)
-    }
-}
-
-/// The first column of the first row of a query.
-async fn query_text(
+/// Connects. The task serves the connection until it ends.
+pub(super) async fn connect(
     url: &SecretString,
     authority: Option<&Path>,
-    query: &str,
-) -> Result<String, TypegenError> {
+) -> Result<(Client, JoinHandle<()>), PostgresError> {
     let config = connection_config(url)?;
     let (client, connection) = config
         .connect(tls(authority)?)
         .await
-        .map_err(|error| database(advice(&error)))?;
-    let connection = tokio::spawn(connection);
-    // The simple protocol works through every pooler, because it prepares no statement.
-    let result = client.simple_query(query).await;
-    connection.abort();
-    let messages = result.map_err(|error| database(described(&error)))?;
-    let text = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
+        .map_err(|error| PostgresError::Connection(advice(&error)))?;
+    let task = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the connection to Postgres broke");
+        }
     });
-    text.map(str::to_owned)
-        .ok_or_else(|| database("the query returned no row".to_owned()))
+    Ok((client, task))
 }
 
 /// Parses a connection string. Connections to other machines are encrypted unless it sets `sslmode`.
-fn connection_config(url: &SecretString) -> Result<Config, TypegenError> {
+fn connection_config(url: &SecretString) -> Result<Config, PostgresError> {
     let text = url.expose_secret();
     let mut config: Config = text.parse().map_err(|error: tokio_postgres::Error| {
-        TypegenError::Settings(format!(
+        PostgresError::Settings(format!(
             "--db-url is not a connection string: {}; expected postgres://USER:PASSWORD@HOST:5432/postgres, \
              with sslmode=disable, prefer or require",
             described(&error)
@@ -93,10 +63,10 @@ fn connection_config(url: &SecretString) -> Result<Config, TypegenError> {
 }
 
 /// TLS that verifies the server's certificate.
-fn tls(authority: Option<&Path>) -> Result<MakeRustlsConnect, TypegenError> {
+fn tls(authority: Option<&Path>) -> Result<MakeRustlsConnect, PostgresError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let settings =
-        |error: rustls::Error| TypegenError::Settings(format!("failed to set up TLS: {error}"));
+        |error: rustls::Error| PostgresError::Settings(format!("failed to set up TLS: {error}"));
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(settings)?;
@@ -107,9 +77,9 @@ fn tls(authority: Option<&Path>) -> Result<MakeRustlsConnect, TypegenError> {
     Ok(MakeRustlsConnect::new(builder.with_no_client_auth()))
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, TypegenError> {
+fn roots(path: &Path) -> Result<RootCertStore, PostgresError> {
     let unusable = |error: &dyn std::fmt::Display| {
-        TypegenError::Settings(format!("{} is no PEM certificate: {error}", path.display()))
+        PostgresError::Settings(format!("{} is no PEM certificate: {error}", path.display()))
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
@@ -130,30 +100,16 @@ fn advice(error: &tokio_postgres::Error) -> String {
             "{text}; if the database has its own certificate authority (hosted Supabase: Project \
              Settings, Database, SSL), pass that authority's certificate with --db-ca FILE"
         )
+    } else if text.contains("password authentication failed") {
+        format!(
+            "{text}; hosted Supabase shows the connection string under Connect, and resets the password under \
+             Project Settings, Database"
+        )
     } else if text.contains("does not support TLS") {
         format!("{text}; if you trust the network, add ?sslmode=disable to --db-url")
     } else {
         text
     }
-}
-
-/// An error with its sources, each once.
-fn described(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
-fn database(message: String) -> TypegenError {
-    TypegenError::Database(message)
 }
 
 #[cfg(test)]

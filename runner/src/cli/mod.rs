@@ -1,15 +1,28 @@
 //! The command line: arguments and their help, nothing else.
 
+mod complete;
+mod global;
+mod schema;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::SignedDuration;
 use uuid::Uuid;
+#[cfg(feature = "local")]
+use {schema::secret, secrecy::SecretString};
+
+pub use global::{GlobalArgs, LogFormat, OutputFormat};
+#[cfg(feature = "postgres")]
+pub use schema::SchemaApplyArgs;
 #[cfg(feature = "typegen")]
-use {secrecy::SecretString, std::convert::Infallible};
+pub use schema::{GenArgs, GenSourceArgs, GenTypesArgs};
+pub use schema::{MigrationArgs, OptionalMigration, SchemaArgs};
 
 use crate::exit::Exit;
+use crate::flow::store::InputFormat;
 use crate::job::JobKind;
 
 /// Fills a Supabase project with posts, embeds and scores them, and re-scores them when the rubric
@@ -25,58 +38,16 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// The options of every command.
-#[derive(Debug, Clone, Args)]
-pub struct GlobalArgs {
-    /// Configuration file (otherwise `SLUICE_CONFIG`, then ./sluice.toml, then the defaults)
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The form of stdout: tables, or one JSON object
-    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Human)]
-    pub output: OutputFormat,
-    /// The form of the log on stderr
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
-    /// Log more: -v shows decisions, -vv every request
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// Print only errors on stderr
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Never draw progress bars
-    #[arg(long, global = true)]
-    pub no_progress: bool,
-    /// Send keys over plain http:// to hosts outside this machine and private networks
-    #[arg(long, global = true)]
-    pub allow_http: bool,
-}
-
-/// The form of stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// Tables and sentences
-    Human,
-    /// One JSON object, and nothing else
-    Json,
-}
-
-/// The form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Plain text
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Try everything: store, embed, score, rank and search sample posts in an embedded Supabase
     #[cfg(all(feature = "local", feature = "simulator"))]
     Demo(DemoArgs),
-    /// Store posts from JSONL (a file, or - for stdin)
+    /// Store posts from JSONL or CSV (a file, or - for stdin)
     Store(StoreArgs),
+    /// Do what is due: store posts (if a file is given), embed, score, rescore and recompute
+    Run(RunArgs),
     /// Embed every post that has no current embedding, until none is left
     Embed(EmbedArgs),
     /// Score every post that has no score
@@ -98,7 +69,7 @@ pub enum Command {
     /// Show what is due, and its tokens, cost and time at the limits; spends nothing
     Plan(PlanArgs),
     /// Show what is in the database: posts, embeddings, scores, failures, jobs
-    Status,
+    Status(StatusArgs),
     /// Search the posts by meaning
     Search(SearchArgs),
     /// Show the posts with the highest final scores
@@ -119,13 +90,20 @@ pub enum Command {
     #[cfg(feature = "typegen")]
     #[command(subcommand)]
     Gen(GenArgs),
-    /// Print a JSON Schema, or the migrations
+    /// Print a JSON Schema, write the migrations, or apply them
     #[command(subcommand)]
     Schema(SchemaArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell that runs the script
         shell: Shell,
+    },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
 }
 
@@ -168,14 +146,36 @@ pub struct DemoArgs {
 /// `sluice store`
 #[derive(Debug, Args)]
 pub struct StoreArgs {
-    /// JSONL of posts, one a line (- reads stdin)
+    /// The posts: JSONL, or CSV with a header; .gz and .zst are unpacked (- reads stdin)
     pub file: PathBuf,
+    /// The form of the file (otherwise CSV if its name says so, else JSONL)
+    #[arg(long, value_enum)]
+    pub format: Option<InputFormat>,
     /// Read and check everything, write nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Store at most N posts
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+}
+
+/// `sluice run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Posts to store first, as `sluice store` takes them
+    pub file: Option<PathBuf>,
+    /// End after this long (13m, 90s, 1h30m): all steps together
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    pub deadline: Option<SignedDuration>,
+    /// Never spend more than this many US dollars: all steps together
+    #[arg(long, value_name = "USD", value_parser = positive_dollars)]
+    pub max_usd: Option<f64>,
+    /// Show what would be done; spend and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Send at most N requests to the provider at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub concurrency: Option<u32>,
 }
 
 /// `sluice embed`
@@ -207,6 +207,7 @@ pub struct RescoreArgs {
 #[derive(Debug, Args)]
 pub struct BackfillArgs {
     /// The dimension's name in the rubric
+    #[arg(add = complete::dimensions())]
     pub dimension: String,
     /// The options of every flow.
     #[command(flatten)]
@@ -217,7 +218,7 @@ pub struct BackfillArgs {
 #[derive(Debug, Args)]
 pub struct RecomputeArgs {
     /// The weight config to use (otherwise the active one)
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = complete::weights())]
     pub weights: Option<Uuid>,
     /// Also make that weight config the active one, in the same step
     #[arg(long)]
@@ -233,6 +234,9 @@ pub struct WorkerArgs {
     /// Run only jobs of these types
     #[arg(long = "type", value_name = "TYPE", value_enum, value_delimiter = ',')]
     pub types: Vec<JobKind>,
+    /// Serve /metrics (for Prometheus) and /health on this address, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// `sluice jobs …`
@@ -252,11 +256,13 @@ pub enum JobsArgs {
     /// Cancel a job; a running job stops within a second
     Cancel {
         /// The job's id
+        #[arg(add = complete::jobs())]
         id: Uuid,
     },
     /// Make a failed or cancelled job pending again
     Retry {
         /// The job's id
+        #[arg(add = complete::jobs())]
         id: Uuid,
     },
 }
@@ -281,13 +287,13 @@ pub struct EnqueueArgs {
     #[arg(value_enum)]
     pub kind: JobKind,
     /// The dimension, for `backfill_dimension`
-    #[arg(long)]
+    #[arg(long, add = complete::dimensions())]
     pub dimension: Option<String>,
     /// New weights as JSON ({"drama": 1.5, …}), for `recompute_final_scores`: saved first
     #[arg(long, value_name = "JSON")]
     pub weights: Option<String>,
     /// The weight config to use, if no new weights are given
-    #[arg(long, value_name = "ID", conflicts_with = "weights")]
+    #[arg(long, value_name = "ID", conflicts_with = "weights", add = complete::weights())]
     pub weight_config: Option<Uuid>,
     /// A name for the new weights
     #[arg(long, requires = "weights")]
@@ -319,6 +325,15 @@ pub enum PlanFlow {
     Rescore,
 }
 
+/// `sluice status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Show it again every few seconds, with rates and the time that is left, until stopped by Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub watch: Option<u64>,
+}
+
 /// `sluice search`
 #[derive(Debug, Args)]
 pub struct SearchArgs {
@@ -329,8 +344,11 @@ pub struct SearchArgs {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub limit: u32,
     /// Leave out posts with a similarity below this (0 to 1)
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, conflicts_with = "hybrid")]
     pub threshold: f64,
+    /// Also search by the words themselves, and rank by both
+    #[arg(long)]
+    pub hybrid: bool,
 }
 
 /// `sluice rank`
@@ -340,7 +358,7 @@ pub struct RankArgs {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,
     /// Show only this neighborhood (its name or slug)
-    #[arg(long)]
+    #[arg(long, add = complete::neighborhoods())]
     pub neighborhood: Option<String>,
     /// Show only posts of this category
     #[arg(long)]
@@ -414,86 +432,12 @@ pub enum LocalArgs {
         /// Keep the database in this folder (otherwise in memory)
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
+        /// Serve this Postgres and its tables, in place of an embedded one (`postgres://USER:PASSWORD@HOST:5432/DB`)
+        #[arg(long, value_name = "URL", value_parser = secret, conflicts_with = "data")]
+        database_url: Option<SecretString>,
         /// Return at most N rows a request, as hosted Supabase does with 1000
         #[arg(long, value_name = "N")]
         max_rows: Option<u32>,
-    },
-}
-
-/// `sluice gen …`
-#[cfg(feature = "typegen")]
-#[derive(Debug, Subcommand)]
-pub enum GenArgs {
-    /// Write the tables, views, types and functions of a database as Rust for sluice-sdk
-    Types(GenTypesArgs),
-}
-
-/// `sluice gen types`
-#[cfg(feature = "typegen")]
-#[derive(Debug, Args)]
-pub struct GenTypesArgs {
-    /// The database to read.
-    #[command(flatten)]
-    pub source: GenSourceArgs,
-    /// The PEM certificate of the authority that signed the database's certificate
-    #[arg(long, value_name = "FILE")]
-    #[cfg_attr(feature = "local", arg(conflicts_with = "local"))]
-    pub db_ca: Option<PathBuf>,
-    /// A schema to write (may be repeated)
-    #[arg(long = "schema", value_name = "NAME", default_value = "public")]
-    pub schemas: Vec<String>,
-    /// Only this table, view or function (may be repeated)
-    #[arg(long, value_name = "NAME")]
-    pub only: Vec<String>,
-    /// A table, view or function to leave out (may be repeated)
-    #[arg(long, value_name = "NAME")]
-    pub exclude: Vec<String>,
-    /// What can be null, although the database does not say so: FUNCTION.ARGUMENT, VIEW.COLUMN
-    #[arg(long, value_name = "NAME")]
-    pub nullable: Vec<String>,
-    /// What is never null, although the database does not say so: VIEW.COLUMN, FUNCTION.COLUMN, FUNCTION
-    #[arg(long, value_name = "NAME")]
-    pub not_null: Vec<String>,
-    /// Write to this file (otherwise to stdout)
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Write nothing; if this file differs from what would be written, say how and exit with 1
-    #[arg(long, value_name = "FILE", conflicts_with = "file")]
-    pub check: Option<PathBuf>,
-}
-
-/// Which database `sluice gen` reads.
-#[cfg(feature = "typegen")]
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub struct GenSourceArgs {
-    /// The database's connection string: `postgres://USER:PASSWORD@HOST:5432/postgres`
-    #[arg(long, value_name = "URL", value_parser = |url: &str| Ok::<_, Infallible>(SecretString::from(url)))]
-    pub db_url: Option<SecretString>,
-    /// An embedded Supabase with the built-in migrations
-    #[cfg(feature = "local")]
-    #[arg(long)]
-    pub local: bool,
-}
-
-/// `sluice schema …`
-#[derive(Debug, Subcommand)]
-pub enum SchemaArgs {
-    /// Print the JSON Schema of sluice.toml
-    Config,
-    /// Print the JSON Schema of the report
-    Report,
-    /// Write the migrations that this version needs into a folder (for `supabase db push`)
-    Migrations {
-        /// The folder
-        #[arg(default_value = "supabase/migrations")]
-        directory: PathBuf,
-        /// Also write a migration for vectors of this size
-        #[arg(long, value_name = "N")]
-        dimensions: Option<u32>,
-        /// Also write a migration that stores vectors as halfvec, in half the room (pgvector 0.7 or newer)
-        #[arg(long)]
-        halfvec: bool,
     },
 }
 

@@ -3,9 +3,14 @@
 //! It leaves a job within a second after the job is cancelled or another worker has taken it over. A job
 //! with wrong parameters fails alone. If a worker dies, the next one takes over its job.
 
+mod monitor;
+
 use std::time::Duration;
 
 use serde_json::Value;
+use tracing::Instrument;
+
+pub use self::monitor::Monitor;
 
 use crate::db::ClaimedJob;
 use crate::engine::{Stop, backoff};
@@ -29,24 +34,29 @@ pub async fn work(
     kinds: &[JobKind],
     once: bool,
     stop: &Stop,
+    monitor: &Monitor,
     mut on_report: impl FnMut(&Outcome),
 ) -> Result<Exit, Error> {
     let types: Vec<String> = kinds.iter().map(|kind| kind.name()).collect();
     let (mut idle, mut exit) = (0, Exit::Complete);
     while !stop.is_stopped() {
-        match next_job(session, &types, stop).await {
+        match next_job(session, &types, stop, monitor).await {
             Ok(Some(outcome)) => {
                 idle = 0;
                 exit = first(exit, outcome.exit);
+                monitor.end(&outcome);
                 on_report(&outcome);
                 continue;
             }
             Ok(None) if once => return Ok(exit),
             Err(_) if stop.is_stopped() => break,
             Err(error) if once => return Err(error),
-            Ok(None) => {}
+            Ok(None) => monitor.answered(),
             // A worker survives even an outage that is longer than the patience.
-            Err(error) => tracing::warn!(%error, "no job can be claimed; trying again"),
+            Err(error) => {
+                monitor.lost();
+                tracing::warn!(%error, "no job can be claimed; trying again");
+            }
         }
         stop.sleep(backoff(idle, POLL_MIN, POLL_MAX)).await;
         idle = idle.saturating_add(1);
@@ -69,6 +79,7 @@ async fn next_job(
     session: &Session,
     types: &[String],
     stop: &Stop,
+    monitor: &Monitor,
 ) -> Result<Option<Outcome>, Error> {
     let database = session.database.until_stopped(stop);
     let Some((job, claimed)) = LeasedJob::claim(&database, types.to_vec()).await? else {
@@ -76,12 +87,14 @@ async fn next_job(
     };
     tracing::info!(job = %claimed.id, kind = claimed.kind, "running a job");
     let run = session.begin(FlowOptions::default(), Stop::new());
+    monitor.begin(&claimed.kind, &run);
     let params = claimed.params.as_ref().unwrap_or(&Value::Null);
     let work = async {
         let kind = JobKind::of(&claimed.kind)?;
         kind.run(session, &run, &job, params).await
     };
-    let result = job.watch(&run, stop, work).await;
+    let span = tracing::error_span!("job", job = %claimed.id, kind = claimed.kind, run = %run.id);
+    let result = job.watch(&run, stop, work).instrument(span).await;
     let result = session.or_stopped(&claimed.kind, &run, result);
     job.end(&run, &result).await?;
     Ok(Some(

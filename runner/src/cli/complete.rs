@@ -1,0 +1,101 @@
+//! What a shell offers for a value: names and ids from the configuration and the database.
+//!
+//! A shell waits for this while somebody types. So each list is short and no error is shown.
+
+use std::time::Duration;
+
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+
+use crate::config::{self, Environment, Settings};
+use crate::db::{BackgroundJobs, Database, Job, ListWeightConfigs, Neighborhood, Neighborhoods};
+
+/// How long a shell waits for the database.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The most values that are offered.
+const OFFERED: u64 = 50;
+
+/// The latest jobs, each with its type and status.
+pub(super) fn jobs() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        from_database(async |database| {
+            let read = database.client().from::<BackgroundJobs>().select::<Job>();
+            let jobs = read
+                .order(BackgroundJobs::CREATED_AT.desc())
+                .limit(OFFERED)
+                .await
+                .ok()?;
+            let describe = |job: Job| {
+                let help = format!("{}, {}", job.r#type, job.status);
+                candidate(job.id, help)
+            };
+            Some(jobs.into_iter().map(describe).collect())
+        })
+    })
+}
+
+/// The stored weights, each with its name.
+pub(super) fn weights() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        from_database(async |database| {
+            let configs = database.call_shaped(ListWeightConfigs {}).await.ok()?;
+            let named = configs
+                .into_iter()
+                .map(|config| candidate(config.id, config.name.unwrap_or_default()));
+            Some(named.collect())
+        })
+    })
+}
+
+/// The neighborhoods by their slugs, each with its name.
+pub(super) fn neighborhoods() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        from_database(async |database| {
+            let read = database.client().from::<Neighborhoods>();
+            let found = read
+                .select::<Neighborhood>()
+                .order(Neighborhoods::SLUG.asc())
+                .limit(OFFERED)
+                .await
+                .ok()?;
+            let named = found
+                .into_iter()
+                .map(|found| candidate(found.slug, found.name));
+            Some(named.collect())
+        })
+    })
+}
+
+/// The dimensions of the rubric, each with its question.
+pub(super) fn dimensions() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Some(settings) = settings() else {
+            return Vec::new();
+        };
+        let dimensions = settings.rubric.dimensions.into_iter();
+        dimensions
+            .map(|dimension| candidate(dimension.name, dimension.description))
+            .collect()
+    })
+}
+
+fn candidate(value: impl ToString, help: String) -> CompletionCandidate {
+    CompletionCandidate::new(value.to_string()).help(Some(help.into()))
+}
+
+fn settings() -> Option<Settings> {
+    config::load(None, &Environment::read()).ok()
+}
+
+/// Reads candidates from the database. Offers none if there is no database or it is slow.
+fn from_database(
+    read: impl AsyncFnOnce(&Database) -> Option<Vec<CompletionCandidate>>,
+) -> Vec<CompletionCandidate> {
+    let read = || {
+        let database = Database::new(settings()?.database().ok()?).ok()?;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().ok()?;
+        let found = async { tokio::time::timeout(PATIENCE, read(&database)).await };
+        runtime.block_on(found).ok()?
+    };
+    read().unwrap_or_default()
+}
