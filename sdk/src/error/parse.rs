@@ -28,6 +28,7 @@ pub(crate) fn api_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) -
     };
     error.inner.status = Some(status);
     error.inner.retry_after = retry_after(headers);
+    error.inner.request_id = request_id(headers);
     error.inner.total = ContentRange::of(headers).and_then(|range| range.total);
     error
 }
@@ -66,6 +67,15 @@ fn proxy_status_code(headers: &HeaderMap) -> Option<String> {
     let (_, rest) = value.split_once("error=")?;
     let code = rest.split([';', ',', ' ']).next()?.trim_matches('"');
     (!code.is_empty()).then(|| code.to_owned())
+}
+
+/// The id under which the server's logs have the request: the nearest server's first.
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    const LONGEST: usize = 128;
+    let names = ["sb-request-id", "x-request-id", "cf-ray"];
+    let id = names.into_iter().find_map(|name| headers.get(name))?;
+    let id = id.to_str().ok()?;
+    (!id.is_empty() && id.len() <= LONGEST).then(|| id.to_owned())
 }
 
 /// Reads `Retry-After`, in seconds or as a date. A date counts from the response's own `Date`, because

@@ -151,7 +151,8 @@ async fn rows_are_inserted_updated_and_filtered_by_the_types() {
     };
     let changed = db
         .from::<Posts>()
-        .update(&patch)
+        .update()
+        .patch(&patch)
         .filter(Posts::PART.eq(2))
         .returning::<Posts>()
         .await
