@@ -11,7 +11,7 @@ use std::io::{BufRead, Write};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sluice_sdk::{Checkpoint, Client, RetryPolicy, SecretString, Table, WriteReport};
+use sluice_sdk::{Checkpoint, Client, SecretString, Table, query::RetryPolicy, write::WriteReport};
 use uuid::Uuid;
 
 #[derive(Deserialize)]

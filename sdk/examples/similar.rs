@@ -67,7 +67,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let wanted = db.from::<Post>().select::<Embedded>();
     let wanted = wanted.filter(Post::NUMBER.eq(post));
-    let post = wanted.maybe_one().await?.ok_or("there is no such post")?;
+    let post = wanted
+        .maybe_single()
+        .await?
+        .ok_or("there is no such post")?;
     let embedding = post.post_embeddings.and_then(|it| it.embedding);
     let search = Search {
         query_embedding: embedding.ok_or("the post is not embedded yet: run `sluice embed`")?,

@@ -50,66 +50,75 @@
 //!
 //! # A tour
 //!
-//! - [`Client::from`] a [`Table`] starts a [`Read`] (awaiting it returns a `Vec`), a [`List`] of
-//!   any number of values, a [`Keyset`] stream of all rows, a [`Write`] of many rows, or a
-//!   [`Change`] of the rows that match a filter. [`Client::rpc`] calls a [`Function`].
-//! - [`Column`]s make [`Filter`]s and [`Order`]s, of one value, or of [`any`] or [`all`] of
-//!   several. A [`derive@Select`] says which columns and embedded rows to read, and its
-//!   [`Relation`]s filter the embedded rows.
-//! - A [`WriteReport`] says what happened to every row of a bulk write, and a [`Checkpoint`] lets
-//!   it go on where it stopped. A [`Tristate`] in a written row is left out, null or a value.
-//! - [`Client::table`], [`col`] and [`Selection`] do the same without types.
+//! - [`Client::from`] a [`Table`] starts a [`Read`](query::Read) (awaiting it returns a `Vec` of all
+//!   rows), a [`List`](query::List) of any number of values, a [`Keyset`](query::Keyset) stream of all
+//!   rows, a [`Write`](write::Write) of one row or many, or a [`Change`](query::Change) of the rows
+//!   that match a filter. [`Client::rpc`] calls a [`Function`].
+//! - [`Column`]s make [`Filter`]s and [`Order`](query::Order)s, of one value, or of [`any`] or [`all`]
+//!   of several. A [`derive@Select`] says which columns and embedded rows to read, and its
+//!   [`Relation`](query::Relation)s filter the embedded rows.
+//! - A [`WriteReport`](write::WriteReport) says what happened to every row of a bulk write, and a
+//!   [`Checkpoint`] lets it go on where it stopped. A [`Tristate`] in a written row is left out, null
+//!   or a value.
+//! - [`Client::table`], [`Client::rpc_by_name`], [`col`] and [`Selection`](query::Selection) do the
+//!   same without types.
 //! - [`Error`] has methods for every question about a failure.
-//! - [`Offline`] builds requests without sending them. A [`Transport`] sends by other means. The
-//!   feature `testing` records, replays and fakes responses.
+//! - [`Offline`] builds requests without sending them. A [`Transport`](client::Transport) sends by
+//!   other means. The feature `testing` records, replays and fakes responses.
 //!
 //! # Features
 //!
 //! `client` (on by default): [`Client`] and its transport. Without it, this crate builds requests
-//! and reads responses, and needs no HTTP library. `testing`: see `testing`. `postgrest`:
-//! `Client::run` sends queries that were built with the crate of that name.
+//! and reads responses, and needs no HTTP library. `testing`: see `testing`. `otel`: the trace of the
+//! current span in a `traceparent` header. `chrono`, `time`, `rust_decimal`: values of these crates in
+//! filters. `bytes`, `pgvector`: `schema::Bytea` and `schema::Vector`. `postgrest`: `Client::run` sends
+//! queries that were built with the crate of that name.
 
 // The derives use this name of the crate, within it too.
 extern crate self as sluice_sdk;
 
 #[cfg(feature = "client")]
-mod client;
-mod error;
+pub mod client;
+pub mod error;
 mod grammar;
-mod query;
+pub mod query;
 mod quote;
 mod request;
-mod schema;
+pub mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-#[cfg(feature = "postgrest")]
-pub use client::CompatQuery;
+pub mod write {
+    //! Bulk writes: their builders, their reports, and what lets them go on.
+
+    pub use crate::error::report::{Chunk, RejectedRow, WriteReport, Written};
+    pub use crate::query::write::{
+        Checkpoint, Inserting, IntoColumns, Many, One, Progress, StreamReport, Upserting, Write,
+        WriteReturning, WriteStream,
+    };
+}
+
+pub mod prelude {
+    //! What most scripts name. `use sluice_sdk::prelude::*` takes no name of the standard library or
+    //! of `serde_json`.
+
+    #[cfg(feature = "client")]
+    pub use crate::Client;
+    pub use crate::query::{Embedding, Expression, Selection};
+    pub use crate::{
+        Checkpoint, Column, Count, Function, Offline, Page, Search, SecretString, Select, Table,
+        Tristate, all, any, col,
+    };
+}
+
 #[cfg(feature = "client")]
-pub use client::{
-    Attempt, Chunks, Client, ClientBuilder, Http, Observer, Patience, Transport, TransportError,
-    Wait,
-};
-pub use error::{Chunk, Error, ErrorKind, RejectedRow, WriteReport, Written};
-pub use grammar::{
-    Embed, Embedding, Expression, Filter, IntoFilter, IntoOrder, Nested, Nullability, Order,
-    Patterns, Reads, Relation, Search, Select, Selection, ShapeOf, relation,
-};
-pub use query::{
-    CallDefaults, Change, ChangeReturning, Checkpoint, Context, Deleting, Execute, HasFilter,
-    Inserting, IntoColumns, Keyset, List, NeedsFilter, Offline, Read, Rpc, TableRef, Updating,
-    Upserting, Write, WriteReturning,
-};
-pub use request::{
-    Body, Call, Count, Explain, Handling, Outcome, Page, Response, RetryPolicy, Safety,
-};
-pub use schema::{
-    Any, ArrayLike, Assignable, CanBeNull, Column, ColumnInfo, Element, Function, JsonLike,
-    NotNull, Nullable, Operand, Operands, Quantified, Range, RangeLike, ReadOnly, Rows, Searchable,
-    Table, TextLike, Tristate, Value, all, any, col,
-};
+pub use client::Client;
+pub use error::Error;
+pub use query::{Count, Filter, Offline, Page, Search, Select};
+pub use schema::{Column, Function, Table, Tristate, all, any, col};
 pub use secrecy::SecretString;
 pub use sluice_sdk_derive::{Function, Select, Table};
+pub use write::Checkpoint;
 
 #[doc(hidden)]
 pub use {futures_util, serde, serde_json};

@@ -12,7 +12,11 @@ use sluice_runner::config::{Environment, RawConfig, Settings};
 use sluice_runner::db::DatabaseError;
 use sluice_runner::engine::StorageError;
 use sluice_runner::simulator;
-use sluice_sdk::{Error, Outcome, Response, Safety, TransportError};
+use sluice_sdk::{
+    Error,
+    client::TransportError,
+    query::{Outcome, Response, Safety},
+};
 use sluice_tests::{assert_generated, root};
 
 /// An identifier in place of the one that a reader fills in.

@@ -26,6 +26,7 @@ pub struct GenTypesArgs {
     /// The PEM certificate of the authority that signed the database's certificate
     #[arg(long, value_name = "FILE")]
     #[cfg_attr(feature = "local", arg(conflicts_with = "local"))]
+    #[arg(conflicts_with = "from")]
     pub db_ca: Option<PathBuf>,
     /// A schema to write (may be repeated)
     #[arg(long = "schema", value_name = "NAME", default_value = "public")]
@@ -42,12 +43,29 @@ pub struct GenTypesArgs {
     /// What is never null, although the database does not say so: VIEW.COLUMN, FUNCTION.COLUMN, FUNCTION
     #[arg(long, value_name = "NAME")]
     pub not_null: Vec<String>,
+    /// The crate of dates and times
+    #[arg(long, value_name = "CRATE", value_enum, default_value_t)]
+    pub time: TimeArg,
+    /// Write the catalog to this file, for --from
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    pub snapshot: Option<PathBuf>,
     /// Write to this file (otherwise to stdout)
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Write nothing; if this file differs from what would be written, say how and exit with 1
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     pub check: Option<PathBuf>,
+}
+
+/// `--time` of `sluice gen types`.
+#[cfg(feature = "typegen")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum TimeArg {
+    /// jiff 1
+    #[default]
+    Jiff,
+    /// chrono 0.4
+    Chrono,
 }
 
 /// Which database `sluice gen` reads.
@@ -58,6 +76,9 @@ pub struct GenSourceArgs {
     /// The database's connection string: `postgres://USER:PASSWORD@HOST:5432/postgres`
     #[arg(long, value_name = "URL", value_parser = secret)]
     pub db_url: Option<SecretString>,
+    /// A snapshot of a catalog, in place of a database
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
     /// An embedded Supabase with the built-in migrations
     #[cfg(feature = "local")]
     #[arg(long)]

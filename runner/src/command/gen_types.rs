@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cli::GenTypesArgs;
+use crate::cli::{GenTypesArgs, TimeArg};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::Printer;
-use crate::typegen::{self, Catalog, Drift, TypegenOptions};
+use crate::typegen::{self, Catalog, Drift, TimeCrate, TypegenOptions};
 
 /// The JSON of `--file`.
 #[derive(Serialize)]
@@ -43,8 +43,15 @@ pub(super) async fn run(arguments: &GenTypesArgs, printer: Printer) -> Result<Ex
         exclude: arguments.exclude.iter().cloned().collect(),
         nullable: arguments.nullable.iter().cloned().collect(),
         not_null: arguments.not_null.iter().cloned().collect(),
+        time: match arguments.time {
+            TimeArg::Jiff => TimeCrate::Jiff,
+            TimeArg::Chrono => TimeCrate::Chrono,
+        },
     };
     let catalog = read_catalog(arguments, &options).await?;
+    if let Some(file) = &arguments.snapshot {
+        std::fs::write(file, catalog.to_snapshot()).map_err(at(file))?;
+    }
     let text = typegen::generate(&catalog, &options)?;
     if let Some((file, stored)) = checked {
         return report(file, &typegen::compare(&stored, &text), printer);
@@ -68,6 +75,10 @@ async fn read_catalog(
     arguments: &GenTypesArgs,
     options: &TypegenOptions,
 ) -> Result<Catalog, Error> {
+    if let Some(file) = &arguments.source.from {
+        let text = std::fs::read_to_string(file).map_err(at(file))?;
+        return Ok(Catalog::from_snapshot(&text)?);
+    }
     #[cfg(feature = "local")]
     if arguments.source.local {
         return read_local(options).await;

@@ -27,7 +27,7 @@ mod worker;
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sluice_sdk::{Client, Keyset};
+use sluice_sdk::{Client, query::Keyset};
 
 #[cfg(feature = "typegen")]
 use crate::cli::GenArgs;

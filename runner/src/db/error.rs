@@ -1,6 +1,6 @@
 //! Failed requests to the database: what to tell the operator, and what the engine does about them.
 
-use sluice_sdk::Outcome;
+use sluice_sdk::query::Outcome;
 
 use crate::engine::{GaveUp, Setback, StopReason, StorageError, Wait};
 

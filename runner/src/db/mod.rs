@@ -12,7 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use sluice_sdk::{Attempt, Client, Function, Observer, Rpc};
+use sluice_sdk::{
+    Client, Function,
+    client::{Attempt, Observer},
+    query::Rpc,
+};
 
 pub use error::DatabaseError;
 pub use generated::*;

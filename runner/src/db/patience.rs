@@ -14,13 +14,13 @@ pub(super) struct Waits(pub(super) Patience);
 /// The wait of one request.
 struct Wait(engine::Wait);
 
-impl sluice_sdk::Patience for Waits {
-    fn begin(&self) -> Box<dyn sluice_sdk::Wait> {
+impl sluice_sdk::client::Patience for Waits {
+    fn begin(&self) -> Box<dyn sluice_sdk::client::Wait> {
         Box::new(Wait(self.0.begin()))
     }
 }
 
-impl sluice_sdk::Wait for Wait {
+impl sluice_sdk::client::Wait for Wait {
     fn wait<'a>(
         &'a mut self,
         error: &'a Error,

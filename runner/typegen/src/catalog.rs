@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_postgres::{Connection, literal};
 
@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// The query of [`Catalog::query`] returns it. Nothing in it depends on the host, the time or a
 /// collation.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Catalog {
     /// The requested schemas that exist.
     pub schemas: Vec<String>,
@@ -37,7 +37,7 @@ pub struct Catalog {
 pub type TypeId = i64;
 
 /// A table, a view, a materialized view or a foreign table.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CatalogTable {
     pub schema: String,
     pub name: String,
@@ -53,7 +53,7 @@ pub struct CatalogTable {
 }
 
 /// A column of a table or view.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "these flags of a column are independent"
@@ -73,7 +73,7 @@ pub struct CatalogColumn {
 }
 
 /// A foreign key.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ForeignKey {
     /// The constraint's name, which is the hint of an embed.
     pub name: String,
@@ -88,7 +88,7 @@ pub struct ForeignKey {
 }
 
 /// A function. Overloads share a name.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CatalogFunction {
     pub schema: String,
     pub name: String,
@@ -105,7 +105,7 @@ pub struct CatalogFunction {
 }
 
 /// An argument of a function, or a column of its result.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Argument {
     pub name: Option<String>,
     pub mode: ArgumentMode,
@@ -113,7 +113,7 @@ pub struct Argument {
 }
 
 /// The direction of an argument.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ArgumentMode {
     #[default]
     #[serde(rename = "i")]
@@ -146,7 +146,7 @@ impl CatalogFunction {
 }
 
 /// A type of the database.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CatalogType {
     pub id: TypeId,
     pub schema: String,
@@ -170,7 +170,7 @@ pub struct CatalogType {
 }
 
 /// What a type is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TypeKind {
     /// A scalar or an array.
     #[default]
@@ -192,7 +192,7 @@ pub enum TypeKind {
 }
 
 /// An attribute of a composite type.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct TypeAttribute {
     pub name: String,
     pub type_id: TypeId,
@@ -236,6 +236,26 @@ impl Catalog {
     pub fn from_rows(rows: &[Value]) -> Result<Self, TypegenError> {
         let text = rows.first().and_then(|row| row.get("catalog")?.as_str());
         Self::from_json(text.unwrap_or_default())
+    }
+
+    /// Parses a snapshot: see [`to_snapshot`](Self::to_snapshot).
+    ///
+    /// # Errors
+    /// [`TypegenError::Settings`] if the text is no snapshot.
+    pub fn from_snapshot(text: &str) -> Result<Self, TypegenError> {
+        serde_json::from_str(text).map_err(|error| {
+            TypegenError::Settings(format!(
+                "the file is no snapshot of a catalog ({error}); write one with `sluice gen types --snapshot FILE`"
+            ))
+        })
+    }
+
+    /// The catalog as the text of a file, which stands in for the database.
+    pub fn to_snapshot(&self) -> String {
+        // A struct of texts and numbers always serializes.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
     }
 
     pub(super) fn from_json(text: &str) -> Result<Self, TypegenError> {

@@ -38,6 +38,18 @@ pub struct TypegenOptions {
     /// What is never null: `view.column`, `function.column`, `type.attribute`, or `function` for its
     /// result.
     pub not_null: BTreeSet<String>,
+    /// The crate of dates and times.
+    pub time: TimeCrate,
+}
+
+/// The crate whose types dates and times have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TimeCrate {
+    /// jiff 1.
+    #[default]
+    Jiff,
+    /// chrono 0.4, for projects that have it already.
+    Chrono,
 }
 
 impl Default for TypegenOptions {
@@ -48,6 +60,7 @@ impl Default for TypegenOptions {
             exclude: BTreeSet::new(),
             nullable: BTreeSet::new(),
             not_null: BTreeSet::new(),
+            time: TimeCrate::default(),
         }
     }
 }
@@ -62,7 +75,9 @@ impl fmt::Display for TypegenOptions {
         let not_null = self.not_null.iter().map(|value| ("not-null", value));
         let all = schemas.chain(only).chain(exclude);
         let all = all.chain(nullable).chain(not_null);
-        for (option, value) in all {
+        let chrono = "chrono".to_owned();
+        let time = (self.time == TimeCrate::Chrono).then_some(("time", &chrono));
+        for (option, value) in all.chain(time) {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
             if !value.is_empty() && value.chars().all(is_plain) {
                 write!(f, " --{option} {value}")?;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::TimeCrate;
 use super::catalog::{Catalog, CatalogType, TypeId, TypeKind};
 
 /// Any JSON.
@@ -46,13 +47,15 @@ pub(super) struct RustType {
 pub(super) struct Types<'a> {
     by_id: BTreeMap<TypeId, &'a CatalogType>,
     names: BTreeMap<TypeId, String>,
+    time: TimeCrate,
 }
 
 impl<'a> Types<'a> {
-    pub(super) fn new(catalog: &'a Catalog) -> Self {
+    pub(super) fn new(catalog: &'a Catalog, time: TimeCrate) -> Self {
         Self {
             by_id: catalog.types.iter().map(|kind| (kind.id, kind)).collect(),
             names: BTreeMap::new(),
+            time,
         }
     }
 
@@ -73,7 +76,7 @@ impl<'a> Types<'a> {
             TypeKind::Domain => self.rust(kind.base),
             TypeKind::Range | TypeKind::Multirange => RustType::of("String"),
             TypeKind::Base => match (known(&kind.name), kind.element) {
-                (Some(text), _) => RustType::of(text),
+                (Some(text), _) => RustType::of(self.of_time(text)),
                 (None, 0) => RustType::any(&kind.name),
                 (None, element) => {
                     let element = self.rust(element);
@@ -84,6 +87,17 @@ impl<'a> Types<'a> {
                 }
             },
             TypeKind::Composite | TypeKind::Enum | TypeKind::Pseudo => RustType::any(&kind.name),
+        }
+    }
+
+    /// The same type in the requested crate, if it is a date or a time.
+    fn of_time(&self, text: &'static str) -> &'static str {
+        match (self.time, text) {
+            (TimeCrate::Chrono, "jiff::Timestamp") => "chrono::DateTime<chrono::Utc>",
+            (TimeCrate::Chrono, "jiff::civil::DateTime") => "chrono::NaiveDateTime",
+            (TimeCrate::Chrono, "jiff::civil::Date") => "chrono::NaiveDate",
+            (TimeCrate::Chrono, "jiff::civil::Time") => "chrono::NaiveTime",
+            (TimeCrate::Jiff | TimeCrate::Chrono, text) => text,
         }
     }
 
@@ -235,7 +249,7 @@ mod tests {
     #[test]
     fn domains_and_arrays_are_resolved() {
         let catalog = catalog();
-        let types = Types::new(&catalog);
+        let types = Types::new(&catalog, TimeCrate::Jiff);
         assert_eq!(types.rust(4).text, "Vec<uuid::Uuid>");
         assert!(types.refuses_null(4) && types.has_default(4));
         assert!(types.refuses_null(3) && !types.has_default(3));
@@ -246,7 +260,7 @@ mod tests {
     #[test]
     fn unknown_type_is_any_json_with_its_name() {
         let catalog = catalog();
-        let types = Types::new(&catalog);
+        let types = Types::new(&catalog, TimeCrate::Jiff);
         let unknown = types.rust(8);
         assert_eq!(unknown.text, ANY);
         assert_eq!(unknown.stands_for.as_deref(), Some("geometry"));
@@ -257,7 +271,7 @@ mod tests {
     #[test]
     fn types_inside_a_type_are_reached() {
         let catalog = catalog();
-        let mut types = Types::new(&catalog);
+        let mut types = Types::new(&catalog, TimeCrate::Jiff);
         let reached: Vec<&str> = types
             .reached_from([7])
             .iter()

@@ -165,7 +165,7 @@ fn write_enum(out: &mut String, item: &RustEnum) {
 
 /// The impl by which filters take an enum.
 fn write_value(out: &mut String, item: &RustEnum) {
-    let _ = writeln!(out, "\nimpl sluice_sdk::Value for {} {{", item.name);
+    let _ = writeln!(out, "\nimpl sluice_sdk::schema::Value for {} {{", item.name);
     if item.variants.is_empty() {
         out.push_str("    fn write(&self, _: &mut String) {\n        match *self {}\n    }\n}\n");
         return;

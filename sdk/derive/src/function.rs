@@ -29,12 +29,13 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         || syn::Error::new_spanned(ident, "name the function: `#[function(name = \"…\")]`");
     let name = name.ok_or_else(missing)?;
     let returns = returns.unwrap_or_else(|| parse_quote!(()));
+    let returns_set = !is_one_value(&returns);
     let schema = attribute::optional(schema.as_ref());
     let (of_impl, of_type, of_where) = input.generics.split_for_impl();
     let marker = read_only.then(|| {
         quote! {
             #[automatically_derived]
-            impl #of_impl ::sluice_sdk::ReadOnly for #ident #of_type #of_where {}
+            impl #of_impl ::sluice_sdk::schema::ReadOnly for #ident #of_type #of_where {}
         }
     });
     Ok(quote! {
@@ -43,9 +44,25 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             const NAME: &'static str = #name;
             const SCHEMA: ::core::option::Option<&'static str> = #schema;
             const READ_ONLY: bool = #read_only;
+            const RETURNS_SET: bool = #returns_set;
             type Output = #returns;
         }
 
         #marker
     })
+}
+
+/// Whether a type is clearly one value. Any other type may be a set of rows under another name.
+fn is_one_value(kind: &Type) -> bool {
+    match kind {
+        Type::Tuple(tuple) => tuple.elems.is_empty(),
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            let name = last.ident.to_string();
+            matches!(
+                name.as_str(),
+                "Option" | "bool" | "i16" | "i32" | "i64" | "f32" | "f64" | "String" | "Uuid"
+            )
+        }),
+        _ => false,
+    }
 }

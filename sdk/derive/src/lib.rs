@@ -12,7 +12,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// Makes a struct a table: a column constant for each field, and the struct as a row shape.
 ///
 /// ```
-/// use sluice_sdk::{Column, NotNull, Nullable, Table};
+/// use sluice_sdk::{Column, Table, schema::{NotNull, Nullable}};
 ///
 /// #[derive(Table)]
 /// #[table(name = "posts")]

@@ -28,7 +28,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             primary_key,
             ..
         } = column;
-        quote!(::sluice_sdk::ColumnInfo::new(#name, #nullable, #primary_key))
+        quote!(::sluice_sdk::schema::ColumnInfo::new(#name, #nullable, #primary_key))
     });
     let constants = columns.iter().map(|column| {
         let Column {
@@ -51,7 +51,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         impl ::sluice_sdk::Table for #ident {
             const NAME: &'static str = #table;
             const SCHEMA: ::core::option::Option<&'static str> = #schema;
-            const COLUMNS: &'static [::sluice_sdk::ColumnInfo] = &[#(#infos),*];
+            const COLUMNS: &'static [::sluice_sdk::schema::ColumnInfo] = &[#(#infos),*];
         }
 
         #[automatically_derived]
@@ -64,21 +64,21 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         impl ::sluice_sdk::Select for #ident {
             type From = #ident;
 
-            fn selection() -> ::sluice_sdk::Selection {
-                ::sluice_sdk::Selection::new()#(.column(#ident::#selected))*
+            fn selection() -> ::sluice_sdk::query::Selection {
+                ::sluice_sdk::query::Selection::new()#(.column(#ident::#selected))*
             }
         }
 
         #[automatically_derived]
-        impl ::sluice_sdk::ShapeOf<#ident> for #ident {}
+        impl ::sluice_sdk::query::ShapeOf<#ident> for #ident {}
     })
 }
 
 fn marker(column: &Column<'_>) -> TokenStream {
     if column.nullable {
-        quote!(::sluice_sdk::Nullable)
+        quote!(::sluice_sdk::schema::Nullable)
     } else {
-        quote!(::sluice_sdk::NotNull)
+        quote!(::sluice_sdk::schema::NotNull)
     }
 }
 

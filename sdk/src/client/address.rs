@@ -7,6 +7,9 @@ use http::uri::PathAndQuery;
 
 use crate::error::Error;
 
+/// Where a Supabase project has its API.
+const API: &str = "/rest/v1";
+
 /// The URL under which the tables and functions are.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
@@ -41,13 +44,24 @@ impl Address {
 
     /// The address of the API under a project's URL, which may already name its path.
     pub(super) fn supabase(url: &str) -> Result<Self, Error> {
-        const API: &str = "/rest/v1";
         let mut address = Self::postgrest(url)?;
         if !address.base.ends_with(API) {
             address.base.push_str(API);
             address.path_bytes += API.len();
         }
         Ok(address)
+    }
+
+    /// The whole URI of a request whose own is relative to the Supabase project.
+    pub(super) fn join_to_project(&self, relative: &Uri) -> Result<Uri, Error> {
+        let project = self.base.strip_suffix(API).ok_or_else(|| {
+            Error::invalid("only a Supabase project has Edge Functions; set `supabase_url`")
+        })?;
+        let project = Self {
+            base: project.to_owned(),
+            path_bytes: 0,
+        };
+        project.join(relative)
     }
 
     /// The length of the path, which every URL begins with.

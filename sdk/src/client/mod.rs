@@ -2,11 +2,15 @@
 
 mod address;
 mod builder;
+mod functions;
 mod network;
 mod observe;
 mod patience;
 #[cfg(feature = "postgrest")]
 mod postgrest_compat;
+mod token;
+#[cfg(feature = "otel")]
+mod trace;
 mod transport;
 
 use std::sync::Arc;
@@ -22,18 +26,22 @@ use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind};
 use crate::grammar::Select;
-use crate::query::{CallDefaults, Context, Endpoint, Execute, Rpc, TableRef, rpc};
-use crate::request::{Body, Call, Response, RetryPolicy, read_error};
+use crate::query::{CallDefaults, Context, Endpoint, Execute, Learned, Rpc, TableRef, rpc};
+use crate::request::{Body, Call, Response, RetryPolicy, insert_header, read_error};
 use crate::schema::{Any, Function, Table};
 
 use address::Address;
+use functions::OfProject;
+use token::Tokens;
 
 pub use builder::ClientBuilder;
+pub use functions::Invoke;
 pub use network::Http;
 pub use observe::{Attempt, Observer};
 pub use patience::{Patience, Wait};
 #[cfg(feature = "postgrest")]
 pub use postgrest_compat::CompatQuery;
+pub use token::{Token, TokenSource};
 pub use transport::{Chunks, Transport, TransportError};
 
 /// A PostgREST server with a key to it. Clones are cheap and share the connections.
@@ -50,6 +58,10 @@ pub struct Client {
     shared: Arc<Shared>,
     /// The headers that identify the caller: the key, and a user's token.
     credentials: Arc<HeaderMap>,
+    /// A user's token that is renewed, in place of the one in `credentials`.
+    tokens: Option<Arc<Tokens>>,
+    /// The caller's headers for every request.
+    headers: Arc<HeaderMap>,
     patience: Option<Arc<dyn Patience>>,
 }
 
@@ -62,6 +74,7 @@ struct Shared {
     total_timeout: Duration,
     transport: Arc<dyn Transport>,
     observer: Option<Arc<dyn Observer>>,
+    learned: Learned,
 }
 
 impl Client {
@@ -91,13 +104,13 @@ impl Client {
     }
 
     /// A call of a function by its name, with arguments that serialize as an object.
-    pub fn call(
+    pub fn rpc_by_name(
         &self,
         name: &str,
         arguments: &(impl Serialize + ?Sized),
     ) -> Rpc<Any, serde_json::Value, Self> {
         let endpoint = Endpoint::function(name.to_owned(), None);
-        Rpc::new(self.clone(), endpoint, arguments, false)
+        Rpc::new(self.clone(), endpoint, arguments, (false, true))
     }
 
     /// The same client as a signed-in user. Row-level security applies to the user of this JWT.
@@ -108,6 +121,30 @@ impl Client {
     pub fn as_user(&self, token: &SecretString) -> Result<Self, Error> {
         let mut client = self.clone();
         Arc::make_mut(&mut client.credentials).insert(header::AUTHORIZATION, bearer(token)?);
+        client.tokens = None;
+        Ok(client)
+    }
+
+    /// The same client as a user whose tokens end: `source` supplies a new one before the last one
+    /// ends, and when the server refuses it. Clones share the token.
+    #[must_use]
+    pub fn with_token_source(&self, source: impl TokenSource) -> Self {
+        Self {
+            tokens: Some(Tokens::new(source)),
+            ..self.clone()
+        }
+    }
+
+    /// The same client with one more header in every request, such as one that a gateway needs. The
+    /// value appears in no error and no span.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for a header that cannot be sent, and for one that the client itself
+    /// writes.
+    pub fn with_header(&self, name: &str, value: &str) -> Result<Self, Error> {
+        let mut client = self.clone();
+        insert_header(Arc::make_mut(&mut client.headers), name, value)?;
         Ok(client)
     }
 
@@ -130,28 +167,43 @@ impl Client {
             span.record("request", call.shape());
         }
         let attempts = async {
-            // A patience takes the place of the total timeout.
-            let deadline = match self.patience {
-                None => Some(Instant::now() + self.shared.total_timeout),
-                Some(_) => None,
+            // A patience takes the place of the total timeout, but not of a deadline of the call.
+            let limit = match (call.deadline, &self.patience) {
+                (None, Some(_)) => None,
+                (limit, _) => Some(limit.unwrap_or(self.shared.total_timeout)),
             };
+            let deadline = limit.map(|limit| Instant::now() + limit);
             let (mut retries, mut wait) = (0, None);
+            let mut token_renewed = false;
             loop {
                 let error = match attempt(retries, deadline).await {
                     Ok(result) => return Ok(result),
                     Err(error) => error,
                 };
-                match (&self.patience, deadline) {
-                    (Some(patience), _) => {
+                // The server refuses an expired token before it does anything.
+                let renews = self.tokens.is_some() && error.is_unauthorized();
+                match &self.patience {
+                    _ if renews && !token_renewed => token_renewed = true,
+                    // A policy or a deadline of the call itself counts more.
+                    Some(patience) if call.retry.is_none() && call.deadline.is_none() => {
                         let wait = wait.get_or_insert_with(|| patience.begin());
                         outlast(wait.as_mut(), call, call.failed(error, retries)).await?;
                     }
-                    (None, deadline) => sleep(self.pause(call, error, retries, deadline)?).await,
+                    _ => sleep(self.pause(call, error, retries, deadline)?).await,
                 }
                 retries += 1;
             }
         };
         attempts.instrument(span).await
+    }
+
+    /// Forgets a token that the server refused, so that the source is asked for another.
+    async fn forget_refused(&self, error: Option<&Error>, used: Option<HeaderValue>) {
+        if let (Some(tokens), Some(error), Some(used)) = (&self.tokens, error, used)
+            && error.is_unauthorized()
+        {
+            tokens.refused(&used).await;
+        }
     }
 
     /// How long to wait before a failed call is sent again. Returns the error if it is not.
@@ -163,7 +215,8 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<Duration, Error> {
         let random = fastrand::f64();
-        let wait = self.shared.retry.wait(&error, call.safety, retries, random);
+        let policy = call.retry.unwrap_or(self.shared.retry);
+        let wait = policy.wait(&error, call.safety, retries, random);
         let error = call.failed(error, retries);
         match wait {
             Some(wait) if deadline.is_none_or(|deadline| Instant::now() + wait < deadline) => {
@@ -181,13 +234,20 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<Response, Error> {
         let started = Instant::now();
-        let sending = self.shared.transport.send(self.addressed(call, retry)?);
-        let response = self.in_time(sending, started, deadline).await;
+        let deadline = self.deadline(call, started, deadline);
+        let request = self.addressed(call, retry, deadline).await?;
+        let token = request.headers().get(header::AUTHORIZATION).cloned();
+        let sending = self.shared.transport.send(request);
+        let response = in_time(sending, started, deadline).await;
         let bytes = response
             .as_ref()
             .map_or(0, |response| response.body().len());
         let status = response.as_ref().ok().map(http::Response::status);
         let result = response.and_then(Response::read);
+        self.forget_refused(result.as_ref().err(), token).await;
+        if let Some(warning) = result.as_ref().ok().and_then(Response::warning) {
+            tracing::warn!(request = call.shape(), warning, "the server warns");
+        }
         let failure = result.as_ref().err().map(Error::kind);
         self.observed(call, (status, failure), retry, started.elapsed(), bytes);
         result
@@ -200,34 +260,34 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<Body, Error> {
         let started = Instant::now();
-        let opening = self.shared.transport.open(self.addressed(call, retry)?);
-        let response = self.in_time(opening, started, deadline).await;
+        let deadline = self.deadline(call, started, deadline);
+        let request = self.addressed(call, retry, deadline).await?;
+        let token = request.headers().get(header::AUTHORIZATION).cloned();
+        let opening = self.shared.transport.open(request);
+        let response = in_time(opening, started, deadline).await;
         let status = response.as_ref().ok().map(http::Response::status);
         let result = match response {
             Ok(response) if response.status().is_success() => {
                 Ok(unhurried(response.into_body(), self.shared.attempt_timeout))
             }
-            Ok(response) => self
-                .in_time(refusal(response), started, deadline)
+            Ok(response) => in_time(refusal(response), started, deadline)
                 .await
                 .and_then(Err),
             Err(error) => Err(error),
         };
+        self.forget_refused(result.as_ref().err(), token).await;
         let failure = result.as_ref().err().map(Error::kind);
         self.observed(call, (status, failure), retry, started.elapsed(), 0);
         result
     }
 
-    async fn in_time<O>(
-        &self,
-        work: impl Future<Output = Result<O, TransportError>>,
-        started: Instant,
-        deadline: Option<Instant>,
-    ) -> Result<O, Error> {
+    /// When an attempt must have ended. A call with a deadline of its own may use it for one attempt.
+    fn deadline(&self, call: &Call, started: Instant, deadline: Option<Instant>) -> Instant {
         let limit = started + self.shared.attempt_timeout;
-        match timeout_at(deadline.map_or(limit, |deadline| deadline.min(limit)), work).await {
-            Ok(result) => result.map_err(Error::from),
-            Err(_) => Err(timed_out(started.elapsed())),
+        match (deadline, call.deadline) {
+            (Some(deadline), Some(_)) => deadline,
+            (Some(deadline), None) => deadline.min(limit),
+            (None, _) => limit,
         }
     }
 
@@ -253,20 +313,57 @@ impl Client {
         }
     }
 
-    /// The request with the address and the credentials, and how often it was sent before.
-    fn addressed(&self, call: &Call, retry: u32) -> Result<http::Request<Bytes>, Error> {
+    /// The request with the address, the credentials and the caller's headers, and how often it was
+    /// sent before.
+    async fn addressed(
+        &self,
+        call: &Call,
+        retry: u32,
+        deadline: Instant,
+    ) -> Result<http::Request<Bytes>, Error> {
         let mut request = call.request.clone();
-        *request.uri_mut() = self.shared.address.join(call.request.uri())?;
-        request.headers_mut().extend((*self.credentials).clone());
-        if retry > 0 {
-            let retry = HeaderValue::from(retry);
-            request.headers_mut().insert("x-retry-count", retry);
+        let of_project = call.request.extensions().get::<OfProject>().is_some();
+        let address = &self.shared.address;
+        *request.uri_mut() = if of_project {
+            address.join_to_project(call.request.uri())?
+        } else {
+            address.join(call.request.uri())?
+        };
+        let headers = request.headers_mut();
+        for (name, value) in &*self.headers {
+            // A header of the call itself wins.
+            headers.entry(name).or_insert_with(|| value.clone());
         }
+        headers.extend((*self.credentials).clone());
+        if let Some(tokens) = &self.tokens {
+            let token = timeout_at(deadline, tokens.header()).await;
+            let token = token.unwrap_or_else(|_| {
+                let message = "the source of tokens gave none in time";
+                Err(Error::new(ErrorKind::Token, message))
+            })?;
+            headers.insert(header::AUTHORIZATION, token);
+        }
+        if retry > 0 {
+            headers.insert("x-retry-count", HeaderValue::from(retry));
+        }
+        #[cfg(feature = "otel")]
+        trace::add_to(headers);
         #[cfg(feature = "testing")]
         request
             .extensions_mut()
             .insert(RelativeUri(call.request.uri().clone()));
         Ok(request)
+    }
+}
+
+async fn in_time<O>(
+    work: impl Future<Output = Result<O, TransportError>>,
+    started: Instant,
+    deadline: Instant,
+) -> Result<O, Error> {
+    match timeout_at(deadline, work).await {
+        Ok(result) => result.map_err(Error::from),
+        Err(_) => Err(timed_out(started.elapsed())),
     }
 }
 
@@ -282,6 +379,10 @@ impl Context for Client {
 }
 
 impl Execute for Client {
+    fn learned(&self) -> Option<&Learned> {
+        Some(&self.shared.learned)
+    }
+
     async fn execute(&self, call: Call) -> Result<Response, Error> {
         let attempt = |retry, deadline| self.attempt(&call, retry, deadline);
         let response = self.with_retries(&call, attempt).await?;

@@ -24,7 +24,7 @@ impl Http {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if TLS or the proxy cannot be set up.
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) if TLS or the proxy cannot be set up.
     pub fn new() -> Result<Self, Error> {
         const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
         // PostgREST closes idle connections after 30 s. A request sent at that moment would be lost.
@@ -34,7 +34,6 @@ impl Http {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .user_agent(concat!("sluice-sdk/", env!("CARGO_PKG_VERSION")))
             .build();
         let client = client.map_err(|error| {
             Error::invalid("the HTTP client cannot be set up").with_source(error)

@@ -6,10 +6,10 @@ use futures_util::future::BoxFuture;
 
 use crate::error::Error;
 
-/// Decides how long failed requests are sent again, in place of a [`RetryPolicy`](crate::RetryPolicy)
+/// Decides how long failed requests are sent again, in place of a [`RetryPolicy`](crate::query::RetryPolicy)
 /// and of the total timeout.
 ///
-/// It is asked only about requests that may be sent again: see [`Outcome`](crate::Outcome). Set it
+/// It is asked only about requests that may be sent again: see [`Outcome`](crate::query::Outcome). Set it
 /// with [`Client::with_patience`](crate::Client::with_patience).
 pub trait Patience: Send + Sync + 'static {
     /// Begins the wait of one request, whose first attempt has failed.

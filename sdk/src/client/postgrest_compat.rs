@@ -78,7 +78,7 @@ impl<V> CompatQuery<V> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the builder's address is not a URL, or
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) if the builder's address is not a URL, or
     /// if its query does not fit into one.
     pub fn call(&self) -> Result<Call, Error> {
         self.call.clone()
@@ -92,7 +92,7 @@ impl<V: DeserializeOwned> CompatQuery<Vec<V>> {
     /// # Errors
     ///
     /// Every failure of the call.
-    pub async fn fetch(self) -> Result<Page<V>, Error> {
+    pub async fn page(self) -> Result<Page<V>, Error> {
         self.client.execute(self.call?).await?.page()
     }
 }
@@ -146,7 +146,12 @@ fn call(query: postgrest::Builder, default_schema: Option<&str>) -> Result<Call,
         _ => Safety::Write,
     };
     *request.method_mut() = method;
-    Ok(Call { request, safety })
+    Ok(Call {
+        request,
+        safety,
+        retry: None,
+        deadline: None,
+    })
 }
 
 /// The part of an address that names the table or the function.

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind};
 ///
 /// use bytes::Bytes;
 /// use futures_util::future::BoxFuture;
-/// use sluice_sdk::{Client, Error, Http, Transport, TransportError};
+/// use sluice_sdk::{Client, Error, client::{Http, Transport, TransportError}};
 ///
 /// /// Counts what is sent through another transport.
 /// struct Counting {

@@ -44,7 +44,7 @@ impl Error {
     ///
     /// For a missing table or function see [`is_schema_missing`](Self::is_schema_missing).
     pub fn is_not_found(&self) -> bool {
-        self.code() == Some("PGRST116") && self.row_count() == Some(0)
+        self.is_row_count() && self.row_count() == Some(0)
     }
 
     /// Whether the number of rows was not the required one.
@@ -109,9 +109,18 @@ impl Error {
         }
     }
 
+    /// Whether the server did not say how many rows it found instead of one. PostgREST 16 can leave out
+    /// the details of its errors.
+    pub(crate) fn lacks_row_count(&self) -> bool {
+        self.code() == Some("PGRST116") && self.row_count().is_none()
+    }
+
     /// The number of rows that a PGRST116 found.
     fn row_count(&self) -> Option<u64> {
-        let (_, rest) = self.details()?.split_once("contains ")?;
-        rest.split(' ').next()?.parse().ok()
+        let said = self.details().and_then(|details| {
+            let (_, rest) = details.split_once("contains ")?;
+            rest.split(' ').next()?.parse().ok()
+        });
+        said.or(self.inner.rows_found)
     }
 }

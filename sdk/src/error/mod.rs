@@ -3,7 +3,7 @@
 mod classify;
 mod content_range;
 mod parse;
-mod report;
+pub(crate) mod report;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -15,7 +15,7 @@ use http::StatusCode;
 
 pub(crate) use content_range::ContentRange;
 pub(crate) use parse::api_error;
-pub use report::{Chunk, RejectedRow, WriteReport, Written};
+pub(crate) use report::{Chunk, RejectedRow, WriteReport, Written};
 
 /// Why a call failed.
 ///
@@ -50,6 +50,8 @@ pub enum ErrorKind {
     Invalid,
     /// No connection could be made. Nothing was sent.
     Connect,
+    /// The source of tokens gave none. Nothing was sent.
+    Token,
     /// The connection broke after something was sent.
     Interrupted,
     /// A deadline passed.
@@ -62,6 +64,9 @@ pub enum ErrorKind {
     Decode,
     /// One row at most was requested, and several match.
     RowCount,
+    /// The server's row limit cut the result, and the rest cannot be read in this way. The message
+    /// says how it can.
+    Truncated,
 }
 
 #[derive(Clone)]
@@ -77,6 +82,8 @@ struct Inner {
     repeatable: bool,
     body: Option<Bytes>,
     total: Option<u64>,
+    /// How many rows there were instead of one, as far as the server does not say.
+    rows_found: Option<u64>,
     retry_after: Option<Duration>,
     request_id: Option<String>,
     retries: u32,
@@ -134,7 +141,8 @@ impl Error {
         self.inner.retry_after
     }
 
-    /// Returns the server's or gateway's id of the request, by which its operator finds it in a log.
+    /// Returns the server's id of the request, to look it up in its logs: `sb-request-id`,
+    /// `x-request-id` or `cf-ray`.
     pub fn request_id(&self) -> Option<&str> {
         self.inner.request_id.as_deref()
     }
@@ -180,6 +188,7 @@ impl Error {
                 repeatable: false,
                 body: None,
                 total: None,
+                rows_found: None,
                 retry_after: None,
                 request_id: None,
                 retries: 0,
@@ -213,6 +222,23 @@ impl Error {
             ErrorKind::RowCount,
             "one row was requested, and several match",
         )
+    }
+
+    pub(crate) fn no_rows() -> Self {
+        Self::new(
+            ErrorKind::RowCount,
+            "one row was requested, and none matches",
+        )
+        .with_rows_found(0)
+    }
+
+    /// A failure of one piece of a change, after others were done.
+    pub(crate) fn after_changes(mut self, rows: u64, (done, pieces): (usize, usize)) -> Self {
+        let message = &self.inner.message;
+        self.inner.message = format!(
+            "{message} (the list is split: {done} of {pieces} pieces are done, and have changed {rows} rows)"
+        );
+        self
     }
 
     /// A row that need not be found.
@@ -261,6 +287,12 @@ impl Error {
     pub(crate) fn with_request(mut self, shape: String, repeatable: bool) -> Self {
         self.inner.request = Some(shape);
         self.inner.repeatable = repeatable;
+        self
+    }
+
+    /// Notes how many rows were found instead of one. The server's own number counts more.
+    pub(crate) fn with_rows_found(mut self, rows: u64) -> Self {
+        self.inner.rows_found = Some(rows);
         self
     }
 
@@ -336,6 +368,7 @@ impl fmt::Debug for Error {
             .field("hint", &self.inner.hint)
             .field("request", &self.inner.request)
             .field("retries", &self.inner.retries)
+            .field("request_id", &self.inner.request_id)
             .field("source", &self.inner.source)
             .finish_non_exhaustive()
     }

@@ -69,14 +69,13 @@ fn proxy_status_code(headers: &HeaderMap) -> Option<String> {
     (!code.is_empty()).then(|| code.to_owned())
 }
 
-/// The id of the request: Supabase's own, that of a proxy, or Cloudflare's.
+/// The id under which the server's logs have the request: the nearest server's first.
 fn request_id(headers: &HeaderMap) -> Option<String> {
-    const LENGTH_MAX: usize = 64;
+    const LONGEST: usize = 128;
     let names = ["sb-request-id", "x-request-id", "cf-ray"];
-    let id = names
-        .iter()
-        .find_map(|name| headers.get(*name)?.to_str().ok())?;
-    Some(id.chars().take(LENGTH_MAX).collect())
+    let id = names.into_iter().find_map(|name| headers.get(name))?;
+    let id = id.to_str().ok()?;
+    (!id.is_empty() && id.len() <= LONGEST).then(|| id.to_owned())
 }
 
 /// Reads `Retry-After`, in seconds or as a date. A date counts from the response's own `Date`, because

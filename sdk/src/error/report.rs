@@ -22,8 +22,8 @@ pub struct WriteReport {
     pub chunks: Vec<Chunk>,
     /// The rows that the database refused, in order, each with its reason.
     pub failed: Vec<RejectedRow>,
-    /// The indexes of rows that were not sent because a later row has the same conflict key. See
-    /// [`Write::dedupe`](crate::Write::dedupe).
+    /// The indexes of rows of an upsert that were not sent, because a later row has the same conflict
+    /// key and sets the same columns.
     pub superseded: Vec<usize>,
     /// The indexes of rows that were not written because the write stopped early.
     pub pending: Vec<usize>,

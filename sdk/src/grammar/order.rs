@@ -14,7 +14,7 @@ use crate::schema::{Any, Column, NotNull, Nullable, Target};
 /// ```
 ///
 /// PostgREST reference: "Ordering", and "Top-level Ordering" for a related row's column
-/// ([`Relation::by`](crate::Relation::by)).
+/// ([`Relation::by`](crate::query::Relation::by)).
 pub struct Order<T> {
     pub(crate) key: Key,
     marker: PhantomData<fn() -> T>,

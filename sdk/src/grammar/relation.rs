@@ -15,7 +15,7 @@ use crate::schema::{Any, Target};
 /// field; [`relation`] makes one without types.
 ///
 /// ```
-/// use sluice_sdk::{col, relation};
+/// use sluice_sdk::{query::relation, col};
 ///
 /// // Posts without comments, if `comments()` is selected.
 /// assert_eq!(relation("comments").is_null().to_string(), "comments=is.null");
@@ -31,7 +31,7 @@ pub struct Relation<T, U> {
 }
 
 /// Filters, order and limits of one embedded relation. Pass it to
-/// [`Read::embed`](crate::Read::embed).
+/// [`Read::embed`](crate::query::Read::embed).
 pub struct Nested<T, U> {
     /// The names of the outer relations and of this one, quoted and joined by dots.
     path: String,

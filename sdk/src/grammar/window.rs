@@ -13,6 +13,17 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// The rows after the first `done` ones, and at most this many.
+    pub(crate) fn part(&self, done: u64, limit: Option<u64>) -> Self {
+        let left = self.limit.map(|limit| limit.saturating_sub(done));
+        let offset = self.offset.unwrap_or_default() + done;
+        Self {
+            limit: limit.or(left),
+            offset: (offset > 0).then_some(offset),
+            ..self.clone()
+        }
+    }
+
     /// Refuses what the grammar cannot express.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         self.filters.iter().try_for_each(Tree::validate)

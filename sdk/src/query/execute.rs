@@ -4,6 +4,7 @@ use std::future::Future;
 
 use futures_util::{StreamExt, stream};
 
+use super::Learned;
 use crate::error::Error;
 use crate::request::{Body, Call, Response};
 
@@ -41,6 +42,11 @@ pub trait Execute: Context {
             let body = self.execute(call).await?.body;
             Ok(stream::once(std::future::ready(Ok(body))).boxed())
         }
+    }
+
+    /// What is known of the server. Without it, a read that may have been cut is always checked.
+    fn learned(&self) -> Option<&Learned> {
+        None
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Returns the keys of an object, in order.
 ///
@@ -14,32 +16,49 @@ pub(super) fn json_keys(object: &[u8]) -> serde_json::Result<Vec<Cow<'_, str>>> 
     serde_json::from_slice::<Keys<'_>>(object).map(|keys| keys.0)
 }
 
+/// Returns the members of an object, in order, each with its value as it is written.
+pub(super) fn json_members(object: &[u8]) -> serde_json::Result<Vec<(Cow<'_, str>, &RawValue)>> {
+    serde_json::from_slice::<Members<'_>>(object).map(|members| members.0)
+}
+
 struct Keys<'a>(Vec<Cow<'a, str>>);
+
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-struct KeyVisitor;
+/// Collects the members of an object, with values of one type.
+struct MemberVisitor<V>(PhantomData<V>);
 
 impl<'de> Deserialize<'de> for Keys<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(KeyVisitor)
+        let members = deserializer.deserialize_map(MemberVisitor::<IgnoredAny>(PhantomData))?;
+        Ok(Self(members.into_iter().map(|(key, _)| key).collect()))
     }
 }
 
-impl<'de> Visitor<'de> for KeyVisitor {
-    type Value = Keys<'de>;
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_map(MemberVisitor::<&RawValue>(PhantomData))
+            .map(Self)
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for MemberVisitor<V> {
+    type Value = Vec<(Cow<'de, str>, V)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with a key for each column")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Keys<'de>, M::Error> {
-        let mut keys = Vec::new();
-        while let Some((Key(key), IgnoredAny)) = map.next_entry()? {
-            keys.push(key);
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut members = Vec::new();
+        while let Some((Key(key), value)) = map.next_entry()? {
+            members.push((key, value));
         }
-        Ok(Keys(keys))
+        Ok(members)
     }
 }
 

@@ -7,8 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 
-use super::Read;
-use super::{Context, Execute};
+use super::{Context, Execute, Read, whole};
 use crate::error::Error;
 use crate::grammar::{IntoFilter, IntoOrder};
 use crate::grammar::{Nested, Selection, ShapeOf};
@@ -113,7 +112,7 @@ impl<T, V, C: Context> List<T, V, C> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the read has a limit, an offset or an
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) if the read has a limit, an offset or an
     /// aggregate, or if the grammar cannot express it.
     pub fn reads(&self) -> Result<Vec<Read<T, V, C>>, Error> {
         let query = &self.read.query;
@@ -144,9 +143,9 @@ impl<T, V, C: Context> List<T, V, C> {
     }
 
     fn read_of(&self, chunk: &[Scalar]) -> Read<T, V, C> {
-        self.read
-            .clone()
-            .filter(self.column.clone().list(chunk.to_vec()))
+        let mut read = self.read.clone();
+        read.is_piece = true;
+        read.filter(self.column.clone().list(chunk.to_vec()))
     }
 }
 
@@ -161,10 +160,10 @@ where
     /// # Errors
     ///
     /// As for [`reads`](Self::reads), and the first failure of a request.
-    pub async fn fetch(self) -> Result<Page<V>, Error> {
+    pub async fn page(self) -> Result<Page<V>, Error> {
         let concurrency = self.read.context.defaults().concurrency.max(1);
         let reads = self.reads()?;
-        let pages: Vec<Vec<V>> = stream::iter(reads.into_iter().map(whole))
+        let pages: Vec<Vec<V>> = stream::iter(reads.into_iter().map(every_row))
             .buffered(concurrency)
             .try_collect()
             .await?;
@@ -174,6 +173,7 @@ where
             rows,
             first: None,
             total,
+            more: Some(false),
         })
     }
 }
@@ -188,15 +188,17 @@ where
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { Ok(self.fetch().await?.rows) })
+        Box::pin(async move { Ok(self.page().await?.rows) })
     }
 }
 
 debug_by!(read, List<T, V, C>);
 
+call_options!(<T, V, C> List, read.query.options);
+
 /// Reads every row of one chunk. A count shows whether the server cut the response. If it did, the
 /// chunk is read by offset, in the order of a unique key.
-async fn whole<T, V, C>(read: Read<T, V, C>) -> Result<Vec<V>, Error>
+async fn every_row<T, V, C>(read: Read<T, V, C>) -> Result<Vec<V>, Error>
 where
     T: 'static,
     V: DeserializeOwned + Send + 'static,
@@ -212,9 +214,8 @@ where
             .keys
             .clone_from(&read.query.endpoint.primary_key);
         if read.query.window.keys.is_empty() {
-            return Err(Error::invalid(
-                "the server's row limit cut the response, and the rest cannot be read without an order; declare the table's primary key, or order by a unique key with `order_within`",
-            ));
+            let way_out = "the rest cannot be read without an order; declare the table's primary key, or order by a unique key with `order_within`";
+            return Err(whole::truncated(rows.len() as u64, way_out));
         }
         rows.clear();
     }
@@ -229,7 +230,7 @@ where
     Ok(rows)
 }
 
-fn deduplicated(values: Vec<Scalar>) -> Vec<Scalar> {
+pub(super) fn deduplicated(values: Vec<Scalar>) -> Vec<Scalar> {
     let mut seen = HashSet::with_capacity(values.len());
     values
         .into_iter()
@@ -239,7 +240,7 @@ fn deduplicated(values: Vec<Scalar>) -> Vec<Scalar> {
 
 /// Splits values so that the encoded list of each chunk fits into `room` bytes. A longer value goes
 /// alone.
-fn split(values: &[Scalar], room: usize) -> Vec<&[Scalar]> {
+pub(super) fn split(values: &[Scalar], room: usize) -> Vec<&[Scalar]> {
     let mut chunks = Vec::new();
     let (mut start, mut used) = (0, 0);
     for (position, value) in values.iter().enumerate() {

@@ -1,4 +1,8 @@
-//! Builders of calls, and the query that they share: which rows, which columns, in which order.
+//! Reads, changes and calls: their builders, what these are made of, and what they return.
+//!
+//! A [`TableRef`] begins a [`Read`], a [`List`] (`filter_in`), a [`Keyset`], a
+//! [`Write`](crate::write::Write) or a [`Change`]; a function begins an [`Rpc`]. A [`Filter`], an
+//! [`Order`] and a [`Selection`] say which rows, in which order, with which columns.
 
 /// Implements `Debug` for a builder by one of its fields, without a bound on its type parameters.
 macro_rules! debug_by {
@@ -11,36 +15,50 @@ macro_rules! debug_by {
     };
 }
 
+#[macro_use]
+mod options;
+
 mod change;
+mod csv;
 mod execute;
 mod json_keys;
 mod keyset;
+mod learned;
 mod list;
 mod offline;
 mod read;
+mod rollback;
 pub(crate) mod rpc;
 mod table;
-mod write;
+mod whole;
+pub(crate) mod write;
 
 use std::borrow::Cow;
 
 use http::Method;
 
 use crate::error::Error;
-use crate::grammar::{Key, Nested, Params, Selection, Tree, Window};
-use crate::request::{Draft, Format, Path, Prefer, Safety};
+use crate::grammar::{Key, Params, Tree, Window};
+use crate::request::{Draft, Format, LONG_LIST, Options, Path};
 use crate::schema::{Any, Column, ColumnInfo, Table};
 
-pub(crate) use change::Patch;
 pub use change::{Change, ChangeReturning, Deleting, HasFilter, NeedsFilter, Updating};
 pub use execute::{CallDefaults, Context, Execute};
 pub use keyset::Keyset;
+pub use learned::Learned;
 pub use list::List;
 pub use offline::Offline;
 pub use read::Read;
 pub use rpc::Rpc;
 pub use table::TableRef;
-pub use write::{Checkpoint, Inserting, IntoColumns, Upserting, Write, WriteReturning};
+
+pub use crate::grammar::{
+    Embed, Embedding, Expression, Filter, IntoFilter, IntoOrder, Nested, Nullability, Order,
+    Patterns, Reads, Relation, Search, Select, Selection, ShapeOf, relation,
+};
+pub use crate::request::{
+    Body, Call, Count, Explain, Handling, Outcome, Page, Response, RetryPolicy, Safety,
+};
 
 /// A table or a function: its path and schema.
 #[derive(Clone, Debug)]
@@ -86,7 +104,7 @@ pub(crate) struct Query {
     pub(crate) selection: Option<Selection>,
     pub(crate) window: Window,
     pub(crate) nested: Vec<Nested<Any, Any>>,
-    pub(crate) prefer: Prefer,
+    pub(crate) options: Options,
 }
 
 impl Query {
@@ -96,7 +114,7 @@ impl Query {
             selection: None,
             window: Window::default(),
             nested: Vec::new(),
-            prefer: Prefer::default(),
+            options: Options::default(),
         }
     }
 
@@ -121,8 +139,20 @@ impl Query {
             .clone()
             .or_else(|| default_schema.map(str::to_owned));
         draft.format = format;
-        draft.prefer = self.prefer.clone();
+        draft.options = self.options.clone();
         Ok(draft)
+    }
+
+    /// As [`draft`](Self::draft) and `build`. A URL that common gateways do not take is refused.
+    pub(crate) fn checked(draft: Draft, url_bytes: usize) -> Result<Call, Error> {
+        let call = draft.build()?;
+        let bytes = call.request.uri().to_string().len();
+        if bytes <= url_bytes {
+            return Ok(call);
+        }
+        Err(Error::invalid(format!(
+            "a URL of {bytes} bytes is not sent, because it is longer than `url_bytes` ({url_bytes}), and gateways take about 8,000; {LONG_LIST}"
+        )))
     }
 
     fn validate(&self) -> Result<(), Error> {

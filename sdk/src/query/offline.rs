@@ -7,7 +7,7 @@ use crate::grammar::Select;
 use crate::schema::{Any, Function, Table};
 
 /// Builds the same calls as a [`Client`](crate::Client), for sending by other means. Take the
-/// request with `.call()`, and read the response with [`Response::read`](crate::Response::read).
+/// request with `.call()`, and read the response with [`Response::read`](crate::query::Response::read).
 ///
 /// ```
 /// use sluice_sdk::{Offline, col};
@@ -47,13 +47,13 @@ impl Offline {
     }
 
     /// A call of a function by its name.
-    pub fn call(
+    pub fn rpc_by_name(
         &self,
         name: &str,
         arguments: &(impl Serialize + ?Sized),
     ) -> Rpc<Any, serde_json::Value, Self> {
         let endpoint = Endpoint::function(name.to_owned(), None);
-        Rpc::new(self.clone(), endpoint, arguments, false)
+        Rpc::new(self.clone(), endpoint, arguments, (false, true))
     }
 }
 

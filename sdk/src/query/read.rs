@@ -3,18 +3,28 @@
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt};
 use http::Method;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Execute, Query};
-use crate::error::{ContentRange, Error, ErrorKind};
+use super::whole::{self, Paged};
+use super::{Context, Execute, Keyset, Query, csv};
+use crate::error::{Error, ErrorKind};
 use crate::grammar::{IntoFilter, IntoOrder, Nested, Selection, ShapeOf, keys_of};
-use crate::request::{Call, Count, Explain, Format, Handling, Page, Response, Safety, rows};
+use crate::request::{Body, Call, Count, Explain, Format, Page, Response, Safety};
 
-/// A read of rows of `T` as `V`. Awaiting it returns a `Vec<V>`.
+/// A read of rows of `T` as `V`. Awaiting it returns a `Vec<V>` of all of them.
+///
+/// A server with a row limit (1,000 on hosted Supabase) cuts what it returns and does not say so. An
+/// awaited read is never cut: if its response may be, the next row is asked for, and if there is one,
+/// the rest is read page by page, by the [keyset](Keyset) of the primary key if the row type names
+/// it, else by offset in the order of the read. Without either, the read ends with
+/// [`ErrorKind::Truncated`]. [`page`](Self::page) reads one page and says whether more follow.
+///
+/// The rows of a to-many embed are cut by the same limit. Read those that can be many on their own.
 ///
 /// ```no_run
 /// # use sluice_sdk::{Client, Count, Error, Table, serde::Deserialize};
@@ -22,7 +32,7 @@ use crate::request::{Call, Count, Explain, Format, Handling, Page, Response, Saf
 /// # struct Post { #[table(primary_key)] id: i64, text: String, url: Option<String> }
 /// # async fn run(db: Client) -> Result<(), Error> {
 /// let posts = db.from::<Post>().filter(Post::URL.is_null()).order(Post::ID.desc()).limit(20).await?;
-/// let page = db.from::<Post>().limit(20).count(Count::Exact).fetch().await?;
+/// let page = db.from::<Post>().limit(20).count(Count::Exact).page().await?;
 /// assert!(page.total >= Some(page.rows.len() as u64));
 /// # Ok(()) }
 /// ```
@@ -43,6 +53,8 @@ pub struct Read<T, V, C> {
     pub(crate) context: C,
     pub(crate) query: Query,
     format: Format,
+    /// Whether it is a piece of a list, whose URL may be as long as one value makes it.
+    pub(super) is_piece: bool,
     marker: PhantomData<fn() -> (T, V)>,
 }
 
@@ -52,6 +64,7 @@ impl<T, V, C: Context> Read<T, V, C> {
             context,
             query,
             format: Format::Json,
+            is_piece: false,
             marker: PhantomData,
         }
     }
@@ -73,6 +86,7 @@ impl<T, V, C: Context> Read<T, V, C> {
             context: self.context,
             query: self.query,
             format: self.format,
+            is_piece: self.is_piece,
             marker: PhantomData,
         }
     }
@@ -95,8 +109,8 @@ impl<T, V, C: Context> Read<T, V, C> {
         self
     }
 
-    /// Reads this many rows at most. The server has its own limit (1000 on hosted Supabase), which
-    /// cuts silently. To read all rows, see [`keyset`](Self::keyset).
+    /// Reads this many rows at most. If the server's own limit is lower (1,000 on hosted Supabase),
+    /// the rest is read by further requests.
     pub fn limit(mut self, limit: u64) -> Self {
         self.query.window.limit = Some(limit);
         self
@@ -105,26 +119,6 @@ impl<T, V, C: Context> Read<T, V, C> {
     /// Skips this many rows first.
     pub fn offset(mut self, offset: u64) -> Self {
         self.query.window.offset = Some(offset);
-        self
-    }
-
-    /// Counts all rows that match. [`fetch`](Self::fetch) returns the number.
-    pub fn count(mut self, count: Count) -> Self {
-        self.query.prefer.count = Some(count);
-        self
-    }
-
-    /// Sets what the server does with preferences that it does not know.
-    pub fn handling(mut self, handling: Handling) -> Self {
-        self.query.prefer.handling = Some(handling);
-        self
-    }
-
-    /// Reads times in this time zone, such as `America/Los_Angeles`.
-    ///
-    /// PostgREST reference: "Timezone" of the `Prefer` header.
-    pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
-        self.query.prefer.timezone = Some(timezone.into());
         self
     }
 
@@ -141,49 +135,64 @@ impl<T, V, C: Context> Read<T, V, C> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what the grammar cannot express: an
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for what the grammar cannot express: an
     /// empty list of alternatives, a NUL character, a URL that is too long.
     pub fn call(&self) -> Result<Call, Error> {
-        self.call_as(Method::GET, self.format)
+        self.call_as(&self.query, Method::GET, self.format.clone())
     }
 
-    pub(crate) fn call_as(&self, method: Method, format: Format) -> Result<Call, Error> {
-        let schema = self.context.defaults().schema.as_deref();
-        self.query
-            .draft(method, Safety::Read, format, schema)?
-            .build()
+    /// Whether rows come as JSON with every column.
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    pub(super) fn call_as(
+        &self,
+        query: &Query,
+        method: Method,
+        format: Format,
+    ) -> Result<Call, Error> {
+        let defaults = self.context.defaults();
+        let draft = query.draft(method, Safety::Read, format, defaults.schema.as_deref())?;
+        if self.is_piece {
+            draft.build()
+        } else {
+            Query::checked(draft, defaults.url_bytes)
+        }
     }
 }
 
 impl<T, V, C: Execute> Read<T, V, C> {
-    /// Reads the rows, with their position and number from the headers.
+    /// Reads one page: the rows with their position and their total number, and whether more follow.
+    /// It has as many rows as the limit says, or as the server's own limit allows.
     ///
     /// An offset past the last row returns an empty page, with the total if it was requested.
+    ///
+    /// ```
+    /// use sluice_sdk::{Offline, col};
+    ///
+    /// let read = Offline::default().table("posts").order(col("id").asc()).limit(20);
+    /// assert_eq!(read.call()?.request.uri(), "/posts?order=id.asc&limit=20");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// The page asks for a 21st row, which shows whether more follow. SQL: `select * from posts order
+    /// by id limit 21`.
     ///
     /// # Errors
     ///
     /// Every failure of the call, and [`ErrorKind::Decode`] if a row is not a `V`.
-    pub async fn fetch(self) -> Result<Page<V>, Error>
+    pub async fn page(self) -> Result<Page<V>, Error>
     where
         V: DeserializeOwned,
     {
-        match self.context.execute(self.call()?).await {
-            Ok(response) => response.page(),
-            // With a count, the server refuses an offset past the end. Without one, it returns an
-            // empty page.
-            Err(error) if error.code() == Some("PGRST103") && error.total().is_some() => {
-                let range = ContentRange {
-                    rows: None,
-                    total: error.total(),
-                };
-                Ok(Page::new(Vec::new(), Some(range)))
-            }
-            Err(error) => Err(error),
-        }
+        whole::page(&self).await
     }
 
-    /// Reads the rows one by one as the response arrives. There is one request, and memory for one
-    /// row. The server's row limit applies: to read all rows, see [`keyset`](Self::keyset).
+    /// Reads the rows one by one as the responses arrive, with memory for one row. Without an order
+    /// of its own, a table whose type has a primary key is read in its order. If the server's row
+    /// limit cuts a response, the next one goes on by offset. For a table of millions of rows,
+    /// [`keyset`](Self::keyset) costs less.
     ///
     /// A stream that breaks off ends with an error. The rows before it are valid.
     pub fn stream(self) -> BoxStream<'static, Result<V, Error>>
@@ -191,13 +200,39 @@ impl<T, V, C: Execute> Read<T, V, C> {
         T: 'static,
         V: DeserializeOwned + Send + 'static,
     {
-        let opened = async move {
-            let call = self.call()?;
-            let failed_call = call.clone();
-            let body = self.context.open(call).await?;
-            Ok::<_, Error>(rows(body).map_err(move |error| failed_call.failed(error, 0)))
-        };
-        stream::once(opened).try_flatten().boxed()
+        whole::row_by_row(self)
+    }
+
+    /// One response, whether or not it is cut.
+    pub(super) async fn fetch(&self) -> Result<Page<V>, Error>
+    where
+        V: DeserializeOwned,
+    {
+        whole::fetch(self, &self.query).await
+    }
+
+    /// Every row.
+    async fn all(self) -> Result<Vec<V>, Error>
+    where
+        T: 'static,
+        V: DeserializeOwned + Send + 'static,
+    {
+        let first = self.fetch().await?.rows;
+        if !whole::has_more(&self, &self.query, first.len() as u64).await? {
+            return Ok(first);
+        }
+        let limit = self.query.window.limit;
+        match Keyset::of_all(&self) {
+            Some(keyset) => {
+                let rows = limit.and_then(|limit| usize::try_from(limit).ok());
+                keyset
+                    .stream()
+                    .take(rows.unwrap_or(usize::MAX))
+                    .try_collect()
+                    .await
+            }
+            None => whole::by_offset(&self, first).await,
+        }
     }
 
     /// Reads the row, if there is one.
@@ -205,8 +240,8 @@ impl<T, V, C: Execute> Read<T, V, C> {
     /// # Errors
     ///
     /// [`ErrorKind::RowCount`] if more than one row matches. For
-    /// [`exactly_one`](Self::exactly_one), no row is an error too.
-    pub async fn maybe_one(mut self) -> Result<Option<V>, Error>
+    /// [`single`](Self::single), no row is an error too.
+    pub async fn maybe_single(mut self) -> Result<Option<V>, Error>
     where
         V: DeserializeOwned,
     {
@@ -226,14 +261,17 @@ impl<T, V, C: Execute> Read<T, V, C> {
     /// # Errors
     ///
     /// PGRST116 if no row or more than one matches ([`Error::is_not_found`] distinguishes these).
-    /// For a row that may be absent see [`maybe_one`](Self::maybe_one).
+    /// For a row that may be absent see [`maybe_single`](Self::maybe_single).
     ///
     /// PostgREST reference: "Singular or Plural".
-    pub async fn exactly_one(self) -> Result<V, Error>
+    pub async fn single(self) -> Result<V, Error>
     where
         V: DeserializeOwned,
     {
-        self.response(Format::Object).await?.json()
+        match self.response(Format::Object).await {
+            Ok(response) => response.json(),
+            Err(error) => Err(whole::with_row_count(&self.context, &self.query, error).await),
+        }
     }
 
     /// Counts the rows that match, without reading them.
@@ -242,11 +280,9 @@ impl<T, V, C: Execute> Read<T, V, C> {
     ///
     /// Every failure of the call. The response has no body, so most errors have only a status.
     pub async fn count_rows(mut self, count: Count) -> Result<u64, Error> {
-        self.query.prefer.count = Some(count);
-        let response = self
-            .context
-            .execute(self.call_as(Method::HEAD, Format::Json)?)
-            .await?;
+        self.query.options.prefer.count = Some(count);
+        let call = self.call_as(&self.query, Method::HEAD, Format::Json)?;
+        let response = self.context.execute(call).await?;
         response.total().ok_or_else(|| {
             Error::new(
                 ErrorKind::Decode,
@@ -255,29 +291,91 @@ impl<T, V, C: Execute> Read<T, V, C> {
         })
     }
 
-    /// Reads the rows as comma-separated values, with a line of names first.
+    /// Reads the rows as comma-separated values, with a line of names first. If the server's row limit
+    /// cuts the response, the rest is read too, as [`csv_stream`](Self::csv_stream) does.
     ///
     /// # Errors
     ///
     /// Every failure of the call, and [`ErrorKind::Decode`] if the response is not UTF-8.
-    pub async fn csv(self) -> Result<String, Error> {
-        self.response(Format::Csv).await?.text()
+    pub async fn csv(self) -> Result<String, Error>
+    where
+        T: 'static,
+        V: 'static,
+    {
+        let first = self.response(Format::Csv).await?;
+        if !whole::has_more(&self, &self.query, whole::rows_of(&first)).await? {
+            return first.text();
+        }
+        let pieces: Vec<Bytes> = self.csv_stream().try_collect().await?;
+        csv::text(&pieces)
+    }
+
+    /// Reads any number of rows as comma-separated values, a page of rows at a time. Memory holds one
+    /// page. Only the first begins with the line of names.
+    ///
+    /// Without an order of its own, a table whose type has a primary key is read in its order. Other
+    /// reads of more than a page need an order by a unique key.
+    pub fn csv_stream(self) -> Body
+    where
+        T: 'static,
+        V: 'static,
+    {
+        csv::pages(self)
+    }
+
+    /// Reads the response as bytes, in a media type that the server knows, such as that of a
+    /// [media type handler](https://postgrest.org/en/stable/references/api/media_type_handlers.html).
+    /// The server's row limit applies.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, col};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let picture = db.table("pictures").filter(col("id").eq(7)).bytes("image/png").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Every failure of the call, and PGRST107 if the server does not know the media type.
+    pub async fn bytes(self, media_type: &str) -> Result<Bytes, Error> {
+        Ok(self
+            .response(Format::Own(media_type.to_owned()))
+            .await?
+            .body)
+    }
+
+    /// As [`bytes`](Self::bytes), piece by piece as they arrive.
+    ///
+    /// # Errors
+    ///
+    /// As for [`bytes`](Self::bytes), until the response has begun. Later errors are in the stream.
+    pub async fn bytes_stream(self, media_type: &str) -> Result<Body, Error> {
+        let format = Format::Own(media_type.to_owned());
+        let call = self.call_as(&self.query, Method::GET, format)?;
+        self.context.open(call).await
     }
 
     /// Reads the rows as a `GeoJSON` `FeatureCollection`. The database needs `PostGIS`.
     ///
     /// # Errors
     ///
-    /// Every failure of the call.
+    /// Every failure of the call, and [`ErrorKind::Truncated`] if the server's row limit cut it.
     pub async fn geojson(self) -> Result<serde_json::Value, Error> {
-        self.response(Format::GeoJson).await?.json()
+        let response = self.response(Format::GeoJson).await?;
+        let rows = whole::rows_of(&response);
+        if whole::has_more(&self, &self.query, rows).await? {
+            let way_out =
+                "a FeatureCollection is one response; read it in parts by `limit` and `offset`";
+            return Err(whole::truncated(rows, way_out));
+        }
+        response.json()
     }
 
     /// Returns the execution plan of this read instead of its rows. The server must allow it
     /// (`db-plan-enabled`).
     ///
     /// ```no_run
-    /// # use sluice_sdk::{Client, Error, Explain, col};
+    /// # use sluice_sdk::{Client, Error, query::Explain, col};
     /// # async fn run(db: Client) -> Result<(), Error> {
     /// let slow = db.table("posts").filter(col("text").contains_text("rain"));
     /// let plan = slow.explain(Explain::plan().analyze().buffers()).await?;
@@ -302,8 +400,29 @@ impl<T, V, C: Execute> Read<T, V, C> {
     }
 
     async fn response(&self, format: Format) -> Result<Response, Error> {
-        let call = self.call_as(Method::GET, format)?;
+        let call = self.call_as(&self.query, Method::GET, format)?;
         self.context.execute(call).await
+    }
+}
+
+impl<T, V, C: Execute> Paged for Read<T, V, C> {
+    type Context = C;
+
+    fn context(&self) -> &C {
+        &self.context
+    }
+
+    fn query(&self) -> &Query {
+        &self.query
+    }
+
+    fn part(&self, query: &Query) -> Result<Call, Error> {
+        self.call_as(query, Method::GET, self.format.clone())
+    }
+
+    fn truncated(&self, rows: u64) -> Error {
+        let way_out = "the rest cannot be read without an order; order by a unique key, declare the table's primary key, or read a part with `limit` or `page`";
+        whole::truncated(rows, way_out)
     }
 }
 
@@ -317,7 +436,7 @@ where
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { Ok(self.fetch().await?.rows) })
+        Box::pin(self.all())
     }
 }
 
@@ -326,10 +445,14 @@ impl<T, V, C: Clone> Clone for Read<T, V, C> {
         Self {
             context: self.context.clone(),
             query: self.query.clone(),
-            format: self.format,
+            format: self.format.clone(),
+            is_piece: self.is_piece,
             marker: PhantomData,
         }
     }
 }
 
 debug_by!(query, Read<T, V, C>);
+
+call_options!(<T, V, C> Read, query.options);
+count_option!(<T, V, C> Read, query.options);

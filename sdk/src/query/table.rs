@@ -7,14 +7,15 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::rollback;
+use super::write::{Inserting, Many, One, Upserting, Write, WriteStream};
 use super::{
-    Change, Context, Deleting, Endpoint, Execute, Inserting, Keyset, List, NeedsFilter, Patch,
-    Query, Read, Updating, Upserting, Write,
+    Change, Context, Deleting, Endpoint, Execute, Keyset, List, NeedsFilter, Query, Read, Updating,
 };
 use crate::error::Error;
 use crate::grammar::{IntoFilter, IntoOrder, Nested, Select, Selection, ShapeOf};
 use crate::request::{Count, Page};
-use crate::schema::{Any, Assignable, Column, Operand, Table};
+use crate::schema::{Any, Column, Operand, Table};
 
 /// A table of a client: [`Client::from`](crate::Client::from) and
 /// [`Client::table`](crate::Client::table) return it.
@@ -133,34 +134,86 @@ impl<T, V, C: Context> TableRef<T, V, C> {
 
     /// Inserts rows. A row that exists already (by a unique constraint) is refused.
     ///
+    /// ```
+    /// use sluice_sdk::{Offline, serde_json::json};
+    ///
+    /// let rows = [json!({"id": 1}), json!({"id": 2})];
+    /// let calls = Offline::default().table("posts").insert(&rows).calls()?;
+    /// assert_eq!(calls[0].request.uri(), "/posts?columns=id");
+    /// assert_eq!(calls[0].request.body(), r#"[{"id":1},{"id":2}]"#);
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `insert into posts (id) values (1), (2)`.
+    ///
     /// PostgREST reference: "Insert", "Bulk Insert", "Specifying Columns".
-    pub fn insert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Inserting, C> {
+    pub fn insert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Inserting, Many, C> {
         Write::new(self.context, self.endpoint, rows, false)
+    }
+
+    /// Inserts one row. Awaiting it returns nothing; add `.returning::<V>()` to read what the database
+    /// stored.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, Table, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Serialize, Deserialize)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[table(name = "posts")] struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # async fn run(db: Client, post: Post) -> Result<(), Error> {
+    /// let stored = db.from::<Post>().insert_one(&post).returning::<Post>().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn insert_one<R: Serialize>(self, row: &R) -> Write<'_, T, R, Inserting, One, C> {
+        Write::new(
+            self.context,
+            self.endpoint,
+            std::slice::from_ref(row),
+            false,
+        )
     }
 
     /// Inserts rows, and updates those that exist already. Exactly the columns that a row
     /// serializes are written.
     ///
+    /// SQL: `insert into posts (…) values … on conflict (…) do update set …`.
+    ///
     /// PostgREST reference: "Upsert".
-    pub fn upsert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Upserting, C> {
+    pub fn upsert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Upserting, Many, C> {
         Write::new(self.context, self.endpoint, rows, true)
     }
 
-    /// Sets columns of the rows that match a filter: exactly those that `patch` serializes. A field
-    /// that can be left out, null or a value is a [`Tristate`](crate::Tristate).
-    ///
-    /// PostgREST reference: "Update".
-    pub fn update(self, patch: &(impl Serialize + ?Sized)) -> Change<T, Updating, NeedsFilter, C> {
-        Change::update(self.context, self.endpoint, Patch::of(patch))
+    /// Inserts one row, or updates it if it exists already: see [`insert_one`](Self::insert_one).
+    pub fn upsert_one<R: Serialize>(self, row: &R) -> Write<'_, T, R, Upserting, One, C> {
+        Write::new(self.context, self.endpoint, std::slice::from_ref(row), true)
     }
 
-    /// Sets a column of the rows that match a filter. [`Change::set`] sets more.
-    pub fn set<W, N>(
-        self,
-        column: Column<T, W, N>,
-        value: impl Assignable<T, W, N>,
-    ) -> Change<T, Updating, NeedsFilter, C> {
-        Change::update(self.context, self.endpoint, Ok(Patch::default())).set(column, value)
+    /// Sets columns of the rows that match a filter: one by one by [`Change::set`], or those that a
+    /// struct serializes by [`Change::patch`].
+    ///
+    /// ```
+    /// use sluice_sdk::{Offline, col};
+    ///
+    /// let table = Offline::default().table("posts");
+    /// let call = table.update().set(col("text"), "hail").filter(col("id").eq(1)).call()?;
+    /// assert_eq!((call.request.method().as_str(), call.request.uri().to_string().as_str()),
+    ///     ("PATCH", "/posts?id=eq.1&columns=text"));
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `update posts set text = 'hail' where id = 1`.
+    ///
+    /// PostgREST reference: "Update".
+    pub fn update(self) -> Change<T, Updating, NeedsFilter, C> {
+        Change::update(self.context, self.endpoint)
+    }
+
+    /// Inserts the rows of a stream: see [`WriteStream`].
+    pub fn insert_stream<S>(self, rows: S) -> WriteStream<T, S, Inserting, C> {
+        WriteStream::new(self.context, self.endpoint, rows, false)
+    }
+
+    /// Upserts the rows of a stream: see [`WriteStream`].
+    pub fn upsert_stream<S>(self, rows: S) -> WriteStream<T, S, Upserting, C> {
+        WriteStream::new(self.context, self.endpoint, rows, true)
     }
 
     /// Deletes the rows that match a filter.
@@ -172,31 +225,41 @@ impl<T, V, C: Context> TableRef<T, V, C> {
 }
 
 impl<T, V: DeserializeOwned, C: Execute> TableRef<T, V, C> {
-    /// As [`Read::fetch`].
+    /// As [`Read::page`].
     ///
     /// # Errors
     ///
-    /// As for [`Read::fetch`].
-    pub async fn fetch(self) -> Result<Page<V>, Error> {
-        self.read().fetch().await
+    /// As for [`Read::page`].
+    pub async fn page(self) -> Result<Page<V>, Error> {
+        self.read().page().await
     }
 
-    /// As [`Read::maybe_one`].
+    /// Whether the server rolls back a [dry run](Change::dry_run), asked by a read of no rows. The
+    /// client remembers it.
     ///
     /// # Errors
     ///
-    /// As for [`Read::maybe_one`].
-    pub async fn maybe_one(self) -> Result<Option<V>, Error> {
-        self.read().maybe_one().await
+    /// Every failure of the call.
+    pub async fn rolls_back(self) -> Result<bool, Error> {
+        rollback::ask(&self.context, &self.endpoint).await
     }
 
-    /// As [`Read::exactly_one`].
+    /// As [`Read::maybe_single`].
     ///
     /// # Errors
     ///
-    /// As for [`Read::exactly_one`].
-    pub async fn exactly_one(self) -> Result<V, Error> {
-        self.read().exactly_one().await
+    /// As for [`Read::maybe_single`].
+    pub async fn maybe_single(self) -> Result<Option<V>, Error> {
+        self.read().maybe_single().await
+    }
+
+    /// As [`Read::single`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Read::single`].
+    pub async fn single(self) -> Result<V, Error> {
+        self.read().single().await
     }
 
     /// As [`Read::count_rows`].

@@ -4,7 +4,11 @@
 //! quotes are part of the value. In a list, a missing quote drops the rest of the list. In a path,
 //! nothing is quoted at all. See "Reserved characters" in PostgREST's reference on URL grammar.
 
+mod json;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+pub(crate) use json::{to_vec, without_digits};
 
 /// The characters that are not percent-encoded in a query. RFC 3986 allows commas, parentheses,
 /// colons and stars there, and leaving them fits more of a long list into a URL.

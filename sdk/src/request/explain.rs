@@ -1,6 +1,6 @@
 //! The execution plan of a request instead of its result.
 
-/// The options of an execution plan: see [`Read::explain`](crate::Read::explain).
+/// The options of an execution plan: see [`Read::explain`](crate::query::Read::explain).
 ///
 /// PostgREST reference: "Execution plan".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

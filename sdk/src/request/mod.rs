@@ -1,6 +1,7 @@
 //! A call as an `http::Request`, before a client adds its address and its key.
 
 mod explain;
+mod options;
 mod outcome;
 mod prefer;
 mod response;
@@ -10,6 +11,7 @@ mod shape;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -19,6 +21,7 @@ use crate::grammar::Params;
 use crate::quote;
 
 pub use explain::Explain;
+pub(crate) use options::{Options, insert_header};
 pub use outcome::Outcome;
 pub(crate) use outcome::{Cause, LONG_LIST, read_error};
 pub use prefer::{Count, Handling};
@@ -29,7 +32,7 @@ pub(crate) use rows::rows;
 
 /// One request to PostgREST, without the server's address and the key, which a client adds.
 ///
-/// Every builder makes one with its `call` method, and an [`Execute`](crate::Execute) sends it. The
+/// Every builder makes one with its `call` method, and an [`Execute`](crate::query::Execute) sends it. The
 /// URI is relative (`/posts?id=eq.1`).
 #[derive(Clone)]
 pub struct Call {
@@ -37,6 +40,10 @@ pub struct Call {
     pub request: http::Request<Bytes>,
     /// Whether it may be sent again if the outcome of the first time is unknown.
     pub safety: Safety,
+    /// How often it is sent again, if not as often as the client's other calls.
+    pub retry: Option<RetryPolicy>,
+    /// How long it may take with its retries, if not as long as the client's other calls.
+    pub deadline: Option<Duration>,
 }
 
 impl Call {
@@ -84,7 +91,7 @@ impl Safety {
 }
 
 /// The format of the response's body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// An array of rows, or a function's value.
     #[default]
@@ -101,6 +108,8 @@ pub(crate) enum Format {
     Plan(Explain),
     /// The plan as `EXPLAIN` prints it.
     PlanText(Explain),
+    /// A media type of the caller.
+    Own(String),
 }
 
 /// The table or function of a request, by its name in the database.
@@ -136,7 +145,7 @@ pub(crate) struct Draft {
     pub(crate) params: Params,
     pub(crate) schema: Option<String>,
     pub(crate) format: Format,
-    pub(crate) prefer: Prefer,
+    pub(crate) options: Options,
     pub(crate) body: Option<Bytes>,
     pub(crate) safety: Safety,
 }
@@ -149,7 +158,7 @@ impl Draft {
             params: Params::default(),
             schema: None,
             format: Format::Json,
-            prefer: Prefer::default(),
+            options: Options::default(),
             body: None,
             safety,
         }
@@ -158,6 +167,7 @@ impl Draft {
     /// Makes the request.
     pub(crate) fn build(self) -> Result<Call, Error> {
         self.params.validate()?;
+        self.options.validate()?;
         let uri = uri(&self.path.encode()?, &self.params)?;
         let headers = self.headers()?;
         let mut request = http::Request::new(self.body.unwrap_or_default());
@@ -167,11 +177,13 @@ impl Draft {
         Ok(Call {
             request,
             safety: self.safety,
+            retry: self.options.retry,
+            deadline: self.options.deadline,
         })
     }
 
     fn headers(&self) -> Result<HeaderMap, Error> {
-        let mut headers = HeaderMap::with_capacity(6);
+        let mut headers = self.options.headers.clone();
         headers.insert(header::ACCEPT, self.format.media_type()?);
         if self.body.is_some() {
             headers.insert(
@@ -185,7 +197,7 @@ impl Draft {
                 header_value("schema", schema)?,
             );
         }
-        if let Some(prefer) = self.prefer.to_value() {
+        if let Some(prefer) = self.options.prefer.to_value() {
             headers.insert("prefer", header_value("preference", &prefer)?);
         }
         Ok(headers)
@@ -193,7 +205,7 @@ impl Draft {
 }
 
 impl Format {
-    fn media_type(self) -> Result<HeaderValue, Error> {
+    fn media_type(&self) -> Result<HeaderValue, Error> {
         let fixed = match self {
             Self::Json => "application/json",
             Self::JsonWithoutNulls => "application/vnd.pgrst.array+json;nulls=stripped",
@@ -204,6 +216,7 @@ impl Format {
             Self::PlanText(explain) => {
                 return header_value("media type", &explain.media_type("text"));
             }
+            Self::Own(media_type) => return header_value("media type", media_type),
         };
         Ok(HeaderValue::from_static(fixed))
     }

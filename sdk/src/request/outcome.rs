@@ -74,9 +74,11 @@ impl Cause {
         retry_after: Option<Duration>,
     ) -> Self {
         match kind {
-            ErrorKind::Connect => return Self::Unreached,
+            ErrorKind::Connect | ErrorKind::Token => return Self::Unreached,
             ErrorKind::Interrupted | ErrorKind::Timeout => return Self::Lost,
-            ErrorKind::Invalid | ErrorKind::Decode | ErrorKind::RowCount => return Self::Refused,
+            ErrorKind::Invalid | ErrorKind::Decode | ErrorKind::RowCount | ErrorKind::Truncated => {
+                return Self::Refused;
+            }
             ErrorKind::Api | ErrorKind::Gateway => {}
         }
         match (code, status.unwrap_or_default()) {
@@ -121,7 +123,7 @@ impl Error {
     ///
     /// A call whose [`outcome`](Self::outcome) is unknown may be made again if it reads or is
     /// idempotent. If the error names no call, it counts as a write that is not: see
-    /// [`Call::failed`](crate::Call::failed). A statement timeout is retryable, because the
+    /// [`Call::failed`](crate::query::Call::failed). A statement timeout is retryable, because the
     /// statement may have waited for a lock.
     pub fn is_retryable(&self) -> bool {
         match self.outcome() {
@@ -169,8 +171,7 @@ pub(crate) fn read_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) 
 }
 
 /// The way out of a URL that is too long.
-pub(crate) const LONG_LIST: &str =
-    "read long lists with `filter_in`, which splits them, and change rows in smaller lists";
+pub(crate) const LONG_LIST: &str = "use `filter_in` for a long list: it splits the list";
 
 #[cfg(test)]
 mod tests {

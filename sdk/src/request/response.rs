@@ -30,22 +30,32 @@ pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page<V> {
-    /// The rows. There may be fewer than requested, because the server's row limit cuts silently.
-    /// Only an empty page is the end.
+    /// The rows. There may be fewer than requested, because the server's row limit cuts silently:
+    /// see [`more`](Self::more).
     pub rows: Vec<V>,
     /// The position of the first row among all that match, if the server sent it.
     pub first: Option<u64>,
     /// How many rows match in all, if a count was requested.
     pub total: Option<u64>,
+    /// Whether more rows follow. A read always says so. A call that may write, and a response that
+    /// another library received, say so only if they have a total.
+    pub more: Option<bool>,
 }
 
 impl<V> Page<V> {
     pub(crate) fn new(rows: Vec<V>, range: Option<ContentRange>) -> Self {
         let first = range.and_then(|range| range.rows).map(|(first, _)| first);
+        let total = range.and_then(|range| range.total);
+        let end = first.unwrap_or_default() + rows.len() as u64;
+        let more = match (rows.is_empty(), total) {
+            (true, _) => Some(false),
+            (false, total) => total.map(|total| end < total),
+        };
         Self {
             rows,
             first,
-            total: range.and_then(|range| range.total),
+            total,
+            more,
         }
     }
 }
@@ -91,6 +101,11 @@ impl Response {
         self.range().and_then(|range| range.total)
     }
 
+    /// Returns the server's `Warning`, if there is one: PostgREST 16 names what is deprecated there.
+    pub fn warning(&self) -> Option<&str> {
+        self.headers.get("warning")?.to_str().ok()
+    }
+
     /// Fails if a dry run was committed.
     pub(crate) fn check_dry_run(&self, prefer: &Prefer) -> Result<(), Error> {
         if prefer.rollback && !self.has_applied("tx=rollback") {
@@ -103,7 +118,7 @@ impl Response {
     }
 
     /// Whether the server says that it applied a preference.
-    fn has_applied(&self, preference: &str) -> bool {
+    pub(crate) fn has_applied(&self, preference: &str) -> bool {
         let applied = self
             .headers
             .get("preference-applied")

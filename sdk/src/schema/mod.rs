@@ -1,4 +1,4 @@
-//! Tables, columns and functions as types.
+//! Tables, columns and functions as types, and the values that columns hold.
 
 mod capability;
 mod column;
@@ -11,6 +11,10 @@ pub(crate) use column::Target;
 pub use column::{Column, col};
 pub use marker::{Any, NotNull, Nullable};
 pub use tristate::{Assignable, Tristate};
+#[cfg(feature = "bytes")]
+pub use value::Bytea;
+#[cfg(feature = "pgvector")]
+pub use value::Vector;
 pub use value::{Element, Operand, Operands, Quantified, Range, Value, all, any};
 pub(crate) use value::{Quantifier, Scalar, array_of};
 
@@ -64,6 +68,8 @@ pub trait Function: serde::Serialize + Send + Sync {
     const SCHEMA: Option<&'static str> = None;
     /// Whether it is stable or immutable, so that calling it again cannot change anything.
     const READ_ONLY: bool = false;
+    /// Whether it may return a set of rows, which the server's row limit can cut.
+    const RETURNS_SET: bool = true;
     /// What it returns: `()` for void, `Vec<Row>` for a set of rows, `Option<Row>` for a row that
     /// may be absent.
     type Output: Send + 'static;

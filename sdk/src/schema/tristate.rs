@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use super::marker::{Any, Nullable};
+use crate::quote;
 
 /// A field of a written row whose column can be null: left out, null, or a value.
 ///
@@ -107,32 +108,32 @@ pub trait Assignable<T, V, N> {
 
 impl<T, V: Serialize, N> Assignable<T, V, N> for V {
     fn into_json(self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&self)
+        quote::to_vec(&self)
     }
 }
 
 impl<T, V: Serialize, N> Assignable<T, V, N> for &V {
     fn into_json(self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(self)
+        quote::to_vec(self)
     }
 }
 
 impl<T, N> Assignable<T, String, N> for &str {
     fn into_json(self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(self)
+        quote::to_vec(self)
     }
 }
 
 impl<T, W: Serialize, N> Assignable<T, Any, N> for W {
     fn into_json(self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&self)
+        quote::to_vec(&self)
     }
 }
 
 /// `Option<&V>` is not implemented, so that the type of a bare `None` is clear.
 impl<T, V: Serialize> Assignable<T, V, Nullable> for Option<V> {
     fn into_json(self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&self)
+        quote::to_vec(&self)
     }
 }
 

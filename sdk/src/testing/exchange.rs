@@ -49,7 +49,7 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if a line is not an exchange. The message
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) if a line is not an exchange. The message
     /// names the line.
     pub fn parse_lines(text: &str) -> Result<Vec<Self>, Error> {
         let lines = text
@@ -120,7 +120,7 @@ impl RecordedResponse {
 
 /// The headers that matter to a test: not those of the connection, nor those that differ each time.
 fn headers(headers: &http::HeaderMap) -> BTreeMap<String, String> {
-    const KEPT: [&str; 11] = [
+    const KEPT: [&str; 12] = [
         "accept",
         "accept-profile",
         "content-profile",
@@ -131,6 +131,7 @@ fn headers(headers: &http::HeaderMap) -> BTreeMap<String, String> {
         "preference-applied",
         "proxy-status",
         "retry-after",
+        "warning",
         "x-retry-count",
     ];
     let kept = headers

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use sluice_sdk::testing::{Fake, FakeResponse};
-//! use sluice_sdk::{Client, Error, col, serde_json::json};
+//! use sluice_sdk::{Client, Error, serde_json::json, col};
 //!
 //! # fn main() -> Result<(), Error> {
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

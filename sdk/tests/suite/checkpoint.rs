@@ -10,7 +10,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluice_sdk::testing::Fake;
 use sluice_sdk::{
-    Checkpoint, Client, ErrorKind, RetryPolicy, Transport, TransportError, WriteReport, col,
+    Checkpoint, Client,
+    client::{Transport, TransportError},
+    col,
+    error::ErrorKind,
+    query::RetryPolicy,
+    write::WriteReport,
 };
 
 use crate::memory::Memory;

@@ -9,8 +9,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use sluice_sdk::testing::{Exchange, Fake, FakeResponse, Player, Recorder};
 use sluice_sdk::{
-    Attempt, Chunks, Client, Error, ErrorKind, Observer, Patience, RetryPolicy, Transport,
-    TransportError, Wait, col,
+    Client,
+    client::{Attempt, Chunks, Observer, Patience, Transport, TransportError, Wait},
+    col,
+    error::ErrorKind,
+    query::RetryPolicy,
 };
 
 use crate::memory::client;
@@ -85,7 +88,7 @@ impl Patience for Times {
 impl Wait for Times {
     fn wait<'a>(
         &'a mut self,
-        error: &'a Error,
+        error: &'a sluice_sdk::Error,
     ) -> BoxFuture<'a, Result<(), Box<dyn StdError + Send + Sync>>> {
         assert!(error.is_unreachable(), "{error}");
         Box::pin(async move {
@@ -212,7 +215,7 @@ async fn an_observer_sees_every_attempt() {
         .transport(failing(1, || FakeResponse::error(503, "PGRST000", "no")))
         .build()
         .unwrap();
-    db.call("f", &json!({"a": 1})).await.unwrap();
+    db.rpc_by_name("f", &json!({"a": 1})).await.unwrap();
     assert_eq!(
         *seen.0.lock().unwrap(),
         [
@@ -240,7 +243,7 @@ async fn recorded_exchanges_are_replayed() {
             .table("posts")
             .filter(col("name").eq("é, \"x\""))
             .limit(1);
-        read.count(sluice_sdk::Count::Exact).fetch().await
+        read.count(sluice_sdk::Count::Exact).page().await
     };
     let page = ask(client_of(recorder.clone())).await.unwrap();
     let lines = Exchange::to_lines(&recorder.exchanges());
@@ -262,7 +265,10 @@ fn client_of(transport: impl Transport) -> Client {
 #[tokio::test]
 async fn a_gateways_page_has_its_own_kind_and_keeps_its_body() {
     let fake = Fake::new(|_| FakeResponse::text(502, "<html>bad gateway</html>"));
-    let error = client(&fake).call("f", &json!({})).await.unwrap_err();
+    let error = client(&fake)
+        .rpc_by_name("f", &json!({}))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Gateway);
     assert_eq!(error.body().unwrap(), "<html>bad gateway</html>");
     assert_eq!(
@@ -270,7 +276,10 @@ async fn a_gateways_page_has_its_own_kind_and_keeps_its_body() {
         1,
         "a call may have run: it is not repeated"
     );
-    let error: Result<Value, _> = client(&fake).call("f", &json!({})).idempotent().await;
+    let error: Result<Value, _> = client(&fake)
+        .rpc_by_name("f", &json!({}))
+        .idempotent()
+        .await;
     assert_eq!(error.unwrap_err().retries(), 4);
 }
 

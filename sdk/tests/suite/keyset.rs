@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sluice_sdk::{Any, Order, Table, col};
+use sluice_sdk::{Table, col, query::Order, schema::Any};
 
 use crate::memory::{Memory, client};
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sluice_sdk::{ErrorKind, Selection, Table, col};
+use sluice_sdk::{Table, col, error::ErrorKind, query::Selection};
 
 use crate::memory::Memory;
 
@@ -53,7 +53,7 @@ async fn rows_that_the_server_cuts_off_are_read_too() {
     let page = db
         .from::<Item>()
         .filter_in(Item::SLUG, &slugs)
-        .fetch()
+        .page()
         .await
         .unwrap();
     let mut ids: Vec<i64> = page.rows.iter().map(|row| row.id).collect();
@@ -72,7 +72,7 @@ async fn a_cut_response_without_an_order_is_an_error_and_not_a_loss() {
         .filter_in(col("id"), &ids)
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::Truncated);
     let rows = db
         .table("items")
         .filter_in(col("id"), &ids)

@@ -16,8 +16,10 @@ mod list;
 mod memory;
 mod outcome;
 mod privacy;
-
 mod server;
+mod session;
+mod surface;
 mod tls;
+mod whole;
 mod wire;
 mod write;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
 use sluice_sdk::testing::{Fake, FakeResponse, RecordedRequest};
-use sluice_sdk::{Client, RetryPolicy};
+use sluice_sdk::{Client, query::RetryPolicy};
 
 use crate::grammar::decode::{self, Operand, Param, Tree};
 
@@ -153,8 +153,14 @@ impl State {
             );
         }
         let prefer = request.headers.get("prefer").map_or("", String::as_str);
+        // The primary key of every table here is `id`.
+        let primary_key = if prefer.contains("resolution=") {
+            vec!["id"]
+        } else {
+            Vec::new()
+        };
         let conflict: Vec<&str> =
-            other(params, "on_conflict").map_or_else(Vec::new, |it| it.split(',').collect());
+            other(params, "on_conflict").map_or(primary_key, |it| it.split(',').collect());
         match self.store(&rows, &conflict, prefer) {
             Ok(written) => FakeResponse::json(201, &json!(written))
                 .header("content-range", &format!("*/{}", written.len())),

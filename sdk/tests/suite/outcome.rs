@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_sdk::testing::{Fake, FakeResponse};
-use sluice_sdk::{Checkpoint, Client, Error, ErrorKind, RetryPolicy, WriteReport, col};
+use sluice_sdk::{
+    Checkpoint, Client, Error, col, error::ErrorKind, query::RetryPolicy, write::WriteReport,
+};
 
 use crate::memory::client;
 use crate::server::{Reaction, Server, answer};
@@ -73,11 +75,17 @@ async fn a_gateways_503_after_an_insert_is_not_a_second_insert() {
 async fn a_call_that_may_have_run_is_repeated_only_if_it_is_idempotent() {
     for status in [429, 500, 502, 503, 504, 520, 522, 524] {
         let fake = responding(pages(status, 1));
-        let error = client(&fake).call("f", &json!({})).await.unwrap_err();
+        let error = client(&fake)
+            .rpc_by_name("f", &json!({}))
+            .await
+            .unwrap_err();
         assert!(!error.is_retryable(), "{error}");
         assert_eq!(fake.requests().len(), 1, "{status}");
         let fake = responding(pages(status, 1));
-        let again = client(&fake).call("f", &json!({})).idempotent().await;
+        let again = client(&fake)
+            .rpc_by_name("f", &json!({}))
+            .idempotent()
+            .await;
         assert!(again.is_ok(), "{status}: {again:?}");
         assert_eq!(fake.requests().len(), 2, "{status}");
     }
@@ -192,9 +200,16 @@ async fn a_change_by_a_list_that_no_url_takes_is_refused_before_it_is_sent() {
     let error = delete.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("filter_in"), "{error}");
-    let update = db.table("posts").set(col("ignored"), true);
+    let update = db.table("posts").update().set(col("ignored"), true);
     let error = update.filter(col("id").in_(ids)).await.unwrap_err();
-    assert!(error.message().contains("smaller lists"), "{error}");
+    assert!(error.message().contains("filter_in"), "{error}");
+    let ids = (0..400).map(|id| format!("{id:036}"));
+    let error = db
+        .table("posts")
+        .filter(col("id").in_(ids))
+        .await
+        .unwrap_err();
+    assert!(error.message().contains("filter_in"), "{error}");
     assert!(fake.requests().is_empty());
 
     // A server that takes less says the same.

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sluice_sdk::testing::{Exchange, Fake, FakeResponse, Recorder};
-use sluice_sdk::{Client, Error, Function, SecretString, Transport, col};
+use sluice_sdk::{Client, Error, Function, SecretString, client::Transport, col};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::server::{Reaction, Server, answer};
@@ -73,7 +73,8 @@ async fn every_way(db: &Client) -> Vec<Error> {
         read().await.unwrap_err(),
         either.await.unwrap_err(),
         table()
-            .update(&ROW)
+            .update()
+            .patch(&ROW)
             .all_rows()
             .returning_rows::<bool>()
             .await
@@ -228,7 +229,7 @@ async fn spans_show_the_shape_of_a_request_and_no_value() {
         Reaction::Answer(answer(status, "", body.as_bytes()))
     })
     .await;
-    let db = client(server.url(), sluice_sdk::Http::new().unwrap());
+    let db = client(server.url(), sluice_sdk::client::Http::new().unwrap());
     // Another test may have reached these log statements while nobody listened.
     db.table("t").await.unwrap();
     tracing::callsite::rebuild_interest_cache();

@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
-use sluice_sdk::{Client, Error, ErrorKind, Http, RetryPolicy, Transport};
+use sluice_sdk::{
+    Client, Error,
+    client::{Http, Transport},
+    error::ErrorKind,
+    query::RetryPolicy,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -73,7 +78,7 @@ impl Peers {
             .retry(RetryPolicy::never())
             .transport(self.http.clone())
             .build();
-        db?.call("f", &json!({})).await
+        db?.rpc_by_name("f", &json!({})).await
     }
 
     async fn version<S: Future<Output = ()>>(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::json;
-use sluice_sdk::{Client, ErrorKind, RetryPolicy};
+use sluice_sdk::{Client, error::ErrorKind, query::RetryPolicy};
 
 use crate::server::{Reaction, Server, answer};
 
@@ -42,9 +42,9 @@ async fn a_connection_that_the_server_closed_is_replaced_even_for_a_write() {
     })
     .await;
     let db = client(&server);
-    db.call("f", &json!({})).await.unwrap();
+    db.rpc_by_name("f", &json!({})).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    db.call("f", &json!({})).await.unwrap();
+    db.rpc_by_name("f", &json!({})).await.unwrap();
     assert_eq!(server.seen().len(), 2);
 }
 
@@ -61,7 +61,7 @@ async fn a_broken_connection_is_retried_for_a_read_and_not_for_a_write() {
     let db = client(&server);
     assert_eq!(db.table("t").await.unwrap(), [json!({"id": 1})]);
     assert_eq!(server.seen().len(), 2);
-    let error = db.call("f", &json!({})).await.unwrap_err();
+    let error = db.rpc_by_name("f", &json!({})).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert_eq!(server.seen().len(), 3);
 }
@@ -73,7 +73,10 @@ async fn a_response_that_breaks_off_is_an_interruption() {
         Reaction::Last(whole[..whole.len() - 3].to_vec())
     })
     .await;
-    let error = client(&server).call("f", &json!({})).await.unwrap_err();
+    let error = client(&server)
+        .rpc_by_name("f", &json!({}))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
 }
 
@@ -83,7 +86,7 @@ async fn a_port_where_nobody_listens_is_a_connect_error() {
     let db = client(&server);
     drop(server);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let error = db.call("f", &json!({})).await.unwrap_err();
+    let error = db.rpc_by_name("f", &json!({})).await.unwrap_err();
     assert_eq!((error.kind(), error.retries()), (ErrorKind::Connect, 4));
 }
 

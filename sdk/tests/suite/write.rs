@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sluice_sdk::testing::{Fake, FakeResponse};
-use sluice_sdk::{ErrorKind, Table, col};
+use sluice_sdk::{Table, col, error::ErrorKind};
 
 use crate::memory::{Memory, client};
 
@@ -242,28 +242,57 @@ async fn rows_with_one_conflict_key_are_all_written_or_deduplicated() {
         json!({"id": 2, "name": "c"}),
     ];
     let memory = Memory::with_rows([json!({"id": 1, "name": "old"})]);
-    let (db, _) = memory.client();
-    let report = db
-        .from::<Item>()
-        .upsert(&rows)
-        .on_conflict(Item::ID)
-        .await
-        .unwrap();
-    assert!(report.is_complete());
-    assert_eq!(memory.rows().len(), 2);
-
-    let memory = Memory::with_rows([json!({"id": 1, "name": "old"})]);
     let (db, fake) = memory.client();
     let report = db
         .from::<Item>()
         .upsert(&rows)
         .on_conflict(Item::ID)
-        .dedupe()
         .await
         .unwrap();
     assert_eq!(report.superseded, [0]);
     assert_eq!(fake.requests().len(), 1);
     assert_eq!(memory.rows()[0]["name"], "b");
+}
+
+#[tokio::test]
+async fn a_later_row_that_sets_other_columns_is_written_after_the_earlier_one() {
+    let rows = [
+        json!({"id": 1, "name": "first", "kind": "a"}),
+        json!({"id": 2, "name": "other"}),
+        json!({"id": 1, "name": "second"}),
+        json!({"id": 2, "name": "last", "kind": "b"}),
+    ];
+    let memory = Memory::default();
+    let (db, fake) = memory.client();
+    let report = db.from::<Item>().upsert(&rows).on_conflict(Item::ID).await;
+    let report = report.unwrap();
+    assert!(report.is_complete());
+    assert_eq!(report.superseded, [1]);
+    assert_eq!(fake.requests().len(), 3);
+    let mut stored: Vec<Value> = memory.rows().into_iter().map(Value::from).collect();
+    stored.sort_by_key(|row| row["id"].as_i64());
+    let expected = [
+        json!({"id": 1, "name": "second", "kind": "a"}),
+        json!({"id": 2, "name": "last", "kind": "b"}),
+    ];
+    assert_eq!(stored, expected);
+}
+
+#[tokio::test]
+async fn without_known_conflict_columns_rows_are_upserted_in_their_order() {
+    let rows: Vec<Value> = (0..40)
+        .map(|n| json!({"id": n % 2, "name": n.to_string()}))
+        .collect();
+    let memory = Memory::default();
+    let (db, _) = memory.client();
+    let upsert = db.table("items").upsert(&rows).chunk_rows(7);
+    assert!(upsert.await.unwrap().is_complete());
+    let names: Vec<Value> = memory
+        .rows()
+        .iter()
+        .map(|row| row["name"].clone())
+        .collect();
+    assert_eq!(names, ["38", "39"]);
 }
 
 #[tokio::test]
@@ -333,9 +362,9 @@ async fn all_or_nothing_is_one_request() {
 #[tokio::test]
 async fn one_row_is_written_and_returned() {
     let one = Fake::new(|_| FakeResponse::json(201, &json!({"id": 7})));
-    let row = [json!({"name": "a"})];
-    let insert = client(&one).from::<Item>().insert(&row);
-    let written: Value = insert.returning_rows().exactly_one().await.unwrap();
+    let row = json!({"name": "a"});
+    let insert = client(&one).from::<Item>().insert_one(&row);
+    let written: Value = insert.returning_rows().await.unwrap();
     assert_eq!(written, json!({"id": 7}));
     let accept = &one.requests()[0].headers["accept"];
     assert_eq!(accept, "application/vnd.pgrst.object+json");
@@ -347,18 +376,12 @@ async fn one_row_is_written_and_returned() {
         FakeResponse::json(406, &body)
     });
     let upsert = || {
-        let upsert = client(&none).table("items").upsert(&row);
+        let upsert = client(&none).table("items").upsert_one(&row);
         let upsert = upsert.on_conflict(col("name")).ignore_duplicates();
         upsert.returning_rows::<Value>()
     };
-    assert_eq!(upsert().maybe_one().await.unwrap(), None);
-    assert!(upsert().exactly_one().await.unwrap_err().is_not_found());
-
-    let rows: [Value; 0] = [];
-    let nothing = client(&one).from::<Item>().insert(&rows);
-    let error = nothing.returning_rows::<Value>().exactly_one().await;
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
-    assert_eq!(one.requests().len(), 1);
+    assert_eq!(upsert().maybe_single().await.unwrap(), None);
+    assert!(upsert().await.unwrap_err().is_not_found());
 }
 
 #[tokio::test]
@@ -373,13 +396,14 @@ async fn rows_that_are_not_objects_are_reported_and_the_rest_is_written() {
 }
 
 #[tokio::test]
-async fn a_change_counts_rows_and_reports_a_committed_dry_run() {
+async fn a_change_counts_rows_and_a_dry_run_is_not_sent_to_a_server_that_commits() {
     let fake = Fake::new(|_| FakeResponse::affected(3));
     let db = client(&fake);
     let patch = json!({"name": null});
     assert_eq!(
         db.from::<Item>()
-            .update(&patch)
+            .update()
+            .patch(&patch)
             .filter(Item::ID.gt(1))
             .await
             .unwrap(),
@@ -393,10 +417,14 @@ async fn a_change_counts_rows_and_reports_a_committed_dry_run() {
             .unwrap(),
         3
     );
-    let set = db.from::<Item>().set(Item::NAME, "x");
+    let set = db.from::<Item>().update().set(Item::NAME, "x");
     let set = set.filter(Item::ID.eq(1)).timezone("UTC").max_affected(1);
     assert_eq!(set.await.unwrap(), 3);
-    let null = db.from::<Item>().set(Item::NAME, None).set(Item::ID, 2);
+    let null = db
+        .from::<Item>()
+        .update()
+        .set(Item::NAME, None)
+        .set(Item::ID, 2);
     assert_eq!(null.all_rows().await.unwrap(), 3);
     let error = db
         .from::<Item>()

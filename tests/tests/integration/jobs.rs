@@ -148,7 +148,7 @@ async fn second_call_with_the_same_id_returns_the_result_of_the_first() {
     for _ in 0..2 {
         let call = database
             .client()
-            .call("enqueue_job", &json!({ "p_type": "embed_posts" }));
+            .rpc_by_name("enqueue_job", &json!({ "p_type": "embed_posts" }));
         call.await.unwrap();
     }
     assert_eq!(stack.count("select count(*) from background_jobs").await, 4);

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use sluice_runner::local::{LocalOptions, Server};
-use sluice_sdk::{Client, ClientBuilder};
+use sluice_sdk::{Client, client::ClientBuilder};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sluice_sdk::{
-    Client, Column, Count, Embedding, Expression, Function, Range, Search, Select, Selection,
-    Table, Tristate, all, any, col,
+    Client, Column, Count, Function, Search, Select, Table, Tristate, all, any, col,
+    query::{Embedding, Expression, Selection},
+    schema::Range,
 };
 
 use crate::capped::{self, SCHEMA};
@@ -41,7 +42,7 @@ impl Good {
     /// The function `shout(goods)`.
     pub(crate) const SHOUT: Column<Self, String> = Column::new("shout");
     /// `ages` is an `int4range`, which is read as text and compared as a range.
-    fn ages() -> Column<Self, Range<i32>, sluice_sdk::Nullable> {
+    fn ages() -> Column<Self, Range<i32>, sluice_sdk::schema::Nullable> {
         Self::AGES.typed()
     }
 }
@@ -186,7 +187,7 @@ async fn counts_work_with_rows_and_without_and_in_three_ways() {
     let db = shop().await;
     let counted = db.from::<Good>().filter(Good::PIECES.gt(0));
     assert_eq!(counted.clone().count_rows(Count::Exact).await.unwrap(), 3);
-    let page = counted.limit(1).count(Count::Exact).fetch().await.unwrap();
+    let page = counted.limit(1).count(Count::Exact).page().await.unwrap();
     assert_eq!((page.rows.len(), page.total), (1, Some(3)));
     for count in [Count::Planned, Count::Estimated] {
         assert!(db.from::<Good>().count_rows(count).await.unwrap() > 0);
@@ -205,14 +206,11 @@ async fn rows_are_read_as_csv_without_nulls_and_singly() {
     let stripped = db.table("shops").filter(col("id").eq(2)).nulls_stripped();
     assert_eq!(stripped.await.unwrap(), [json!({"id": 2, "name": "Books"})]);
     let one = |id| read().filter(Shop::ID.eq(id));
-    assert_eq!(
-        one(1).exactly_one().await.unwrap().city.as_deref(),
-        Some("Oslo")
-    );
-    assert!(one(9).exactly_one().await.unwrap_err().is_not_found());
-    assert_eq!(one(9).maybe_one().await.unwrap(), None);
-    assert!(read().exactly_one().await.unwrap_err().is_row_count());
-    assert!(read().maybe_one().await.unwrap_err().is_row_count());
+    assert_eq!(one(1).single().await.unwrap().city.as_deref(), Some("Oslo"));
+    assert!(one(9).single().await.unwrap_err().is_not_found());
+    assert_eq!(one(9).maybe_single().await.unwrap(), None);
+    assert!(read().single().await.unwrap_err().is_row_count());
+    assert!(read().maybe_single().await.unwrap_err().is_row_count());
 }
 
 #[derive(Debug, Deserialize, Select)]
@@ -345,7 +343,7 @@ async fn related_rows_are_embedded_filtered_ordered_and_limited() {
     let order: Vec<i64> = rows.await.unwrap().iter().map(|row| row.id).collect();
     assert_eq!(order, [3, 2, 1, 4]);
     let spread = db.from::<Good>().select::<Spread>().filter(Good::ID.eq(1));
-    let spread = spread.exactly_one().await.unwrap();
+    let spread = spread.single().await.unwrap();
     assert_eq!((spread.id, spread.shop.city.as_deref()), (1, Some("Oslo")));
     let by_hand = Selection::new().column(Good::SHOUT).embed(
         Embedding::of("shops", Selection::new().all())
@@ -398,7 +396,7 @@ async fn functions_return_scalars_rows_sets_and_nothing() {
         .order(Good::PIECES.desc())
         .limit(1)
         .count(Count::Exact);
-    let page = page.fetch().await.unwrap();
+    let page = page.page().await.unwrap();
     assert_eq!((page.rows[0].name.as_str(), page.total), ("saw", Some(2)));
     let ids = cheap().order(Good::ID.asc()).select::<Id>().await.unwrap();
     assert_eq!(ids, [Id { id: 1 }, Id { id: 3 }]);
@@ -417,16 +415,13 @@ async fn columns_are_set_left_and_set_to_null() {
     let _turn = TURN.lock().await;
     let db = shop().await;
     let note = async |id: i64| {
-        let row = db
-            .from::<Good>()
-            .filter(Good::ID.eq(id))
-            .exactly_one()
-            .await;
+        let row = db.from::<Good>().filter(Good::ID.eq(id)).single().await;
         let row = row.unwrap();
         (row.name, row.note)
     };
     let set = db
         .from::<Good>()
+        .update()
         .set(Good::NOTE, None)
         .set(Good::NAME, "plane 2");
     assert_eq!(set.filter(Good::ID.eq(2)).await.unwrap(), 1);
@@ -436,24 +431,33 @@ async fn columns_are_set_left_and_set_to_null() {
         name: Some("atlas 2".to_owned()),
         ..GoodPatch::default()
     };
-    let update = db.from::<Good>().update(&left).filter(Good::ID.eq(3));
+    let update = db
+        .from::<Good>()
+        .update()
+        .patch(&left)
+        .filter(Good::ID.eq(3));
     assert_eq!(update.await.unwrap(), 1);
     assert!(note(3).await.1.is_some());
     let null = GoodPatch {
         note: Tristate::Null,
         ..GoodPatch::default()
     };
-    let update = db.from::<Good>().update(&null).filter(Good::ID.eq(3));
-    let row = update.returning::<Good>().exactly_one().await.unwrap();
+    let update = db
+        .from::<Good>()
+        .update()
+        .patch(&null)
+        .filter(Good::ID.eq(3));
+    let row = update.returning::<Good>().single().await.unwrap();
     assert_eq!((row.name.as_str(), row.note), ("atlas 2", None));
     let nobody = db
         .from::<Good>()
+        .update()
         .set(Good::PIECES, 1)
         .filter(Good::ID.eq(99));
     assert_eq!(
         nobody
             .returning::<Good>()
-            .maybe_one()
+            .maybe_single()
             .await
             .unwrap()
             .map(|it| it.id),
@@ -467,6 +471,7 @@ async fn a_change_of_too_many_rows_is_refused_and_undone() {
     let db = shop().await;
     let change = db
         .from::<Good>()
+        .update()
         .set(Good::PIECES, 100)
         .filter(Good::ID.gt(0));
     let error = change.max_affected(3).await.unwrap_err();
@@ -480,11 +485,7 @@ async fn a_change_of_too_many_rows_is_refused_and_undone() {
 async fn another_schema_is_read_and_written() {
     let _turn = TURN.lock().await;
     let db = shop().await;
-    let lamp = db
-        .from::<Thing>()
-        .filter(Thing::ID.eq(7))
-        .exactly_one()
-        .await;
+    let lamp = db.from::<Thing>().filter(Thing::ID.eq(7)).single().await;
     assert_eq!(lamp.unwrap().label.as_deref(), Some("a lamp"));
     let untyped = db
         .table("things")
@@ -492,9 +493,9 @@ async fn another_schema_is_read_and_written() {
         .count_rows(Count::Exact)
         .await;
     assert_eq!(untyped.unwrap(), 1);
-    let row = [Thing { id: 8, label: None }];
-    let insert = db.from::<Thing>().insert(&row).returning::<Thing>();
-    assert_eq!(insert.exactly_one().await.unwrap().id, 8);
+    let row = Thing { id: 8, label: None };
+    let insert = db.from::<Thing>().insert_one(&row).returning::<Thing>();
+    assert_eq!(insert.await.unwrap().id, 8);
     let delete = db.from::<Thing>().delete().filter(Thing::ID.eq(8));
     assert_eq!(delete.await.unwrap(), 1);
     let error = db.table("things").schema("cellar").await.unwrap_err();

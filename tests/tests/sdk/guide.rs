@@ -19,8 +19,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sluice_sdk::testing::{Exchange, Fake, FakeResponse, Player, Recorder};
 use sluice_sdk::{
-    Checkpoint, Client, Column, Count, Embedding, ErrorKind, Explain, Expression, Function, Http,
-    Offline, Page, Response, Search, SecretString, Select, Selection, Table, Tristate, any, col,
+    Checkpoint, Client, Column, Count, Function, Offline, Page, Search, SecretString, Select,
+    Table, Tristate, any,
+    client::Http,
+    col,
+    error::ErrorKind,
+    query::{Embedding, Explain, Expression, Response, Selection},
 };
 use sluice_tests::{Stack, assert_shown};
 use uuid::Uuid;
@@ -111,7 +115,7 @@ async fn posts(db: &Client, count: usize) -> Result<Vec<NewPost>, sluice_sdk::Er
     let at = db
         .from::<Neighborhood>()
         .filter(Neighborhood::SLUG.eq("st-johns"))
-        .exactly_one()
+        .single()
         .await?;
     let post = |number: usize| NewPost {
         neighborhood_id: at.id,
@@ -152,9 +156,8 @@ async fn write(db: &Client) -> Outcome {
     let row = json!({"name": "Oak", "slug": "oak"});
     let oak = db
         .from::<Neighborhood>()
-        .insert(&[row])
+        .insert_one(&row)
         .returning::<Neighborhood>()
-        .exactly_one()
         .await?;
     assert_eq!(oak.slug, "oak");
     Ok(())
@@ -175,13 +178,13 @@ async fn read(db: &Client) -> Outcome {
         .filter(Post::TEXT.starts_with("rain"))
         .limit(20)
         .count(Count::Exact)
-        .fetch()
+        .page()
         .await?;
     println!("{} of {:?}", page.rows.len(), page.total);
     assert_eq!(page.total, Some(1_199));
 
     let eighth = Post::NUMBER.eq("8");
-    let post = db.from::<Post>().filter(eighth).maybe_one().await?;
+    let post = db.from::<Post>().filter(eighth).maybe_single().await?;
     let many = db.from::<Post>().count_rows(Count::Exact).await?;
     assert_eq!(post.map(|post| post.text).as_deref(), Some("rain, (8)"));
     assert_eq!(many, 1_199);
@@ -325,6 +328,7 @@ struct PostPatch {
 async fn change(db: &Client) -> Outcome {
     let changed = db
         .from::<Post>()
+        .update()
         .set(Post::IGNORED, true)
         .set(Post::URL, None)
         .filter(Post::NUMBER.eq("2"))
@@ -338,10 +342,11 @@ async fn change(db: &Client) -> Outcome {
     };
     let post = db
         .from::<Post>()
-        .update(&patch)
+        .update()
+        .patch(&patch)
         .filter(Post::NUMBER.eq("4"))
         .returning::<Post>()
-        .exactly_one() // another number of rows is an error, and nothing is changed
+        .single() // another number of rows is an error, and nothing is changed
         .await?;
     assert_eq!((post.url, post.text.as_str()), (None, "rain, (4)"));
 
@@ -470,7 +475,7 @@ async fn without_a_network(_: &Client, url: &str, key: &SecretString) -> Outcome
     let fake = Fake::new(|_request| FakeResponse::error(503, "PGRST002", "schema cache loading"));
     let db = Client::builder()
         .postgrest_url("http://nobody")
-        .retry(sluice_sdk::RetryPolicy::never())
+        .retry(sluice_sdk::query::RetryPolicy::never())
         .transport(fake)
         .build()?;
     let error = my_script(&db).await.unwrap_err();
@@ -485,7 +490,7 @@ async fn migrated(db: &Client) -> Outcome {
     let posts: Vec<Post> = db
         .run(old.from("posts").select("*").eq("post_id_ext", "8"))
         .await?;
-    let page: Page<Value> = db.run(old.from("posts").exact_count()).fetch().await?;
+    let page: Page<Value> = db.run(old.from("posts").exact_count()).page().await?;
     db.run::<Vec<Value>>(old.from("neighborhoods").upsert(body))
         .idempotent() // may be repeated
         .await?;

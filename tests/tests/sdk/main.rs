@@ -7,8 +7,10 @@
 )]
 
 mod capped;
+mod compliance;
 mod feature;
 mod guide;
+mod newcomer;
 mod otherwise;
 mod peer;
 mod postgrest_compat;
@@ -16,4 +18,5 @@ mod read;
 mod resume;
 mod script;
 mod user;
+mod whole;
 mod write;

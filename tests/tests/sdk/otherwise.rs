@@ -13,7 +13,10 @@
 //! | `numeric` in JSON | a number | a text, from the driver | `missing default` |
 
 use serde_json::{Value, json};
-use sluice_sdk::{Count, Explain, Selection, col};
+use sluice_sdk::{
+    Count, col,
+    query::{Explain, Selection},
+};
 
 use crate::capped;
 use crate::feature::{Good, TURN, shop};
@@ -24,16 +27,13 @@ async fn the_listed_differences_exist() {
     let _turn = TURN.lock().await;
     let db = shop().await;
     let pieces = async |id: i64| {
-        let row = db
-            .from::<Good>()
-            .filter(Good::ID.eq(id))
-            .exactly_one()
-            .await;
+        let row = db.from::<Good>().filter(Good::ID.eq(id)).single().await;
         row.unwrap().pieces
     };
 
     let dry = db
         .from::<Good>()
+        .update()
         .set(Good::PIECES, 50)
         .filter(Good::ID.eq(1));
     assert_eq!(dry.dry_run().await.unwrap(), 1);
@@ -41,9 +41,10 @@ async fn the_listed_differences_exist() {
 
     let several = db
         .from::<Good>()
+        .update()
         .set(Good::PIECES, 60)
         .filter(Good::ID.lt(3));
-    let error = several.returning::<Good>().exactly_one().await.unwrap_err();
+    let error = several.returning::<Good>().single().await.unwrap_err();
     assert!(error.is_row_count() && !error.is_not_found());
     assert_eq!(pieces(2).await, 60, "one row of a write of several");
 
@@ -65,6 +66,7 @@ async fn the_listed_differences_exist() {
     let meta = json!({"k.ey": "x"});
     let keyed = db
         .from::<Good>()
+        .update()
         .set(Good::META, Some(meta))
         .filter(Good::ID.eq(1));
     keyed.await.unwrap();

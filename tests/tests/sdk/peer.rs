@@ -7,8 +7,9 @@ use percent_encoding::percent_decode_str;
 use postgrest::{Builder, Postgrest};
 use serde_json::{Value, json};
 use sluice_sdk::{
-    Call, Client, Count, Embedding, Error, Offline, Range, Search, Selection, Table, TableRef, col,
-    relation,
+    Client, Count, Error, Offline, Search, Table, col,
+    query::{Call, Embedding, Selection, TableRef, relation},
+    schema::Range,
 };
 
 #[derive(Table)]
@@ -114,11 +115,11 @@ fn same(theirs: Builder, ours: Result<Call, Error>) {
     assert_eq!(Asked::of(&taken_over(theirs)), Asked::of(&ours.unwrap()));
 }
 
-fn ours() -> TableRef<sluice_sdk::Any, Value, Offline> {
+fn ours() -> TableRef<sluice_sdk::schema::Any, Value, Offline> {
     Offline::default().table("posts")
 }
 
-type Filter = sluice_sdk::Filter<sluice_sdk::Any>;
+type Filter = sluice_sdk::Filter<sluice_sdk::schema::Any>;
 
 fn comparisons() -> Vec<(Builder, sluice_sdk::Filter<Post>)> {
     let tags = || vec!["a".to_owned(), "b".to_owned()];
@@ -271,7 +272,8 @@ fn writes_and_calls_are_equivalent() {
     same(
         theirs().eq("id", "1").update(r#"{"text":"c"}"#),
         ours()
-            .update(&json!({"text": "c"}))
+            .update()
+            .patch(&json!({"text": "c"}))
             .filter(col("id").eq(1))
             .call(),
     );
@@ -282,7 +284,7 @@ fn writes_and_calls_are_equivalent() {
     same(
         Postgrest::new("http://peer").rpc("add", r#"{"a":1,"b":2}"#),
         Offline::default()
-            .call("add", &json!({"a": 1, "b": 2}))
+            .rpc_by_name("add", &json!({"a": 1, "b": 2}))
             .call(),
     );
     same(

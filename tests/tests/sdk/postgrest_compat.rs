@@ -4,7 +4,7 @@ use postgrest::Postgrest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sluice_sdk::testing::{Fake, FakeResponse};
-use sluice_sdk::{Client, Page, RetryPolicy, SecretString, col};
+use sluice_sdk::{Client, Page, SecretString, col, query::RetryPolicy};
 
 use crate::capped;
 
@@ -44,7 +44,7 @@ async fn taken_over_queries_return_rows_counts_and_errors() {
     assert_eq!(saw, [Tool { id: 1, name }]);
 
     let counted = old().from("tools").select("id").order("id").exact_count();
-    let page: Page<Value> = client.run(counted).fetch().await.unwrap();
+    let page: Page<Value> = client.run(counted).page().await.unwrap();
     assert_eq!((page.rows, page.total), (vec![json!({"id": 1})], Some(3)));
 
     let one: Tool = client

@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 use serde::Deserialize;
 use sluice_sdk::{Client, Table};
 
-use crate::capped::{self, MAX_ROWS};
+use crate::capped;
 
 const ROWS: i64 = 25_000;
 
@@ -54,12 +54,6 @@ async fn table() -> Client {
 fn sorted(mut rows: Vec<Reading>) -> Vec<Reading> {
     rows.sort_by_key(|row| row.id);
     rows
-}
-
-#[tokio::test]
-async fn the_server_caps_a_plain_read() {
-    let rows = table().await.from::<Reading>().limit(5_000).await.unwrap();
-    assert_eq!(rows.len(), MAX_ROWS as usize);
 }
 
 #[tokio::test]

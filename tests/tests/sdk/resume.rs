@@ -10,8 +10,10 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sluice_sdk::{
-    Attempt, Checkpoint, Client, Http, Observer, RetryPolicy, Table, Transport, TransportError,
-    WriteReport,
+    Checkpoint, Client, Table,
+    client::{Attempt, Http, Observer, Transport, TransportError},
+    query::RetryPolicy,
+    write::WriteReport,
 };
 use sluice_tests::Wire;
 
@@ -87,7 +89,9 @@ async fn written(db: &Client) -> BTreeMap<i64, i64> {
         id: i64,
         times: i64,
     }
-    let rows = db.call("written", &json!({})).output::<Vec<Written>>();
+    let rows = db
+        .rpc_by_name("written", &json!({}))
+        .output::<Vec<Written>>();
     let mut all = BTreeMap::new();
     // One value, which the row limit does not cut.
     for row in rows.await.unwrap() {

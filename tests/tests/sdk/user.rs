@@ -49,7 +49,11 @@ async fn each_user_sees_and_changes_their_own_rows() {
     assert_eq!(lines(&ann).await, ["rain", "wind"]);
 
     // Rows that row-level security hides are not an error. The count shows them.
-    let all = ann.from::<Entry>().set(Entry::LINE, "snow").all_rows();
+    let all = ann
+        .from::<Entry>()
+        .update()
+        .set(Entry::LINE, "snow")
+        .all_rows();
     assert_eq!(all.await.unwrap(), 2);
     assert_eq!(lines(&service).await, ["snow", "sun", "snow"]);
     let bens = [Entry {

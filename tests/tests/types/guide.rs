@@ -33,7 +33,8 @@ async fn shown(db: &Client, name: String, slug: String, id: Uuid) -> Result<usiz
         ..NeighborhoodsUpdate::default()
     };
     db.from::<Neighborhoods>()
-        .update(&patch)
+        .update()
+        .patch(&patch)
         .filter(Neighborhoods::ID.eq(id))
         .await?;
     Ok(heavy.len())

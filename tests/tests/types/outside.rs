@@ -92,3 +92,61 @@ async fn run(url: &str, statements: &str) -> Result<(), String> {
     connection.abort();
     result.map_err(|error| format!("{error:?}"))
 }
+
+#[tokio::test]
+async fn a_snapshot_stands_in_for_the_database() {
+    let server: Arc<Server> = Arc::new(odd::server().await);
+    let (url, _) = postgres_that(|query| async move { odd::catalog(&server, &query).await }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = folder.path().join("schema.json");
+    let snapshot_name = snapshot.to_str().unwrap();
+    let mut arguments = vec![
+        "gen",
+        "types",
+        "--db-url",
+        &url,
+        "--snapshot",
+        snapshot_name,
+    ];
+    arguments.extend(OPTIONS);
+    let written = Program::bare().run(&arguments).await;
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+
+    // From here on there is no database.
+    let from = async |more: &[&str]| {
+        let mut arguments = vec!["gen", "types", "--from", snapshot_name];
+        arguments.extend(OPTIONS);
+        arguments.extend(more);
+        Program::bare().run(&arguments).await
+    };
+    let file = path("odd/generated.rs");
+    let check = [
+        "--not-null",
+        "address.street",
+        "--check",
+        file.to_str().unwrap(),
+    ];
+    let fits = from(&check).await;
+    assert_eq!(fits.code, Some(0), "{}{}", fits.stdout, fits.stderr);
+    let chrono = from(&["--time", "chrono"]).await;
+    assert!(
+        chrono.stdout.contains("chrono::DateTime<chrono::Utc>"),
+        "{}",
+        chrono.stdout
+    );
+    assert!(chrono.stdout.contains("--time chrono") && !chrono.stdout.contains("jiff::"));
+    let text = std::fs::read_to_string(&snapshot).unwrap();
+    std::fs::write(&snapshot, text.replace("\"street\"", "\"road\"")).unwrap();
+    assert_eq!(
+        from(&check).await.code,
+        Some(2),
+        "an option names what is gone"
+    );
+    std::fs::write(&snapshot, "{}").unwrap();
+    let broken = from(&[]).await;
+    assert!(
+        broken.code == Some(2) && broken.stderr.contains("--snapshot"),
+        "{}",
+        broken.stderr
+    );
+}

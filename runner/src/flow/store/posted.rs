@@ -21,7 +21,7 @@ use jiff::{Span, Timestamp};
 pub fn relative(words: &str, now: Timestamp) -> Option<Timestamp> {
     let words = words.to_lowercase();
     let age = age(bare(&words))?;
-    let then = now.to_zoned(TimeZone::UTC).checked_sub(age).ok()?;
+    let then = now.to_zoned_datetime(TimeZone::UTC).checked_sub(age).ok()?;
     storable(then.timestamp())
 }
 
@@ -121,7 +121,7 @@ fn counted(words: &str) -> Option<(i64, &str)> {
 }
 
 fn storable(time: Timestamp) -> Option<Timestamp> {
-    (time.to_zoned(TimeZone::UTC).year() >= 1).then_some(time)
+    (time.to_zoned_datetime(TimeZone::UTC).year() >= 1).then_some(time)
 }
 
 #[cfg(test)]
@@ -253,7 +253,7 @@ mod tests {
             words in prop_oneof![any::<String>(), "[0-9]{1,20} ?(s|m|h|d|w|mo|y)( ago)?"],
         ) {
             for time in [relative(&words, now()), absolute(&words)].into_iter().flatten() {
-                prop_assert!((1..=9999).contains(&time.to_zoned(TimeZone::UTC).year()));
+                prop_assert!((1..=9999).contains(&time.to_zoned_datetime(TimeZone::UTC).year()));
             }
         }
     }

@@ -38,10 +38,10 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             let row = row(kind);
             relations.push(quote! {
                 #[doc = #doc]
-                #visibility const #constant: ::sluice_sdk::Relation<
+                #visibility const #constant: ::sluice_sdk::query::Relation<
                     #table,
                     <#row as ::sluice_sdk::Select>::From,
-                > = ::sluice_sdk::Relation::new(#name);
+                > = ::sluice_sdk::query::Relation::new(#name);
             });
         }
         steps.push(step(&table, &name, kind, field_ident, &attributes));
@@ -51,13 +51,13 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         impl ::sluice_sdk::Select for #ident {
             type From = #table;
 
-            fn selection() -> ::sluice_sdk::Selection {
-                ::sluice_sdk::Selection::new()#(#steps)*
+            fn selection() -> ::sluice_sdk::query::Selection {
+                ::sluice_sdk::query::Selection::new()#(#steps)*
             }
         }
 
         #[automatically_derived]
-        impl ::sluice_sdk::ShapeOf<#table> for #ident {}
+        impl ::sluice_sdk::query::ShapeOf<#table> for #ident {}
 
         #[automatically_derived]
         #[allow(dead_code, reason = "a shape has a constant for every relation, used or not")]
@@ -92,7 +92,7 @@ fn step(
     // A path, an aggregate and a cast have other types than their column.
     let is_plain = path.is_none() && aggregate.is_none() && cast.is_none();
     if attributes.row_count {
-        quote!(.column(::sluice_sdk::Expression::row_count()#cast.alias(#name)))
+        quote!(.column(::sluice_sdk::query::Expression::row_count()#cast.alias(#name)))
     } else if is_plain && !attributes.unchecked {
         quote_spanned!(kind.span()=> .column(#column.read_as::<#kind>().alias(#name)))
     } else {
@@ -110,7 +110,8 @@ fn embed(name: &str, kind: &Type, embedding: &Embedding) -> TokenStream {
     let hint = embedding.hint.iter().map(|hint| quote!(.hint(#hint)));
     let join = embedding.join.iter();
     let selection = quote!(<#row as ::sluice_sdk::Select>::selection());
-    let rows = quote!(::sluice_sdk::Embedding::of(#relation, #selection)#(#hint)* #(.#join())*);
+    let rows =
+        quote!(::sluice_sdk::query::Embedding::of(#relation, #selection)#(#hint)* #(.#join())*);
     if embedding.spread {
         quote!(.spread(#rows))
     } else {
@@ -120,7 +121,7 @@ fn embed(name: &str, kind: &Type, embedding: &Embedding) -> TokenStream {
 
 /// The shape of the rows that a field embeds.
 fn row(kind: &Type) -> TokenStream {
-    quote_spanned!(kind.span()=> <#kind as ::sluice_sdk::Embed>::Row)
+    quote_spanned!(kind.span()=> <#kind as ::sluice_sdk::query::Embed>::Row)
 }
 
 fn table(input: &DeriveInput) -> Result<Type> {

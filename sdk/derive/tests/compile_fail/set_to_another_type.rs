@@ -12,6 +12,6 @@ struct Post {
 }
 
 fn main() -> Result<(), Error> {
-    Offline::default().from::<Post>().set(Post::ID, "seven").all_rows().call()?;
+    Offline::default().from::<Post>().update().set(Post::ID, "seven").all_rows().call()?;
     Ok(())
 }

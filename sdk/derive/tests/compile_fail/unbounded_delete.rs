@@ -1,6 +1,6 @@
 //! A delete without a filter is awaited.
 
-use sluice_sdk::{Error, Execute, Table, TableRef};
+use sluice_sdk::{Error, Table, query::{Execute, TableRef}};
 
 #[derive(Table)]
 #[table(name = "posts")]

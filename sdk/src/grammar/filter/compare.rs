@@ -47,7 +47,7 @@ impl<T, V, N> Column<T, V, N> {
     /// One of `values` (`in`). No value matches no row.
     ///
     /// The whole list goes into one URL. For a list of any length see
-    /// [`TableRef::filter_in`](crate::TableRef::filter_in).
+    /// [`TableRef::filter_in`](crate::query::TableRef::filter_in).
     pub fn in_(self, values: impl IntoIterator<Item = impl Operand<V, T>>) -> Filter<T> {
         self.list(values.into_iter().map(Operand::into_scalar).collect())
     }

@@ -10,7 +10,7 @@ impl<T, V, N> Column<T, V, N> {
     /// Holds every element of `value` (`cs`, `@>`).
     ///
     /// ```
-    /// use sluice_sdk::{col, serde_json::json};
+    /// use sluice_sdk::{serde_json::json, col};
     ///
     /// assert_eq!(col("tags").contains(["a b", "c"]).to_string(), r#"tags=cs.{"a b","c"}"#);
     /// assert_eq!(col("meta").contains(json!({"n": 1})).to_string(), r#"meta=cs.{"n":1}"#);

@@ -9,7 +9,7 @@ use crate::quote;
 /// Rows of a related table: embedded in a row, or with their columns spread into it.
 ///
 /// ```
-/// use sluice_sdk::{Embedding, Selection, col};
+/// use sluice_sdk::{query::{Embedding, Selection}, col};
 ///
 /// let author = Embedding::of("users", Selection::new().column(col("name")));
 /// let selection = Selection::new()

@@ -12,7 +12,7 @@ type Name = Cow<'static, str>;
 /// [`Column`] converts into one.
 ///
 /// ```
-/// use sluice_sdk::{Expression, Selection, col};
+/// use sluice_sdk::{query::{Expression, Selection}, col};
 ///
 /// let selection = Selection::new()
 ///     .column(col("status"))

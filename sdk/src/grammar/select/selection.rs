@@ -11,7 +11,7 @@ use crate::schema::Target;
 /// The derive of [`Select`](derive@crate::Select) makes one. Use this to build one by hand.
 ///
 /// ```
-/// use sluice_sdk::{Embedding, Selection, col};
+/// use sluice_sdk::{query::{Embedding, Selection}, col};
 ///
 /// let selection = Selection::new()
 ///     .column(col("id"))

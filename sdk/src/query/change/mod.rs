@@ -7,18 +7,18 @@ use std::marker::PhantomData;
 
 use futures_util::future::BoxFuture;
 use http::Method;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Endpoint, Execute, Query};
+use super::list::{deduplicated, split};
+use super::{Context, Endpoint, Execute, Query, rollback, whole};
 use crate::error::{Error, ErrorKind};
-use crate::grammar::IntoFilter;
-use crate::grammar::{Nested, ShapeOf};
+use crate::grammar::{IntoFilter, Nested, ShapeOf, Tree};
 use crate::quote;
-use crate::request::{Call, Count, Format, Handling, LONG_LIST, Response, Returning, Safety};
-use crate::schema::Assignable;
-use crate::schema::{Any, Column};
+use crate::request::{Call, Count, Format, Response, Returning, Safety};
+use crate::schema::{Any, Assignable, Column, Nullable, Operand, Scalar};
 
-pub(crate) use patch::Patch;
+use patch::Patch;
 
 /// An update or a delete. Awaiting it returns the number of changed rows.
 ///
@@ -46,7 +46,7 @@ pub(crate) use patch::Patch;
 /// ```
 /// use sluice_sdk::{Offline, col};
 ///
-/// let call = Offline::default().table("posts").set(col("url"), None::<String>).all_rows().call()?;
+/// let call = Offline::default().table("posts").update().set(col("url"), None::<String>).all_rows().call()?;
 /// assert_eq!(call.request.method(), "PATCH");
 /// assert_eq!(call.request.uri(), "/posts?columns=url");
 /// assert_eq!(call.request.body(), r#"{"url":null}"#);
@@ -58,10 +58,25 @@ pub(crate) use patch::Patch;
 pub struct Change<T, K, S, C> {
     context: C,
     query: Query,
-    /// The columns with their new values, or `None` for a delete.
-    patch: Option<Result<Patch, Error>>,
+    kind: Kind,
+    /// The long list that the rows are in, if there is one.
+    list: Option<LongList<T>>,
     safety: Safety,
     marker: Marker<T, K, S>,
+}
+
+/// What happens to the rows.
+#[derive(Clone)]
+enum Kind {
+    /// The columns with their new values.
+    Update(Result<Patch, Error>),
+    Delete,
+}
+
+/// A column and the values that it may have.
+struct LongList<T> {
+    column: Column<T, Any, Nullable>,
+    values: Vec<Scalar>,
 }
 
 type Marker<T, K, S> = PhantomData<fn() -> (T, K, S)>;
@@ -91,23 +106,24 @@ pub enum NeedsFilter {}
 pub enum HasFilter {}
 
 impl<T, C: Context> Change<T, Updating, NeedsFilter, C> {
-    pub(crate) fn update(context: C, endpoint: Endpoint, patch: Result<Patch, Error>) -> Self {
-        Self::new(context, endpoint, Some(patch))
+    pub(crate) fn update(context: C, endpoint: Endpoint) -> Self {
+        Self::new(context, endpoint, Kind::Update(Ok(Patch::default())))
     }
 }
 
 impl<T, C: Context> Change<T, Deleting, NeedsFilter, C> {
     pub(crate) fn delete(context: C, endpoint: Endpoint) -> Self {
-        Self::new(context, endpoint, None)
+        Self::new(context, endpoint, Kind::Delete)
     }
 }
 
 impl<T, K, C: Context> Change<T, K, NeedsFilter, C> {
-    fn new(context: C, endpoint: Endpoint, patch: Option<Result<Patch, Error>>) -> Self {
+    fn new(context: C, endpoint: Endpoint, kind: Kind) -> Self {
         Self {
             context,
             query: Query::new(endpoint),
-            patch,
+            kind,
+            list: None,
             safety: Safety::Write,
             marker: PhantomData,
         }
@@ -125,8 +141,28 @@ impl<T, S, C: Context> Change<T, Updating, S, C> {
     /// A value of another type does not compile, and neither does `None` for a column that cannot
     /// be null.
     pub fn set<V, N>(mut self, column: Column<T, V, N>, value: impl Assignable<T, V, N>) -> Self {
-        let patch = self.patch.take().unwrap_or_else(|| Ok(Patch::default()));
-        self.patch = Some(patch.and_then(|patch| patch.with(column.target(), value.into_json())));
+        if let Kind::Update(patch) = self.kind {
+            let patch = patch.and_then(|patch| patch.with(column.target(), value.into_json()));
+            self.kind = Kind::Update(patch);
+        }
+        self
+    }
+
+    /// Sets exactly the columns that `patch` serializes. A field that can be left out, null or a value
+    /// is a [`Tristate`](crate::Tristate). A patch that leaves out everything changes nothing.
+    ///
+    /// ```
+    /// use sluice_sdk::{Offline, serde_json::json, col};
+    ///
+    /// let update = Offline::default().table("posts").update().patch(&json!({"text": "hail", "url": null}));
+    /// let call = update.filter(col("id").eq(1)).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?id=eq.1&columns=text,url");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    pub fn patch(mut self, patch: &(impl Serialize + ?Sized)) -> Self {
+        if let Kind::Update(before) = self.kind {
+            self.kind = Kind::Update(before.and_then(|before| before.with_members(patch)));
+        }
         self
     }
 }
@@ -138,35 +174,33 @@ impl<T, K, S, C: Context> Change<T, K, S, C> {
         self.retyped()
     }
 
-    /// Limits the number of changed rows. If more rows match, the call fails (PGRST124) and changes
-    /// none.
+    /// Changes the rows whose `column` is one of `values`, of which there may be any number. Rows must
+    /// match every filter too.
     ///
-    /// PostgREST reference: "Max Affected".
-    pub fn max_affected(mut self, rows: u64) -> Self {
-        self.query.prefer.max_affected = Some(rows);
-        self
-    }
-
-    /// Runs the change and rolls it back (`tx=rollback`). The server must allow it (`db-tx-end =
-    /// commit-allow-override`). If it does not, the change *is* committed, and the call fails and
-    /// says so.
+    /// A list that is too long for one URL is split. The pieces are changed one after another, each in
+    /// a transaction of its own. If one fails, the error says how many rows the earlier ones changed.
+    /// Without values there is no request and no row.
     ///
-    /// PostgREST reference: "Transaction End Preference".
-    pub fn dry_run(mut self) -> Self {
-        self.query.prefer.rollback = true;
-        self
-    }
-
-    /// Sets what the server does with preferences that it does not know.
-    pub fn handling(mut self, handling: Handling) -> Self {
-        self.query.prefer.handling = Some(handling);
-        self
-    }
-
-    /// Returns times in this time zone, such as `America/Los_Angeles`.
-    pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
-        self.query.prefer.timezone = Some(timezone.into());
-        self
+    /// ```
+    /// use sluice_sdk::{Offline, col};
+    ///
+    /// let ids = 1..=3_000;
+    /// let calls = Offline::default().table("posts").delete().filter_in(col("id"), ids).calls()?;
+    /// assert_eq!(calls.len(), 3);
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    pub fn filter_in<W, N>(
+        mut self,
+        column: Column<T, W, N>,
+        values: impl IntoIterator<Item = impl Operand<W, T>>,
+    ) -> Change<T, K, HasFilter, C> {
+        let values = deduplicated(values.into_iter().map(Operand::into_scalar).collect());
+        let column = column.retyped();
+        if let Some(before) = self.list.replace(LongList { column, values }) {
+            // Only one list is split. The other one is a filter of every piece.
+            self.query.filter(before.column.list(before.values).tree);
+        }
+        self.retyped()
     }
 
     /// Declares that sending the call twice changes nothing more than once. It is then sent again
@@ -183,7 +217,8 @@ impl<T, K, S, C> Change<T, K, S, C> {
         Change {
             context: self.context,
             query: self.query,
-            patch: self.patch,
+            kind: self.kind,
+            list: self.list,
             safety: self.safety,
             marker: PhantomData,
         }
@@ -209,57 +244,110 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for what the grammar cannot express, a column that is set twice, a
-    /// patch that does not serialize as an object, and a URL of more than
-    /// [`url_bytes`](crate::CallDefaults::url_bytes).
+    /// [`ErrorKind::Invalid`] for what the grammar cannot express, a column that is set twice, an
+    /// update that sets none, a patch that does not serialize as an object, a URL of more than
+    /// [`url_bytes`](crate::query::CallDefaults::url_bytes), and a list that is split: see
+    /// [`calls`](Self::calls).
     pub fn call(&self) -> Result<Call, Error> {
-        self.call_as(Returning::Minimal, Format::Json)
+        let mut calls = self.calls()?;
+        match (calls.pop(), calls.is_empty()) {
+            (Some(call), true) => Ok(call),
+            _ => Err(Error::invalid(
+                "the list of this change is empty or split; take its requests with `calls`",
+            )),
+        }
     }
 
-    fn call_as(&self, returning: Returning, format: Format) -> Result<Call, Error> {
-        let method = if self.patch.is_some() {
-            Method::PATCH
-        } else {
-            Method::DELETE
+    /// The requests: one, or one for each piece of a long list.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Self::call), except for a split list.
+    pub fn calls(&self) -> Result<Vec<Call>, Error> {
+        self.calls_as(Returning::Minimal, &Format::Json)
+    }
+
+    fn calls_as(&self, returning: Returning, format: &Format) -> Result<Vec<Call>, Error> {
+        let Some(list) = &self.list else {
+            return Ok(vec![self.call_of(None, returning, format)?]);
         };
-        let schema = self.context.defaults().schema.as_deref();
-        let mut draft = self.query.draft(method, self.safety, format, schema)?;
-        draft.prefer.returning = Some(returning);
-        draft.prefer.count = Some(Count::Exact);
-        if let Some(patch) = self.patch.clone().transpose()? {
+        let whole = self.call_of(None, returning, format)?;
+        let column = quote::query_len(&list.column.clone().target().to_string()) + "&=in.()".len();
+        let taken = whole.request.uri().to_string().len() + column;
+        let room = self.context.defaults().url_bytes.saturating_sub(taken);
+        let pieces = split(&list.values, room);
+        if pieces.len() > 1 {
+            if self.query.options.prefer.max_affected.is_some() {
+                return Err(Error::invalid(
+                    "a limit of changed rows would apply to each piece of the list; remove it, or use a shorter list",
+                ));
+            }
+            if *format == Format::Object {
+                return Err(Error::invalid(
+                    "one row was requested, and the list is so long that it is split; use a shorter list",
+                ));
+            }
+        }
+        let piece = |piece: &[Scalar]| {
+            let filter = list.column.clone().list(piece.to_vec());
+            self.call_of(Some(filter.tree), returning, format)
+        };
+        pieces.into_iter().map(piece).collect()
+    }
+
+    fn call_of(
+        &self,
+        piece: Option<Tree>,
+        returning: Returning,
+        format: &Format,
+    ) -> Result<Call, Error> {
+        let method = match self.kind {
+            Kind::Update(_) => Method::PATCH,
+            Kind::Delete => Method::DELETE,
+        };
+        let defaults = self.context.defaults();
+        let mut query = self.query.clone();
+        query.window.filters.extend(piece);
+        let schema = defaults.schema.as_deref();
+        let mut draft = query.draft(method, self.safety, format.clone(), schema)?;
+        draft.options.prefer.returning = Some(returning);
+        draft.options.prefer.count = Some(Count::Exact);
+        if let Kind::Update(patch) = &self.kind {
+            let patch = patch.clone()?;
+            if patch.is_unset() {
+                return Err(Error::invalid(
+                    "the update sets no column; add `.set(…)` or `.patch(…)`",
+                ));
+            }
             if !patch.columns.is_empty() {
-                draft
-                    .params
-                    .push("columns", quote::identifiers(&patch.columns));
+                let columns = quote::identifiers(&patch.columns);
+                draft.params.push("columns", columns);
             }
             draft.body = Some(patch.body());
         }
-        let call = draft.build()?;
-        self.check_length(&call)?;
-        Ok(call)
-    }
-
-    /// Refuses a URL that common gateways do not take.
-    fn check_length(&self, call: &Call) -> Result<(), Error> {
-        let bytes = call.request.uri().to_string().len();
-        let url_bytes = self.context.defaults().url_bytes;
-        if bytes <= url_bytes {
-            return Ok(());
-        }
-        Err(Error::invalid(format!(
-            "a change by a URL of {bytes} bytes is not sent, because it is longer than `url_bytes` ({url_bytes}), and gateways take about 8,000; {LONG_LIST}"
-        )))
+        Query::checked(draft, defaults.url_bytes)
     }
 }
 
 impl<T, K, C: Execute> Change<T, K, HasFilter, C> {
-    async fn run(&self, returning: Returning, format: Format) -> Result<Response, Error> {
-        let response = self
-            .context
-            .execute(self.call_as(returning, format)?)
-            .await?;
-        response.check_dry_run(&self.query.prefer)?;
-        Ok(response)
+    /// Sends the requests one after another.
+    async fn run(&self, returning: Returning, format: Format) -> Result<Vec<Response>, Error> {
+        let prefer = &self.query.options.prefer;
+        let calls = self.calls_as(returning, &format)?;
+        rollback::check(&self.context, prefer, &self.query.endpoint).await?;
+        let pieces = calls.len();
+        let (mut responses, mut changed) = (Vec::with_capacity(pieces), 0);
+        for call in calls {
+            let response = self.context.execute(call).await;
+            let response = response.map_err(|error| match responses.len() {
+                0 => error,
+                done => error.after_changes(changed, (done, pieces)),
+            })?;
+            response.check_dry_run(prefer)?;
+            changed += response.total().unwrap_or_default();
+            responses.push(response);
+        }
+        Ok(responses)
     }
 }
 
@@ -278,10 +366,10 @@ where
     ///
     /// # Errors
     ///
-    /// PGRST116 if several rows match. For [`exactly_one`](Self::exactly_one), no row is an error
+    /// PGRST116 if several rows match. For [`single`](Self::single), no row is an error
     /// too.
-    pub async fn maybe_one(self) -> Result<Option<V>, Error> {
-        Error::found(self.exactly_one().await)
+    pub async fn maybe_single(self) -> Result<Option<V>, Error> {
+        Error::found(self.single().await)
     }
 
     /// Changes exactly one row and returns it. If another number of rows matches, the change is
@@ -290,12 +378,17 @@ where
     /// # Errors
     ///
     /// Every failure of the call, and PGRST116 if another number of rows matches.
-    /// [`maybe_one`](Self::maybe_one) allows none.
-    pub async fn exactly_one(self) -> Result<V, Error> {
-        self.change
-            .run(Returning::Representation, Format::Object)
-            .await?
-            .json()
+    /// [`maybe_single`](Self::maybe_single) allows none.
+    pub async fn single(self) -> Result<V, Error> {
+        let change = &self.change;
+        match change.run(Returning::Representation, Format::Object).await {
+            Ok(responses) => match responses.first() {
+                Some(response) => response.json(),
+                None => Err(Error::no_rows()),
+            },
+            // Nothing was changed, so the rows are still as they were.
+            Err(error) => Err(whole::with_row_count(&change.context, &change.query, error).await),
+        }
     }
 }
 
@@ -310,13 +403,14 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let response = self.run(Returning::Minimal, Format::Json).await?;
-            response.total().ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Decode,
-                    "the server did not send the number of changed rows",
-                )
-            })
+            let responses = self.run(Returning::Minimal, Format::Json).await?;
+            let changed = responses.iter().map(|response| {
+                response.total().ok_or_else(|| {
+                    let message = "the server did not send the number of changed rows";
+                    Error::new(ErrorKind::Decode, message)
+                })
+            });
+            changed.sum()
         })
     }
 }
@@ -332,10 +426,12 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            self.change
-                .run(Returning::Representation, Format::Json)
-                .await?
-                .json()
+            let run = self.change.run(Returning::Representation, Format::Json);
+            let mut rows = Vec::new();
+            for response in run.await? {
+                rows.extend(response.json::<Vec<V>>()?);
+            }
+            Ok(rows)
         })
     }
 }
@@ -343,3 +439,10 @@ where
 debug_by!(query, Change<T, K, S, C>);
 
 debug_by!(change, ChangeReturning<T, V, C>);
+
+call_options!(<T, K, S, C> Change, query.options);
+transaction_options!(<T, K, S, C> Change, query.options);
+affected_option!(<T, K, S, C> Change, query.options);
+call_options!(<T, V, C> ChangeReturning, change.query.options);
+transaction_options!(<T, V, C> ChangeReturning, change.query.options);
+affected_option!(<T, V, C> ChangeReturning, change.query.options);

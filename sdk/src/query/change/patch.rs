@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::query::json_keys::json_keys;
+use crate::quote;
 use crate::schema::Target;
 
 /// The columns of an update with their new values.
@@ -15,22 +16,26 @@ pub(crate) struct Patch {
     pub(super) columns: Vec<Cow<'static, str>>,
     /// The members of a JSON object, without its braces.
     members: Vec<u8>,
+    is_set: bool,
 }
 
 impl Patch {
-    /// The columns that `patch` serializes.
-    pub(crate) fn of(patch: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
-        let object = serde_json::to_vec(patch).map_err(unwritable)?;
-        let columns = json_keys(&object).map_err(unwritable)?;
-        let columns = columns.into_iter().map(|key| Cow::Owned(key.into_owned()));
-        let columns = columns.collect();
+    /// Adds the columns that `patch` serializes.
+    pub(super) fn with_members(mut self, patch: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
+        let object = quote::to_vec(patch).map_err(unwritable)?;
+        for column in json_keys(&object).map_err(unwritable)? {
+            self.add(Cow::Owned(column.into_owned()))?;
+        }
         let members = object
             .strip_prefix(b"{")
-            .and_then(|rest| rest.strip_suffix(b"}"));
-        Ok(Self {
-            columns,
-            members: members.unwrap_or_default().to_vec(),
-        })
+            .and_then(|rest| rest.strip_suffix(b"}"))
+            .unwrap_or_default();
+        if !self.members.is_empty() && !members.is_empty() {
+            self.members.push(b',');
+        }
+        self.members.extend_from_slice(members);
+        self.is_set = true;
+        Ok(self)
     }
 
     /// Adds a column.
@@ -39,11 +44,10 @@ impl Patch {
         target: Target,
         value: serde_json::Result<Vec<u8>>,
     ) -> Result<Self, Error> {
-        if !target.path.is_empty() || self.columns.contains(&target.name) {
-            return Err(Error::invalid(format!(
-                "`{target}` cannot be set: set a whole column, and each column once"
-            )));
+        if !target.path.is_empty() {
+            return Err(unsettable(&target.to_string()));
         }
+        self.add(target.name.clone())?;
         if !self.members.is_empty() {
             self.members.push(b',');
         }
@@ -51,13 +55,32 @@ impl Patch {
             .extend(serde_json::to_vec(&target.name).map_err(unwritable)?);
         self.members.push(b':');
         self.members.extend(value.map_err(unwritable)?);
-        self.columns.push(target.name);
+        self.is_set = true;
         Ok(self)
+    }
+
+    /// Whether nothing was said about what to set.
+    pub(super) fn is_unset(&self) -> bool {
+        !self.is_set
+    }
+
+    fn add(&mut self, column: Cow<'static, str>) -> Result<(), Error> {
+        if self.columns.contains(&column) {
+            return Err(unsettable(&column));
+        }
+        self.columns.push(column);
+        Ok(())
     }
 
     pub(super) fn body(&self) -> Bytes {
         [b"{", self.members.as_slice(), b"}"].concat().into()
     }
+}
+
+fn unsettable(column: &str) -> Error {
+    Error::invalid(format!(
+        "`{column}` cannot be set: set a whole column, and each column once"
+    ))
 }
 
 fn unwritable(error: serde_json::Error) -> Error {
@@ -77,7 +100,7 @@ mod tests {
 
     #[test]
     fn columns_come_from_a_struct_and_one_by_one() {
-        let patch = Patch::of(&json!({"a": 1})).unwrap();
+        let patch = Patch::default().with_members(&json!({"a": 1})).unwrap();
         let patch = with(patch, "q\"b", &json!(null)).unwrap();
         assert_eq!(patch.columns, ["a", "q\"b"]);
         assert_eq!(patch.body(), r#"{"a":1,"q\"b":null}"#);
@@ -89,10 +112,11 @@ mod tests {
     #[test]
     fn a_column_is_set_whole_and_once() {
         let patch = with(Patch::default(), "a", &json!(1)).unwrap();
-        assert!(with(patch, "a", &json!(2)).is_err());
+        assert!(with(patch.clone(), "a", &json!(2)).is_err());
+        assert!(patch.with_members(&json!({"a": 2})).is_err());
         let member = col("a").key("b").target();
         let value = serde_json::to_vec(&1);
         assert!(Patch::default().with(member, value).is_err());
-        assert!(Patch::of(&[1]).is_err());
+        assert!(Patch::default().with_members(&[1]).is_err());
     }
 }

@@ -7,9 +7,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Execute, Read};
+use super::{Context, Execute, Query, Read};
 use crate::error::Error;
-use crate::grammar::{IntoFilter, IntoOrder, Key, Nested, ShapeOf, keys_of};
+use crate::grammar::{IntoFilter, IntoOrder, Key, Nested, Selection, ShapeOf, keys_of};
 use crate::request::{Call, Format, Response, Safety};
 
 use cursor::{Cursor, KeyNames};
@@ -22,7 +22,7 @@ use cursor::{Cursor, KeyNames};
 /// *empty* page, because the server's row limit can shorten any other.
 ///
 /// ```no_run
-/// # use sluice_sdk::{Client, Error, Table, serde::Deserialize, futures_util::TryStreamExt};
+/// # use sluice_sdk::{Client, Error, Table, futures_util::TryStreamExt, serde::Deserialize};
 /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
 /// # struct Post { #[table(primary_key)] id: i64, score: Option<f64> }
 /// # async fn run(db: Client) -> Result<(), Error> {
@@ -80,6 +80,27 @@ impl<T, V, C: Context> Keyset<T, V, C> {
         }
     }
 
+    /// All rows of a read in the order of its keys, if a keyset can read them: its keys are columns of
+    /// the table, and the primary key is known.
+    pub(super) fn of_all(read: &Read<T, V, C>) -> Option<Self> {
+        let query = &read.query;
+        let is_grouped = query
+            .selection
+            .as_ref()
+            .is_some_and(Selection::has_aggregates);
+        let by_relation = query.window.keys.iter().any(|key| key.relation.is_some());
+        let is_plain = query.window.offset.is_none() && !is_grouped && !by_relation;
+        if query.endpoint.primary_key.is_empty() || !is_plain || !read.is_json() {
+            return None;
+        }
+        let mut read = read.clone();
+        let keys = std::mem::take(&mut read.query.window.keys);
+        let limit = read.query.window.limit.take();
+        let keyset = Self::new(read, keys);
+        let page_rows = keyset.page_rows.min(limit.unwrap_or(u64::MAX));
+        Some(keyset.page_rows(page_rows))
+    }
+
     /// Reads rows of the shape `W` instead.
     pub fn select<W: ShapeOf<T>>(self) -> Keyset<T, W, C> {
         Keyset {
@@ -120,7 +141,7 @@ impl<T, V, C: Context> Keyset<T, V, C> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the read has a limit, an offset or its
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) if the read has a limit, an offset or its
     /// own order, if it has no key, or if the grammar cannot express it.
     pub fn call(&self) -> Result<Call, Error> {
         self.page(None).map(|(call, _)| call)
@@ -149,9 +170,8 @@ impl<T, V, C: Context> Keyset<T, V, C> {
         query.window.keys.clone_from(&self.keys);
         query.window.limit = Some(self.page_rows);
         let schema = self.read.context.defaults().schema.as_deref();
-        let call = query
-            .draft(Method::GET, Safety::Read, Format::Json, schema)?
-            .build()?;
+        let draft = query.draft(Method::GET, Safety::Read, Format::Json, schema)?;
+        let call = Query::checked(draft, self.read.context.defaults().url_bytes)?;
         Ok((call, names))
     }
 }
@@ -208,3 +228,5 @@ where
 }
 
 debug_by!(read, Keyset<T, V, C>);
+
+call_options!(<T, V, C> Keyset, read.query.options);

@@ -9,7 +9,7 @@ use crate::quote;
 
 /// Writes arguments as the body of a POST.
 pub(super) fn body(arguments: &(impl Serialize + ?Sized)) -> Result<Bytes, Error> {
-    let body = serde_json::to_vec(arguments).map_err(|error| {
+    let body = quote::to_vec(arguments).map_err(|error| {
         Error::invalid("the arguments cannot be written as JSON").with_source(error)
     })?;
     match body.first() {

@@ -7,14 +7,16 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Endpoint, Execute, Query};
+use super::whole::{self, Paged};
+use super::{Context, Endpoint, Execute, Query, rollback};
 use crate::error::Error;
 use crate::grammar::{IntoFilter, IntoOrder, Nested, Selection, ShapeOf, keys_of};
-use crate::request::{Call, Count, Format, Page, Safety};
+use crate::request::{Call, Count, Format, Page, Response, Safety};
 use crate::schema::{Function, ReadOnly, Rows};
 
 /// A call of a function. Awaiting it returns what the function returns.
@@ -23,8 +25,11 @@ use crate::schema::{Function, ReadOnly, Rows};
 /// that is `None` is sent as null. To get the argument's default, leave it out with
 /// `#[serde(skip_serializing_if = "Option::is_none")]`.
 ///
-/// The server's row limit cuts a set of rows *after* the function has run. So a function that
-/// claims work should return one JSON value, which is never cut.
+/// The server's row limit cuts a set of rows *after* the function has run, and does not say so. An
+/// awaited call whose rows may be cut asks for the next one, if a second call does no harm, and looks
+/// at the count otherwise. If rows are missing, it ends with [`ErrorKind::Truncated`](crate::error::ErrorKind::Truncated). [`all`](Rpc::all)
+/// and [`stream`](Rpc::stream) read a set of any size by several calls. A function that claims work
+/// should return one JSON value, which is never cut.
 ///
 /// ```no_run
 /// # use sluice_sdk::{Client, Error, Function, serde::{Serialize, Deserialize}};
@@ -47,7 +52,7 @@ use crate::schema::{Function, ReadOnly, Rows};
 /// ```
 /// use sluice_sdk::{Offline, serde_json::json};
 ///
-/// let call = Offline::default().call("add", &json!({"a": 1, "b": 2})).call()?;
+/// let call = Offline::default().rpc_by_name("add", &json!({"a": 1, "b": 2})).call()?;
 /// assert_eq!((call.request.method().as_str(), call.request.uri().path()), ("POST", "/rpc/add"));
 /// assert_eq!(call.request.body(), r#"{"a":1,"b":2}"#);
 /// # Ok::<(), sluice_sdk::Error>(())
@@ -56,12 +61,20 @@ use crate::schema::{Function, ReadOnly, Rows};
 /// PostgREST reference: "Functions as RPC".
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Rpc<F, O, C> {
+    invocation: Invocation<C>,
+    marker: PhantomData<fn() -> (F, O)>,
+}
+
+/// Everything about a call except its types.
+#[derive(Clone)]
+struct Invocation<C> {
     context: C,
     query: Query,
     arguments: Result<Bytes, Error>,
     by_get: bool,
     safety: Safety,
-    marker: PhantomData<fn() -> (F, O)>,
+    /// Whether it may return a set of rows, which the server can cut.
+    is_set: bool,
 }
 
 impl<F, O, C: Context> Rpc<F, O, C> {
@@ -69,7 +82,7 @@ impl<F, O, C: Context> Rpc<F, O, C> {
         context: C,
         endpoint: Endpoint,
         arguments: &(impl Serialize + ?Sized),
-        read_only: bool,
+        (read_only, is_set): (bool, bool),
     ) -> Self {
         let safety = if read_only {
             Safety::Read
@@ -77,18 +90,21 @@ impl<F, O, C: Context> Rpc<F, O, C> {
             Safety::Write
         };
         Self {
-            context,
-            query: Query::new(endpoint),
-            arguments: arguments::body(arguments),
-            by_get: false,
-            safety,
+            invocation: Invocation {
+                context,
+                query: Query::new(endpoint),
+                arguments: arguments::body(arguments),
+                by_get: false,
+                safety,
+                is_set,
+            },
             marker: PhantomData,
         }
     }
 
     /// The same function in another schema.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
-        self.query.endpoint.schema = Some(schema.into());
+        self.invocation.query.endpoint.schema = Some(schema.into());
         self
     }
 
@@ -98,67 +114,54 @@ impl<F, O, C: Context> Rpc<F, O, C> {
     where
         F: ReadOnly,
     {
-        self.by_get = true;
+        self.invocation.by_get = true;
         self
     }
 
     /// Declares that a second call changes nothing more. It is then sent again if the outcome of
     /// the first is unknown.
     pub fn idempotent(mut self) -> Self {
-        if self.safety == Safety::Write {
-            self.safety = Safety::Idempotent;
+        if self.invocation.safety == Safety::Write {
+            self.invocation.safety = Safety::Idempotent;
         }
-        self
-    }
-
-    /// Runs the function and rolls back what it did (`tx=rollback`). The server must allow it
-    /// (`db-tx-end = commit-allow-override`). If it does not, the changes *are* committed, and the
-    /// call fails and says so.
-    pub fn dry_run(mut self) -> Self {
-        self.query.prefer.rollback = true;
-        self
-    }
-
-    /// Limits the number of changed rows. If there are more, the call fails (PGRST124) and changes
-    /// none.
-    pub fn max_affected(mut self, rows: u64) -> Self {
-        self.query.prefer.max_affected = Some(rows);
-        self
-    }
-
-    /// Returns times in this time zone, such as `America/Los_Angeles`.
-    pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
-        self.query.prefer.timezone = Some(timezone.into());
         self
     }
 
     /// Returns these columns of the row or rows that the function returns.
     pub fn selection(mut self, selection: Selection) -> Self {
-        self.query.selection = Some(selection);
+        self.invocation.query.selection = Some(selection);
         self
     }
 
-    /// Reads what the function returns into `W`.
+    /// Reads what the function returns into `W`: the whole of it, as for a value. For the rows of a
+    /// set, see [`rows`](Self::rows).
     pub fn output<W>(self) -> Rpc<F, W, C> {
         Rpc {
-            context: self.context,
-            query: self.query,
-            arguments: self.arguments,
-            by_get: self.by_get,
-            safety: self.safety,
+            invocation: self.invocation,
             marker: PhantomData,
         }
+    }
+
+    /// Reads each row of the set that the function returns into `W`, with the same columns.
+    pub fn rows<W>(self) -> Rpc<F, Vec<W>, C> {
+        self.output()
     }
 
     /// The request, for callers that send it themselves.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for arguments that do not serialize as an
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for arguments that do not serialize as an
     /// object, and for what the grammar cannot express.
     pub fn call(&self) -> Result<Call, Error> {
+        self.invocation.call(&self.invocation.query, Format::Json)
+    }
+}
+
+impl<C: Context> Invocation<C> {
+    fn call(&self, query: &Query, format: Format) -> Result<Call, Error> {
         let body = self.arguments.clone()?;
-        let schema = self.context.defaults().schema.as_deref();
+        let defaults = self.context.defaults();
         let in_url = if self.by_get {
             arguments::in_url(&body)
         } else {
@@ -169,9 +172,7 @@ impl<F, O, C: Context> Rpc<F, O, C> {
         } else {
             Method::POST
         };
-        let mut draft = self
-            .query
-            .draft(method, self.safety, Format::Json, schema)?;
+        let mut draft = query.draft(method, self.safety, format, defaults.schema.as_deref())?;
         match in_url {
             Some(parameters) => {
                 for (name, value) in parameters {
@@ -180,7 +181,69 @@ impl<F, O, C: Context> Rpc<F, O, C> {
             }
             None => draft.body = Some(body),
         }
-        draft.build()
+        Query::checked(draft, defaults.url_bytes)
+    }
+}
+
+impl<C: Execute> Invocation<C> {
+    async fn run(&self, query: &Query, format: Format) -> Result<Response, Error> {
+        let prefer = &query.options.prefer;
+        rollback::check(&self.context, prefer, &query.endpoint).await?;
+        let response = self.context.execute(self.call(query, format)?).await?;
+        response.check_dry_run(prefer)?;
+        Ok(response)
+    }
+
+    /// Runs a call that returns everything in one response. Fails if rows are missing.
+    async fn run_whole(&self) -> Result<Response, Error> {
+        let mut query = self.query.clone();
+        // A second call would do everything again, so the first must say how many rows there are.
+        let once = self.is_set && !self.safety.is_repeatable();
+        if once && query.window.limit.is_none() {
+            query.options.prefer.count = Some(Count::Exact);
+        }
+        let response = self.run(&query, Format::Json).await?;
+        let rows = whole::rows_of(&response);
+        let is_cut = match response.total() {
+            Some(total) if once && query.options.prefer.count == Some(Count::Exact) => {
+                let wanted = query.window.limit.unwrap_or(u64::MAX);
+                rows < wanted.min(total.saturating_sub(query.window.offset.unwrap_or_default()))
+            }
+            _ if once => {
+                query.window.limit.is_none_or(|limit| rows < limit)
+                    && !whole::is_whole(&self.context, rows)
+            }
+            _ => self.is_set && whole::has_more(self, &query, rows).await?,
+        };
+        if is_cut {
+            return Err(self.truncated(rows));
+        }
+        Ok(response)
+    }
+}
+
+impl<C: Execute> Paged for Invocation<C> {
+    type Context = C;
+
+    fn context(&self) -> &C {
+        &self.context
+    }
+
+    fn query(&self) -> &Query {
+        &self.query
+    }
+
+    fn part(&self, query: &Query) -> Result<Call, Error> {
+        self.call(query, Format::Json)
+    }
+
+    fn truncated(&self, rows: u64) -> Error {
+        let way_out = if self.safety.is_repeatable() {
+            "the rest needs further calls; order by a unique column and read all, `.order(…).all()` or `.stream()`, or a part with `limit` or `page`"
+        } else {
+            "a second call would run the function again, which has run; return one JSON value from it, limit its rows, or declare it `read_only` or `.idempotent()` and read `.order(…).all()`"
+        };
+        whole::truncated(rows, way_out)
     }
 }
 
@@ -188,37 +251,31 @@ impl<F, O, C: Context> Rpc<F, O, C> {
 impl<F, O: Rows, C: Context> Rpc<F, O, C> {
     /// Keeps the rows that match.
     pub fn filter(mut self, filter: impl IntoFilter<O::Row>) -> Self {
-        self.query.filter(filter.into_filter().tree);
+        self.invocation.query.filter(filter.into_filter().tree);
         self
     }
 
     /// Orders the rows.
     pub fn order(mut self, order: impl IntoOrder<O::Row>) -> Self {
-        self.query.window.keys.extend(keys_of(order));
+        self.invocation.query.window.keys.extend(keys_of(order));
         self
     }
 
     /// Returns this many rows at most.
     pub fn limit(mut self, limit: u64) -> Self {
-        self.query.window.limit = Some(limit);
+        self.invocation.query.window.limit = Some(limit);
         self
     }
 
     /// Skips this many rows first.
     pub fn offset(mut self, offset: u64) -> Self {
-        self.query.window.offset = Some(offset);
-        self
-    }
-
-    /// Counts all rows. [`fetch`](Self::fetch) returns the number.
-    pub fn count(mut self, count: Count) -> Self {
-        self.query.prefer.count = Some(count);
+        self.invocation.query.window.offset = Some(offset);
         self
     }
 
     /// Filters, orders or limits the rows of an embedded relation.
     pub fn embed<U>(mut self, nested: Nested<O::Row, U>) -> Self {
-        self.query.nested.push(nested.retyped());
+        self.invocation.query.nested.push(nested.retyped());
         self
     }
 
@@ -227,19 +284,75 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
         self.selection(V::selection()).output()
     }
 
-    /// Calls the function. Returns the rows, with their position and number from the headers.
+    /// Calls the function. Returns one page of its rows, with their position and total number. A
+    /// function that only reads, or is [idempotent](Self::idempotent), also says whether more follow.
     ///
     /// # Errors
     ///
     /// Every failure of the call.
-    pub async fn fetch(self) -> Result<Page<O::Row>, Error>
+    pub async fn page(self) -> Result<Page<O::Row>, Error>
     where
         O::Row: DeserializeOwned,
         C: Execute,
     {
-        let response = self.context.execute(self.call()?).await?;
-        response.check_dry_run(&self.query.prefer)?;
-        response.page()
+        let invocation = &self.invocation;
+        if invocation.safety.is_repeatable() && !invocation.query.options.prefer.rollback {
+            return whole::page(invocation).await;
+        }
+        invocation
+            .run(&invocation.query, Format::Json)
+            .await?
+            .page()
+    }
+
+    /// Reads every row of the set, by as many calls as the server's row limit makes necessary, in the
+    /// order of the call. The order must be by a unique column, and the function must only read or be
+    /// [idempotent](Self::idempotent).
+    ///
+    /// # Errors
+    ///
+    /// Every failure of a call, and [`ErrorKind::Truncated`](crate::error::ErrorKind::Truncated) if the rows are cut and have no order, or
+    /// if a second call could change something.
+    pub async fn all(self) -> Result<Vec<O::Row>, Error>
+    where
+        O::Row: DeserializeOwned,
+        C: Execute,
+    {
+        let invocation = &self.invocation;
+        if !invocation.safety.is_repeatable() {
+            return invocation.run_whole().await?.json();
+        }
+        let first = whole::fetch(invocation, &invocation.query).await?.rows;
+        if whole::has_more(invocation, &invocation.query, first.len() as u64).await? {
+            return whole::by_offset(invocation, first).await;
+        }
+        Ok(first)
+    }
+
+    /// Reads every row of the set one by one, with memory for one row. As [`all`](Self::all), it needs
+    /// an order if the server cuts the rows.
+    ///
+    /// A stream that breaks off ends with an error. The rows before it are valid.
+    pub fn stream(self) -> BoxStream<'static, Result<O::Row, Error>>
+    where
+        O::Row: DeserializeOwned + Send + 'static,
+        C: Execute,
+    {
+        whole::row_by_row(self.invocation)
+    }
+}
+
+impl<F, O, C: Execute> Rpc<F, O, C> {
+    /// Calls the function, and returns the response as bytes in a media type that the server knows:
+    /// see [`Read::bytes`](crate::query::Read::bytes).
+    ///
+    /// # Errors
+    ///
+    /// Every failure of the call, and PGRST107 if the server does not know the media type.
+    pub async fn bytes(self, media_type: &str) -> Result<Bytes, Error> {
+        let format = Format::Own(media_type.to_owned());
+        let invocation = &self.invocation;
+        Ok(invocation.run(&invocation.query, format).await?.body)
     }
 }
 
@@ -252,21 +365,21 @@ where
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        // The call is built here, so that the future does not borrow the arguments.
-        let call = self.call();
-        let (context, prefer) = (self.context, self.query.prefer);
-        Box::pin(async move {
-            let response = context.execute(call?).await?;
-            response.check_dry_run(&prefer)?;
-            response.value()
-        })
+        // The future does not borrow what the function's type may.
+        let invocation = self.invocation;
+        Box::pin(async move { invocation.run_whole().await?.value() })
     }
 }
 
-debug_by!(query, Rpc<F, O, C>);
+debug_by!(invocation.query, Rpc<F, O, C>);
+
+call_options!(<F, O, C> Rpc, invocation.query.options);
+count_option!(<F, O, C> Rpc, invocation.query.options);
+transaction_options!(<F, O, C> Rpc, invocation.query.options);
+affected_option!(<F, O, C> Rpc, invocation.query.options);
 
 /// Begins a call of a typed function.
 pub(crate) fn typed<F: Function, C: Context>(context: C, function: &F) -> Rpc<F, F::Output, C> {
     let endpoint = Endpoint::function(F::NAME, F::SCHEMA);
-    Rpc::new(context, endpoint, function, F::READ_ONLY)
+    Rpc::new(context, endpoint, function, (F::READ_ONLY, F::RETURNS_SET))
 }

@@ -17,7 +17,7 @@ use crate::error::{Chunk, Error, RejectedRow, WriteReport};
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # use sluice_sdk::{Client, Error, Checkpoint, Table, WriteReport, serde::Serialize};
+/// # use sluice_sdk::{Checkpoint, Client, Error, Table, serde::Serialize, write::WriteReport};
 /// # #[derive(Table, Serialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
 /// # struct Post { #[table(primary_key)] id: i64, text: String }
 /// async fn store(db: &Client, posts: &[Post]) -> Result<WriteReport, Error> {
@@ -41,6 +41,35 @@ use crate::error::{Chunk, Error, RejectedRow, WriteReport};
 #[derive(Clone, Default)]
 pub struct Checkpoint {
     state: Arc<Mutex<State>>,
+}
+
+/// How far a bulk write is: see [`Write::on_progress`](crate::write::Write::on_progress).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// How many rows the write has. Of a stream: how many it has yielded.
+    pub rows: u64,
+    /// How many rows were in requests that were written.
+    pub written: u64,
+    /// How many rows the database refused.
+    pub failed: u64,
+    /// How many rows were not sent, because a later row has the same conflict key.
+    pub superseded: u64,
+    /// How many requests got a response.
+    pub requests: u32,
+}
+
+impl Progress {
+    /// The progress of a write of which this came before.
+    pub(super) fn plus(self, next: Self) -> Self {
+        Self {
+            rows: self.rows + next.rows,
+            written: self.written + next.written,
+            failed: self.failed + next.failed,
+            superseded: self.superseded + next.superseded,
+            requests: self.requests + next.requests,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +99,19 @@ impl Checkpoint {
             .filter(|&index| settled.get(index) == Some(&false))
             .collect();
         report
+    }
+
+    /// How far the write is.
+    pub(super) fn progress(&self) -> Progress {
+        let state = self.lock();
+        let report = &state.report;
+        Progress {
+            rows: report.rows,
+            written: report.written(),
+            failed: report.failed.len() as u64,
+            superseded: report.superseded.len() as u64,
+            requests: report.requests,
+        }
     }
 
     /// Begins a write of `rows` rows. Returns the indexes of those that it must not send.

@@ -9,7 +9,7 @@ use super::checkpoint::Checkpoint;
 use super::failure::{FailureAction, action_for};
 use super::plan::{Batch, WritePlan};
 use crate::error::{Error, ErrorKind, WriteReport};
-use crate::query::Execute;
+use crate::query::{Execute, rollback};
 use crate::request::{Call, Outcome, Response};
 
 /// What a write did, with the responses in the order of their rows.
@@ -28,6 +28,8 @@ where
     R: Serialize + Sync,
     C: Execute,
 {
+    let prefer = &spec.options.prefer;
+    rollback::check(context, prefer, &spec.endpoint).await?;
     let mut driver = Driver::new(spec)?;
     let mut under_way = FuturesUnordered::new();
     loop {
@@ -40,6 +42,9 @@ where
             break;
         };
         driver.settle(&batch, result);
+        if let Some(progress) = &spec.progress {
+            progress(spec.checkpoint.progress());
+        }
     }
     driver.finish()
 }
@@ -86,7 +91,8 @@ impl<'a, R: Serialize> Driver<'a, R> {
 
     /// The next request, unless the write has ended or a response must come first.
     fn next(&mut self, under_way: usize) -> Option<(Batch, Call)> {
-        if self.stopped.is_some() || (self.probing && !self.proven && under_way > 0) {
+        let waits = (self.probing && !self.proven) || self.plan.in_order;
+        if self.stopped.is_some() || (waits && under_way > 0) {
             return None;
         }
         let batch = self.plan.next(self.max_rows);
@@ -112,7 +118,7 @@ impl<'a, R: Serialize> Driver<'a, R> {
     fn settle(&mut self, batch: &Batch, result: Result<Response, Error>) {
         match result {
             Ok(response) => {
-                let dry_run = response.check_dry_run(&self.spec.prefer);
+                let dry_run = response.check_dry_run(&self.spec.options.prefer);
                 self.written(batch, response);
                 if let Err(error) = dry_run {
                     self.stop(error);
@@ -157,6 +163,9 @@ impl<'a, R: Serialize> Driver<'a, R> {
             }
             FailureAction::Bisect => {
                 self.unwritten(rows, &error);
+                // Two rows are one to the database, though their values are written differently. The
+                // later half is sent after the earlier one.
+                self.plan.in_order |= error.code() == Some("21000");
                 self.plan.halve(batch);
             }
             FailureAction::Refuse => self.reject(rows, error),

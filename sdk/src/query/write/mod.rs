@@ -4,9 +4,11 @@ mod checkpoint;
 mod driver;
 mod failure;
 mod plan;
+mod source;
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -15,12 +17,13 @@ use serde::de::DeserializeOwned;
 use super::{CallDefaults, Context, Endpoint, Execute, Query};
 use crate::error::{Error, WriteReport, Written};
 use crate::grammar::{Selection, ShapeOf};
-use crate::request::{Call, Format, Handling, Prefer, Resolution};
+use crate::request::{Call, Format, Options, Resolution};
 use crate::schema::Column;
 
 use plan::WritePlan;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Progress};
+pub use source::{StreamReport, WriteStream};
 
 /// An insert or an upsert of any number of rows. Awaiting it returns a [`WriteReport`].
 ///
@@ -35,6 +38,13 @@ pub use checkpoint::Checkpoint;
 /// connection, no permission, no such table) ends the write. The error's
 /// [`write_report`](Error::write_report) says what was written by then, and with a
 /// [`checkpoint`](Self::checkpoint) the write can go on from there.
+///
+/// Of two rows of an upsert with the same conflict key, the later one wins. If it sets the same columns,
+/// the earlier one is not sent and is named in [`WriteReport::superseded`]; otherwise both are sent, one
+/// after another. Keys are compared as they are written: two that only the database takes for one (as
+/// `citext` does) are both written, in their order if they share a request. If the conflict columns are
+/// not known (an untyped table without [`on_conflict`](Self::on_conflict)), requests are sent one at a
+/// time.
 ///
 /// ```no_run
 /// # use sluice_sdk::{Client, Error, Table, serde::Serialize};
@@ -56,7 +66,7 @@ pub use checkpoint::Checkpoint;
 /// The requests, if rows have different keys:
 ///
 /// ```
-/// use sluice_sdk::{Offline, col, serde_json::json};
+/// use sluice_sdk::{Offline, serde_json::json, col};
 ///
 /// let rows = [json!({"id": 1, "text": "a"}), json!({"id": 2}), json!({"id": 3, "text": "c"})];
 /// let calls = Offline::default().table("posts").upsert(&rows).on_conflict(col("id")).calls()?;
@@ -68,11 +78,13 @@ pub use checkpoint::Checkpoint;
 ///
 /// PostgREST reference: "Insert", "Bulk Insert", "Specifying Columns", "Upsert".
 #[must_use = "a write does nothing until it is awaited"]
-pub struct Write<'a, T, R, K, C> {
+pub struct Write<'a, T, R, K, M, C> {
     context: C,
     spec: WriteSpec<'a, R>,
-    marker: PhantomData<fn() -> (T, K)>,
+    marker: Marker<T, K, M>,
 }
+
+type Marker<T, K, M> = PhantomData<fn() -> (T, K, M)>;
 
 /// Marks a [`Write`] that inserts.
 #[derive(Clone, Copy, Debug)]
@@ -82,34 +94,44 @@ pub enum Inserting {}
 #[derive(Clone, Copy, Debug)]
 pub enum Upserting {}
 
-/// A [`Write`] that returns the written rows. Awaiting it returns [`Written`].
+/// Marks a [`Write`] of any number of rows: awaiting it returns a [`WriteReport`].
+#[derive(Clone, Copy, Debug)]
+pub enum Many {}
+
+/// Marks a [`Write`] of one row: awaiting it returns nothing, or the row.
+#[derive(Clone, Copy, Debug)]
+pub enum One {}
+
+/// A [`Write`] that returns the written rows. Awaiting it returns [`Written`], or for one row the row.
 #[must_use = "a write does nothing until it is awaited"]
-pub struct WriteReturning<'a, T, R, V, C> {
+pub struct WriteReturning<'a, T, R, V, M, C> {
     context: C,
     spec: WriteSpec<'a, R>,
-    marker: PhantomData<fn() -> (T, V)>,
+    marker: Marker<T, V, M>,
 }
 
 /// Everything about a write except the client that sends it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct WriteSpec<'a, R> {
     rows: &'a [R],
     endpoint: Endpoint,
     upsert: bool,
     resolution: Resolution,
     conflict: Vec<String>,
-    dedupe: bool,
     one_request: bool,
     max_failures: usize,
     chunk_rows: usize,
     chunk_bytes: usize,
     concurrency: usize,
     schema: Option<String>,
-    prefer: Prefer,
+    options: Options,
     format: Format,
     returning: ReturnedRows,
     checkpoint: Checkpoint,
+    progress: Option<ProgressHook<'a>>,
 }
+
+type ProgressHook<'a> = Arc<dyn Fn(Progress) + Send + Sync + 'a>;
 
 /// What a write returns of its rows.
 #[derive(Clone, Debug)]
@@ -139,22 +161,97 @@ impl<'a, R> WriteSpec<'a, R> {
             upsert,
             resolution: Resolution::Merge,
             conflict: Vec::new(),
-            dedupe: false,
             one_request: false,
             max_failures: MAX_FAILURES,
             chunk_rows: defaults.chunk_rows.max(1),
             chunk_bytes: defaults.chunk_bytes,
             concurrency: defaults.concurrency.max(1),
             schema: defaults.schema.clone(),
-            prefer: Prefer::default(),
+            options: Options::default(),
             format: Format::Json,
             returning: ReturnedRows::Nothing,
             checkpoint: Checkpoint::new(),
+            progress: None,
         }
     }
 }
 
-impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
+/// How the rows of a write are sent: of one of slices, and of one of a stream.
+macro_rules! chunk_options {
+    (<$($parameter:tt),+> $kind:ident<$($argument:tt),+>, $life:lifetime) => {
+        impl<$($parameter),+> $kind<$($argument),+> {
+            /// Puts at most this many rows into a request (500 by default).
+            pub fn chunk_rows(mut self, rows: usize) -> Self {
+                self.spec.chunk_rows = rows.max(1);
+                self
+            }
+
+            /// Puts at most this many bytes into a request (1 MiB by default). A longer row goes
+            /// alone.
+            pub fn chunk_bytes(mut self, bytes: usize) -> Self {
+                self.spec.chunk_bytes = bytes;
+                self
+            }
+
+            /// Sends this many requests at once (4 by default).
+            pub fn concurrency(mut self, requests: usize) -> Self {
+                self.spec.concurrency = requests.max(1);
+                self
+            }
+
+            /// Stops if more rows than this are refused (1,000 by default), because finding each
+            /// costs requests.
+            pub fn max_failures(mut self, rows: usize) -> Self {
+                self.spec.max_failures = rows;
+                self
+            }
+
+            /// Calls `hook` after each response, for a progress bar. It must not block.
+            pub fn on_progress(mut self, hook: impl Fn(Progress) + Send + Sync + $life) -> Self {
+                self.spec.progress = Some(Arc::new(hook));
+                self
+            }
+        }
+    };
+}
+
+/// What an upsert does with a row that exists.
+macro_rules! conflict_options {
+    (<$($parameter:tt),+> $kind:ident<$($argument:tt),+>) => {
+        impl<$($parameter),+> $kind<$($argument),+> {
+            /// The columns of the unique constraint that decides whether a row exists
+            /// (`on_conflict=…`). By default this is the primary key.
+            pub fn on_conflict(mut self, columns: impl IntoColumns<T>) -> Self {
+                self.spec.conflict = columns.names();
+                self
+            }
+
+            /// Leaves existing rows as they are, instead of updating them
+            /// (`resolution=ignore-duplicates`, SQL `on conflict do nothing`).
+            ///
+            /// If a request is sent again, rows that its first attempt wrote exist by then. They are
+            /// neither counted as affected nor returned.
+            pub fn ignore_duplicates(mut self) -> Self {
+                self.spec.resolution = Resolution::Ignore;
+                self
+            }
+        }
+    };
+}
+
+chunk_options!(<'a, T, R, K, C> Write<'a, T, R, K, Many, C>, 'a);
+chunk_options!(<T, S, K, C> WriteStream<T, S, K, C>, 'static);
+conflict_options!(<'a, T, R, M, C> Write<'a, T, R, Upserting, M, C>);
+conflict_options!(<T, S, C> WriteStream<T, S, Upserting, C>);
+
+call_options!(<'a, T, R, K, M, C> Write, spec.options);
+transaction_options!(<'a, T, R, K, M, C> Write, spec.options);
+call_options!(<'a, T, R, V, M, C> WriteReturning, spec.options);
+transaction_options!(<'a, T, R, V, M, C> WriteReturning, spec.options);
+call_options!(<T, S, K, C> WriteStream, spec.options);
+transaction_options!(<T, S, K, C> WriteStream, spec.options);
+
+impl<'a, T, R, K, M, C: Context> Write<'a, T, R, K, M, C> {
     pub(crate) fn new(context: C, endpoint: Endpoint, rows: &'a [R], upsert: bool) -> Self {
         let spec = WriteSpec::new(rows, endpoint, upsert, context.defaults());
         Self {
@@ -164,77 +261,17 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
         }
     }
 
-    /// Puts at most this many rows into a request (500 by default).
-    pub fn chunk_rows(mut self, rows: usize) -> Self {
-        self.spec.chunk_rows = rows.max(1);
-        self
-    }
-
-    /// Puts at most this many bytes into a request (1 MiB by default). A longer row goes alone.
-    pub fn chunk_bytes(mut self, bytes: usize) -> Self {
-        self.spec.chunk_bytes = bytes;
-        self
-    }
-
-    /// Sends this many requests at once (4 by default).
-    pub fn concurrency(mut self, requests: usize) -> Self {
-        self.spec.concurrency = requests.max(1);
-        self
-    }
-
-    /// Stops if more rows than this are refused (1,000 by default), because finding each costs
-    /// requests.
-    pub fn max_failures(mut self, rows: usize) -> Self {
-        self.spec.max_failures = rows;
-        self
-    }
-
-    /// Writes all rows in one request and so in one transaction. If one row is refused, none is
-    /// written and the call fails. An insert may mix rows with different keys: missing ones get
-    /// their defaults. An upsert may not, because missing keys would overwrite stored values.
-    pub fn all_or_nothing(mut self) -> Self {
-        self.spec.one_request = true;
-        self
-    }
-
-    /// Notes in `checkpoint` what happens to each row, and sends only rows that are not done. So a
-    /// write that stopped half way goes on. See [`Checkpoint`].
-    pub fn checkpoint(mut self, checkpoint: &Checkpoint) -> Self {
-        self.spec.checkpoint = checkpoint.clone();
-        self
-    }
-
-    /// Runs the write and rolls it back (`tx=rollback`). The server must allow it (`db-tx-end =
-    /// commit-allow-override`). If it does not, the rows *are* written, and the call fails and says
-    /// so.
-    pub fn dry_run(mut self) -> Self {
-        self.spec.prefer.rollback = true;
-        self
-    }
-
-    /// Returns times in this time zone, such as `America/Los_Angeles`.
-    pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
-        self.spec.prefer.timezone = Some(timezone.into());
-        self
-    }
-
-    /// Sets what the server does with preferences that it does not know.
-    pub fn handling(mut self, handling: Handling) -> Self {
-        self.spec.prefer.handling = Some(handling);
-        self
-    }
-
     /// Returns the written rows as `V`, without those that an upsert ignored.
-    pub fn returning<V: ShapeOf<T>>(self) -> WriteReturning<'a, T, R, V, C> {
+    pub fn returning<V: ShapeOf<T>>(self) -> WriteReturning<'a, T, R, V, M, C> {
         self.return_as(ReturnedRows::Columns(V::selection()))
     }
 
     /// Returns the written rows with all columns, each read into `V`.
-    pub fn returning_rows<V>(self) -> WriteReturning<'a, T, R, V, C> {
+    pub fn returning_rows<V>(self) -> WriteReturning<'a, T, R, V, M, C> {
         self.return_as(ReturnedRows::All)
     }
 
-    fn return_as<V>(self, returning: ReturnedRows) -> WriteReturning<'a, T, R, V, C> {
+    fn return_as<V>(self, returning: ReturnedRows) -> WriteReturning<'a, T, R, V, M, C> {
         let spec = WriteSpec {
             returning,
             ..self.spec
@@ -250,7 +287,7 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if a row does not serialize as an object,
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) if a row does not serialize as an object,
     /// or if the grammar cannot express the write.
     pub fn calls(&self) -> Result<Vec<Call>, Error>
     where
@@ -268,33 +305,24 @@ impl<'a, T, R, K, C: Context> Write<'a, T, R, K, C> {
     }
 }
 
-impl<T, R, C: Context> Write<'_, T, R, Upserting, C> {
-    /// The columns of the unique constraint that decides whether a row exists. By default this is
-    /// the primary key.
-    pub fn on_conflict(mut self, columns: impl IntoColumns<T>) -> Self {
-        self.spec.conflict = columns.names();
+impl<T, R, K, C: Context> Write<'_, T, R, K, Many, C> {
+    /// Writes all rows in one request and so in one transaction. If one row is refused, none is
+    /// written and the call fails. An insert may mix rows with different keys: missing ones get
+    /// their defaults. An upsert may not, because missing keys would overwrite stored values.
+    pub fn all_or_nothing(mut self) -> Self {
+        self.spec.one_request = true;
         self
     }
 
-    /// Leaves existing rows as they are, instead of updating them.
-    ///
-    /// If a request is sent again, rows that its first attempt wrote exist by then. They are
-    /// neither counted as affected nor returned.
-    pub fn ignore_duplicates(mut self) -> Self {
-        self.spec.resolution = Resolution::Ignore;
-        self
-    }
-
-    /// Sends only the last of the rows with the same values in the columns of
-    /// [`on_conflict`](Self::on_conflict). The others are [`superseded`](WriteReport::superseded).
-    /// Without this, all are written, in separate requests and in no certain order.
-    pub fn dedupe(mut self) -> Self {
-        self.spec.dedupe = true;
+    /// Notes in `checkpoint` what happens to each row, and sends only rows that are not done. So a
+    /// write that stopped half way goes on. See [`Checkpoint`].
+    pub fn checkpoint(mut self, checkpoint: &Checkpoint) -> Self {
+        self.spec.checkpoint = checkpoint.clone();
         self
     }
 }
 
-impl<'a, T, R, K, C> IntoFuture for Write<'a, T, R, K, C>
+impl<'a, T, R, K, C> IntoFuture for Write<'a, T, R, K, Many, C>
 where
     R: Serialize + Sync,
     C: Execute,
@@ -308,7 +336,23 @@ where
     }
 }
 
-impl<'a, T, R, V, C> IntoFuture for WriteReturning<'a, T, R, V, C>
+/// A refused row is an error.
+impl<'a, T, R, K, C> IntoFuture for Write<'a, T, R, K, One, C>
+where
+    R: Serialize + Sync,
+    C: Execute,
+{
+    type Output = Result<(), Error>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let (context, mut spec) = (self.context, self.spec);
+        spec.one_request = true;
+        Box::pin(async move { driver::run(&context, &spec).await.map(drop) })
+    }
+}
+
+impl<'a, T, R, V, C> IntoFuture for WriteReturning<'a, T, R, V, Many, C>
 where
     R: Serialize + Sync,
     V: DeserializeOwned + Send + 'static,
@@ -335,39 +379,81 @@ where
     }
 }
 
-impl<T, R, V, C> WriteReturning<'_, T, R, V, C>
+/// Awaiting it returns the row. If an upsert ignored it, that is PGRST116: see
+/// [`maybe_single`](Self::maybe_single).
+impl<'a, T, R, V, C> IntoFuture for WriteReturning<'a, T, R, V, One, C>
+where
+    R: Serialize + Sync,
+    V: DeserializeOwned + Send + 'static,
+    C: Execute,
+{
+    type Output = Result<V, Error>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let (context, spec) = (self.context, self.spec);
+        Box::pin(async move { one(&context, spec).await })
+    }
+}
+
+impl<T, R, V, C> WriteReturning<'_, T, R, V, One, C>
 where
     R: Serialize + Sync,
     V: DeserializeOwned,
     C: Execute,
 {
-    /// Writes one row and returns it. If there is not exactly one row, nothing is written.
+    /// Writes the row and returns it, or `None` if an upsert ignored it.
     ///
     /// # Errors
     ///
-    /// Every failure of the call, a refused row included. PGRST116 if an upsert ignored the row:
-    /// see [`maybe_one`](Self::maybe_one).
-    pub async fn exactly_one(mut self) -> Result<V, Error> {
-        self.spec.one_request = true;
-        self.spec.format = Format::Object;
-        let outcome = driver::run(&self.context, &self.spec).await?;
-        match outcome.responses.first() {
-            Some(response) => response
-                .json()
-                .map_err(|error| error.with_report(outcome.report)),
-            None => Err(Error::invalid(
-                "`exactly_one` needs one row, and there is none",
-            )),
-        }
+    /// Every failure of the call, a refused row included.
+    pub async fn maybe_single(self) -> Result<Option<V>, Error> {
+        Error::found(one(&self.context, self.spec).await)
     }
+}
 
-    /// Writes one row and returns it, or `None` if an upsert ignored it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`exactly_one`](Self::exactly_one), except PGRST116 for no row.
-    pub async fn maybe_one(self) -> Result<Option<V>, Error> {
-        Error::found(self.exactly_one().await)
+/// Writes one row and returns it.
+async fn one<R, V, C>(context: &C, mut spec: WriteSpec<'_, R>) -> Result<V, Error>
+where
+    R: Serialize + Sync,
+    V: DeserializeOwned,
+    C: Execute,
+{
+    spec.one_request = true;
+    spec.format = Format::Object;
+    let outcome = driver::run(context, &spec).await;
+    // One row was sent, so another number of rows is none.
+    let outcome = outcome.map_err(|error| error.with_rows_found(0))?;
+    match outcome.responses.first() {
+        Some(response) => response
+            .json()
+            .map_err(|error| error.with_report(outcome.report)),
+        None => Err(Error::no_rows()),
+    }
+}
+
+impl WriteSpec<'static, ()> {
+    /// The same write, of these rows.
+    fn of_rows<'a, R>(&self, rows: &'a [R], checkpoint: Checkpoint) -> WriteSpec<'a, R> {
+        let same = self.clone();
+        WriteSpec {
+            rows,
+            checkpoint,
+            endpoint: same.endpoint,
+            upsert: same.upsert,
+            resolution: same.resolution,
+            conflict: same.conflict,
+            one_request: same.one_request,
+            max_failures: same.max_failures,
+            chunk_rows: same.chunk_rows,
+            chunk_bytes: same.chunk_bytes,
+            concurrency: same.concurrency,
+            schema: same.schema,
+            options: same.options,
+            format: same.format,
+            returning: same.returning,
+            progress: same.progress.map(|hook| hook as ProgressHook<'a>),
+        }
     }
 }
 
@@ -378,14 +464,14 @@ impl<R> WriteSpec<'_, R> {
         if let ReturnedRows::Columns(selection) = &self.returning {
             query.selection = Some(selection.clone());
         }
-        query.prefer = self.prefer.clone();
+        query.options = self.options.clone();
         query
     }
 }
 
-debug_by!(spec.endpoint, Write<'a, T, R, K, C>);
+debug_by!(spec.endpoint, Write<'a, T, R, K, M, C>);
 
-debug_by!(spec.endpoint, WriteReturning<'a, T, R, V, C>);
+debug_by!(spec.endpoint, WriteReturning<'a, T, R, V, M, C>);
 
 impl<T, V, N> IntoColumns<T> for Column<T, V, N> {
     fn names(self) -> Vec<String> {

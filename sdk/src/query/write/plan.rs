@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{ReturnedRows, WriteSpec};
 use crate::error::{Error, RejectedRow};
-use crate::query::json_keys::json_keys;
+use crate::query::json_keys::{json_keys, json_members};
 use crate::quote;
 use crate::request::{Call, Count, Resolution, Returning, Safety};
 
@@ -29,6 +29,9 @@ pub(super) struct WritePlan<'a, R> {
     first: VecDeque<Batch>,
     chunk_bytes: usize,
     one_request: bool,
+    /// Whether requests must be sent one after another, each with the rows that follow the last one's,
+    /// so that the later of two rows wins.
+    pub(super) in_order: bool,
     /// Rows that cannot be written as a JSON object, as far as rows have been looked at.
     pub(super) failed: Vec<RejectedRow>,
     /// Rows that a later row with the same conflict key replaces, in order.
@@ -50,11 +53,10 @@ pub(super) struct Batch {
 impl<'a, R: Serialize> WritePlan<'a, R> {
     /// Plans a write of all rows except those that are `settled` (indexes, in order).
     pub(super) fn new(spec: &WriteSpec<'a, R>, settled: &[usize]) -> Result<Self, Error> {
-        let mut superseded = if spec.dedupe {
-            superseded(spec.rows, &spec.conflict)?
-        } else {
-            Vec::new()
-        };
+        let Duplicates {
+            mut superseded,
+            in_order,
+        } = Duplicates::of(spec);
         superseded.retain(|index| settled.binary_search(index).is_err());
         let mut skipped = [settled, &superseded].concat();
         skipped.sort_unstable();
@@ -67,6 +69,7 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
             first: VecDeque::new(),
             chunk_bytes: spec.chunk_bytes,
             one_request: spec.one_request,
+            in_order: in_order && !spec.one_request,
             failed: Vec::new(),
             superseded,
             skipped,
@@ -144,9 +147,23 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
 
     /// Adds a row to the request of its keys. Returns that request as it was if the row does not fit.
     fn add(&mut self, index: usize, row: &R, max_rows: usize) -> serde_json::Result<Option<Batch>> {
-        let json = serde_json::to_vec(row)?;
-        let position = self.position(&json_keys(&json)?);
+        let json = quote::to_vec(row)?;
+        let keys = json_keys(&json)?;
+        let before = self.last;
+        let position = self.position(&keys);
         self.last = position;
+        if self.in_order && position != before {
+            // Rows with other keys may have been there first.
+            let earlier = self
+                .open
+                .get_mut(before)
+                .filter(|batch| !batch.rows.is_empty());
+            let earlier = earlier.map(Batch::take);
+            if let Some(batch) = self.open.get_mut(position) {
+                batch.push(index, &json);
+            }
+            return Ok(earlier);
+        }
         let Some(batch) = self.open.get_mut(position) else {
             return Ok(None);
         };
@@ -200,7 +217,7 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
             ..Batch::default()
         };
         for index in batch.rows {
-            match self.rows.get(index).map(serde_json::to_vec) {
+            match self.rows.get(index).map(quote::to_vec) {
                 Some(Ok(json)) => encoded.push(index, &json),
                 Some(Err(error)) => self.failed.push(RejectedRow {
                     index,
@@ -236,7 +253,12 @@ impl<R: Serialize> WriteSpec<'_, R> {
     pub(super) fn call(&self, batch: &Batch) -> Result<Call, Error> {
         let query = self.query();
         let schema = self.schema.as_deref();
-        let mut draft = query.draft(Method::POST, self.safety(batch), self.format, schema)?;
+        let mut draft = query.draft(
+            Method::POST,
+            self.safety(batch),
+            self.format.clone(),
+            schema,
+        )?;
         if !self.conflict.is_empty() {
             let conflict = quote::identifiers(&self.conflict);
             draft.params.push("on_conflict", conflict);
@@ -245,13 +267,13 @@ impl<R: Serialize> WriteSpec<'_, R> {
             let columns = quote::identifiers(&batch.columns);
             draft.params.push("columns", columns);
         }
-        draft.prefer.returning = Some(match self.returning {
+        draft.options.prefer.returning = Some(match self.returning {
             ReturnedRows::Nothing => Returning::Minimal,
             ReturnedRows::All | ReturnedRows::Columns(_) => Returning::Representation,
         });
-        draft.prefer.resolution = self.upsert.then_some(self.resolution);
-        draft.prefer.missing_default = self.one_request;
-        draft.prefer.count = Some(Count::Exact);
+        draft.options.prefer.resolution = self.upsert.then_some(self.resolution);
+        draft.options.prefer.missing_default = self.one_request;
+        draft.options.prefer.count = Some(Count::Exact);
         draft.body = Some([batch.json.as_slice(), b"]"].concat().into());
         draft.build()
     }
@@ -267,7 +289,7 @@ impl<R: Serialize> WriteSpec<'_, R> {
 
     /// Whether a row may be sent again if its first request got no response.
     pub(super) fn may_repeat(&self, row: &R) -> bool {
-        let json = serde_json::to_vec(row).unwrap_or_default();
+        let json = quote::to_vec(row).unwrap_or_default();
         let keys = json_keys(&json).unwrap_or_default();
         self.is_idempotent(&keys.iter().map(AsRef::as_ref).collect::<Vec<_>>())
     }
@@ -275,44 +297,92 @@ impl<R: Serialize> WriteSpec<'_, R> {
     /// An upsert ends in the same rows however often it runs, if its rows hold the values of the
     /// conflict columns. With a generated key, every run would add rows.
     fn is_idempotent(&self, keys: &[&str]) -> bool {
-        let primary_key = self.endpoint.primary_key.iter();
-        let conflict: Vec<&str> = if self.conflict.is_empty() {
+        let conflict = self.conflict_columns();
+        self.upsert && !conflict.is_empty() && conflict.iter().all(|column| keys.contains(column))
+    }
+
+    /// The columns that decide whether a row exists, as far as they are known.
+    fn conflict_columns(&self) -> Vec<&str> {
+        if self.conflict.is_empty() {
+            let primary_key = self.endpoint.primary_key.iter();
             primary_key.map(|key| key.target.name.as_ref()).collect()
         } else {
             self.conflict.iter().map(String::as_str).collect()
-        };
-        self.upsert && !conflict.is_empty() && conflict.iter().all(|column| keys.contains(column))
+        }
     }
 }
 
-/// The rows that a later row with the same values in `columns` replaces, in order.
-fn superseded(rows: &[impl Serialize], columns: &[String]) -> Result<Vec<usize>, Error> {
-    if columns.is_empty() {
-        return Err(Error::invalid(
-            "`dedupe` compares the columns of `on_conflict`; give these too",
-        ));
-    }
-    let mut last: HashMap<String, usize> = HashMap::new();
-    let mut superseded = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        // A row that cannot be serialized is reported when the requests are made.
-        let Ok(value) = serde_json::to_value(row) else {
-            continue;
-        };
-        let key: Vec<_> = columns.iter().map(|column| value.get(column)).collect();
-        // Nulls are distinct in SQL, so rows that lack a value never conflict.
-        let lacks_value = key
-            .iter()
-            .any(|value| value.is_none_or(serde_json::Value::is_null));
-        if lacks_value {
-            continue;
+/// What is done about rows of an upsert with the same conflict key, so that the later one wins.
+#[derive(Default)]
+struct Duplicates {
+    /// The rows that a later row replaces, in order. They are not sent.
+    superseded: Vec<usize>,
+    /// Whether the requests must be sent in the order of the rows.
+    in_order: bool,
+}
+
+impl Duplicates {
+    fn of<R: Serialize>(spec: &WriteSpec<'_, R>) -> Self {
+        let columns = spec.conflict_columns();
+        if !spec.upsert || spec.rows.len() < 2 {
+            return Self::default();
         }
-        if let Some(earlier) = last.insert(format!("{key:?}"), index) {
-            superseded.push(earlier);
+        if columns.is_empty() {
+            return Self {
+                superseded: Vec::new(),
+                in_order: true,
+            };
         }
+        let merges = spec.resolution == Resolution::Merge;
+        let mut found = Self::default();
+        let mut last: HashMap<Vec<u8>, (usize, Arc<Vec<String>>)> =
+            HashMap::with_capacity(spec.rows.len());
+        let mut keys = Arc::new(Vec::new());
+        for (index, row) in spec.rows.iter().enumerate() {
+            // A row that cannot be serialized is reported when the requests are made.
+            let Some(key) = conflict_key(row, &columns, &mut keys) else {
+                continue;
+            };
+            let earlier = last.insert(key, (index, Arc::clone(&keys)));
+            let Some((earlier, earlier_keys)) = earlier else {
+                continue;
+            };
+            // A column that only the earlier row has must be written too.
+            let replaces = !merges || earlier_keys.iter().all(|key| keys.contains(key));
+            if replaces {
+                found.superseded.push(earlier);
+            } else {
+                found.in_order = true;
+            }
+        }
+        found.superseded.sort_unstable();
+        found
     }
-    superseded.sort_unstable();
-    Ok(superseded)
+}
+
+/// The values of a row in the conflict columns, as JSON. Also returns the row's keys, which are mostly
+/// those of the row before. Nulls are distinct in SQL, so a row that lacks a value has no such key.
+fn conflict_key(
+    row: &impl Serialize,
+    columns: &[&str],
+    keys: &mut Arc<Vec<String>>,
+) -> Option<Vec<u8>> {
+    let json = quote::to_vec(row).ok()?;
+    let members = json_members(&json).ok()?;
+    let mut key = Vec::new();
+    for column in columns {
+        let (_, value) = members.iter().find(|(name, _)| name == column)?;
+        if value.get() == "null" {
+            return None;
+        }
+        key.extend_from_slice(value.get().as_bytes());
+        key.push(b',');
+    }
+    let names = members.iter().map(|(name, _)| name.as_ref());
+    if !names.clone().eq(keys.iter().map(String::as_str)) {
+        *keys = Arc::new(names.map(str::to_owned).collect());
+    }
+    Some(key)
 }
 
 fn unserializable(error: &serde_json::Error) -> Error {

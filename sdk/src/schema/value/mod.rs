@@ -1,5 +1,6 @@
 //! How a Rust value is written in a filter.
 
+mod binary;
 mod operand;
 mod range;
 
@@ -12,6 +13,10 @@ use uuid::Uuid;
 
 use crate::quote;
 
+#[cfg(feature = "bytes")]
+pub use binary::Bytea;
+#[cfg(feature = "pgvector")]
+pub use binary::Vector;
 pub use operand::{Operand, Operands, Quantified, all, any};
 pub(crate) use operand::{Quantifier, Scalar, array_of};
 pub use range::Range;
@@ -21,7 +26,7 @@ pub use range::Range;
 /// Implement it for your own types, such as an enum of the database or a newtype:
 ///
 /// ```
-/// use sluice_sdk::{Column, Value};
+/// use sluice_sdk::{Column, schema::Value};
 ///
 /// enum Status { Open, Closed }
 ///
@@ -150,17 +155,41 @@ display_values! {
     civil::DateTime => false,
 }
 
+#[cfg(feature = "chrono")]
+display_values! {
+    chrono::NaiveDate => true,
+    chrono::NaiveTime => false,
+    chrono::NaiveDateTime => false,
+}
+
+#[cfg(feature = "chrono")]
+impl<Z: chrono::TimeZone<Offset: fmt::Display>> Value for chrono::DateTime<Z> {
+    fn write(&self, out: &mut String) {
+        out.push_str(&self.to_rfc3339());
+    }
+}
+
+#[cfg(feature = "rust_decimal")]
+display_values! { rust_decimal::Decimal => true }
+
+#[cfg(feature = "time")]
+display_values! {
+    time::Date => true,
+    time::Time => false,
+    time::PrimitiveDateTime => false,
+    time::OffsetDateTime => false,
+}
+
 macro_rules! float_values {
     ($($kind:ty),*) => {$(
         impl Value for $kind {
             const BARE: bool = true;
 
             fn write(&self, out: &mut String) {
-                if self.is_infinite() {
-                    // Rust writes `inf`, Postgres reads `Infinity`. Both use `NaN`.
-                    out.push_str(if *self > 0.0 { "Infinity" } else { "-Infinity" });
-                } else {
-                    display(self, out);
+                // Rust writes `inf`, Postgres reads `Infinity`.
+                match quote::without_digits((*self).into()) {
+                    Some(text) => out.push_str(text),
+                    None => display(self, out),
                 }
             }
         }

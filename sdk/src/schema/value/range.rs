@@ -7,7 +7,7 @@ use super::Value;
 /// A Postgres range of `V`: the type of an `int4range`, `numrange`, `tstzrange` … column.
 ///
 /// ```
-/// use sluice_sdk::{Range, col};
+/// use sluice_sdk::{schema::Range, col};
 ///
 /// let filter = col("ages").typed::<Range<i32>>().overlaps(10..20);
 /// assert_eq!(filter.to_string(), "ages=ov.[10,20)");

@@ -1,7 +1,7 @@
 //! Refusals: of the schema, of the role, of the grammar.
 
 use serde_json::json;
-use sluice_sdk::{Any, Client, Error, ErrorKind, Filter, col};
+use sluice_sdk::{Client, Error, Filter, col, error::ErrorKind, schema::Any};
 
 use super::schema::{Neighborhood, Secret};
 use super::{Case, never, recorded};
@@ -127,7 +127,7 @@ pub(super) const CASES: &[Case] = &[
     never("options", "no browser is asked for its leave", |db| {
         Box::pin(async move {
             // An empty response is that of a function without a result.
-            db.call("nothing", &json!({})).output::<()>().await
+            db.rpc_by_name("nothing", &json!({})).output::<()>().await
         })
     }),
 ];

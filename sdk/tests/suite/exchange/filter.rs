@@ -2,7 +2,7 @@
 
 use jiff::civil::{Date, date};
 use serde::Deserialize;
-use sluice_sdk::{Range, Search, Select, Selection, any, col};
+use sluice_sdk::{Search, Select, any, col, query::Selection, schema::Range};
 
 use super::schema::{Id, IdAndSlug, Neighborhood, Post, Status, ids};
 use super::{Case, recorded, reworded};

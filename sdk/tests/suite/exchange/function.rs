@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sluice_sdk::{Count, ErrorKind, Function, Select, Table};
+use sluice_sdk::{Count, Function, Select, Table, error::ErrorKind};
 
 use super::{Case, recorded, reworded};
 
@@ -93,7 +93,7 @@ pub(super) const CASES: &[Case] = &[
     recorded("rpc default arguments", |db| {
         Box::pin(async move {
             let rows = db.rpc(PostsWithoutEmbeddings { lim: None });
-            let page = rows.count(Count::Exact).fetch().await?;
+            let page = rows.count(Count::Exact).page().await?;
             assert_eq!((page.rows.len(), page.total), (17, Some(17)));
             assert_eq!(
                 (page.rows[0].id, page.rows[0].body.as_str()),
@@ -129,28 +129,31 @@ pub(super) const CASES: &[Case] = &[
     }),
     recorded("rpc ambiguous", |db| {
         Box::pin(async move {
-            let error = db.call("same", &json!({"a": 1})).await.unwrap_err();
+            let error = db.rpc_by_name("same", &json!({"a": 1})).await.unwrap_err();
             assert_eq!(error.pgrst_code(), Some("PGRST203"));
             Err(error)
         })
     }),
     recorded("rpc wrong argument", |db| {
         Box::pin(async move {
-            let error = db.call("add", &json!({"a": 1, "c": 2})).await.unwrap_err();
+            let error = db
+                .rpc_by_name("add", &json!({"a": 1, "c": 2}))
+                .await
+                .unwrap_err();
             assert!(error.is_schema_missing());
             Err(error)
         })
     }),
     recorded("rpc unknown", |db| {
         Box::pin(async move {
-            let error = db.call("nope", &json!({})).await.unwrap_err();
+            let error = db.rpc_by_name("nope", &json!({})).await.unwrap_err();
             assert!(error.is_schema_missing() && !error.is_not_found());
             Err(error)
         })
     }),
     recorded("rpc bad argument type", |db| {
         Box::pin(async move {
-            let call = db.call("add", &json!({"a": "x", "b": 2}));
+            let call = db.rpc_by_name("add", &json!({"a": "x", "b": 2}));
             let error = call.await.unwrap_err();
             assert!(error.is_data_error());
             Err(error)
@@ -175,7 +178,7 @@ pub(super) const CASES: &[Case] = &[
     }),
     recorded("rpc raises", |db| {
         Box::pin(async move {
-            let error = db.call("boom", &json!({})).await.unwrap_err();
+            let error = db.rpc_by_name("boom", &json!({})).await.unwrap_err();
             let told = error.to_string();
             let end = "P0001: it broke (the detail); hint: the hint";
             assert!(told.ends_with(end) && error.is_data_error(), "{told}");
@@ -184,7 +187,7 @@ pub(super) const CASES: &[Case] = &[
     }),
     recorded("rpc custom status", |db| {
         Box::pin(async move {
-            let error = db.call("teapot", &json!({})).await.unwrap_err();
+            let error = db.rpc_by_name("teapot", &json!({})).await.unwrap_err();
             assert_eq!(
                 (error.kind(), error.code()),
                 (ErrorKind::Api, Some("PT418"))
@@ -194,7 +197,7 @@ pub(super) const CASES: &[Case] = &[
     }),
     recorded("rpc statement timeout", |db| {
         Box::pin(async move {
-            let error = db.call("slow", &json!({})).await.unwrap_err();
+            let error = db.rpc_by_name("slow", &json!({})).await.unwrap_err();
             assert!(error.is_statement_timeout() && error.is_retryable());
             assert_eq!(error.retries(), 0);
             Err(error)

@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use sluice_sdk::testing::{Exchange, Fake, FakeResponse, RecordedRequest, RecordedResponse};
-use sluice_sdk::{Client, Error, ErrorKind};
+use sluice_sdk::{Client, Error, error::ErrorKind};
 
 use crate::memory::client;
 use meaning::Meaning;
@@ -102,6 +102,12 @@ impl Case {
 
     fn assert_said(&self, recorded: &RecordedRequest, ours: &[RecordedRequest]) {
         let name = self.name;
+        // A dry run asks first whether the server rolls back.
+        let asks = |ours: &RecordedRequest| ours.path.ends_with("?limit=0");
+        let ours = match ours {
+            [first, rest @ ..] if asks(first) => rest,
+            all => all,
+        };
         match self.said {
             Said::AsRecorded => {
                 assert_eq!(ours.len(), 1, "{name}: {ours:?}");

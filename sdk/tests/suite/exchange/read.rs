@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sluice_sdk::{Count, ErrorKind, Explain, Select, col};
+use sluice_sdk::{Count, Select, col, error::ErrorKind, query::Explain};
 
 use super::schema::{Id, IdAndBody, OpenPost, Post, Status, ids};
 use super::{Case, never, recorded, reworded};
@@ -56,17 +56,16 @@ pub(super) const CASES: &[Case] = &[
         Box::pin(async move {
             let read = db.from::<Post>().select::<IdAndBody>();
             let read = read.order(Post::ID.desc().nulls_last()).limit(2).offset(3);
-            let page = read.fetch().await?;
-            assert_eq!((page.first, page.total), (Some(3), None));
-            assert_eq!((page.rows[0].id, page.rows[1].id), (27, 26));
-            assert_eq!(page.rows[0].body, "post number 27");
+            let rows = read.await?;
+            assert_eq!((rows[0].id, rows[1].id), (27, 26));
+            assert_eq!(rows[0].body, "post number 27");
             Ok(())
         })
     }),
     recorded("count exact", |db| {
         Box::pin(async move {
             let read = db.from::<Post>().select::<Id>().limit(2);
-            let page = read.clone().count(Count::Exact).fetch().await?;
+            let page = read.clone().count(Count::Exact).page().await?;
             assert_eq!((page.first, page.total), (Some(0), Some(30)));
             assert_eq!(ids(&page.rows), [1, 2]);
             Ok(())
@@ -75,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
     recorded("count planned", |db| {
         Box::pin(async move {
             let read = db.from::<Post>().select::<Id>().limit(2);
-            let page = read.count(Count::Planned).fetch().await?;
+            let page = read.count(Count::Planned).page().await?;
             assert_eq!((page.rows.len(), page.total), (2, Some(370)));
             Ok(())
         })
@@ -83,7 +82,7 @@ pub(super) const CASES: &[Case] = &[
     recorded("count estimated", |db| {
         Box::pin(async move {
             let read = db.from::<Post>().select::<Id>().limit(2);
-            let page = read.count(Count::Estimated).fetch().await?;
+            let page = read.count(Count::Estimated).page().await?;
             assert_eq!((page.rows.len(), page.total), (2, Some(370)));
             Ok(())
         })
@@ -95,7 +94,7 @@ pub(super) const CASES: &[Case] = &[
         |db| {
             Box::pin(async move {
                 let read = db.from::<Post>().select::<Id>().order(Post::ID.asc());
-                let page = read.offset(5).limit(3).fetch().await?;
+                let page = read.offset(5).limit(3).page().await?;
                 assert_eq!((ids(&page.rows), page.first), (vec![6, 7, 8], Some(5)));
                 Ok(())
             })
@@ -104,7 +103,7 @@ pub(super) const CASES: &[Case] = &[
     recorded("range past the end with count", |db| {
         Box::pin(async move {
             let read = db.from::<Post>().select::<Id>().offset(99);
-            let page = read.count(Count::Exact).fetch().await?;
+            let page = read.count(Count::Exact).page().await?;
             assert_eq!(
                 (page.rows.len(), page.first, page.total),
                 (0, None, Some(30))
@@ -114,7 +113,7 @@ pub(super) const CASES: &[Case] = &[
     }),
     recorded("range past the end", |db| {
         Box::pin(async move {
-            let page = db.from::<Post>().select::<Id>().offset(99).fetch().await?;
+            let page = db.from::<Post>().select::<Id>().offset(99).page().await?;
             assert_eq!((page.rows.len(), page.first, page.total), (0, None, None));
             Ok(())
         })
@@ -158,7 +157,7 @@ pub(super) const CASES: &[Case] = &[
     recorded("singular one", |db| {
         Box::pin(async move {
             let read = db.from::<Post>().select::<IdAndBody>();
-            let one = read.filter(Post::ID.eq(1)).exactly_one().await?;
+            let one = read.filter(Post::ID.eq(1)).single().await?;
             assert_eq!((one.id, one.body.as_str()), (1, "post number 1"));
             Ok(())
         })
@@ -166,7 +165,7 @@ pub(super) const CASES: &[Case] = &[
     recorded("singular none", |db| {
         Box::pin(async move {
             let read = db.from::<Post>().select::<Id>().filter(Post::ID.eq(0));
-            let error = read.exactly_one().await.unwrap_err();
+            let error = read.single().await.unwrap_err();
             assert!(error.is_not_found() && error.is_row_count() && !error.is_retryable());
             Err(error)
         })
@@ -174,7 +173,7 @@ pub(super) const CASES: &[Case] = &[
     recorded("singular many", |db| {
         Box::pin(async move {
             let read = db.from::<Post>().select::<Id>();
-            let error = read.exactly_one().await.unwrap_err();
+            let error = read.single().await.unwrap_err();
             assert!(!error.is_not_found() && error.is_row_count());
             Err(error)
         })
@@ -230,7 +229,7 @@ pub(super) const CASES: &[Case] = &[
         |db| {
             Box::pin(async move {
                 let read = db.table("posts").limit(1);
-                let strict = read.handling(sluice_sdk::Handling::Strict);
+                let strict = read.handling(sluice_sdk::query::Handling::Strict);
                 let error = strict.await.unwrap_err();
                 assert_eq!(error.pgrst_code(), Some("PGRST122"));
                 Err(error)
@@ -246,17 +245,18 @@ async fn reads_of_one_row_report_none_and_too_many() {
         let response = super::EXCHANGES[name].response.clone();
         super::client(&super::Fake::new(move |_| super::reply(&response)))
     };
-    let none = answered("empty result").table("posts").maybe_one().await;
+    let none = answered("empty result").table("posts").maybe_single().await;
     assert_eq!(none.unwrap(), None);
-    let many = answered("count exact").table("posts").maybe_one().await;
+    let many = answered("count exact").table("posts").maybe_single().await;
     assert_eq!(many.unwrap_err().kind(), ErrorKind::RowCount);
     let update = answered("singular none")
         .table("posts")
+        .update()
         .set(col("views"), 1);
     let update = update.filter(col("id").eq(0)).returning_rows::<Value>();
-    assert_eq!(update.maybe_one().await.unwrap(), None);
-    let row = [json!({"name": "x"})];
-    let insert = answered("singular none").table("t").insert(&row);
-    let written = insert.returning_rows::<Value>().maybe_one().await;
+    assert_eq!(update.maybe_single().await.unwrap(), None);
+    let row = json!({"name": "x"});
+    let insert = answered("singular none").table("t").insert_one(&row);
+    let written = insert.returning_rows::<Value>().maybe_single().await;
     assert_eq!(written.unwrap(), None);
 }

@@ -44,7 +44,7 @@ pub(super) enum Status {
     Closed,
 }
 
-impl sluice_sdk::Value for Status {
+impl sluice_sdk::schema::Value for Status {
     fn write(&self, out: &mut String) {
         out.push_str(match self {
             Self::Open => "open",

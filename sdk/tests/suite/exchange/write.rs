@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value, json};
-use sluice_sdk::{Error, Select, Tristate, WriteReport, col};
+use sluice_sdk::{Error, Select, Tristate, col, write::WriteReport};
 
 use super::schema::{Id, IdAndSlug, IdAndViews, Neighborhood, Post, PostEmbedding, ids};
 use super::{Case, never, recorded, reworded};
@@ -285,7 +285,7 @@ pub(super) const CASES: &[Case] = &[
     }),
     recorded("update returning", |db| {
         Box::pin(async move {
-            let update = db.from::<Post>().set(Post::VIEWS, 7);
+            let update = db.from::<Post>().update().set(Post::VIEWS, 7);
             let update = update.filter(Post::ID.in_([1, 2]));
             let rows = update.returning::<IdAndViews>().await?;
             let (id, views) = (2, 7);
@@ -295,14 +295,18 @@ pub(super) const CASES: &[Case] = &[
     }),
     recorded("update none", |db| {
         Box::pin(async move {
-            let update = db.from::<Post>().set(Post::VIEWS, 7).filter(Post::ID.eq(0));
+            let update = db
+                .from::<Post>()
+                .update()
+                .set(Post::VIEWS, 7)
+                .filter(Post::ID.eq(0));
             assert_eq!(update.await?, 0);
             Ok(())
         })
     }),
     recorded("update rolled back", |db| {
         Box::pin(async move {
-            let update = db.from::<Post>().update(&json!({"views": 99}));
+            let update = db.from::<Post>().update().patch(&json!({"views": 99}));
             let update = update.filter(Post::ID.eq(3)).dry_run();
             let rows = update.returning::<IdAndViews>().await?;
             assert_eq!((rows[0].id, rows[0].views), (3, 99));
@@ -313,6 +317,7 @@ pub(super) const CASES: &[Case] = &[
         Box::pin(async move {
             let update = db
                 .from::<Post>()
+                .update()
                 .set(Post::VIEWS, 1)
                 .filter(Post::ID.lt(10));
             let error = update.max_affected(2).await.unwrap_err();
@@ -322,9 +327,9 @@ pub(super) const CASES: &[Case] = &[
     }),
     recorded("singular update of many", |db| {
         Box::pin(async move {
-            let update = db.table("posts").set(col("views"), 1);
+            let update = db.table("posts").update().set(col("views"), 1);
             let update = update.filter(col("id").lt(10)).returning_rows::<Value>();
-            let error = update.exactly_one().await.unwrap_err();
+            let error = update.single().await.unwrap_err();
             assert!(error.is_row_count() && !error.is_not_found());
             Err(error)
         })

@@ -2,7 +2,8 @@
 //! the shape of the query. `PROPTEST_CASES=100000` sets the number of cases.
 
 use proptest::prelude::*;
-use sluice_sdk::{Any, Filter, Offline, Search, col, relation};
+use sluice_sdk::query::{CallDefaults, relation};
+use sluice_sdk::{Filter, Offline, Search, col, schema::Any};
 
 use super::decode::{self, Field, Operand, Operator, Param, Step, StepOperand, Tree};
 use super::evaluate::{array, like, regex};
@@ -28,7 +29,14 @@ fn name() -> impl Strategy<Value = String> {
 
 /// The filters of a query, parsed.
 fn read(filter: Filter<Any>) -> Vec<Tree> {
-    let call = Offline::default().table("t").filter(filter).call().unwrap();
+    // No value is too long for this test.
+    let mut defaults = CallDefaults::default();
+    defaults.url_bytes = usize::MAX;
+    let call = Offline::new(defaults)
+        .table("t")
+        .filter(filter)
+        .call()
+        .unwrap();
     trees(call.request.uri().query().unwrap_or_default())
 }
 
@@ -192,7 +200,7 @@ proptest! {
         prop_assert_eq!(path.matches('/').count(), 1);
         prop_assert_eq!(decode::percent_decoded(&path[1..]).unwrap(), table);
         let arguments = serde_json::json!({"a": value});
-        let call = Offline::default().call("f", &arguments).call().unwrap();
+        let call = Offline::default().rpc_by_name("f", &arguments).call().unwrap();
         prop_assert_eq!(call.request.method(), "POST");
         prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(call.request.body()).unwrap(), arguments);
     }

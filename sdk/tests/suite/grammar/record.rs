@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sluice_sdk::{Any, Filter, Offline, any, col, serde_json::json};
+use sluice_sdk::{Filter, Offline, any, col, schema::Any, serde_json::json};
 
 use super::decode;
 use super::evaluate::{Row, like, lower, matches};

@@ -1,7 +1,10 @@
 //! Hostile names in `select` and `order`: an independent parser reads them back whole.
 
 use proptest::prelude::*;
-use sluice_sdk::{Embedding, Offline, Selection, col};
+use sluice_sdk::{
+    Offline, col,
+    query::{Embedding, Selection},
+};
 
 use super::decode::{Field, Reader, percent_decoded};
 

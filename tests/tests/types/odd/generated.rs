@@ -879,7 +879,7 @@ pub enum Mood {
     OneOfTheseLabelsEndsPastThatAnEdge,
 }
 
-impl sluice_sdk::Value for Mood {
+impl sluice_sdk::schema::Value for Mood {
     fn write(&self, out: &mut String) {
         out.push_str(match self {
             Self::VeryHappy => "very happy",
@@ -911,7 +911,7 @@ impl sluice_sdk::Value for Mood {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Nothing {}
 
-impl sluice_sdk::Value for Nothing {
+impl sluice_sdk::schema::Value for Nothing {
     fn write(&self, _: &mut String) {
         match *self {}
     }
@@ -925,7 +925,7 @@ pub enum OddSchemaMood {
     Calm,
 }
 
-impl sluice_sdk::Value for OddSchemaMood {
+impl sluice_sdk::schema::Value for OddSchemaMood {
     fn write(&self, out: &mut String) {
         out.push_str(match self {
             Self::Calm => "calm",

@@ -30,6 +30,7 @@ fn options() -> TypegenOptions {
         exclude: names(&["excluded"]),
         nullable: names(&["cheered.feeling"]),
         not_null: names(&["titles.id", "add", "spread.n", "address.street"]),
+        ..TypegenOptions::default()
     }
 }
 
@@ -151,7 +152,8 @@ async fn rows_are_inserted_updated_and_filtered_by_the_types() {
     };
     let changed = db
         .from::<Posts>()
-        .update(&patch)
+        .update()
+        .patch(&patch)
         .filter(Posts::PART.eq(2))
         .returning::<Posts>()
         .await

@@ -1,0 +1,201 @@
+//! What postgrest-js can do, one by one, done by this SDK. The cases are written out as
+//! `sdk/compliance.yaml`: each with the code that ran here and the request that it made.
+//!
+//! The list has the public methods of postgrest-js 2 (`PostgrestQueryBuilder`, `PostgrestFilterBuilder`
+//! and `PostgrestTransformBuilder`), which Supabase's capability matrix for databases names too.
+
+use std::fmt::Write;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sluice_sdk::client::Http;
+use sluice_sdk::query::{Embedding, Explain, Selection};
+use sluice_sdk::schema::Range;
+use sluice_sdk::testing::{Fake, FakeResponse, RecordedRequest, Recorder};
+use sluice_sdk::{Client, Count, Error, Search, Table, all, any, col};
+
+use crate::capped;
+
+#[derive(Debug, Serialize, Deserialize, Table)]
+#[table(name = "basket")]
+struct Fruit {
+    #[table(primary_key)]
+    id: i64,
+    name: Option<String>,
+}
+
+/// A feature of postgrest-js.
+struct Feature {
+    name: &'static str,
+    js: &'static str,
+    rust: &'static str,
+    /// Whether the embedded server can answer. If not, a fake does.
+    live: bool,
+    run: for<'a> fn(&'a Client) -> BoxFuture<'a, Result<(), Error>>,
+}
+
+macro_rules! features {
+    ($($name:literal $js:literal $live:literal $db:ident => $code:expr;)*) => {
+        [$(Feature {
+            name: $name,
+            js: $js,
+            rust: stringify!($code),
+            live: $live,
+            run: |$db| Box::pin(async move { $code.await.map(drop) }),
+        }),*]
+    };
+}
+
+#[expect(clippy::too_many_lines, reason = "one line for each feature")]
+fn features() -> Vec<Feature> {
+    let all_features = features![
+        "select" ".select('id,name')" true db => db.table("basket").selection(Selection::new().column(col("id")).column(col("name")));
+        "insert" ".insert(rows)" true db => db.table("basket").insert(&[json!({"id": 101}), json!({"id": 102})]);
+        "upsert" ".upsert(rows, { onConflict: 'id' })" true db => db.table("basket").upsert(&[json!({"id": 101, "name": "fig"})]).on_conflict(col("id"));
+        "update" ".update({ name: 'fig' }).eq('id', 101)" true db => db.table("basket").update().set(col("name"), "fig").filter(col("id").eq(101));
+        "delete" ".delete().eq('id', 102)" true db => db.table("basket").delete().filter(col("id").eq(102));
+        "rpc" ".rpc('ripe', { most: 3 })" true db => db.rpc_by_name("ripe", &json!({"most": 3}));
+        "schema" ".schema('public').from('basket')" true db => db.table("basket").schema("public").read();
+        "eq" ".eq('id', 1)" true db => db.table("basket").filter(col("id").eq(1));
+        "neq" ".neq('id', 1)" true db => db.table("basket").filter(col("id").neq(1));
+        "gt" ".gt('id', 1)" true db => db.table("basket").filter(col("id").gt(1));
+        "gte" ".gte('id', 1)" true db => db.table("basket").filter(col("id").gte(1));
+        "lt" ".lt('id', 1)" true db => db.table("basket").filter(col("id").lt(1));
+        "lte" ".lte('id', 1)" true db => db.table("basket").filter(col("id").lte(1));
+        "like" ".like('name', 'f%')" true db => db.table("basket").filter(col("name").like("f%"));
+        "likeAllOf" ".likeAllOf('name', ['f%', '%g'])" true db => db.table("basket").filter(col("name").like(all(["f%", "%g"])));
+        "likeAnyOf" ".likeAnyOf('name', ['f%', '%g'])" true db => db.table("basket").filter(col("name").like(any(["f%", "%g"])));
+        "ilike" ".ilike('name', 'F%')" true db => db.table("basket").filter(col("name").ilike("F%"));
+        "ilikeAllOf" ".ilikeAllOf('name', ['F%', '%G'])" true db => db.table("basket").filter(col("name").ilike(all(["F%", "%G"])));
+        "ilikeAnyOf" ".ilikeAnyOf('name', ['F%', '%G'])" true db => db.table("basket").filter(col("name").ilike(any(["F%", "%G"])));
+        "regexMatch" ".regexMatch('name', '^f')" true db => db.table("basket").filter(col("name").matches("^f"));
+        "regexIMatch" ".regexIMatch('name', '^F')" true db => db.table("basket").filter(col("name").imatches("^F"));
+        "is" ".is('name', null)" true db => db.table("basket").filter(col("name").is_null());
+        "isDistinct" ".isDistinct('name', 'fig')" true db => db.table("basket").filter(col("name").is_distinct("fig"));
+        "in" ".in('id', [1, 2])" true db => db.table("basket").filter(col("id").in_([1, 2]));
+        "notIn" ".notIn('id', [1, 2])" true db => db.table("basket").filter(!col("id").in_([1, 2]));
+        "contains" ".contains('tags', ['a'])" true db => db.table("basket").filter(col("tags").contains(["a"]));
+        "containedBy" ".containedBy('tags', ['a'])" true db => db.table("basket").filter(col("tags").contained_by(["a"]));
+        "rangeGt" ".rangeGt('days', '[1,5)')" true db => db.table("basket").filter(col("days").typed::<Range<i32>>().strictly_right_of(1..5));
+        "rangeGte" ".rangeGte('days', '[1,5)')" true db => db.table("basket").filter(col("days").typed::<Range<i32>>().not_left_of(1..5));
+        "rangeLt" ".rangeLt('days', '[1,5)')" true db => db.table("basket").filter(col("days").typed::<Range<i32>>().strictly_left_of(1..5));
+        "rangeLte" ".rangeLte('days', '[1,5)')" true db => db.table("basket").filter(col("days").typed::<Range<i32>>().not_right_of(1..5));
+        "rangeAdjacent" ".rangeAdjacent('days', '[1,5)')" true db => db.table("basket").filter(col("days").typed::<Range<i32>>().adjacent_to(1..5));
+        "overlaps" ".overlaps('days', '[1,5)')" true db => db.table("basket").filter(col("days").typed::<Range<i32>>().overlaps(1..5));
+        "textSearch" ".textSearch('name', 'ripe fig', { type: 'websearch' })" true db => db.table("basket").filter(col("name").search(Search::web("ripe fig")));
+        "match" ".match({ id: 1, name: 'fig' })" true db => db.table("basket").filter(col("id").eq(1).and(col("name").eq("fig")));
+        "not" ".not('name', 'is', null)" true db => db.table("basket").filter(!col("name").is_null());
+        "or" ".or('id.eq.1,name.eq.fig')" true db => db.table("basket").filter(col("id").eq(1).or(col("name").eq("fig")));
+        "filter" ".filter('meta->>ripe', 'eq', 'yes')" true db => db.table("basket").filter(col("meta").text("ripe").eq("yes"));
+        "select after a write" ".insert(row).select()" true db => db.table("basket").insert_one(&json!({"id": 103})).returning_rows::<Fruit>();
+        "order" ".order('name', { ascending: false, nullsFirst: true })" true db => db.table("basket").order(col("name").desc().nulls_first());
+        "limit" ".limit(2)" true db => db.table("basket").limit(2);
+        "range" ".range(1, 2)" true db => db.table("basket").offset(1).limit(2);
+        "order of a related table" ".order('day', { referencedTable: 'sales' })" true db => db.table("basket").selection(Selection::new().column(col("id")).embed(Embedding::of("sales", Selection::new().all()))).embed(sluice_sdk::query::relation("sales").order(col("day").desc()));
+        "abortSignal" ".abortSignal(AbortSignal.timeout(5000))" true db => db.table("basket").read().deadline(std::time::Duration::from_secs(5));
+        "single" ".eq('id', 1).single()" true db => db.table("basket").filter(col("id").eq(1)).single();
+        "maybeSingle" ".eq('id', 0).maybeSingle()" true db => db.table("basket").filter(col("id").eq(0)).maybe_single();
+        "csv" ".csv()" true db => db.table("basket").read().csv();
+        "geojson" ".geojson()" false db => db.table("basket").read().geojson();
+        "explain" ".explain({ analyze: true })" false db => db.table("basket").read().explain(Explain::plan().analyze());
+        "rollback" ".update({ name: null }).eq('id', 1).rollback()" false db => db.table("basket").update().set(col("name"), None::<String>).filter(col("id").eq(1)).dry_run();
+        "maxAffected" ".delete().eq('id', 103).maxAffected(1)" true db => db.table("basket").delete().filter(col("id").eq(103)).max_affected(1);
+        "stripNulls" ".stripNulls()" true db => db.table("basket").read().nulls_stripped();
+        "setHeader" ".setHeader('x-tenant', 'seven')" true db => db.table("basket").read().header("x-tenant", "seven");
+        "count" ".select('*', { count: 'exact' })" true db => db.table("basket").count(Count::Exact).page();
+        "head" ".select('*', { count: 'exact', head: true })" true db => db.table("basket").count_rows(Count::Exact);
+    ];
+    all_features.into()
+}
+
+async fn basket(recorder: &Recorder<Http>) -> Client {
+    capped::run(
+        "create table basket (
+             id bigint primary key, name text, tags text[], days int4range, meta jsonb
+         );
+         create table sales (id bigint primary key, basket_id bigint references basket, day date);
+         insert into basket values (1, 'fig', '{a}', '[1,5)', '{\"ripe\": \"yes\"}'), (2, null, '{}', null, null);
+         create function ripe(most int) returns setof basket language sql stable
+             as 'select * from basket where id <= most'",
+    )
+    .await;
+    let builder = Client::builder().supabase_url(capped::url().await);
+    let builder = capped::with_key(builder).await.transport(recorder.clone());
+    builder.build().unwrap()
+}
+
+/// A server that can do what the embedded one cannot.
+fn fake() -> (Client, Fake) {
+    let fake = Fake::new(|request| match request.method.as_str() {
+        "GET" if request.headers["accept"].contains("geo") => {
+            FakeResponse::json(200, &json!({"type": "FeatureCollection", "features": []}))
+        }
+        "GET" => FakeResponse::json(200, &json!([])).header("preference-applied", "tx=rollback"),
+        _ => FakeResponse::affected(1).header("preference-applied", "tx=rollback"),
+    });
+    let builder = Client::builder().postgrest_url("http://fake");
+    (builder.transport(fake.clone()).build().unwrap(), fake)
+}
+
+#[tokio::test]
+async fn every_feature_of_postgrest_js_is_here() {
+    let recorder = Recorder::new(Http::new().unwrap());
+    let db = basket(&recorder).await;
+    let (fake_db, fake) = fake();
+    let mut out = String::from(
+        "# The features of postgrest-js (its public methods, which Supabase's capability matrix names), each\n\
+         # with the code that does it here and the request that it made. Written by a test that ran them all:\n\
+         # tests/tests/sdk/compliance.rs.\nsdk: sluice-sdk\nfeatures:\n",
+    );
+    let features = features();
+    assert_eq!(features.len(), 55);
+    for feature in &features {
+        let db = if feature.live { &db } else { &fake_db };
+        let result = (feature.run)(db).await;
+        result.unwrap_or_else(|error| panic!("{}: {error}", feature.name));
+        let live = || recorder.exchanges().last().map(|it| it.request.clone());
+        let request = if feature.live {
+            live()
+        } else {
+            fake.requests().last().cloned()
+        };
+        entry(&mut out, feature, &request.unwrap());
+    }
+    assert_same_file(&out);
+}
+
+fn entry(out: &mut String, feature: &Feature, request: &RecordedRequest) {
+    let text = |text: &str| Value::from(text).to_string();
+    let rust = feature
+        .rust
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let line = format!("{} {}", request.method, request.path);
+    for (key, value) in [
+        ("  - name", feature.name),
+        ("    supabase_js", feature.js),
+        ("    rust", &rust),
+        ("    request", &line),
+    ] {
+        writeln!(out, "{key}: {}", text(value)).unwrap();
+    }
+    if let Some(prefer) = request.headers.get("prefer") {
+        writeln!(out, "    prefer: {}", text(prefer)).unwrap();
+    }
+    writeln!(out, "    status: implemented").unwrap();
+}
+
+fn assert_same_file(made: &str) {
+    let path = sluice_tests::root().join("sdk/compliance.yaml");
+    if std::env::var("SLUICE_UPDATE").is_ok() {
+        std::fs::write(&path, made).unwrap();
+        return;
+    }
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        written == made,
+        "sdk/compliance.yaml differs; update it with `SLUICE_UPDATE=1 cargo test -p sluice-tests --test sdk compliance`"
+    );
+}
