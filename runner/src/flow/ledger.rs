@@ -165,7 +165,7 @@ impl Ledger {
         if last.is_some() || self.is_shared() {
             return last.cloned();
         }
-        let now = Timestamp::now().to_zoned(TimeZone::UTC);
+        let now = Timestamp::now().to_zoned_datetime(TimeZone::UTC);
         let tomorrow = now.tomorrow().and_then(|next| next.start_of_day());
         let left = tomorrow
             .ok()
