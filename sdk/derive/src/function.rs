@@ -29,7 +29,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         || syn::Error::new_spanned(ident, "name the function: `#[function(name = \"…\")]`");
     let name = name.ok_or_else(missing)?;
     let returns = returns.unwrap_or_else(|| parse_quote!(()));
-    let returns_set = !is_one_value(&returns);
+    let returns_set = is_list(&returns);
     let schema = attribute::optional(schema.as_ref());
     let (of_impl, of_type, of_where) = input.generics.split_for_impl();
     let marker = read_only.then(|| {
@@ -52,17 +52,11 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// Whether a type is clearly one value. Any other type may be a set of rows under another name.
-fn is_one_value(kind: &Type) -> bool {
-    match kind {
-        Type::Tuple(tuple) => tuple.elems.is_empty(),
-        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
-            let name = last.ident.to_string();
-            matches!(
-                name.as_str(),
-                "Option" | "bool" | "i16" | "i32" | "i64" | "f32" | "f64" | "String" | "Uuid"
-            )
-        }),
-        _ => false,
-    }
+/// Whether a type is a `Vec`.
+fn is_list(kind: &Type) -> bool {
+    let Type::Path(path) = kind else { return false };
+    path.path
+        .segments
+        .last()
+        .is_some_and(|last| last.ident == "Vec")
 }

@@ -68,8 +68,9 @@ pub trait Function: serde::Serialize + Send + Sync {
     const SCHEMA: Option<&'static str> = None;
     /// Whether it is stable or immutable, so that calling it again cannot change anything.
     const READ_ONLY: bool = false;
-    /// Whether it may return a set of rows, which the server's row limit can cut.
-    const RETURNS_SET: bool = true;
+    /// Whether it returns a set of rows, which the server's row limit can cut. The derive looks for a
+    /// `Vec`.
+    const RETURNS_SET: bool = false;
     /// What it returns: `()` for void, `Vec<Row>` for a set of rows, `Option<Row>` for a row that
     /// may be absent.
     type Output: Send + 'static;

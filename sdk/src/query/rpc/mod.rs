@@ -73,7 +73,7 @@ struct Invocation<C> {
     arguments: Result<Bytes, Error>,
     by_get: bool,
     safety: Safety,
-    /// Whether it may return a set of rows, which the server can cut.
+    /// Whether it is known to return a set of rows, which the server can cut.
     is_set: bool,
 }
 
@@ -198,8 +198,8 @@ impl<C: Execute> Invocation<C> {
     async fn run_whole(&self) -> Result<Response, Error> {
         let mut query = self.query.clone();
         // A second call would do everything again, so the first must say how many rows there are.
-        let once = self.is_set && !self.safety.is_repeatable();
-        if once && query.window.limit.is_none() {
+        let once = !self.safety.is_repeatable();
+        if once && self.is_set && query.window.limit.is_none() {
             query.options.prefer.count = Some(Count::Exact);
         }
         let response = self.run(&query, Format::Json).await?;
@@ -213,7 +213,7 @@ impl<C: Execute> Invocation<C> {
                 query.window.limit.is_none_or(|limit| rows < limit)
                     && !whole::is_whole(&self.context, rows)
             }
-            _ => self.is_set && whole::has_more(self, &query, rows).await?,
+            _ => whole::has_more(self, &query, rows).await?,
         };
         if is_cut {
             return Err(self.truncated(rows));
