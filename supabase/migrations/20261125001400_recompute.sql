@@ -94,38 +94,38 @@ begin
 end
 $$;
 
--- internal: Writes final scores under a weight config, if their posts are locked.
+-- internal: Writes final scores under a weight config. Posts that are gone are left out. It raises an error if another
+-- transaction keeps a post locked for `p_seconds`.
 --
--- An update beside the insert would need a plan. With the statistics of a moment ago, the planner takes the config for
--- empty and reads all its scores for each post. Ids are in sequence within a call, because 200,000 random ids take as
--- long to make as the rows take to write.
+-- Each post is locked just before its score is inserted, because the check of the foreign key looks for it right after
+-- that. An update beside the insert would need a plan. With the statistics of a moment ago, the planner takes the config
+-- for empty and reads all its scores for each post. Ids are in sequence within a call, because random ones take as long
+-- to make as the rows take to write.
 create or replace function public.write_post_scores(
-  p_weight_config_id uuid, p_posts uuid[], p_final_scores double precision[], p_locked uuid[]
+  p_weight_config_id uuid, p_posts uuid[], p_final_scores double precision[], p_seconds double precision
 )
 returns void
 language plpgsql
 set search_path = public, extensions, pg_temp
+set enable_seqscan = off
 as $$
 declare
   v_prefix constant text := left(gen_random_uuid()::text, 24);
   v_now constant timestamptz := clock_timestamp();
-  v_posts uuid[] := p_posts;
-  v_scores double precision[] := p_final_scores;
+  v_rows bigint;
 begin
-  if cardinality(p_locked) < cardinality(p_posts) then
-    select coalesce(array_agg(given.post_id order by given.post_id), '{}'),
-        array_agg(given.final_score order by given.post_id)
-      into v_posts, v_scores
-      from unnest(p_posts, p_final_scores) as given (post_id, final_score) join unnest(p_locked) as locked (id)
-        on locked.id = given.post_id;
-  end if;
-  insert into post_scores as ps (id, post_id, weight_config_id, final_score, computed_at)
-    select (v_prefix || to_hex(x'100000000000'::bigint + given.place))::uuid, given.post_id, p_weight_config_id,
-      given.final_score, v_now
-    from unnest(v_posts, v_scores) with ordinality as given (post_id, final_score, place)
-    order by given.place
-  on conflict (post_id, weight_config_id) do update
-    set final_score = excluded.final_score, computed_at = excluded.computed_at;
+  for v_attempt in 1 .. 2 loop
+    insert into post_scores as ps (id, post_id, weight_config_id, final_score, computed_at)
+      select (v_prefix || to_hex(x'100000000000'::bigint + given.place))::uuid, given.post_id, p_weight_config_id,
+        given.final_score, v_now
+      from unnest(p_posts, p_final_scores) with ordinality as given (post_id, final_score, place)
+        cross join lateral (select from posts p where p.id = given.post_id for key share skip locked) locked
+    on conflict (post_id, weight_config_id) do update
+      set final_score = excluded.final_score, computed_at = excluded.computed_at;
+    get diagnostics v_rows = row_count;
+    exit when v_rows = cardinality(p_posts);
+    perform lock_all_posts(p_posts, p_seconds);
+  end loop;
 end
 $$;
 
@@ -274,7 +274,7 @@ begin
   end if;
   select c.posts, c.final_scores into v_posts, v_scores from compute_final_scores(p_basis, p_after, p_limit, null) c;
   if v_direct then
-    perform write_post_scores(v_config, v_posts, v_scores, lock_all_posts(v_posts, 2));
+    perform write_post_scores(v_config, v_posts, v_scores, 2);
   end if;
   insert into post_score_chunks as ch (job_id, after, until, posts, post_ids, final_scores, computed_at)
     values (
@@ -357,9 +357,7 @@ declare
 begin
   select c.posts, c.final_scores into v_posts, v_scores
     from compute_final_scores(p_basis, null, null, (p_basis ->> 'since')::timestamptz) c;
-  perform write_post_scores(
-    (p_basis ->> 'weight_config_id')::uuid, v_posts, v_scores, lock_all_posts(v_posts, 0)
-  );
+  perform write_post_scores((p_basis ->> 'weight_config_id')::uuid, v_posts, v_scores, 0);
 end
 $$;
 
@@ -468,7 +466,7 @@ begin
   lock table llm_scores in share mode;
   if not (v_job.basis -> 'direct')::boolean then
     perform apply_staged_scores(p_job_id, v_config);
-    perform write_post_scores(v_config, v_posts, v_scores, lock_all_posts(v_posts, 0));
+    perform write_post_scores(v_config, v_posts, v_scores, 0);
   end if;
   perform write_changed_scores(v_job.basis);
   v_applied := (select count(*) from post_scores where weight_config_id = v_config);

@@ -209,8 +209,8 @@ async fn a_heartbeat_is_part_of_no_deadlock() {
         let call = call.replace('W', &format!("'{FIRST}'")).replace('I', &ids);
         let delete = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            let deleted = other.attempt(&format!("delete from posts where id = '{first}'"));
-            let deleted = deleted.await;
+            let delete = format!("delete from posts where id = '{first}'");
+            let deleted = other.attempt(&delete).await;
             other.sql("rollback").await;
             deleted
         };
