@@ -152,29 +152,29 @@ $$;
 
 -- internal: The weight config that takes the place of this one, with the same weights: the other one of the two, or a
 -- new one.
-create or replace function public.stand_in_of(p_config weight_configs)
+create or replace function public.other_copy_of(p_config weight_configs)
 returns weight_configs
 language plpgsql
 set search_path = public, extensions, pg_temp
 as $$
 declare
-  v_first constant uuid := coalesce(p_config.stands_in_for, p_config.id);
-  v_stand_in weight_configs;
+  v_first constant uuid := coalesce(p_config.copy_of, p_config.id);
+  v_other weight_configs;
 begin
   update weight_configs
     set weights = p_config.weights, name = p_config.name, description = p_config.description
     where id = (
       select id from weight_configs
-      where (id = v_first or stands_in_for = v_first) and id <> p_config.id
+      where (id = v_first or copy_of = v_first) and id <> p_config.id
       order by created_at, id limit 1
     )
-    returning * into v_stand_in;
+    returning * into v_other;
   if not found then
-    insert into weight_configs (weights, name, description, created_by, is_active, has_scores, stands_in_for)
+    insert into weight_configs (weights, name, description, created_by, is_active, has_scores, copy_of)
       values (p_config.weights, p_config.name, p_config.description, p_config.created_by, false, false, v_first)
-      returning * into v_stand_in;
+      returning * into v_other;
   end if;
-  return v_stand_in;
+  return v_other;
 end
 $$;
 
@@ -205,7 +205,7 @@ begin
   v_active := active_weight_config();
   v_target := v_asked;
   if v_asked.id = v_active and not fits_in_place(v_active) then
-    v_target := stand_in_of(v_asked);
+    v_target := other_copy_of(v_asked);
   end if;
   if v_target.recompute_job <> p_job_id and exists (
     select from background_jobs j
@@ -224,10 +224,10 @@ begin
     'asked', v_asked.id,
     'weight_config_id', v_target.id,
     'direct', v_direct,
-    -- The weights are in force already, under this id or under that of the stand-in.
+    -- The weights are in force already, under this id or under that of the other copy.
     'in_force', v_direct and exists (
       select from weight_configs c
-      where c.id = v_active and coalesce(c.stands_in_for, c.id) = coalesce(v_target.stands_in_for, v_target.id)
+      where c.id = v_active and coalesce(c.copy_of, c.id) = coalesce(v_target.copy_of, v_target.id)
     ),
     'since', v_since
   );
