@@ -178,6 +178,19 @@ begin
 end
 $$;
 
+-- internal: Whether the weights of this config are in force under the id of its other copy.
+create or replace function public.is_other_copy(p_weight_config_id uuid)
+returns boolean
+language sql stable
+set search_path = public, extensions, pg_temp
+as $$
+  select exists (
+    select from weight_configs active, weight_configs other
+    where active.id = active_weight_config() and other.id = p_weight_config_id and other.id <> active.id
+      and coalesce(active.copy_of, active.id) = coalesce(other.copy_of, other.id)
+  )
+$$;
+
 -- internal: Begins a recompute: freezes what it computes with, and deletes what an earlier attempt staged. Returns the
 -- basis. Raises an error if there is no such weight config, or if another job is writing scores under it.
 --
@@ -224,11 +237,6 @@ begin
     'asked', v_asked.id,
     'weight_config_id', v_target.id,
     'direct', v_direct,
-    -- The weights are in force already, under this id or under that of the other copy.
-    'in_force', v_direct and exists (
-      select from weight_configs c
-      where c.id = v_active and coalesce(c.copy_of, c.id) = coalesce(v_target.copy_of, v_target.id)
-    ),
     'since', v_since
   );
   update background_jobs set basis = v_basis where id = p_job_id;
@@ -437,9 +445,8 @@ as $$
 declare
   v_job background_jobs := own_recompute_job(p_job_id, p_worker);
   v_config constant uuid := v_job.basis ->> 'weight_config_id';
-  v_activate constant boolean := coalesce(p_activate, false) or coalesce(v_job.activate_on_completion, false)
-    or coalesce((v_job.params ->> 'activate_on_completion')::boolean, false)
-    or coalesce((v_job.basis -> 'in_force')::boolean, false);
+  v_activate boolean := coalesce(p_activate, false) or coalesce(v_job.activate_on_completion, false)
+    or coalesce((v_job.params ->> 'activate_on_completion')::boolean, false);
   v_posts uuid[];
   v_scores double precision[];
   v_applied integer;
@@ -448,9 +455,9 @@ begin
     raise exception 'job % has scored posts that are not staged', p_job_id
       using errcode = '55000', hint = 'call stage_post_scores until its next_after is null';
   end if;
-  if v_activate then
-    perform from settings where key = 'active_weight_config_id' for no key update;
-  end if;
+  -- Activations change this row, so the weights in force stay the same from here on.
+  perform from settings where key = 'active_weight_config_id' for no key update;
+  v_activate := v_activate or is_other_copy(v_config);
   if (v_job.basis -> 'direct')::boolean then
     perform check_direct_job(p_job_id, v_config);
     perform from weight_configs where id = v_config for no key update;
