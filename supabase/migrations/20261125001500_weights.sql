@@ -50,6 +50,10 @@ begin
     select id from unnest(v_old) as old (id)
     where exists (select from post_scores ps where ps.weight_config_id = old.id)
   );
+  -- A job that began to write under one of them in the meantime keeps its scores, and none begins from here on.
+  v_old := array(
+    select id from weight_configs where id = any (v_old) and recompute_job is null order by id for no key update
+  );
   update weight_configs set has_scores = false where id = any (v_old);
   delete from post_scores
     where id in (select id from post_scores where weight_config_id = any (v_old) limit p_limit for update skip locked);

@@ -83,35 +83,59 @@ $$;
 create index if not exists post_embeddings_current_idx on public.post_embeddings (post_id)
   where embedding is not null and not stale;
 
+-- internal: At most `p_limit` posts with a text that is not blank, after `p_after` in the order of their ids, that have no
+-- row in the table `p_done` that is current. It reads the text of the posts that it finds and of no others.
+--
+-- If many are left, the settings make the planner merge two indexes, and it stops after the first few. If few are left,
+-- all posts must be looked at, and reading both tables from end to end is the fastest way.
+create or replace function public.posts_lacking(p_done regclass, p_current text, p_limit integer, p_after uuid)
+returns table (id uuid, text text, comments jsonb)
+language plpgsql stable
+set search_path = public, extensions, pg_temp
+set enable_seqscan = on
+set enable_bitmapscan = on
+set enable_hashjoin = on
+set enable_nestloop = off
+set enable_sort = on
+set max_parallel_workers_per_gather = 2
+as $$
+begin
+  if estimate_rows('posts') - estimate_rows(p_done) > 10 * p_limit then
+    perform set_config(name, 'off', true)
+      from unnest(array['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_sort']) as name;
+    -- Several processes would read on behind the first few.
+    perform set_config('max_parallel_workers_per_gather', '0', true);
+  end if;
+  return query execute format(
+    $sql$
+      select missing.id, p.text::text, coalesce(p.comments, '[]')
+      from (
+        select p.id from posts p
+        where p.id >= coalesce($1, '00000000-0000-0000-0000-000000000000') and p.id is distinct from $1
+          and not exists (select from %s done where done.post_id = p.id and %s)
+        order by p.id
+        offset 0
+      ) missing
+        cross join lateral (select p.text, p.comments from posts p where p.id = missing.id limit 1) p
+      where not is_blank(p.text)
+      order by missing.id
+      limit greatest($2, 0)
+    $sql$,
+    p_done, p_current
+  )
+    using p_after, p_limit;
+end
+$$;
+
 -- contract: At most `lim` posts with a text that is not blank and without a current embedding, after `after_id` in the
 -- order of their ids. Call again with the last id until the result is empty.
---
--- The settings make the planner merge two indexes. It reads the text of the posts that it finds and of no others, so it
--- is as fast when little is left as when much is.
 create function public.get_posts_without_embeddings(lim integer default 500, after_id uuid default null)
 returns table (id uuid, text text)
 language sql stable
 set search_path = public, extensions, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_nestloop = off
-set enable_sort = off
 as $$
-  select missing.id, p.text::text
-  from (
-    select p.id from posts p
-    where p.id >= coalesce(after_id, '00000000-0000-0000-0000-000000000000') and p.id is distinct from after_id
-      and not exists (
-        select from post_embeddings e where e.post_id = p.id and e.embedding is not null and not e.stale
-      )
-    order by p.id
-    offset 0
-  ) missing
-    cross join lateral (select p.text from posts p where p.id = missing.id limit 1) p
-  where not is_blank(p.text)
-  order by missing.id
-  limit greatest(lim, 0)
+  select p.id, p.text
+  from posts_lacking('post_embeddings', 'done.embedding is not null and not done.stale', lim, after_id) p
 $$;
 
 -- contract: Posts without a score. Kept for callers of the earlier implementation.
@@ -119,20 +143,9 @@ create function public.get_unscored_posts(p_limit integer default 100)
 returns table (id uuid, text text, comments jsonb)
 language sql stable
 set search_path = public, extensions, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_nestloop = off
-set enable_sort = off
 as $$
-  select missing.id, p.text::text, coalesce(p.comments, '[]')
-  from (
-    select p.id from posts p where not exists (select from llm_scores s where s.post_id = p.id) order by p.id offset 0
-  ) missing
-    cross join lateral (select p.text, p.comments from posts p where p.id = missing.id limit 1) p
-  where not is_blank(p.text)
-  order by missing.id
-  limit greatest(p_limit, 0)
+  select p.id, p.text, p.comments
+  from posts_lacking('llm_scores', 'true', p_limit, null) p
 $$;
 
 -- contract: Scored posts without a number for the dimension. Kept for callers of the earlier implementation.
@@ -217,31 +230,55 @@ as $$
   )
 $$;
 
--- contract: `{"dimensions": {dimension: {"min", "max", "mean", "p50", "p90"}}, "final_score": {…}}`. The stored scores of
--- each dimension, and the final scores under the active weights. Kept for callers of the earlier implementation.
-create function public.get_score_distribution()
-returns jsonb
-language sql stable
+-- internal: The most scores of which get_score_distribution looks at each one.
+create or replace function public.most_scores_counted()
+returns integer
+language sql immutable
 set search_path = public, extensions, pg_temp
 as $$
-  with value as (
-    select d.key as dimension, (d.value #>> '{}')::double precision as value, count(*) as occurrences
-    from llm_scores s cross join lateral jsonb_each(s.scores) d
-    where case jsonb_typeof(d.value)
-      when 'number' then true
-      when 'string' then d.value #>> '{}' ~ '^[0-9]+\.?[0-9]*$'
-      else false
-    end
-    group by 1, 2
-  ), dimension as (
-    select dimension, summarize_values(array_agg(value order by value), array_agg(occurrences order by value)) as summary
-    from value group by dimension
-  ), final as (
-    select final_score as value, count(*) as occurrences
-    from post_scores where weight_config_id = active_weight_config() group by final_score
-  )
-  select jsonb_build_object(
-    'dimensions', (
+  select 100000
+$$;
+
+-- contract: `{"dimensions": {dimension: {"min", "max", "mean", "p50", "p90"}}, "final_score": {…}, "sampled": n | null}`.
+-- The stored scores of each dimension, and the final scores under the active weights. Kept for callers of the earlier
+-- implementation. If there are very many posts, the dimensions are those of a sample, and `sampled` is its size.
+--
+-- Values are counted before they are read as numbers, because there are few different ones.
+create function public.get_score_distribution()
+returns jsonb
+language plpgsql stable
+set search_path = public, extensions, pg_temp
+as $$
+declare
+  v_scored constant bigint := estimate_rows('llm_scores');
+  v_sample constant text := case
+    when v_scored > most_scores_counted() then
+      format('tablesample system (%s) repeatable (1)', 100.0 * most_scores_counted() / v_scored)
+  end;
+  v_dimensions jsonb;
+  v_final jsonb;
+  v_counted bigint;
+begin
+  execute format(
+    $sql$
+      with given as (
+        select d.key as dimension, d.value as given, count(*) as occurrences
+        from llm_scores s %s cross join lateral jsonb_each(s.scores) d
+        group by 1, 2
+      ), value as (
+        select dimension, (given #>> '{}')::double precision as value, sum(occurrences)::bigint as occurrences
+        from given
+        where case jsonb_typeof(given)
+          when 'number' then true
+          when 'string' then given #>> '{}' ~ '^[0-9]+\.?[0-9]*$'
+          else false
+        end
+        group by 1, 2
+      ), dimension as (
+        select dimension,
+          summarize_values(array_agg(value order by value), array_agg(occurrences order by value)) as summary
+        from value group by dimension
+      )
       select jsonb_object_agg(name, coalesce(d.summary, summarize_values('{}', '{}')))
       from (
         select dimension as name from dimension
@@ -251,15 +288,23 @@ as $$
         ])
       ) known
         left join dimension d on d.dimension = known.name
-    ),
-    'final_score', (
-      select case
-        when count(*) = 0 then '{}'
-        else summarize_values(array_agg(value order by value), array_agg(occurrences order by value))
-      end
-      from final
-    )
-  )
+    $sql$,
+    v_sample
+  ) into v_dimensions;
+  if v_sample is not null then
+    execute format('select count(*) from llm_scores %s', v_sample) into v_counted;
+  end if;
+  select case when count(*) = 0 then '{}' else jsonb_build_object(
+      'min', round(min(final_score)::numeric, 2),
+      'max', round(max(final_score)::numeric, 2),
+      'mean', round(avg(final_score)::numeric, 2),
+      'p50', round((percentile_cont(0.5) within group (order by final_score))::numeric, 2),
+      'p90', round((percentile_cont(0.9) within group (order by final_score))::numeric, 2)
+    ) end
+    into v_final
+    from post_scores where weight_config_id = active_weight_config();
+  return jsonb_build_object('dimensions', v_dimensions, 'final_score', v_final, 'sampled', v_counted);
+end
 $$;
 
 -- contract: `{"count", "min", "max", "avg", "buckets": [{"from", "to", "count"}]}`. The final scores under the active

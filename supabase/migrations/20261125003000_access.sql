@@ -52,9 +52,9 @@ begin
         'check_claim', 'check_rule', 'claim_backfill_work', 'claim_cursor', 'claim_embed_work', 'claim_score_work',
         'claim_work', 'compute_final_score_runtime', 'count_locked', 'count_work', 'due_posts', 'estimate_rows',
         'estimate_values', 'final_score_of', 'found_limit', 'is_blank', 'merge_dimension_into_llm_scores',
-        'novel_score', 'novelty_of', 'peek_backfill_work', 'peek_embed_work', 'peek_score_work', 'score_or_missing',
-        'summarize_values', 'text_sha256', 'unpack_novelty', 'unpack_weights', 'update_updated_at_column',
-        'weighted_share', 'weighted_share_sql'
+        'most_posts_in_place', 'most_scores_counted', 'novel_score', 'novelty_of', 'peek_backfill_work',
+        'peek_embed_work', 'peek_score_work', 'score_or_missing', 'summarize_values', 'text_sha256', 'unpack_novelty',
+        'unpack_weights', 'update_updated_at_column', 'weighted_share', 'weighted_share_sql'
       ])
     then
       execute format('revoke execute on function %s from public, anon, authenticated', v_function);

@@ -183,9 +183,13 @@ async fn flows(api: &NativeSession, admin: &NativeSession, posts: u32) {
     time(api, "embedding_dimensions", "select embedding_dimensions()").await;
 }
 
-/// Each step of two recomputes.
+/// Posts of a chunk, as the program stages them.
+const CHUNK: u32 = 6_000;
+
+/// Each step of three recomputes. With very many posts, the second one inserts a second set of scores, and the third one
+/// updates the first set.
 async fn recompute(api: &NativeSession, admin: &NativeSession) {
-    for kind in ["new weights", "weights in force"] {
+    for kind in ["new weights", "weights in force", "weights in force, again"] {
         let job = if kind == "new weights" {
             let weights = r#"{"absurdity": 1, "drama": 3, "news_value": 1, "podcast_worthy": 2, "readability": 1}"#;
             api.value(&format!(
@@ -194,7 +198,9 @@ async fn recompute(api: &NativeSession, admin: &NativeSession) {
             .await
         } else {
             admin
-                .sql("update weight_configs set weights = weights || '{\"drama\": 1}'")
+                .sql("update weight_configs
+                       set weights = jsonb_set(weights, '{drama}', to_jsonb((weights ->> 'drama')::numeric + 1))
+                       where id = active_weight_config()")
                 .await;
             api.value("select enqueue_job('recompute_final_scores')")
                 .await
@@ -213,7 +219,7 @@ async fn recompute(api: &NativeSession, admin: &NativeSession) {
             let chunk = Instant::now();
             let staged = api
                 .value(&format!(
-                    "select stage_post_scores('{job}', {WORKER}, {config}, {after}, 25000)"
+                    "select stage_post_scores('{job}', {WORKER}, {config}, {after}, {CHUNK})"
                 ))
                 .await;
             longest = longest.max(chunk.elapsed());

@@ -36,7 +36,7 @@ mod wire;
 pub use endless::Endless;
 pub use fault_proxy::{FaultProxy, Moment, Plan, ProxyFault};
 pub use guide::assert_shown;
-pub use native::{Native, Session as NativeSession, native_wanted};
+pub use native::{Native, Session as NativeSession, longest_lock, native_wanted};
 pub use odd_provider::{OddProvider, Oddity, Refusal, When};
 pub use own_stack::OwnStack;
 pub use program::{Program, Run, script, signal};

@@ -6,12 +6,15 @@
 //! The cluster is like a hosted project: the schema belongs to a role that is no superuser, and calls are made as
 //! `service_role` under a statement timeout of 8 s.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use sluice_runner::bundled::MIGRATIONS;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use tokio_postgres::{Client, NoTls};
 
 /// Binaries of Postgres 16 and 18 with pgvector 0.8.
@@ -56,6 +59,13 @@ impl Native {
         static READY: OnceCell<()> = OnceCell::const_new();
         READY.get_or_init(|| template("migrated", "")).await;
         copy_of("migrated").await
+    }
+
+    /// A database of the earlier implementation, with its rows and with these statements, and then the migrations.
+    pub async fn earlier(more: &str) -> Self {
+        let schema = include_str!("../fixtures/earlier.sql")
+            .replace("create extension if not exists vector;", "");
+        Self::upgraded(&format!("{schema}{more}")).await
     }
 
     /// A database with these statements in it and then the migrations.
@@ -168,6 +178,30 @@ impl Session {
     }
 }
 
+/// The longest time for which `watcher` saw a lock on a whole table that writers of posts or scores wait for, until the
+/// work is done.
+pub async fn longest_lock<T>(watcher: &Session, work: impl Future<Output = T>) -> (T, Duration) {
+    let strong = "select count(*) from pg_locks l join pg_class c on c.oid = l.relation
+        where c.relname in ('posts', 'llm_scores', 'post_scores', 'weight_configs', 'settings') and l.granted
+          and l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')";
+    let longest = Cell::new(Duration::ZERO);
+    let watch = async {
+        let mut free = Instant::now();
+        loop {
+            if watcher.value(strong).await == 0 {
+                free = Instant::now();
+            } else {
+                longest.set(longest.get().max(free.elapsed()));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::select! {
+        result = work => (result, longest.get()),
+        () = watch => unreachable!("it watches without end"),
+    }
+}
+
 fn said(error: &tokio_postgres::Error) -> String {
     error.as_db_error().map_or_else(
         || error.to_string(),
@@ -271,7 +305,7 @@ fn start() -> Cluster {
         &folder,
         &format!(
             "{bin}/postgres -D {data} {settings} >>{socket}/log 2>&1 & pid=$!
-             while [ ! -S {socket}/.s.PGSQL.{port} ]; do kill -0 $pid || exit 1; sleep 0.05; done
+             until {bin}/pg_isready -q -h {socket} -p {port}; do kill -0 $pid || exit 1; sleep 0.05; done
              ln -s {socket}/.s.PGSQL.{port} {socket}/.s.PGSQL.5432
              printf {port} >{socket}/port; cat >/dev/null; kill -INT $pid; wait $pid; rm -rf {socket}"
         ),
@@ -286,7 +320,7 @@ fn start() -> Cluster {
                 _server: server,
             };
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
     let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
     panic!("Postgres does not start: {log}");

@@ -14,6 +14,7 @@ use sluice_runner::simulator::{self, Config, Simulator};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
+use crate::native::Native;
 use crate::sql::Database as TestDatabase;
 
 /// The tables of the schema, emptied before each test.
@@ -50,6 +51,28 @@ impl Stack {
             .unwrap();
         stack.sql(defaults).await;
         stack
+    }
+
+    /// The same over a native database, through the API of the embedded server.
+    pub async fn over(native: &Native) -> Self {
+        let options = LocalOptions {
+            database_url: Some(native.url().into()),
+            ..LocalOptions::default()
+        };
+        let server = background(async move { Server::start(&options).await.unwrap() }).await;
+        let shared = Arc::new(Shared {
+            postgrest_url: format!("{}/rest/v1", server.url()),
+            key: server.secret_key().clone(),
+            database: TestDatabase::Outside(native.url()),
+            turn: Mutex::new(()),
+        });
+        // It lives as long as the process, like the shared one.
+        std::mem::forget(server);
+        let shared: &'static Arc<Shared> = Box::leak(Box::new(shared));
+        Self {
+            shared: Arc::clone(shared),
+            _turn: shared.turn.lock().await,
+        }
     }
 
     /// Runs SQL statements.

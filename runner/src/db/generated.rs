@@ -579,6 +579,8 @@ pub struct WeightConfigs {
     pub created_by: Option<String>,
     /// The column `recompute_job`.
     pub recompute_job: Option<uuid::Uuid>,
+    /// The column `copy_of`.
+    pub copy_of: Option<uuid::Uuid>,
 }
 
 /// A row to insert into `weight_configs`.
@@ -612,6 +614,9 @@ pub struct WeightConfigsInsert {
     /// The column `recompute_job`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recompute_job: Option<uuid::Uuid>,
+    /// The column `copy_of`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<uuid::Uuid>,
 }
 
 /// What a row to insert into `weight_configs` cannot do without.
@@ -635,6 +640,7 @@ impl From<WeightConfigsRequired> for WeightConfigsInsert {
             created_at: sluice_sdk::Tristate::Absent,
             created_by: None,
             recompute_job: None,
+            copy_of: None,
         }
     }
 }
@@ -671,6 +677,9 @@ pub struct WeightConfigsUpdate {
     /// The column `recompute_job`.
     #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
     pub recompute_job: sluice_sdk::Tristate<uuid::Uuid>,
+    /// The column `copy_of`.
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub copy_of: sluice_sdk::Tristate<uuid::Uuid>,
 }
 
 /// The table `work_items`.

@@ -18,7 +18,7 @@ use crate::scoring::Weights;
 /// The type of a recompute in the jobs table.
 pub(crate) const RECOMPUTE_JOB: &str = "recompute_final_scores";
 /// Posts staged by one statement: some hundred milliseconds, far below the statement timeout.
-const CHUNK: i32 = 10_000;
+const CHUNK: i32 = 6_000;
 /// If the statement takes too long for so few posts, it waits for a lock.
 const CHUNK_MIN: i32 = 1_000;
 

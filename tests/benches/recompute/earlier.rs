@@ -1,6 +1,6 @@
 //! The earlier way to recompute, as the Python worker did it. It reads pages of 500 by offset through the API, computes
-//! final scores in the client, writes them to the staging table page by page, and cuts over in several requests. The
-//! worker also read its written rows back and wrote its progress; this one does not.
+//! final scores in the client, writes them to the staging table and its progress to the job, page by page, and cuts over
+//! in several requests. The worker also read its written rows back; this one does not.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -69,6 +69,7 @@ impl Earlier {
         let job = Uuid::new_v4();
         let row = json!({ "id": job, "type": "recompute_final_scores", "status": "running" });
         self.write(Method::POST, "background_jobs", &row).await;
+        let this_job = format!("background_jobs?id=eq.{job}");
         let basis = self.basis().await;
         for offset in (0_u64..basis.scored).step_by(PAGE) {
             let page = format!(
@@ -86,6 +87,8 @@ impl Earlier {
             let rows: Vec<Value> = page.iter().map(row).collect();
             self.write(Method::POST, "post_scores_staging", &json!(rows))
                 .await;
+            let progress = json!({ "progress": offset + rows.len() as u64, "total": basis.scored });
+            self.write(Method::PATCH, &this_job, &progress).await;
         }
         let pages = started.elapsed().as_secs_f64();
         self.cut_over(job, activate).await;

@@ -2,8 +2,9 @@
 //! `cargo bench -p sluice-tests --bench recompute -- beside|parts` (without a name, both).
 //!
 //! `beside` times both ways for a weight config without scores and for the active one, while a reader asks for
-//! the whole ranking. `parts` times the parts of a recompute in the database. docs/benchmarks.md has the figures of one
-//! machine.
+//! the whole ranking. `parts` times the parts of a recompute in the database. With `SLUICE_TEST_NATIVE=1` the server is a
+//! native Postgres, first with the schema of an empty project, then with the earlier one. docs/benchmarks.md has the
+//! figures of one machine.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has failed")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -13,10 +14,10 @@ mod earlier;
 mod processor;
 mod reader;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sluice_tests::{Program, Stack};
+use sluice_tests::{Native, NativeSession, Program, Stack, longest_lock, native_wanted};
 use uuid::Uuid;
 
 use earlier::Earlier;
@@ -37,6 +38,23 @@ async fn main() {
         .filter(|word| !word.starts_with('-'))
         .collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|word| word == name);
+    if native_wanted() {
+        for (schema, native) in [
+            ("an empty project", Native::migrated().await),
+            ("the earlier schema", Native::earlier("").await),
+        ] {
+            println!("{schema}:");
+            let stack = Stack::over(&native).await;
+            stack
+                .sql("delete from posts; delete from post_scores")
+                .await;
+            fill(&stack, 1, POSTS).await;
+            ours(&stack, active(&stack).await).await;
+            let watcher = native.admin().await;
+            measure(&stack, Some(&watcher), &wanted).await;
+        }
+        return;
+    }
     let stack = Stack::fresh().await;
     fill(&stack, 1, FEW).await;
     let active = active(&stack).await;
@@ -48,12 +66,16 @@ async fn main() {
         mebibytes(few.peak_bytes),
         mebibytes(many.peak_bytes)
     );
+    measure(&stack, None, &wanted).await;
+}
+
+async fn measure(stack: &Stack, watcher: Option<&NativeSession>, wanted: &impl Fn(&str) -> bool) {
     for case in [Case::InForce, Case::New] {
         if wanted("beside") {
-            beside(&stack, case).await;
+            beside(stack, watcher, case).await;
         }
         if wanted("parts") {
-            parts(&stack, case).await;
+            parts(stack, case).await;
         }
     }
 }
@@ -75,15 +97,18 @@ struct Ours {
 }
 
 /// Measures both ways for one case, in turn.
-async fn beside(stack: &Stack, case: Case) {
+async fn beside(stack: &Stack, watcher: Option<&NativeSession>, case: Case) {
     let mut ours = Vec::new();
     for _ in 0..ROUNDS / 2 {
-        ours.push(our_round(stack, case).await);
+        ours.push(our_round(stack, watcher, case).await);
     }
     let theirs = earlier_round(stack, case).await;
     while ours.len() < ROUNDS {
-        ours.push(our_round(stack, case).await);
+        ours.push(our_round(stack, watcher, case).await);
     }
+    // Other load of the machine only makes a lock longer.
+    let lock = ours.iter().map(|times| times.lock).fold(f64::MAX, f64::min);
+    assert!(lock < 1.0, "a table was locked for {lock:.2} s");
     let ratio = |time: fn(&Times) -> f64| {
         let mean = ours.iter().map(time).sum::<f64>() / ROUNDS as f64;
         time(&theirs) / mean
@@ -101,23 +126,38 @@ struct Times {
     wall: f64,
     /// Processor time of the server, which also serves the reader; 0 if the system does not report it.
     server: f64,
+    /// The longest lock on a table; 0 if nobody watched.
+    lock: f64,
 }
 
-async fn our_round(stack: &Stack, case: Case) -> Times {
+async fn our_round(stack: &Stack, watcher: Option<&NativeSession>, case: Case) -> Times {
     let config = prepare(stack, case).await;
     let before = children_seconds();
-    let (run, seen) = watched(stack, POSTS, ours(stack, config)).await;
+    let work = watched(stack, POSTS, ours(stack, config));
+    let ((run, seen), lock) = match watcher {
+        Some(watcher) => longest_lock(watcher, work).await,
+        None => (work.await, Duration::ZERO),
+    };
+    assert!(
+        lock < Duration::from_secs(1),
+        "a table was locked for {lock:?}"
+    );
     let server = since(before);
     assert_eq!(seen.mixed, 0, "a reader saw old and new scores mixed");
     assert!(seen.old > 0 && seen.new > 0, "the reader came too late");
     println!(
         "{case:?}: {:.2} s, of the server {server:.2} s; {} requests; {} reads saw the old scores, {} the new ones, \
-         none a mix",
-        run.seconds, run.requests, seen.old, seen.new
+         none a mix; the longest lock on a table: {} ms",
+        run.seconds,
+        run.requests,
+        seen.old,
+        seen.new,
+        lock.as_millis()
     );
     Times {
         wall: run.seconds,
         server,
+        lock: lock.as_secs_f64(),
     }
 }
 
@@ -136,7 +176,11 @@ async fn earlier_round(stack: &Stack, case: Case) -> Times {
         seen.mixed,
         seen.old + seen.new + seen.mixed
     );
-    Times { wall, server }
+    Times {
+        wall,
+        server,
+        lock: 0.0,
+    }
 }
 
 /// The processor time since an earlier reading.

@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sluice_runner::exit::Exit;
-use sluice_runner::flow::{ScoreScope, Session};
+use sluice_runner::flow::{RecomputeOptions, ScoreScope, Session};
 use sluice_runner::report::{Outcome, RowCounts};
 use sluice_runner::simulator::{Config, Fault, Faults, Simulator, Stats};
 use sluice_tests::{Recorder, Stack, Wire};
 
 use crate::support::posts::{assert_billed_once, embed, embedded, seed, texts};
-use crate::support::scores::{TWO, add_posts, run_score};
+use crate::support::scores::{TWO, add_posts, add_scores, add_weights, run_recompute, run_score};
 use crate::support::{poisoned_by, rows, slow, until, work_items};
 
 /// Posts a run.
@@ -395,4 +395,32 @@ async fn lost_response_of_the_database_loses_no_row() {
         );
         stack.sql("truncate post_embeddings, work_items").await;
     }
+}
+
+/// The calls of a recompute succeed, and their answers are lost.
+#[tokio::test]
+async fn lost_response_of_a_recompute_fails_nothing() {
+    let stack = Stack::fresh().await;
+    let simulator = stack.simulator(Config::default()).await;
+    add_posts(&stack, 40).await;
+    add_scores(&stack, 40).await;
+    for (function, calls) in [("stage_post_scores", 2), ("complete_recompute_job", 1)] {
+        let new = add_weights(&stack, r#"{"drama": 1}"#).await;
+        let options = RecomputeOptions {
+            weight_config_id: Some(new),
+            activate: true,
+        };
+        let (session, recorder, _wire) = losing_a_response_of(&stack, &simulator, function).await;
+        let outcome = run_recompute(&session, options).await;
+        assert_eq!(outcome.exit, Exit::Complete, "{function}: {outcome:?}");
+        assert_eq!(rows(&outcome).written, 40, "{function}");
+        assert_eq!(recorder.count(&format!("POST /rpc/{function}")), calls);
+        let in_force = format!(
+            "select count(*) from post_scores
+             where weight_config_id = '{new}' and active_weight_config() = '{new}'"
+        );
+        assert_eq!(stack.count(&in_force).await, 40, "{function}");
+    }
+    let jobs = "select count(*) from background_jobs where status <> 'completed'";
+    assert_eq!(stack.count(jobs).await, 0);
 }

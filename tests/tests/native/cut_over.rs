@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use sluice_tests::{Native, NativeSession};
+use sluice_tests::{Native, NativeSession, longest_lock};
 use tokio::time::Instant;
 
-use crate::fixture::{add_scored_posts, claim_recompute, complete, native, post, stage, stage_all};
+use crate::fixture::{
+    WORKER, add_scored_posts, claim_in_force, claim_recompute, complete, native, post, stage,
+    stage_all,
+};
 
 /// The row triggers with which the earlier implementation kept `has_scores`.
 const ROW_TRIGGERS: &str = "
@@ -26,12 +29,6 @@ create trigger trigger_update_has_scores_on_insert after insert on post_scores
 create trigger trigger_update_has_scores_on_delete after delete on post_scores
   for each row execute function keep_has_scores();";
 
-fn earlier_schema() -> String {
-    let schema = include_str!("../../fixtures/earlier.sql")
-        .replace("create extension if not exists vector;", "");
-    format!("{schema}{ROW_TRIGGERS}")
-}
-
 /// How often rows of `weight_configs` were updated so far.
 async fn config_updates(admin: &NativeSession) -> i64 {
     let count = "select n_tup_upd from pg_stat_user_tables where relname = 'weight_configs'";
@@ -41,7 +38,7 @@ async fn config_updates(admin: &NativeSession) -> i64 {
 #[tokio::test]
 async fn earlier_schema_is_recomputed_without_an_update_of_the_config_for_each_score() {
     native!();
-    let native = Native::upgraded(&earlier_schema()).await;
+    let native = Native::earlier(ROW_TRIGGERS).await;
     let (admin, api) = (native.admin().await, native.api().await);
     admin
         .sql("delete from post_scores; delete from posts")
@@ -72,28 +69,6 @@ async fn earlier_schema_is_recomputed_without_an_update_of_the_config_for_each_s
     assert_eq!(admin.value(seen).await, false, "the last score was deleted");
 }
 
-/// Longest time that any other session saw a lock that writers of scores or posts wait for.
-async fn longest_lock(admin: &NativeSession, done: &tokio::sync::Notify) -> Duration {
-    let strong = "select count(*) from pg_locks l join pg_class c on c.oid = l.relation
-        where c.relname in ('posts', 'llm_scores', 'post_scores', 'weight_configs', 'settings') and l.granted
-          and l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')";
-    let (mut longest, mut since) = (Duration::ZERO, None);
-    loop {
-        let held = admin.value(strong).await.as_i64().unwrap() > 0;
-        let start = *since.get_or_insert_with(Instant::now);
-        if held {
-            longest = longest.max(start.elapsed());
-        } else {
-            since = None;
-        }
-        let pause = tokio::time::sleep(Duration::from_millis(2));
-        tokio::select! {
-            () = done.notified() => return longest,
-            () = pause => {}
-        }
-    }
-}
-
 #[tokio::test]
 async fn writers_of_scores_wait_for_a_moment_and_writers_of_posts_not_at_all() {
     native!();
@@ -104,34 +79,92 @@ async fn writers_of_scores_wait_for_a_moment_and_writers_of_posts_not_at_all() {
         native.admin().await,
     );
     add_scored_posts(&admin, 50_000).await;
-    for weights in ["new", "in force"] {
-        let done = tokio::sync::Notify::new();
+    admin
+        .sql("select write_final_scores(array(select post_id from llm_scores))")
+        .await;
+    for weights in ["in force", "new"] {
         let recompute = async {
             let (job, config) = if weights == "new" {
                 claim_recompute(&api, r#"{"drama": 2, "news_value": 1}"#).await
             } else {
-                let active = "select active_weight_config()::text";
-                let config = admin.value(active).await.as_str().unwrap().to_owned();
-                let job = api
-                    .value("select enqueue_job('recompute_final_scores')")
-                    .await;
-                let job = job.as_str().unwrap().to_owned();
-                let worker = crate::fixture::WORKER;
+                let (job, config) = claim_in_force(&api).await.unwrap();
                 api.sql(&format!(
-                    "update weight_configs set weights = '{{\"drama\": 1}}' where id = '{config}';
-                     select claim_job('{worker}', array['recompute_final_scores'], 60, '{job}')"
+                    "update weight_configs set weights = '{{\"drama\": 1}}' where id = '{config}'"
                 ))
                 .await;
                 (job, config)
             };
             stage_all(&api, (&job, &config), 10_000).await.unwrap();
             complete(&api, &job).await.unwrap();
-            done.notify_one();
         };
-        let (longest, ()) = tokio::join!(longest_lock(&watcher, &done), recompute);
+        let ((), longest) = longest_lock(&watcher, recompute).await;
         println!("{weights}: the longest lock was {longest:?}");
         assert!(longest < Duration::from_secs(1), "{weights}: {longest:?}");
     }
+}
+
+/// Two weight configs take turns, and readers see one whole set of scores after the other.
+#[tokio::test]
+async fn very_many_scores_in_force_are_replaced_under_a_second_config() {
+    native!();
+    let native = Native::migrated().await;
+    let (admin, api) = (native.admin().await, native.api().await);
+    add_scored_posts(&admin, 100).await;
+    admin
+        .sql(
+            "create or replace function most_posts_in_place() returns integer language sql immutable as 'select 50';
+             select write_final_scores(array(select post_id from llm_scores))",
+        )
+        .await;
+    let right = "select count(*) from llm_scores s join post_scores ps using (post_id)
+          join weight_configs c on c.id = ps.weight_config_id, score_basis(c.weights) as b
+        where c.id = active_weight_config() and c.has_scores and c.is_active
+          and abs(ps.final_score - compute_final_score_runtime(s.scores, s.categories, b -> 'weights', b -> 'novelty',
+            b -> 'frequencies', (b ->> 'total_scored')::integer)) < 1e-9";
+    let mut in_force = Vec::new();
+    for round in 1..=4 {
+        let change = format!(
+            "update weight_configs set weights = '{{\"drama\": {round}, \"news_value\": 1}}', name = 'round {round}'
+               where id = active_weight_config();
+             delete from llm_scores where post_id = '{}'; delete from posts where id = '{}'",
+            post(90 + round),
+            post(80 + round)
+        );
+        admin.sql(&change).await;
+        let (job, config) = claim_in_force(&api).await.unwrap();
+        stage_all(&api, (&job, &config), 30).await.unwrap();
+        let still = admin.value("select active_weight_config()::text").await;
+        assert_eq!(
+            still,
+            config.as_str(),
+            "nothing is in force before its cut-over"
+        );
+        admin
+            .sql(&format!(
+                "update llm_scores set scores = '{{\"drama\": 7, \"news_value\": 2}}' where post_id = '{}'",
+                post(round)
+            ))
+            .await;
+        complete(&api, &job).await.unwrap();
+        let left = 100 - 2 * i64::from(round);
+        assert_eq!(admin.value(right).await, left, "round {round}");
+        let name = "select name from weight_configs where id = active_weight_config()";
+        assert_eq!(admin.value(name).await, format!("round {round}"));
+        in_force.push(config);
+    }
+    let [first, second, ..] = in_force.as_slice() else {
+        panic!("{in_force:?}")
+    };
+    assert_eq!(in_force, [first, second, first, second].map(Clone::clone));
+    assert_ne!(first, second);
+    // Who names the one that rests means the weights in force.
+    let (job, _) = claim_in_force(&api).await.unwrap();
+    stage_all(&api, (&job, second), 30).await.unwrap();
+    let complete = format!("select complete_recompute_job('{job}', '{WORKER}', false)");
+    api.value(&complete).await;
+    let now = admin.value("select active_weight_config()::text").await;
+    assert_eq!(now, second.as_str());
+    assert_eq!(admin.value("select count(*) from weight_configs").await, 2);
 }
 
 #[tokio::test]

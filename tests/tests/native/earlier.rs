@@ -30,13 +30,12 @@ async fn shortest(admin: &NativeSession, query: &str) -> Duration {
 async fn the_final_score_of_a_row_is_the_same_and_takes_no_longer() {
     native!();
     // Under another name, so that both are there.
-    let schema = earlier_schema();
-    let (_, rest) = schema
+    let (_, rest) = include_str!("../../fixtures/earlier.sql")
         .split_once("create function compute_final_score_runtime(")
         .unwrap();
     let (definition, _) = rest.split_once("\n$$;").unwrap();
     let earlier = format!("create function earlier_final_score({definition}\n$$;");
-    let native = Native::upgraded(&format!("{schema}\n{earlier}")).await;
+    let native = Native::earlier(&earlier).await;
     let admin = native.admin().await;
     admin
         .sql(
@@ -72,7 +71,7 @@ async fn the_final_score_of_a_row_is_the_same_and_takes_no_longer() {
 #[tokio::test]
 async fn every_kept_function_has_the_arguments_and_columns_that_the_app_knows() {
     native!();
-    let native = Native::upgraded(&earlier_schema()).await;
+    let native = Native::earlier("").await;
     let api = native.api().await;
     let vector = format!("'[{}]'", vec!["0.1"; 1536].join(","));
     let columns = async |call: &str| {
@@ -178,10 +177,7 @@ async fn every_kept_function_has_the_arguments_and_columns_that_the_app_knows() 
 #[tokio::test]
 async fn anon_may_truncate_nothing_and_call_nothing() {
     native!();
-    for native in [
-        Native::migrated().await,
-        Native::upgraded(&earlier_schema()).await,
-    ] {
+    for native in [Native::migrated().await, Native::earlier("").await] {
         let admin = native.admin().await;
         let refused = admin
             .attempt("set role anon; truncate post_scores")

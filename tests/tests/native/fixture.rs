@@ -55,6 +55,20 @@ pub(crate) async fn claim_recompute(api: &NativeSession, weights: &str) -> (Stri
     (job, config)
 }
 
+/// A job for the weights in force, if there are any, claimed by [`WORKER`]: the ids of the job and of the weights.
+pub(crate) async fn claim_in_force(api: &NativeSession) -> Option<(String, String)> {
+    let in_force = api.value("select active_weight_config()").await;
+    let config = in_force.as_str()?.to_owned();
+    // Somebody may delete the weights just now.
+    let enqueued = api.try_value("select enqueue_job('recompute_final_scores')");
+    let job = enqueued.await.ok()?.as_str()?.to_owned();
+    api.sql(&format!(
+        "select claim_job('{WORKER}', array['recompute_final_scores'], 60, '{job}')"
+    ))
+    .await;
+    Some((job, config))
+}
+
 /// Stages the next chunk of a job: the cursor of the one after it.
 pub(crate) async fn stage(
     api: &NativeSession,

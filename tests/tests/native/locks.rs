@@ -178,6 +178,87 @@ async fn weights_that_are_deleted_meanwhile_cost_no_score() {
     assert_eq!(admin.value(scored).await, 2);
 }
 
+/// Somebody deletes two posts, one after the other, while a heartbeat extends both leases in the other order.
+#[tokio::test]
+async fn a_heartbeat_is_part_of_no_deadlock() {
+    native!();
+    let native = Native::migrated().await;
+    let (admin, api, other) = (
+        native.admin().await,
+        native.api().await,
+        native.admin().await,
+    );
+    add_scored_posts(&admin, 20).await;
+    let (first, second) = (post(6), post(7));
+    for call in [
+        "extend_work('score', W, I, 60)",
+        "release_work('score', W, I)",
+        "finish_work('score', W, I)",
+    ] {
+        admin
+            .sql(&format!(
+                "insert into work_items (kind, post_id, worker, leased_until)
+                   select 'score', id, '{FIRST}', now() + interval '1 minute' from posts
+                 on conflict do nothing"
+            ))
+            .await;
+        other
+            .sql(&format!("begin; delete from posts where id = '{second}'"))
+            .await;
+        let ids = format!("array['{first}', '{second}', '{}']::uuid[]", post(8));
+        let call = call.replace('W', &format!("'{FIRST}'")).replace('I', &ids);
+        let delete = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let delete = format!("delete from posts where id = '{first}'");
+            let deleted = other.attempt(&delete).await;
+            other.sql("rollback").await;
+            deleted
+        };
+        let counted = format!("select count(*) from {call}");
+        let (called, deleted) = tokio::join!(api.try_value(&counted), delete);
+        assert!(
+            called.is_ok() && deleted.is_ok(),
+            "{call}: {called:?} {deleted:?}"
+        );
+    }
+}
+
+/// As the worker of the earlier implementation does it.
+#[tokio::test]
+async fn a_post_that_is_deleted_while_staged_scores_are_applied_costs_only_itself() {
+    native!();
+    let native = Native::migrated().await;
+    let (admin, api, other) = (
+        native.admin().await,
+        native.api().await,
+        native.admin().await,
+    );
+    add_scored_posts(&admin, 20).await;
+    admin
+        .sql(&format!(
+            "insert into background_jobs (id, type, status) values ('{FIRST}', 'recompute_final_scores', 'running');
+             insert into post_scores_staging (job_id, post_id, weight_config_id, final_score)
+               select '{FIRST}', post_id, active_weight_config(), 1 from llm_scores"
+        ))
+        .await;
+    other
+        .sql(&format!(
+            "begin; delete from posts where id = '{}'",
+            post(7)
+        ))
+        .await;
+    let delete = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        other.sql("commit").await;
+    };
+    let apply =
+        format!("select apply_post_scores_from_staging('{FIRST}', active_weight_config())::text");
+    let (applied, ()) = tokio::join!(api.try_value(&apply), delete);
+    assert!(applied.is_ok(), "{applied:?}");
+    let scores = "select count(*) from post_scores where final_score = 1";
+    assert_eq!(admin.value(scores).await, 19);
+}
+
 #[tokio::test]
 async fn a_late_worker_does_not_overwrite_what_the_next_one_stored() {
     native!();

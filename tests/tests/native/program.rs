@@ -1,14 +1,17 @@
-//! The program on a native Postgres, while another session holds a lock.
+//! The program on a native Postgres: locks of other sessions, calls that take long, and answers that are lost.
 
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use serde_json::json;
 use sluice_runner::local::{LocalOptions, Server};
 use sluice_runner::simulator::{self, Config};
-use sluice_tests::{Native, Program, signal};
+use sluice_tests::{Native, Program, Wire, signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::fixture::{add_scored_posts, native, post};
+
+const DRAMA: &str = "00000000-0000-4000-a000-000000000009";
 
 /// Starts the API over a native database, with a short statement timeout.
 async fn serve(native: &Native) -> Server {
@@ -110,6 +113,89 @@ async fn a_locked_row_is_scored_later_and_all_others_meanwhile() {
     assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
     let admin = native.admin().await;
     assert_eq!(admin.value("select count(*) from llm_scores").await, 60);
+}
+
+/// Weights [`DRAMA`] for a hundred scored posts. Their cut-over takes so many seconds, and each attempt is counted, also
+/// if it does not commit.
+async fn slow_cut_over(seconds: u32) -> Native {
+    let native = Native::migrated().await;
+    let admin = native.admin().await;
+    add_scored_posts(&admin, 100).await;
+    admin
+        .sql(&format!(
+            "create sequence cut_overs;
+             grant usage on sequence cut_overs to service_role;
+             create function cut_over_slowly() returns trigger language plpgsql as $$
+               begin perform nextval('public.cut_overs'), pg_sleep({seconds}); return new; end $$;
+             insert into weight_configs (id, name, weights) values ('{DRAMA}', 'slow', '{{\"drama\": 1}}');
+             create trigger cut_over_slowly before update of is_active on weight_configs
+               for each row when (new.is_active and not old.is_active) execute function cut_over_slowly()"
+        ))
+        .await;
+    native
+}
+
+/// Whether all posts have their score under the new weights, these are in force, and the job is completed.
+const CUT_OVER: &str = "select (select count(*) from post_scores where weight_config_id = active_weight_config()) = 100
+    and active_weight_config() = (select id from weight_configs where name = 'slow')
+    and (select array_agg(status) from background_jobs) = array['completed']";
+
+/// The connection is cut while the database cuts over. It commits a moment later, and nobody hears of it.
+#[tokio::test]
+async fn a_cut_over_that_commits_after_its_connection_was_cut_is_a_success() {
+    native!();
+    let native = slow_cut_over(4).await;
+    let (admin, server) = (native.admin().await, serve(&native).await);
+    let wire = Wire::to(server.url()).await;
+    let program = Program::bare()
+        .with("SUPABASE_URL", wire.url())
+        .with("SUPABASE_SERVICE_KEY", server.secret_key().expose_secret());
+    let cut = async {
+        let begun = "select is_called from cut_overs";
+        while admin.value(begun).await == false {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        wire.cut();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        wire.mend();
+    };
+    let arguments = [
+        "recompute",
+        "--weights",
+        DRAMA,
+        "--activate",
+        "--output",
+        "json",
+    ];
+    let (run, ()) = tokio::join!(program.run(&arguments), cut);
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    assert_eq!(run.json()["counts"]["written"], json!(100));
+    assert_eq!(admin.value(CUT_OVER).await, true);
+    assert_eq!(admin.value("select last_value from cut_overs").await, 1);
+}
+
+/// The function brings five minutes. The client's usual half a minute would send the call again.
+#[tokio::test]
+async fn a_cut_over_has_the_time_that_its_function_brings() {
+    native!();
+    let native = slow_cut_over(33).await;
+    let (admin, server) = (native.admin().await, serve(&native).await);
+    let program = Program::bare()
+        .with("SUPABASE_URL", server.url())
+        .with("SUPABASE_SERVICE_KEY", server.secret_key().expose_secret());
+    let arguments = [
+        "recompute",
+        "--weights",
+        DRAMA,
+        "--activate",
+        "--output",
+        "json",
+    ];
+    let run = program.run(&arguments).await;
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    assert_eq!(admin.value(CUT_OVER).await, true);
+    assert_eq!(admin.value("select last_value from cut_overs").await, 1);
+    assert!(!run.stderr.contains("trying again"), "{}", run.stderr);
 }
 
 /// Embeddings of the same size are converted, those of another size are due again, and both functions take the new type.
