@@ -22,6 +22,10 @@ impl Tariff {
         self.prices.usd(&self.model, usage).unwrap_or(0.0)
     }
 
+    pub(super) fn model(&self) -> &str {
+        &self.model
+    }
+
     /// True if the model has a price.
     pub(super) fn is_known(&self) -> bool {
         self.prices.price(&self.model).is_some()
