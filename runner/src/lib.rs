@@ -26,6 +26,7 @@ pub mod output;
 pub mod report;
 pub mod scoring;
 mod text;
+pub mod traffic;
 pub mod worker;
 
 pub use error::Error;

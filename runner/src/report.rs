@@ -9,8 +9,22 @@ use uuid::Uuid;
 use crate::engine::{RowFailure, RowTotals, StopReason};
 use crate::exit::Exit;
 use crate::text::count;
+use crate::traffic::Traffic;
 
 pub use crate::engine::FAILURES_MAX;
+
+/// Filters for insta, beside [those of the SDK](sluice_sdk::testing::FILTERS): what differs in the JSON of the same
+/// run at another time.
+pub const FILTERS: &[(&str, &str)] = &[
+    (
+        r#""elapsed_seconds": [0-9.]+"#,
+        r#""elapsed_seconds": "[seconds]""#,
+    ),
+    (
+        r#""peak_memory_bytes": ([0-9]+|null)"#,
+        r#""peak_memory_bytes": "[bytes]""#,
+    ),
+];
 
 /// What one flow did. `--output json` prints exactly one of these on stdout.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -48,6 +62,9 @@ pub struct Report {
     /// The flows that a `run`, a `demo` or a `worker` ran, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flows: Vec<Report>,
+    /// The requests to the provider over time, for the page of `--report-html`. `None` if none was sent.
+    #[serde(skip)]
+    pub traffic: Option<Box<Traffic>>,
 }
 
 /// How a flow ended.
@@ -175,6 +192,7 @@ impl Report {
             warnings: Vec::new(),
             failures: Vec::new(),
             flows: Vec::new(),
+            traffic: None,
         }
     }
 

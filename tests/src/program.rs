@@ -213,7 +213,7 @@ pub async fn script(name: &str, arguments: &[&str], input: &str) -> Run {
 }
 
 /// What cargo has built in the folder of the tests.
-fn built(name: &str) -> PathBuf {
+pub fn built(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.ancestors().nth(2).unwrap();
     let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));

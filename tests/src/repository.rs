@@ -8,6 +8,11 @@ pub fn root() -> PathBuf {
     folder.unwrap().to_owned()
 }
 
+/// Whether tests also take pictures of what they write, with headless Chromium.
+pub fn screenshots_wanted() -> bool {
+    std::env::var_os("SLUICE_TEST_SCREENSHOTS").is_some()
+}
+
 /// Every file below a folder, in the order of their paths. Built and installed files are left out.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -124,7 +124,7 @@ fn arguments(words: &[String]) -> Option<Vec<String>> {
 fn every_command_of_the_guides_is_understood() {
     let mut understood = 0;
     for block in blocks() {
-        if !matches!(block.language.as_str(), "sh" | "cron" | "yaml") {
+        if !matches!(block.language.as_str(), "sh" | "cron" | "yaml" | "ini") {
             continue;
         }
         for line in block.text.replace("\\\n", " ").lines() {
@@ -136,7 +136,16 @@ fn every_command_of_the_guides_is_understood() {
             } else {
                 line
             };
-            for arguments in commands(line).iter().filter_map(|words| arguments(words)) {
+            // Containers and the action take a command without its name.
+            let line = match line.split_once("args: [") {
+                Some((_, list)) => {
+                    format!("sluice {}", list.trim_end_matches(']').replace(',', ""))
+                }
+                None => line
+                    .replace("command: ", "sluice ")
+                    .replace("ExecStart=/usr/local/bin/", ""),
+            };
+            for arguments in commands(&line).iter().filter_map(|words| arguments(words)) {
                 if let Err(error) = Cli::try_parse_from(&arguments) {
                     panic!("{}: {line}\n{error}", block.page);
                 }

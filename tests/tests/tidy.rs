@@ -19,7 +19,7 @@ const RUNNER: &[&[&str]] = &[
     &["error"],
     &["db"],
     &["config", "report"],
-    &["bundled", "exit", "memory", "scoring"],
+    &["bundled", "exit", "memory", "scoring", "traffic"],
     &["text"],
     &[
         "engine",
@@ -53,6 +53,7 @@ const PURE: &[&str] = &[
     "flow/embed/oversized.rs",
     "flow/embed/packer.rs",
     "report.rs",
+    "traffic.rs",
 ];
 
 /// Every Rust file below a folder, with its path from there.

@@ -21,7 +21,7 @@ pub use server::{LocalOptions, Server};
 pub enum LocalError {
     /// Node is not on the PATH.
     #[error(
-        "node is not installed: the embedded Supabase needs Node.js 20 or newer \
+        "node is not installed: the embedded Supabase needs Node.js 20 or newer, best 22 \
          (https://nodejs.org, or your system's package manager)"
     )]
     NodeMissing,

@@ -110,6 +110,14 @@ pub enum Command {
     },
 }
 
+/// Where a flow also writes its report.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ReportArgs {
+    /// Also write the report to FILE, as a web page that needs no network
+    #[arg(long, value_name = "FILE")]
+    pub report_html: Option<PathBuf>,
+}
+
 /// The options of every flow that spends money.
 #[derive(Debug, Clone, Default, Args)]
 pub struct FlowArgs {
@@ -128,6 +136,9 @@ pub struct FlowArgs {
     /// Send at most N requests to the provider at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub concurrency: Option<u32>,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// `sluice demo`
@@ -144,6 +155,9 @@ pub struct DemoArgs {
         default_value = "someone took a package from my porch"
     )]
     pub search: String,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// `sluice store`
@@ -160,6 +174,9 @@ pub struct StoreArgs {
     /// Store at most N posts
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// `sluice run`
@@ -179,6 +196,9 @@ pub struct RunArgs {
     /// Send at most N requests to the provider at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub concurrency: Option<u32>,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// `sluice embed`
@@ -250,6 +270,9 @@ pub struct RecomputeArgs {
     /// Also make that weight config the active one, in the same step
     #[arg(long)]
     pub activate: bool,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// `sluice worker`

@@ -22,7 +22,9 @@ pub(super) async fn run(
         BatchesArgs::Collect => {
             let run = session.begin(FlowOptions::default(), Stop::new());
             let work = collect_batches(session, &run);
-            finish(printer, "collect", (session, &run), work).await
+            let outcome = finish(printer, "collect", (session, &run), work).await?;
+            printer.outcome(&outcome)?;
+            Ok(outcome.exit)
         }
         BatchesArgs::Cancel { id } => cancel(*id, session, printer).await,
     }

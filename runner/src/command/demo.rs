@@ -13,14 +13,14 @@ use crate::bundled::{MIGRATIONS, SAMPLE_POSTS};
 use crate::cli::{DemoArgs, SearchArgs};
 use crate::config::{DatabaseSettings, Settings};
 use crate::db::{RankPosts, int};
-use crate::engine::Stop;
+use crate::engine::{Stop, StopReason};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::store::{self, StoreOptions};
 use crate::flow::{self, FlowOptions, RecomputeOptions, ScoreScope, Session};
 use crate::local::{LocalOptions, Server};
 use crate::output::Printer;
-use crate::report::Outcome;
+use crate::report::{Counts, Outcome, Report, RowCounts};
 use crate::simulator::{self, Simulator};
 
 /// Posts shown in the ranking and in the search.
@@ -30,7 +30,7 @@ pub(super) async fn run(
     arguments: &DemoArgs,
     settings: Settings,
     printer: &Printer,
-) -> Result<Exit, Error> {
+) -> Result<Outcome, Error> {
     let started = Instant::now();
     // A missing file is reported before a database is started for nothing.
     if let Some(path) = &arguments.posts {
@@ -46,7 +46,10 @@ pub(super) async fn run(
     };
     let server = tokio::select! {
         server = Server::start(&options) => server?,
-        () = signalled() => return Ok(Exit::Interrupted),
+        () = signalled() => {
+            let report = Report::new("demo", Counts::Rows(RowCounts::default()));
+            return Ok(Outcome::stopped(report, Exit::Interrupted, StopReason::Interrupted.to_string()));
+        }
     };
     let (settings, simulator) = with_services(settings, &server).await?;
     printer.say(&match &simulator {
@@ -63,9 +66,7 @@ pub(super) async fn run(
         simulator.shutdown().await;
     }
     server.stop().await;
-    let outcome = outcome?;
-    printer.outcome(&outcome)?;
-    Ok(outcome.exit)
+    outcome
 }
 
 /// Points the settings at the embedded Supabase and, if there is no key, at a simulator of `OpenAI`.

@@ -73,7 +73,9 @@ fn table(items: &[WorkItem]) -> String {
     if items.is_empty() {
         return "nothing has failed".to_owned();
     }
-    let mut table = TextTable::new(["kind", "post", "state", "attempts", "reason"]).right(3);
+    let mut table = TextTable::new(["kind", "post", "state", "attempts", "reason"])
+        .right(3)
+        .whole(1);
     for item in items {
         let state = if item.dead { "dead letter" } else { "waiting" };
         let reason = one_line(item.last_error.as_deref().unwrap_or_default(), 100);

@@ -8,7 +8,6 @@ use super::signal::Watch;
 use crate::cli::{BackfillArgs, EmbedArgs, FlowArgs, RecomputeArgs, RescoreArgs};
 use crate::engine::Stop;
 use crate::error::Error;
-use crate::exit::Exit;
 use crate::flow::{self, FlowOptions, RecomputeOptions, Run, ScoreScope, Session, WorkKind};
 use crate::output::{Printer, Sample};
 use crate::report::Outcome;
@@ -17,13 +16,13 @@ pub(super) async fn embed(
     arguments: &EmbedArgs,
     session: Session,
     printer: &Printer,
-) -> Result<Exit, Error> {
+) -> Result<Outcome, Error> {
     let bounds = FlowOptions {
         batch: arguments.batch,
         ..options(&arguments.flow)
     };
     let run = session.begin(bounds, Stop::new());
-    let work = flow::embed(&session, &run, arguments.refresh);
+    let work = Box::pin(flow::embed(&session, &run, arguments.refresh));
     finish(printer, "embed", (&session, &run), work).await
 }
 
@@ -41,18 +40,18 @@ pub(super) async fn score(
     scope: ScoreScope,
     session: Session,
     printer: &Printer,
-) -> Result<Exit, Error> {
+) -> Result<Outcome, Error> {
     let label = match scope {
         ScoreScope::Missing => "score",
         _ => "rescore",
     };
     let run = session.begin(options(arguments), Stop::new());
-    let work = async {
+    let work = Box::pin(async {
         if printer.shows_progress() {
             flow::expect_scores(&session, &run, scope).await;
         }
         flow::score(&session, &run, scope).await
-    };
+    });
     finish(printer, label, (&session, &run), work).await
 }
 
@@ -60,15 +59,15 @@ pub(super) async fn backfill(
     arguments: &BackfillArgs,
     session: Session,
     printer: &Printer,
-) -> Result<Exit, Error> {
+) -> Result<Outcome, Error> {
     let run = session.begin(options(&arguments.flow), Stop::new());
-    let work = async {
+    let work = Box::pin(async {
         if printer.shows_progress() {
             let kind = WorkKind::Backfill(arguments.dimension.clone());
             flow::count(&session, &run, &kind).await;
         }
         flow::backfill(&session, &run, &arguments.dimension).await
-    };
+    });
     finish(printer, "backfill", (&session, &run), work).await
 }
 
@@ -76,13 +75,13 @@ pub(super) async fn recompute(
     arguments: &RecomputeArgs,
     session: Session,
     printer: &Printer,
-) -> Result<Exit, Error> {
+) -> Result<Outcome, Error> {
     let run = session.begin(FlowOptions::default(), Stop::new());
     let options = RecomputeOptions {
         weight_config_id: arguments.weights,
         activate: arguments.activate,
     };
-    let work = flow::recompute(&session, &run, options);
+    let work = Box::pin(flow::recompute(&session, &run, options));
     finish(printer, "recompute", (&session, &run), work).await
 }
 
@@ -98,17 +97,15 @@ fn options(arguments: &FlowArgs) -> FlowOptions {
     }
 }
 
-/// Runs a flow with signal handling and progress, prints its report, and returns its exit code.
+/// Runs a flow with signal handling and progress.
 pub(super) async fn finish(
     printer: &Printer,
     label: &'static str,
     (session, run): (&Session, &Run),
     work: impl Future<Output = Result<Outcome, Error>>,
-) -> Result<Exit, Error> {
+) -> Result<Outcome, Error> {
     let result = watched(printer, label, run, work).await;
-    let outcome = session.or_stopped(label, run, result)?;
-    printer.outcome(&outcome)?;
-    Ok(outcome.exit)
+    session.or_stopped(label, run, result)
 }
 
 /// Runs a flow with signal handling and progress.

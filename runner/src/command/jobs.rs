@@ -88,6 +88,7 @@ fn table(jobs: &[Job]) -> String {
         return "there are no jobs".to_owned();
     }
     let mut table = TextTable::new(["job", "type", "status", "progress", "tries", "error"])
+        .whole(0)
         .right(3)
         .right(4);
     for job in jobs {

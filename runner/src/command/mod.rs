@@ -15,6 +15,7 @@ mod look;
 mod manual;
 mod monitoring;
 mod plan;
+mod reported;
 mod run;
 mod schema;
 mod signal;
@@ -25,6 +26,7 @@ mod watch;
 mod weights;
 mod worker;
 
+use self::reported::reported;
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,26 +50,50 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = &cli.global;
     match cli.command {
         #[cfg(all(feature = "local", feature = "simulator"))]
-        Command::Demo(arguments) => demo::run(&arguments, settings(global)?, printer).await,
-        Command::Store(arguments) => store::run(&arguments, &settings(global)?, printer).await,
-        Command::Run(arguments) => run::run(&arguments, settings(global)?, printer).await,
-        Command::Embed(arguments) => {
-            flows::embed(&arguments, flow_session(global, &arguments.flow)?, printer).await
+        Command::Demo(arguments) => {
+            let work = async { Box::pin(demo::run(&arguments, settings(global)?, printer)).await };
+            reported(printer, "demo", &arguments.report, work).await
         }
-        Command::Score(arguments) => {
-            let session = flow_session(global, &arguments)?;
-            flows::score(&arguments, ScoreScope::Missing, session, printer).await
+        Command::Store(arguments) => {
+            let work = Box::pin(async { store::run(&arguments, &settings(global)?).await });
+            reported(printer, "store", &arguments.report, work).await
+        }
+        Command::Run(arguments) => {
+            let work = async { Box::pin(run::run(&arguments, settings(global)?, printer)).await };
+            reported(printer, "run", &arguments.report, work).await
+        }
+        Command::Embed(arguments) => {
+            let flow = &arguments.flow;
+            let work = Box::pin(async {
+                flows::embed(&arguments, flow_session(global, flow)?, printer).await
+            });
+            reported(printer, "embed", &flow.report, work).await
+        }
+        Command::Score(flow) => {
+            let scope = ScoreScope::Missing;
+            let work = Box::pin(async {
+                flows::score(&flow, scope, flow_session(global, &flow)?, printer).await
+            });
+            reported(printer, "score", &flow.report, work).await
         }
         Command::Rescore(arguments) => {
-            let session = flow_session(global, &arguments.flow)?;
-            let scope = flows::rescore_scope(&arguments);
-            flows::score(&arguments.flow, scope, session, printer).await
+            let (flow, scope) = (&arguments.flow, flows::rescore_scope(&arguments));
+            let work = Box::pin(async {
+                flows::score(flow, scope, flow_session(global, flow)?, printer).await
+            });
+            reported(printer, "rescore", &flow.report, work).await
         }
         Command::Backfill(arguments) => {
-            flows::backfill(&arguments, flow_session(global, &arguments.flow)?, printer).await
+            let flow = &arguments.flow;
+            let work = Box::pin(async {
+                flows::backfill(&arguments, flow_session(global, flow)?, printer).await
+            });
+            reported(printer, "backfill", &flow.report, work).await
         }
         Command::Recompute(arguments) => {
-            flows::recompute(&arguments, session(global)?, printer).await
+            let work =
+                Box::pin(async { flows::recompute(&arguments, session(global)?, printer).await });
+            reported(printer, "recompute", &arguments.report, work).await
         }
         Command::Worker(arguments) => worker::run(&arguments, session(global)?, printer).await,
         Command::Jobs(arguments) => jobs::run(&arguments, &session(global)?, printer).await,

@@ -23,7 +23,7 @@ pub(super) async fn run(
     arguments: &RunArgs,
     mut settings: Settings,
     printer: &Printer,
-) -> Result<Exit, Error> {
+) -> Result<Outcome, Error> {
     if let Some(concurrency) = arguments.concurrency {
         settings.limits.concurrency = concurrency;
     }
@@ -54,9 +54,7 @@ pub(super) async fn run(
     }
     let elapsed = workflow.started.elapsed();
     let peak = crate::memory::peak_bytes();
-    let outcome = Outcome::of_flows("run", workflow.outcomes, elapsed, peak);
-    printer.outcome(&outcome)?;
-    Ok(outcome.exit)
+    Ok(Outcome::of_flows("run", workflow.outcomes, elapsed, peak))
 }
 
 /// The steps so far.

@@ -8,15 +8,10 @@ use crate::config::Settings;
 use crate::db::Database;
 use crate::engine::Stop;
 use crate::error::Error;
-use crate::exit::Exit;
 use crate::flow::store::{self, StoreOptions};
-use crate::output::Printer;
+use crate::report::Outcome;
 
-pub(super) async fn run(
-    arguments: &StoreArgs,
-    settings: &Settings,
-    printer: &Printer,
-) -> Result<Exit, Error> {
+pub(super) async fn run(arguments: &StoreArgs, settings: &Settings) -> Result<Outcome, Error> {
     let database = Database::new(settings.database()?)?;
     let options = StoreOptions {
         now: Timestamp::now(),
@@ -26,7 +21,5 @@ pub(super) async fn run(
     let stop = Stop::new();
     let _watch = Watch::new(stop.clone());
     let (file, format) = (&arguments.file, arguments.format);
-    let outcome = store::store_file(&database, file, format, options, &stop).await?;
-    printer.outcome(&outcome)?;
-    Ok(outcome.exit)
+    store::store_file(&database, file, format, options, &stop).await
 }

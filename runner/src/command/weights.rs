@@ -31,7 +31,9 @@ pub(super) async fn run(
 }
 
 fn table(configs: &[WeightScores]) -> String {
-    let mut table = TextTable::new(["weights", "name", "created", "scores", ""]).right(3);
+    let mut table = TextTable::new(["weights", "name", "created", "scores", ""])
+        .right(3)
+        .whole(0);
     for config in configs {
         let created = config
             .created_at

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use sluice_sdk::{
     Client, Function,
-    client::{Attempt, Observer},
+    client::{Attempt, Http, Observer, Transport},
     query::Rpc,
 };
 
@@ -112,6 +112,18 @@ impl Database {
     /// # Errors
     /// If the URL or the key cannot be sent.
     pub fn new(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
+        Self::through(&Http::new()?, settings)
+    }
+
+    /// As [`new`](Self::new), through a transport of your own, such as a
+    /// [recorder](sluice_sdk::testing::Recorder) in a test.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn through(
+        transport: &(impl Transport + Clone),
+        settings: &DatabaseSettings,
+    ) -> Result<Self, DatabaseError> {
         let most = settings.patience;
         let patience = Patience::new("the database", "supabase.patience_seconds", most);
         let traffic = Arc::new(Traffic {
@@ -125,6 +137,7 @@ impl Database {
                 .key(settings.key.clone())
                 .schema(&settings.schema)
                 .observer(traffic.clone())
+                .transport(transport.clone())
         };
         let database = Self {
             client: builder().build()?,

@@ -54,6 +54,7 @@ impl Session {
         let (failures, warnings) = run.metrics.take_notes();
         report.failures = failures.into_iter().map(Into::into).collect();
         report.warnings = warnings;
+        report.traffic = run.requests.traffic().map(Box::new);
         report.dry_run = run.options.dry_run;
         report.finished(run.started.elapsed(), crate::memory::peak_bytes())
     }

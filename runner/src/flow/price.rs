@@ -27,6 +27,10 @@ impl Tariff {
         self.usd(usage) / 2.0
     }
 
+    pub(super) fn model(&self) -> &str {
+        &self.model
+    }
+
     /// True if the model has a price.
     pub(super) fn is_known(&self) -> bool {
         self.prices.price(&self.model).is_some()

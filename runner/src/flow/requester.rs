@@ -1,11 +1,12 @@
 //! Sends requests to the provider: within the budget and the rate limit, as often as it takes.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 
 use super::ledger::{Hold, Ledger};
 use super::price::Tariff;
@@ -15,6 +16,7 @@ use crate::engine::{
 use crate::provider::limiter::{Limiter, NotSent, Permit, TooLarge};
 use crate::provider::{Breakage, Error, ErrorKind, Response, Usage};
 use crate::report::Requests;
+use crate::traffic::Traffic;
 
 /// If this many responses to a request are unreadable, the request is taken to be the cause.
 const BROKEN_MAX: u32 = 3;
@@ -58,25 +60,51 @@ pub(super) enum RequestError {
 }
 
 /// The requests of a run so far. The requester writes, the report and the progress bar read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RequestMetrics {
+    /// When the run began.
+    started: Instant,
     sent: AtomicU64,
     retried: AtomicU64,
     rate_limited: AtomicU64,
-    input_tokens: AtomicU64,
-    output_tokens: AtomicU64,
-    tokens_per_minute: AtomicU64,
+    traffic: Mutex<Traffic>,
     /// The model has no price.
     is_unpriced: AtomicBool,
 }
 
 impl RequestMetrics {
-    /// Counts what was billed.
-    pub(super) fn billed(&self, usage: &Usage) {
-        self.input_tokens
-            .fetch_add(usage.input_tokens, Ordering::Relaxed);
-        self.output_tokens
-            .fetch_add(usage.output_tokens, Ordering::Relaxed);
+    pub(super) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            sent: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
+            rate_limited: AtomicU64::new(0),
+            traffic: Mutex::default(),
+            is_unpriced: AtomicBool::new(false),
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Traffic)) {
+        change(&mut self.traffic.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Traffic) -> T) -> T {
+        read(&self.traffic.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts what was billed for a request that was sent at this time of the run.
+    fn billed(&self, at: Duration, usage: &Usage) {
+        self.change(|traffic| traffic.billed(at, usage));
+    }
+
+    /// Counts what was billed for a batch.
+    pub(super) fn billed_by_batch(&self, usage: &Usage) {
+        self.billed(self.elapsed(), usage);
+    }
+
+    /// How long ago the run began.
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Requests to the provider. The database client counts those to Supabase.
@@ -91,15 +119,17 @@ impl RequestMetrics {
 
     /// Tokens billed so far: those that the model read, and those that it wrote.
     pub fn tokens(&self) -> (u64, u64) {
-        (
-            self.input_tokens.load(Ordering::Relaxed),
-            self.output_tokens.load(Ordering::Relaxed),
-        )
+        self.read(|traffic| (traffic.usage.input_tokens, traffic.usage.output_tokens))
     }
 
     /// The rate limit, once a request was sent and the limit is known.
     pub fn tokens_per_minute(&self) -> Option<u64> {
-        Some(self.tokens_per_minute.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
+        self.read(|traffic| traffic.tokens_per_minute.map(u64::from))
+    }
+
+    /// All of it over time, if anything was sent.
+    pub fn traffic(&self) -> Option<Traffic> {
+        (self.sent.load(Ordering::Relaxed) > 0).then(|| self.read(Traffic::clone))
     }
 
     /// False if the model has no price.
@@ -127,6 +157,8 @@ pub(super) struct Requester {
 struct Admission {
     permit: Permit,
     reservation: Hold,
+    /// When the request is sent, counted from the beginning of the run.
+    at: Duration,
 }
 
 impl Requester {
@@ -142,6 +174,7 @@ impl Requester {
         metrics
             .is_unpriced
             .store(!tariff.is_known(), Ordering::Relaxed);
+        metrics.change(|traffic| tariff.model().clone_into(&mut traffic.model));
         Self {
             limiter,
             ledger,
@@ -210,7 +243,7 @@ impl Requester {
             let answer = tokio::select! {
                 () = self.stop.aborted() => {
                     // It was sent, so it may be billed.
-                    self.metrics.billed(&cost.input_usage());
+                    self.metrics.billed(admission.at, &cost.input_usage());
                     admission.reservation.settle_in_full();
                     return Err(RequestError::Stopped);
                 }
@@ -261,22 +294,28 @@ impl Requester {
                 )))
             }
         })?;
-        let limit = self.limiter.tokens_per_minute().unwrap_or(0);
-        self.metrics
-            .tokens_per_minute
-            .store(limit.into(), Ordering::Relaxed);
+        let at = self.metrics.elapsed();
+        self.metrics.change(|traffic| {
+            traffic.sent(at);
+            traffic.tokens_per_minute = self.limiter.tokens_per_minute();
+            traffic.requests_per_minute = self.limiter.requests_per_minute();
+        });
         Ok(Admission {
             permit,
             reservation,
+            at,
         })
     }
 
     fn accept<T>(&self, cost: RequestCost, admission: Admission, answer: Response<T>) -> T {
         self.blame.succeeded();
         admission.permit.success(&answer.rate);
+        let at = admission.at;
+        let took = self.metrics.elapsed().saturating_sub(at);
+        self.metrics.change(|traffic| traffic.succeeded(took));
         // Some servers return no usage. They have read what was counted.
         let usage = answer.usage.unwrap_or_else(|| cost.input_usage());
-        self.metrics.billed(&usage);
+        self.metrics.billed(at, &usage);
         admission.reservation.settle(self.tariff.usd(&usage));
         self.patience.answered();
         answer.value
@@ -284,17 +323,20 @@ impl Requester {
 
     /// Accounts for a failed attempt. If it may have been billed, its reservation is spent.
     fn account(&self, cost: RequestCost, admission: Admission, error: &Error) {
+        let at = admission.at;
+        self.metrics.change(|traffic| traffic.failed(at, error));
         let Admission {
             permit,
             reservation,
+            ..
         } = admission;
         match error.usage() {
             Some(usage) => {
-                self.metrics.billed(&usage);
+                self.metrics.billed(at, &usage);
                 reservation.settle(self.tariff.usd(&usage));
             }
             None if error.may_have_been_billed() => {
-                self.metrics.billed(&cost.input_usage());
+                self.metrics.billed(at, &cost.input_usage());
                 reservation.settle_in_full();
             }
             None => drop(reservation),

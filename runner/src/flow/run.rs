@@ -74,14 +74,15 @@ impl Run {
             let expire = async move { stop.expire(deadline).await };
             Arc::new(Deadline(tokio::spawn(expire)))
         });
+        let started = Instant::now();
         Self {
             id: Uuid::new_v4(),
             options,
             stop,
             metrics: Arc::default(),
-            requests: Arc::default(),
+            requests: Arc::new(RequestMetrics::new(started)),
             ledger,
-            started: Instant::now(),
+            started,
             requests_before,
             expected: Arc::default(),
             staged: Arc::default(),

@@ -5,6 +5,7 @@
 mod color;
 mod human;
 mod logging;
+pub mod page;
 mod progress;
 mod table;
 

@@ -3,7 +3,7 @@
 use std::io::stdout;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, ContentArrangement};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement};
 use terminal_size::{Width, terminal_size_of};
 use unicode_width::UnicodeWidthStr;
 
@@ -38,6 +38,17 @@ impl TextTable {
     pub fn right(mut self, column: usize) -> Self {
         if let Some(column) = self.inner.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
+        }
+        self
+    }
+}
+
+impl TextTable {
+    /// Keeps the cells of a column on one line, for ids that people copy. Others wrap instead.
+    #[must_use]
+    pub fn whole(mut self, column: usize) -> Self {
+        if let Some(column) = self.inner.column_mut(column) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
         }
         self
     }
@@ -110,6 +121,24 @@ mod tests {
             widths
                 .iter()
                 .all(|width| *width == widths[0] && *width <= 80),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_id_stays_on_one_line_in_80_columns() {
+        let id = uuid::Uuid::nil().to_string();
+        let mut table = TextTable::new(["id", "created", "reason"]).whole(0);
+        table.inner.set_width(80);
+        table.row([
+            id.clone(),
+            "2026-11-25 22:31".to_owned(),
+            "words ".repeat(20),
+        ]);
+        let text = table.to_string();
+        assert!(text.contains(&id), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
             "{text}"
         );
     }

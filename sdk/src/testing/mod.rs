@@ -26,12 +26,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod exchange;
 mod fake;
+mod filters;
 mod player;
 mod recorder;
 mod snapshot;
 
 pub use exchange::{Exchange, RecordedRequest, RecordedResponse};
 pub use fake::{Fake, FakeResponse};
+pub use filters::FILTERS;
 pub use player::Player;
 pub use recorder::Recorder;
 pub use snapshot::Snapshot;

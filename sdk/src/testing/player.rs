@@ -15,6 +15,7 @@ use crate::client::{Transport, TransportError};
 #[derive(Clone, Debug)]
 pub struct Player {
     left: SharedList<Exchange>,
+    requests: SharedList<RecordedRequest>,
 }
 
 impl Player {
@@ -22,6 +23,7 @@ impl Player {
     pub fn new(exchanges: Vec<Exchange>) -> Self {
         let player = Self {
             left: SharedList::default(),
+            requests: SharedList::default(),
         };
         *player.left.lock() = exchanges;
         player
@@ -31,6 +33,11 @@ impl Player {
     /// all.
     pub fn left(&self) -> Vec<Exchange> {
         self.left.lock().clone()
+    }
+
+    /// The requests so far as text, for `insta::assert_snapshot!`. A request that no exchange matches is among them.
+    pub fn snapshot(&self) -> String {
+        Snapshot::joined(&self.requests.lock(), &[])
     }
 
     fn response(&self, request: &RecordedRequest) -> Option<Exchange> {
@@ -49,6 +56,7 @@ impl Transport for Player {
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
             let request = RecordedRequest::of(&request);
+            self.requests.lock().push(request.clone());
             match self.response(&request) {
                 Some(exchange) => Ok(exchange.response.to_response()),
                 None => Err(TransportError::invalid(format!(

@@ -129,6 +129,11 @@ impl Limiter {
         self.queue.state().tokens_per_minute()
     }
 
+    /// The limit on requests a minute, configured or discovered.
+    pub fn requests_per_minute(&self) -> Option<u32> {
+        self.queue.state().requests_per_minute()
+    }
+
     #[cfg(test)]
     pub(super) fn in_flight(&self) -> u32 {
         self.queue.state().in_flight()

@@ -130,6 +130,11 @@ impl State {
         self.tokens.map(|meter| meter.limit())
     }
 
+    /// The limit on requests a minute, configured or discovered.
+    pub(super) fn requests_per_minute(&self) -> Option<u32> {
+        self.requests.map(|meter| meter.limit())
+    }
+
     /// How many requests may be in flight: one as long as its response may state the limits.
     pub(super) fn concurrency(&self) -> u32 {
         if self.is_probing {
@@ -159,10 +164,6 @@ impl State {
 impl State {
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight
-    }
-
-    pub(super) fn requests_per_minute(&self) -> Option<u32> {
-        self.requests.map(|meter| meter.limit())
     }
 
     pub(super) fn closed_for(&self, now: Moment) -> Duration {

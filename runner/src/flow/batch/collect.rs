@@ -84,7 +84,7 @@ fn bill(session: &Session, run: &Run, held: &HeldBatch, output: &BatchOutput) ->
     let tariff = session.tariff(model.unwrap_or_default());
     let usages = output.usages.iter();
     let usd = usages.map(|usage| {
-        run.requests.billed(usage);
+        run.requests.billed_by_batch(usage);
         tariff.batch_usd(usage)
     });
     let usd: f64 = usd.sum();

@@ -288,9 +288,10 @@ impl Scorer {
         scores: &mut Scores,
     ) -> Result<(), Option<StopReason>> {
         // Until an answer could be used, one batch finds out whether its posts are at fault.
-        let _turn = match parts.is_empty() {
-            true => None,
-            false => self.usable.turn().await,
+        let _turn = if parts.is_empty() {
+            None
+        } else {
+            self.usable.turn().await
         };
         while let Some(part) = parts.pop() {
             let failed = match self.usable.watch(self.asked(requester, &part)).await {

@@ -1,0 +1,131 @@
+//! The report as a web page of one file: no network, no script, light and dark, on paper too.
+//!
+//! It has ids and reasons, and no text of a post. The templates escape every value.
+
+mod chart;
+mod file;
+mod text;
+mod view;
+
+use std::time::Duration;
+
+use askama::Template;
+use jiff::Timestamp;
+
+pub use self::file::PageFile;
+use self::text::span;
+use self::view::{Flow, PastRow, Spend, Words};
+use crate::exit::Exit;
+use crate::report::{Outcome, Report};
+
+/// An earlier run, for the page's history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PastRun {
+    /// When it began.
+    pub started: Timestamp,
+    /// Its report. Failures and warnings are not shown.
+    pub report: Report,
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page {
+    title: String,
+    started: String,
+    took: String,
+    version: &'static str,
+    next: Vec<Words>,
+    whole: Flow,
+    parts: Vec<Flow>,
+    spend: Vec<Spend>,
+    history: Vec<PastRow>,
+}
+
+/// The page of a run that began at `started`, with earlier runs from the latest on.
+///
+/// # Errors
+/// None that is known: [`askama::Error`] is what a template can return.
+pub fn render(
+    outcome: &Outcome,
+    started: Timestamp,
+    history: &[PastRun],
+) -> Result<String, askama::Error> {
+    let Outcome { report, exit } = outcome;
+    let took = Duration::try_from_secs_f64(report.elapsed_seconds).unwrap_or_default();
+    let flows = std::iter::once(report).chain(&report.flows);
+    let page = Page {
+        title: format!("{}: {}", report.flow, view::status(report).1),
+        started: shown(started),
+        took: span(took),
+        version: env!("CARGO_PKG_VERSION"),
+        next: next_step(*exit).map(view::words).unwrap_or_default(),
+        whole: Flow::new(report),
+        parts: report.flows.iter().map(Flow::new).collect(),
+        spend: flows.filter_map(Spend::new).collect(),
+        history: view::past_rows(history),
+    };
+    page.render()
+}
+
+fn shown(time: Timestamp) -> String {
+    time.strftime("%-d %B %Y, %H:%M UTC").to_string()
+}
+
+/// What a person does after a run that ended so.
+fn next_step(exit: Exit) -> Option<&'static str> {
+    match exit {
+        Exit::Complete => None,
+        Exit::MoreRemains | Exit::Interrupted => Some("Run the same command again: it continues."),
+        Exit::SomeFailed => Some(
+            "When the cause is fixed, `sluice failures replay` makes the dead letters due again.",
+        ),
+        Exit::ProviderRefuses | Exit::Database | Exit::Usage => {
+            Some("`sluice doctor` says what is wrong and how to mend it.")
+        }
+        Exit::Unexpected | Exit::ClosedPipe => {
+            Some("Run the same command again, with `-v` for more.")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Counts, Failure, RowCounts, StoreCounts};
+
+    #[test]
+    fn what_came_from_outside_is_escaped() {
+        let mut report = Report::new("embed", Counts::Rows(RowCounts::default()));
+        let evil = "<img src=x onerror=alert(1)>\"'&`<i>`";
+        report.failures = vec![Failure {
+            line: None,
+            post_id: None,
+            reason: evil.to_owned(),
+        }];
+        report.warnings = vec![evil.to_owned()];
+        let outcome = Outcome::stopped(report, Exit::Database, evil);
+        let page = render(&outcome, Timestamp::UNIX_EPOCH, &[]).unwrap();
+        let (_, body) = page.split_once("<body>").unwrap();
+        assert!(!body.contains("<img") && !body.contains("<i>"), "{body}");
+        assert_eq!(body.matches("&#60;img").count(), 3);
+    }
+
+    #[test]
+    fn earlier_runs_are_compared_by_their_tokens() {
+        let run = |flow, tokens| {
+            let mut report = Report::new(flow, Counts::Store(StoreCounts::default()));
+            report.tokens = tokens;
+            let started = Timestamp::UNIX_EPOCH;
+            PastRun { started, report }
+        };
+        let report = Report::new("embed", Counts::Rows(RowCounts::default()));
+        let history = [run("score", 4_000), run("embed", 1_000)];
+        let page = render(&Outcome::ended(report), Timestamp::UNIX_EPOCH, &history).unwrap();
+        let (_, rows) = page.split_once("Earlier runs").unwrap();
+        assert!(rows.contains("1 January 1970, 00:00 UTC"));
+        assert!(
+            rows.contains("width:100%") && rows.contains("width:25%"),
+            "{rows}"
+        );
+    }
+}
