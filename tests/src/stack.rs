@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use crate::sql::Database as TestDatabase;
 
 /// The tables of the schema, emptied before each test.
-const TABLES: &str = "runs, spending, score_passes, post_score_chunks, post_scores_staging, post_scores, llm_scores, post_embeddings, work_items, posts, \
+const TABLES: &str = "runs, spending, provider_batches, score_passes, post_score_chunks, post_scores_staging, post_scores, llm_scores, post_embeddings, work_items, posts, \
      neighborhoods, topic_frequencies, background_jobs, weight_configs, settings";
 
 /// What a test binary starts once.

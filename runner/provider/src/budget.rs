@@ -126,6 +126,12 @@ impl Budget {
         self.balance().spent
     }
 
+    /// What may still be reserved, in dollars; infinite without a limit.
+    pub fn left(&self) -> f64 {
+        let balance = self.balance();
+        balance.max.unwrap_or(f64::INFINITY) - balance.spent - balance.reserved
+    }
+
     /// What is spent or reserved, in dollars.
     pub fn held(&self) -> f64 {
         let balance = self.balance();

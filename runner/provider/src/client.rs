@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::{
-    StatusCode, Url,
+    RequestBuilder, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use schemars::JsonSchema;
@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind,
     Overload, RateHeaders, Usage,
-    chat::Learnt,
+    chat::{ChatBody, Learnt},
     classify::{ErrorBody, classify},
+    embedding::EmbeddingBody,
     error::{Failure, excerpt},
     model::takes_dimensions,
     openai::DEFAULT_BASE_URL,
@@ -151,18 +152,18 @@ pub enum ClientConfigError {
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     base: Url,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     config: ClientConfig,
     /// What the models of this client have refused. Clones share it.
     learnt: Arc<Learnt>,
 }
 
 /// Why a request has no successful response.
-enum NoSuccess {
-    /// The response is no success.
-    Status(ResponseHead, StatusCode, Bytes),
+pub(super) enum NoSuccess {
+    /// The response is no success, but has this status.
+    Status(ResponseHead, u16, Bytes),
     /// There is no whole response.
     Error(Error),
 }
@@ -216,10 +217,23 @@ impl Client {
         &self,
         request: &EmbeddingRequest<'_>,
     ) -> Result<Response<Embeddings>, Error> {
+        let body = self.embedding_body(request);
+        let response = self.post("embeddings", &body).await;
+        self.read_embeddings(request, response)
+    }
+
+    /// The body of a request for embeddings.
+    pub(super) fn embedding_body<'a>(&self, request: &EmbeddingRequest<'a>) -> EmbeddingBody<'a> {
         let send_dimensions = self.config.send_dimensions;
         let send_dimensions = send_dimensions.unwrap_or_else(|| takes_dimensions(request.model));
-        let body = request.body(self.config.vectors, send_dimensions);
-        let response = self.post("embeddings", &body).await;
+        request.body(self.config.vectors, send_dimensions)
+    }
+
+    pub(super) fn read_embeddings(
+        &self,
+        request: &EmbeddingRequest<'_>,
+        response: Result<RawResponse, NoSuccess>,
+    ) -> Result<Response<Embeddings>, Error> {
         let response = response.map_err(|failure| {
             self.refused(failure, |error, status, retry_after| {
                 classify(status, error, retry_after, request.inputs.len())
@@ -254,6 +268,25 @@ impl Client {
         self.read(response, request.model, 1, ChatCompletion::read)
     }
 
+    /// The body of a question.
+    pub(super) fn chat_body<'a>(&self, request: &ChatRequest<'a>) -> ChatBody<'a> {
+        request.body(self.learnt.about(request.model))
+    }
+
+    /// Reads the response to a question in a batch. There is nobody to send it again.
+    pub(super) fn read_batch_answer(
+        &self,
+        model: &str,
+        response: Result<RawResponse, NoSuccess>,
+    ) -> Result<Response<ChatCompletion>, Error> {
+        let response = response.map_err(|failure| {
+            self.refused(failure, |error, status, retry_after| {
+                classify(status, error, retry_after, 1)
+            })
+        })?;
+        self.read(response, model, 1, ChatCompletion::read)
+    }
+
     /// Sends the body once, and reads a successful response to its end.
     async fn post(&self, path: &str, body: &impl Serialize) -> Result<RawResponse, NoSuccess> {
         let body = serde_json::to_vec(body).expect("texts and numbers always have a JSON form");
@@ -262,19 +295,13 @@ impl Client {
             .post(self.address(path))
             .headers(self.headers.clone())
             .body(body);
-        let response = request
-            .send()
-            .await
-            .map_err(|error| NoSuccess::Error(self.unreachable(error, ResponseHead::default())))?;
+        self.send(request).await
+    }
+
+    /// Sends a request once, and reads a successful response to its end.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<RawResponse, NoSuccess> {
+        let response = self.open(request).await?;
         let head = ResponseHead::read(&response, Timestamp::now());
-        if !response.status().is_success() {
-            let status = response.status();
-            // The status says enough if the body cannot be read.
-            let body = read_body(response, MAX_ERROR_BYTES)
-                .await
-                .unwrap_or_default();
-            return Err(NoSuccess::Status(head, status, body));
-        }
         match read_body(response, MAX_RESPONSE_BYTES).await {
             Ok(body) => Ok(RawResponse { head, body }),
             Err(BodyError::Transport(error)) => {
@@ -288,8 +315,29 @@ impl Client {
         }
     }
 
+    /// Sends a request once. A successful response is still to be read.
+    pub(super) async fn open(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<reqwest::Response, NoSuccess> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| NoSuccess::Error(self.unreachable(error, ResponseHead::default())))?;
+        let head = ResponseHead::read(&response, Timestamp::now());
+        if !response.status().is_success() {
+            let status = response.status().as_u16();
+            // The status says enough if the body cannot be read.
+            let body = read_body(response, MAX_ERROR_BYTES)
+                .await
+                .unwrap_or_default();
+            return Err(NoSuccess::Status(head, status, body));
+        }
+        Ok(response)
+    }
+
     /// The address of an endpoint, with the query of the base URL.
-    fn address(&self, path: &str) -> Url {
+    pub(super) fn address(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
@@ -332,7 +380,12 @@ impl Client {
         }
     }
 
-    fn broken(&self, head: ResponseHead, breakage: Breakage, usage: Option<Usage>) -> Error {
+    pub(super) fn broken(
+        &self,
+        head: ResponseHead,
+        breakage: Breakage,
+        usage: Option<Usage>,
+    ) -> Error {
         let kind = ErrorKind::Broken(match breakage {
             // This text quotes the response.
             Breakage::Shape(text) => Breakage::Shape(self.excerpt(&text)),
@@ -345,7 +398,7 @@ impl Client {
     }
 
     /// The error of a request, whose kind the endpoint decides if there was a response.
-    fn refused(
+    pub(super) fn refused(
         &self,
         failure: NoSuccess,
         kind: impl FnOnce(&ErrorBody, u16, Option<Duration>) -> ErrorKind,
@@ -355,7 +408,7 @@ impl Client {
             NoSuccess::Status(head, status, body) => (head, status, body),
         };
         let error = ErrorBody::read(&body).unwrap_or_default();
-        let kind = kind(&error, status.as_u16(), head.retry_after);
+        let kind = kind(&error, status, head.retry_after);
         self.failed(kind, head, &error)
     }
 
@@ -367,7 +420,7 @@ impl Client {
         })
     }
 
-    fn unreachable(&self, error: reqwest::Error, head: ResponseHead) -> Error {
+    pub(super) fn unreachable(&self, error: reqwest::Error, head: ResponseHead) -> Error {
         // A connection that is not made in time is both; nothing was sent over it.
         let cause = if error.is_connect() {
             Overload::Unreachable

@@ -219,6 +219,16 @@ impl Error {
         }
     }
 
+    /// Whether the provider does not have what was asked for.
+    pub fn is_missing(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    /// Whether the account's queue has no room for another batch now.
+    pub fn is_queue_full(&self) -> bool {
+        self.code() == Some("token_limit_exceeded")
+    }
+
     /// The HTTP status, if there was a response.
     pub fn status(&self) -> Option<u16> {
         self.0.head.status

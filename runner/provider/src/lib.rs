@@ -7,12 +7,14 @@
 //! - [`ChatRequest`] → [`ChatCompletion`]: an answer under a strict JSON schema, or why there is none;
 //! - [`RateHeaders`], [`Usage`]: what is left of the limits, and what was billed;
 //! - [`Tokenizer`], [`Prices`]: a request's tokens and its cost, known before it is sent;
+//! - [`batch`]: many requests in one file, done within a day at half the price;
 //! - [`limiter`], [`Budget`]: when a request may be sent, and whether there is money for it;
 //! - [`write_vector`]: a vector in the text form that pgvector reads.
 //!
 //! Source: the `OpenAI` API reference, sections "Embeddings", "Chat completions", "Rate limits" and
 //! "Error codes".
 
+pub mod batch;
 mod budget;
 mod chat;
 mod classify;

@@ -63,6 +63,9 @@ pub enum Command {
     /// List, enqueue, cancel and retry background jobs
     #[command(subcommand)]
     Jobs(JobsArgs),
+    /// List, collect and cancel batches at the provider
+    #[command(subcommand)]
+    Batches(BatchesArgs),
     /// List weights, and delete the scores of old ones
     #[command(subcommand)]
     Weights(WeightsArgs),
@@ -184,6 +187,9 @@ pub struct EmbedArgs {
     /// The options of every flow.
     #[command(flatten)]
     pub flow: FlowArgs,
+    /// Use the provider's batches: half the price, within a day
+    #[arg(long)]
+    pub batch: bool,
     /// Also embed rows that were written before text hashes existed
     #[arg(long)]
     pub refresh: bool,
@@ -212,6 +218,27 @@ pub struct BackfillArgs {
     /// The options of every flow.
     #[command(flatten)]
     pub flow: FlowArgs,
+}
+
+/// `sluice batches`
+#[derive(Debug, Subcommand)]
+pub enum BatchesArgs {
+    /// Show the batches that have not ended (with --all: the others, too)
+    List {
+        /// Show those that have ended, too
+        #[arg(long)]
+        all: bool,
+        /// Show at most N batches
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+    },
+    /// Store the results of the batches that are done, and clean up after killed runs
+    Collect,
+    /// Cancel a batch; what is done by then is billed, and `sluice batches collect` stores it
+    Cancel {
+        /// The batch's id
+        id: Uuid,
+    },
 }
 
 /// `sluice recompute`

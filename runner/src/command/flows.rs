@@ -18,7 +18,11 @@ pub(super) async fn embed(
     session: Session,
     printer: &Printer,
 ) -> Result<Exit, Error> {
-    let run = session.begin(options(&arguments.flow), Stop::new());
+    let bounds = FlowOptions {
+        batch: arguments.batch,
+        ..options(&arguments.flow)
+    };
+    let run = session.begin(bounds, Stop::new());
     let work = flow::embed(&session, &run, arguments.refresh);
     finish(printer, "embed", (&session, &run), work).await
 }
@@ -90,11 +94,12 @@ fn options(arguments: &FlowArgs) -> FlowOptions {
         deadline: deadline.and_then(|deadline| deadline.try_into().ok()),
         max_usd: arguments.max_usd,
         dry_run: arguments.dry_run,
+        batch: false,
     }
 }
 
 /// Runs a flow with signal handling and progress, prints its report, and returns its exit code.
-async fn finish(
+pub(super) async fn finish(
     printer: &Printer,
     label: &'static str,
     (session, run): (&Session, &Run),

@@ -1,5 +1,6 @@
 //! One file a command. Each connects configuration, flows and output.
 
+mod batches;
 #[cfg(all(feature = "local", feature = "simulator"))]
 mod demo;
 mod doctor;
@@ -70,6 +71,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         }
         Command::Worker(arguments) => worker::run(&arguments, session(global)?, printer).await,
         Command::Jobs(arguments) => jobs::run(&arguments, &session(global)?, printer).await,
+        Command::Batches(arguments) => batches::run(&arguments, &session(global)?, printer).await,
         Command::Weights(arguments) => weights::run(&arguments, &session(global)?, printer).await,
         Command::Plan(arguments) => plan::run(&arguments, &session(global)?, printer).await,
         Command::Status(arguments) => match arguments.watch {

@@ -108,6 +108,7 @@ impl WorkflowRun<'_> {
                 .max_usd
                 .map(|usd| (usd - self.usd).max(f64::MIN_POSITIVE)),
             dry_run: self.arguments.dry_run,
+            batch: false,
         })
     }
 

@@ -17,8 +17,8 @@ pub use environment::{Environment, log_filter};
 pub use raw::RawConfig;
 
 pub use settings::{
-    AppHook, BudgetSettings, DatabaseSettings, EmbeddingSettings, LeaseSettings, LimitSettings,
-    OpenAiSettings, OversizedPolicy, Settings,
+    AppHook, BatchSettings, BudgetSettings, DatabaseSettings, EmbeddingSettings, LeaseSettings,
+    LimitSettings, OpenAiSettings, OversizedPolicy, Settings,
 };
 pub use workflow::{Step, Workflow};
 

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::environment::Source;
-use super::{BudgetSettings, ConfigError, EmbeddingSettings, LimitSettings, Workflow};
+use super::{
+    BatchSettings, BudgetSettings, ConfigError, EmbeddingSettings, LimitSettings, Workflow,
+};
 use crate::provider::{KeyHeader, Price};
 use crate::scoring::Rubric;
 
@@ -27,6 +29,8 @@ pub struct RawConfig {
     pub leases: RawLeases,
     /// What all runners together may spend.
     pub budget: BudgetSettings,
+    /// Batches at the provider.
+    pub batch: BatchSettings,
     /// The rubric.
     pub scoring: Rubric,
     /// USD per million tokens, for models that the price table lacks or has another price for.

@@ -14,6 +14,7 @@ use super::address::Address;
 use super::environment::Source;
 use super::raw::{RawConfig, RawLeases, RawOpenAi, RawSupabase};
 use super::{ConfigError, Environment, Workflow};
+use crate::provider::batch::MAX_BATCH_REQUESTS;
 use crate::provider::{DEFAULT_BASE_URL, KeyHeader, MAX_INPUTS, Price, VectorEncoding};
 use crate::scoring::Rubric;
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub leases: LeaseSettings,
     /// What all runners together may spend.
     pub budget: BudgetSettings,
+    /// Batches at the provider.
+    pub batch: BatchSettings,
     /// The rubric.
     pub rubric: Rubric,
     /// Prices that override the price table.
@@ -120,6 +123,22 @@ pub struct LimitSettings {
     pub tokens_per_minute: Option<u32>,
     /// Requests in flight at once (default 16).
     pub concurrency: u32,
+}
+
+/// `[batch]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchSettings {
+    /// Requests in a batch at most (default 50000, which is also the most).
+    pub requests: u32,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        Self {
+            requests: most(MAX_BATCH_REQUESTS),
+        }
+    }
 }
 
 /// `[budget]`: what all runners and flows on a database may spend together. Days and months are those of UTC.
@@ -217,6 +236,7 @@ impl Settings {
             limits: check_limits(raw.limits, environment)?,
             leases: check_leases(&raw.leases)?,
             budget: check_budget(raw.budget)?,
+            batch: check_batch(raw.batch)?,
             rubric: raw.scoring,
             prices: raw.prices,
             workflow: raw.workflow.check()?,
@@ -384,6 +404,19 @@ fn check_leases(raw: &RawLeases) -> Result<LeaseSettings, ConfigError> {
         )?,
         backoff: Duration::from_secs(backoff.into()),
     })
+}
+
+fn check_batch(settings: BatchSettings) -> Result<BatchSettings, ConfigError> {
+    bounded(
+        "batch.requests",
+        settings.requests,
+        1..=most(MAX_BATCH_REQUESTS),
+    )?;
+    Ok(settings)
+}
+
+fn most(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn check_budget(settings: BudgetSettings) -> Result<BudgetSettings, ConfigError> {

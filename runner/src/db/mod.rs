@@ -32,11 +32,16 @@ use crate::engine::{Patience, Stop};
 /// A job is claimed by a worker that is new for each claim, so a second call finds the lease of the first. `claim_work`
 /// is not among these: the engine repeats it, and releases rows that a lost response leased.
 const IDEMPOTENT: &[&str] = &[
+    "add_batch_rows",
+    "begin_batch",
     "begin_job",
     "begin_score_pass",
     "cancel_job",
+    "change_batch",
     "claim_job",
     "count_work",
+    "cut_batch",
+    "end_batch",
     "end_score_pass",
     "enqueue_job",
     "estimate_work",
@@ -44,7 +49,9 @@ const IDEMPOTENT: &[&str] = &[
     "fail_job",
     "finish_job",
     "finish_work",
+    "forget_batch",
     "heartbeat_job",
+    "leave_batch",
     "list_weight_configs",
     "peek_work",
     "prune_weight_scores",
@@ -57,9 +64,11 @@ const IDEMPOTENT: &[&str] = &[
     "retry_job",
     "save_and_recompute",
     "stage_post_scores",
+    "store_batch",
     "store_dimension",
     "store_embeddings",
     "store_scores",
+    "take_batch",
 ];
 
 /// Longer than the statement timeout of any function (five minutes for the cut-over).

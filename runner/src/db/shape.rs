@@ -18,10 +18,10 @@ use sluice_sdk::{Function, Select};
 use uuid::Uuid;
 
 use super::generated::{
-    BackgroundJobs, BeginScorePass, ClaimJob, ClaimWork, CompleteRecomputeJob, CountWork, FailWork,
-    InspectProject, ListWeightConfigs, Neighborhoods, PeekWork, Posts, PruneWeightScores,
-    ReserveBudget, RunStatus, SaveAndRecompute, SearchPostsByEmbedding, SearchPostsHybrid,
-    StagePostScores, WeightConfigs, WorkItems,
+    BackgroundJobs, BatchRows, BeginScorePass, ClaimJob, ClaimWork, CompleteRecomputeJob,
+    CountWork, FailWork, InspectProject, ListBatches, ListWeightConfigs, Neighborhoods, PeekWork,
+    Posts, PruneWeightScores, ReserveBudget, RunStatus, SaveAndRecompute, SearchPostsByEmbedding,
+    SearchPostsHybrid, StagePostScores, TakeBatch, WeightConfigs, WorkItems,
 };
 use crate::provider::write_vector;
 
@@ -40,6 +40,7 @@ macro_rules! shapes {
 }
 
 shapes! {
+    BatchRows => BatchRowPage,
     BeginScorePass => BegunPass,
     ClaimJob => Option<ClaimedJob>,
     ClaimWork => ClaimedPosts,
@@ -47,6 +48,7 @@ shapes! {
     CountWork => CountedPosts,
     FailWork => FailedWork,
     InspectProject => InspectedProject,
+    ListBatches => Vec<ListedBatch>,
     ListWeightConfigs => Vec<WeightScores>,
     PeekWork => PeekedPosts,
     PruneWeightScores => PrunedScores,
@@ -56,6 +58,7 @@ shapes! {
     SearchPostsByEmbedding => Vec<FoundPost>,
     SearchPostsHybrid => Vec<FoundByBoth>,
     StagePostScores => StagedScores,
+    TakeBatch => TakenBatch,
 }
 
 /// A post with its text at the time of the claim.
@@ -63,6 +66,9 @@ shapes! {
 pub struct LeasedPost {
     pub id: Uuid,
     pub text: String,
+    /// How often it has failed.
+    #[serde(default)]
+    pub attempts: u32,
 }
 
 /// What a claim leased, and where the next one starts.
@@ -79,6 +85,8 @@ pub struct ClaimedPosts {
     pub copied: u64,
     #[serde(default)]
     pub locked: u64,
+    #[serde(default)]
+    pub in_batches: u64,
 }
 
 /// What a claim would find, and where the next peek starts.
@@ -234,6 +242,88 @@ pub struct RecordedRun {
     pub written_tokens: u64,
     pub output_tokens: u64,
     pub usd: Option<f64>,
+}
+
+/// Where a batch is: what of it may be at the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BatchState {
+    /// Nothing.
+    Packing,
+    /// Perhaps a file.
+    Uploading,
+    /// A file, and perhaps a batch.
+    Creating,
+    /// A file and a batch.
+    Submitted,
+    /// Files that are still to be deleted.
+    Stored,
+    /// Nothing any more.
+    Ended,
+}
+
+/// What a run needs to know to go on with a batch.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BatchRecord {
+    pub id: Uuid,
+    pub kind: String,
+    pub state: BatchState,
+    pub settings: Value,
+    pub file_id: Option<String>,
+    pub batch_id: Option<String>,
+    pub output_file_id: Option<String>,
+    pub error_file_id: Option<String>,
+    pub usd_at_most: Option<f64>,
+    pub created_at: Timestamp,
+}
+
+/// A batch that was taken, if one was to be looked at.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TakenBatch {
+    pub batch: Option<BatchRecord>,
+    /// Batches that have not ended.
+    pub open: u64,
+    /// Until the next of them is to be looked at.
+    pub wait_ms: Option<u64>,
+}
+
+/// A row of a batch: the line and the place in it, and the hash of the text that was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BatchRow {
+    pub line: u32,
+    pub place: u32,
+    pub post_id: Uuid,
+    pub text_hash: String,
+}
+
+/// Rows of a batch, and the line after which the next ones come.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BatchRowPage {
+    pub rows: Vec<BatchRow>,
+    pub next_after: Option<i32>,
+}
+
+/// What is shown of a batch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListedBatch {
+    pub id: Uuid,
+    pub flow: String,
+    pub kind: String,
+    pub state: BatchState,
+    pub provider: String,
+    pub provider_state: Option<String>,
+    pub batch_id: Option<String>,
+    pub rows: u64,
+    pub lines: u64,
+    pub lines_done: u64,
+    pub lines_failed: u64,
+    pub usd_at_most: Option<f64>,
+    pub usd: Option<f64>,
+    pub reason: Option<String>,
+    pub created_by: Option<String>,
+    pub created_at: Timestamp,
+    pub submitted_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
 }
 
 /// New weights and the job that computes their scores.

@@ -3,7 +3,7 @@
 //! The shared budgets stand in the database. A run reserves a block there and spends from it, so few requests ask the
 //! database. Blocks begin small and grow, because what a killed run has reserved counts as spent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ struct Inner {
     database: Database,
     limits: BudgetSettings,
     own: Budget,
+    /// What batches of this run may cost, until they are collected.
+    batches: Mutex<HashMap<Uuid, Reservation>>,
+    /// What batches of other runs have cost that this run has collected.
+    collected: Mutex<f64>,
     /// The days on which the run has reserved money, in order.
     days: Mutex<Vec<Day>>,
     /// Held by the request that asks the database.
@@ -79,6 +83,8 @@ impl Ledger {
             database: database.clone(),
             limits,
             own: Budget::new(own),
+            batches: Mutex::default(),
+            collected: Mutex::default(),
             days: Mutex::default(),
             drawing: tokio::sync::Mutex::default(),
         }))
@@ -99,9 +105,31 @@ impl Ledger {
         self.0.limits != BudgetSettings::default()
     }
 
-    /// What the run has spent, in dollars.
+    /// What the run has spent, and what the batches have cost that it has collected, in dollars.
     pub(super) fn spent(&self) -> f64 {
-        self.0.own.spent()
+        self.0.own.spent() + *lock(&self.0.collected)
+    }
+
+    /// What is left of the run's own budget.
+    pub(super) fn left(&self) -> f64 {
+        self.0.own.left()
+    }
+
+    /// Counts what a batch may cost against the run's own budget. False if it does not fit.
+    pub(super) fn submitted(&self, batch: Uuid, usd: f64) -> bool {
+        let reserved = self.0.own.try_reserve(usd);
+        let fits = reserved.is_some();
+        lock(&self.0.batches).extend(reserved.map(|reserved| (batch, reserved)));
+        fits
+    }
+
+    /// Counts what a batch has cost, of this run or another.
+    pub(super) fn collected(&self, batch: Uuid, usd: f64) {
+        let reserved = lock(&self.0.batches).remove(&batch);
+        match reserved {
+            Some(reserved) => reserved.settle(usd),
+            None => *lock(&self.0.collected) += usd,
+        }
     }
 
     /// What the run has spent on each day.
@@ -198,21 +226,14 @@ impl Ledger {
         need: f64,
         want: f64,
     ) -> Result<ReservedBudget, DatabaseError> {
-        let Inner {
-            holder,
-            database,
-            limits,
-            ..
-        } = &*self.0;
-        let reserve = ReserveBudget {
-            p_holder: *holder,
-            p_day: day,
-            p_need: need,
-            p_want: want,
-            p_usd_per_day: limits.usd_per_day,
-            p_usd_per_month: limits.usd_per_month,
-        };
-        database.call_shaped(reserve).await
+        let inner = &*self.0;
+        reserve_on(
+            &inner.database,
+            inner.holder,
+            inner.limits,
+            (day, need, want),
+        )
+        .await
     }
 
     fn open(&self, reserved: &ReservedBudget) {
@@ -236,7 +257,50 @@ impl Ledger {
     }
 
     fn days(&self) -> MutexGuard<'_, Vec<Day>> {
-        self.0.days.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.days)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn reserve_on(
+    database: &Database,
+    holder: Uuid,
+    limits: BudgetSettings,
+    (day, need, want): (Option<Date>, f64, f64),
+) -> Result<ReservedBudget, DatabaseError> {
+    let reserve = ReserveBudget {
+        p_holder: holder,
+        p_day: day,
+        p_need: need,
+        p_want: want,
+        p_usd_per_day: limits.usd_per_day,
+        p_usd_per_month: limits.usd_per_month,
+    };
+    database.call_shaped(reserve).await
+}
+
+/// Reserves money of the shared budgets for a batch: at least `need` and at most `want` dollars. `None` if there is no
+/// limit.
+pub(super) async fn reserve_for(
+    database: &Database,
+    batch: Uuid,
+    limits: BudgetSettings,
+    need: f64,
+    want: f64,
+) -> Result<Option<ReservedBudget>, DatabaseError> {
+    if limits == BudgetSettings::default() {
+        return Ok(None);
+    }
+    let mut day = None;
+    loop {
+        let reserved = reserve_on(database, batch, limits, (day, need, want)).await?;
+        if day == Some(reserved.day) {
+            return Ok(Some(reserved));
+        }
+        day = Some(reserved.day);
     }
 }
 

@@ -1,6 +1,8 @@
 //! The flows: store, embed, score, rescore, backfill and recompute. A flow over posts says what is due, what
 //! to do with it and where the results go. The [engine](crate::engine) does the rest.
 
+mod batch;
+mod batches;
 mod count;
 mod drive;
 mod embed;
@@ -21,6 +23,7 @@ mod source;
 pub mod store;
 mod work;
 
+pub use batches::{cancel_batch, collect_batches};
 pub(crate) use count::count;
 pub use count::expect_scores;
 pub use embed::{Embedded, embed, embed_query, embed_rows, plan_embed};

@@ -22,6 +22,11 @@ impl Tariff {
         self.prices.usd(&self.model, usage).unwrap_or(0.0)
     }
 
+    /// Dollars for a usage in a batch: half the standard price.
+    pub(super) fn batch_usd(&self, usage: &Usage) -> f64 {
+        self.usd(usage) / 2.0
+    }
+
     /// True if the model has a price.
     pub(super) fn is_known(&self) -> bool {
         self.prices.price(&self.model).is_some()

@@ -71,7 +71,8 @@ pub struct RequestMetrics {
 }
 
 impl RequestMetrics {
-    fn billed(&self, usage: &Usage) {
+    /// Counts what was billed.
+    pub(super) fn billed(&self, usage: &Usage) {
         self.input_tokens
             .fetch_add(usage.input_tokens, Ordering::Relaxed);
         self.output_tokens

@@ -23,6 +23,8 @@ pub struct FlowOptions {
     pub max_usd: Option<f64>,
     /// Spend and write nothing.
     pub dry_run: bool,
+    /// Use the provider's batches: half the price, within a day.
+    pub batch: bool,
 }
 
 /// One run of a flow. Clones share what stops it and what it has done.

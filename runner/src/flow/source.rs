@@ -1,5 +1,7 @@
 //! The source of every flow over posts: it claims due posts and keeps their leases.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,29 +14,79 @@ use crate::db::{
 };
 use crate::engine::{Claim, Item, Recorded, RowFailure, Source, StorageError, Text};
 
+/// What one worker has leased of a kind of work.
+#[derive(Debug, Clone)]
+pub(super) struct Leases {
+    pub(super) database: Database,
+    kind: String,
+    worker: Uuid,
+    settings: LeaseSettings,
+}
+
+impl Leases {
+    pub(super) fn new(
+        database: &Database,
+        kind: String,
+        worker: Uuid,
+        settings: LeaseSettings,
+    ) -> Self {
+        Self {
+            database: database.clone(),
+            kind,
+            worker,
+            settings,
+        }
+    }
+
+    /// Records failures, for another attempt or as dead letters.
+    pub(super) async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StorageError> {
+        let failed = |failure: RowFailure| FailedPost {
+            post_id: failure.id,
+            error: failure.reason,
+            permanent: failure.permanent,
+        };
+        let fail = FailWork {
+            p_kind: self.kind.clone(),
+            p_worker: self.worker,
+            p_failures: json!(failures.into_iter().map(failed).collect::<Vec<_>>()),
+            p_max_attempts: int(self.settings.max_attempts),
+            p_backoff_seconds: int(self.settings.backoff.as_secs()),
+        };
+        let work = self.database.outlasting().call_shaped(fail).await?;
+        Ok(Recorded {
+            retrying: work.retrying,
+            dead: work.dead_ids,
+        })
+    }
+}
+
 /// Posts under the lease of one runner.
 #[derive(Debug, Clone)]
 pub(super) struct DuePosts {
-    database: Database,
+    leases: Leases,
     kind: WorkKind,
-    worker: Uuid,
-    leases: LeaseSettings,
+    /// How many posts were in a batch at the provider at the end of the last pass.
+    in_batches: Arc<AtomicU64>,
 }
 
 impl DuePosts {
     /// The due posts, for a runner with an id of its own.
     pub(super) fn new(
-        database: Database,
+        database: &Database,
         kind: WorkKind,
         worker: Uuid,
         leases: LeaseSettings,
     ) -> Self {
         Self {
-            database,
+            leases: Leases::new(database, kind.name(), worker, leases),
             kind,
-            worker,
-            leases,
+            in_batches: Arc::default(),
         }
+    }
+
+    /// How many posts were in a batch at the provider at the end of the last pass.
+    pub(super) fn in_batches(&self) -> Arc<AtomicU64> {
+        self.in_batches.clone()
     }
 }
 
@@ -58,9 +110,17 @@ impl Source for DuePosts {
         limit: u32,
         after: Option<Uuid>,
     ) -> Result<Claim<LeasedPost>, StorageError> {
-        let (database, leases) = (&self.database, &self.leases);
-        let claim = self.kind.claim(database, self.worker, leases, limit, after);
+        let Leases {
+            database,
+            worker,
+            settings,
+            ..
+        } = &self.leases;
+        let claim = self.kind.claim(database, *worker, settings, limit, after);
         let claimed = claim.await?;
+        if claimed.next_after.is_none() {
+            self.in_batches.store(claimed.in_batches, Ordering::Relaxed);
+        }
         Ok(Claim {
             rows: claimed.rows,
             next_after: claimed.next_after,
@@ -74,55 +134,39 @@ impl Source for DuePosts {
 
     async fn extend(&self, ids: Vec<Uuid>) -> Result<Vec<Uuid>, StorageError> {
         let extend = ExtendWork {
-            p_kind: self.kind.name(),
-            p_worker: self.worker,
+            p_kind: self.leases.kind.clone(),
+            p_worker: self.leases.worker,
             p_post_ids: ids,
-            p_lease_seconds: int(self.leases.lease.as_secs()),
+            p_lease_seconds: int(self.leases.settings.lease.as_secs()),
         };
-        Ok(self.database.call(extend).await?)
+        Ok(self.leases.database.call(extend).await?)
     }
 
     async fn finish(&self, ids: Vec<Uuid>) -> Result<(), StorageError> {
         let finish = FinishWork {
-            p_kind: self.kind.name(),
-            p_worker: self.worker,
+            p_kind: self.leases.kind.clone(),
+            p_worker: self.leases.worker,
             p_post_ids: ids,
         };
-        self.database.call(finish).await?;
+        self.leases.database.call(finish).await?;
         Ok(())
     }
 
     async fn release(&self) -> Result<u64, StorageError> {
         let release = ReleaseWork {
-            p_kind: self.kind.name(),
-            p_worker: self.worker,
+            p_kind: self.leases.kind.clone(),
+            p_worker: self.leases.worker,
             p_post_ids: None,
         };
-        let released = self.database.outlasting().call(release).await?;
+        let released = self.leases.database.outlasting().call(release).await?;
         Ok(released.try_into().unwrap_or_default())
     }
 
     async fn fail(&self, failures: Vec<RowFailure>) -> Result<Recorded, StorageError> {
-        let failed = |failure: RowFailure| FailedPost {
-            post_id: failure.id,
-            error: failure.reason,
-            permanent: failure.permanent,
-        };
-        let fail = FailWork {
-            p_kind: self.kind.name(),
-            p_worker: self.worker,
-            p_failures: json!(failures.into_iter().map(failed).collect::<Vec<_>>()),
-            p_max_attempts: int(self.leases.max_attempts),
-            p_backoff_seconds: int(self.leases.backoff.as_secs()),
-        };
-        let work = self.database.outlasting().call_shaped(fail).await?;
-        Ok(Recorded {
-            retrying: work.retrying,
-            dead: work.dead_ids,
-        })
+        self.leases.fail(failures).await
     }
 
     fn lease(&self) -> Duration {
-        self.leases.lease
+        self.leases.settings.lease
     }
 }

@@ -75,7 +75,7 @@ impl WorkKind {
     }
 
     /// What is due, as the database reads it.
-    fn rule(&self) -> Value {
+    pub(super) fn rule(&self) -> Value {
         match self {
             Self::Embed {
                 model,

@@ -1,5 +1,6 @@
 //! The embed flow: texts in, vectors out. Rows of one claim with the same text share one input.
 
+mod batch;
 mod oversized;
 mod pack;
 mod packer;
@@ -10,9 +11,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub(super) use self::batch::EmbeddingCollector;
+use self::batch::EmbeddingLines;
 use self::packer::Packer;
 use self::work::EmbedWork;
 pub use self::work::Embedded;
+use super::batch::BatchFlow;
 use super::count::about_embeddings;
 use super::preview::{Preview, preview};
 use super::requester::setback;
@@ -55,8 +59,28 @@ async fn embed_posts(session: &Session, run: &Run, refresh: bool) -> Result<Outc
         let preview = plan(session, &kind, run.options.limit).await?;
         return Ok(session.previewed("embed", run, &preview));
     }
+    if run.options.batch {
+        let lines = EmbeddingLines {
+            client: session.provider()?.clone(),
+            packer: packer(session),
+            tariff: session.tariff(&settings.model),
+        };
+        BatchFlow::new(session, run, ("embed", &kind), lines, EmbeddingCollector)
+            .drive()
+            .await;
+        return Ok(session.finish("embed", run, &kind).await);
+    }
     let worker = Uuid::new_v4();
-    let model = settings.model.clone();
+    let sink = sink(session, worker, &settings.model);
+    session
+        .drive_posts(run, &kind, worker, settings.chunk_size, (work, sink))
+        .await;
+    Ok(session.finish("embed", run, &kind).await)
+}
+
+/// Where vectors go that were leased by this worker.
+fn sink(session: &Session, worker: Uuid, model: &str) -> PostSink<Embedded, StoreEmbeddings> {
+    let model = model.to_owned();
     let store = move |outputs: &[Embedded]| {
         let rows = outputs.iter().map(|output| row(output, &model));
         StoreEmbeddings {
@@ -64,11 +88,7 @@ async fn embed_posts(session: &Session, run: &Run, refresh: bool) -> Result<Outc
             p_rows: json!(rows.collect::<Vec<_>>()),
         }
     };
-    let sink = PostSink::new(&session.database.outlasting(), EMBEDDINGS_MAX, store);
-    session
-        .drive_posts(run, &kind, worker, settings.chunk_size, (work, sink))
-        .await;
-    Ok(session.finish("embed", run, &kind).await)
+    PostSink::new(&session.database.outlasting(), EMBEDDINGS_MAX, store)
 }
 
 fn row(output: &Embedded, model: &str) -> EmbeddingRow {

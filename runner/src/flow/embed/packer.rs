@@ -9,7 +9,7 @@ use super::super::preview::Preview;
 use super::super::price::Tariff;
 use super::super::requester::RequestCost;
 use super::oversized::Parts;
-use super::pack::{Batch, Bounds, Measured, pack, pack_onto};
+use super::pack::{Batch, Bounds, Input, Measured, pack, pack_onto};
 use crate::config::{EmbeddingSettings, OversizedPolicy};
 use crate::engine::{Packing, RowWarning, Text};
 use crate::provider::limiter::Limiter;
@@ -48,6 +48,19 @@ pub(super) enum Parcel {
     Texts(Batch<Prepared>),
     /// One oversized text, for as many requests as its parts need, with all rows that have it.
     Oversized { rows: Vec<Row>, parts: Parts },
+}
+
+impl Parcel {
+    /// The rows that it is about.
+    pub(super) fn ids(&self) -> Vec<Uuid> {
+        match self {
+            Self::Texts(batch) => {
+                let texts = batch.inputs.iter().flat_map(Input::items);
+                texts.map(|text| text.row.id).collect()
+            }
+            Self::Oversized { rows, .. } => rows.iter().map(|row| row.id).collect(),
+        }
+    }
 }
 
 /// Packs rows for one model.

@@ -58,13 +58,7 @@ impl<T: Text> Work for EmbedWork<T> {
     }
 
     fn ids(&self, parcel: &Parcel) -> Vec<Uuid> {
-        match parcel {
-            Parcel::Texts(batch) => {
-                let texts = batch.inputs.iter().flat_map(Input::items);
-                texts.map(|text| text.row.id).collect()
-            }
-            Parcel::Oversized { rows, .. } => rows.iter().map(|row| row.id).collect(),
-        }
+        parcel.ids()
     }
 
     async fn run(&self, parcel: Parcel) -> BatchResult<Embedded> {

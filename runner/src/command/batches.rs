@@ -1,0 +1,95 @@
+//! `sluice batches list|collect|cancel`
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::flows::finish;
+use crate::cli::BatchesArgs;
+use crate::db::{ListBatches, ListedBatch, int};
+use crate::engine::Stop;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::flow::{FlowOptions, Session, cancel_batch, collect_batches};
+use crate::output::{Printer, TextTable, dollars, one_line};
+
+pub(super) async fn run(
+    arguments: &BatchesArgs,
+    session: &Session,
+    printer: &Printer,
+) -> Result<Exit, Error> {
+    match arguments {
+        BatchesArgs::List { all, limit } => list(*all, *limit, session, printer).await,
+        BatchesArgs::Collect => {
+            let run = session.begin(FlowOptions::default(), Stop::new());
+            let work = collect_batches(session, &run);
+            finish(printer, "collect", (session, &run), work).await
+        }
+        BatchesArgs::Cancel { id } => cancel(*id, session, printer).await,
+    }
+}
+
+async fn list(all: bool, limit: u32, session: &Session, printer: &Printer) -> Result<Exit, Error> {
+    let list = ListBatches {
+        p_all: all,
+        p_limit: int(limit),
+    };
+    let batches = session.database.call_shaped(list).await?;
+    printer.either(&batches, || table(&batches))?;
+    Ok(Exit::Complete)
+}
+
+async fn cancel(id: Uuid, session: &Session, printer: &Printer) -> Result<Exit, Error> {
+    let run = session.begin(FlowOptions::default(), Stop::new());
+    cancel_batch(session, &run, id).await?;
+    printer.either(&json!({ "id": id }), || {
+        format!("batch {id} is being cancelled; `sluice batches collect` stores what is done, and frees the other rows")
+    })?;
+    Ok(Exit::Complete)
+}
+
+fn table(batches: &[ListedBatch]) -> String {
+    if batches.is_empty() {
+        return "no batch is open".to_owned();
+    }
+    let mut table = TextTable::new([
+        "batch",
+        "flow",
+        "state",
+        "rows",
+        "lines done",
+        "cost",
+        "made",
+        "by",
+        "note",
+    ]);
+    for column in 3..=5 {
+        table = table.right(column);
+    }
+    for batch in batches {
+        let at_most = batch
+            .usd_at_most
+            .map(|usd| format!("at most {}", dollars(usd)));
+        table.row([
+            batch.id.to_string(),
+            batch.flow.clone(),
+            state(batch),
+            batch.rows.to_string(),
+            format!("{}/{}", batch.lines_done, batch.lines),
+            batch.usd.map(dollars).or(at_most).unwrap_or_default(),
+            format!("{:.0}", batch.created_at),
+            batch.created_by.clone().unwrap_or_default(),
+            one_line(batch.reason.as_deref().unwrap_or_default(), 60),
+        ]);
+    }
+    table.to_string()
+}
+
+/// The provider's state while it has the batch, else ours.
+fn state(batch: &ListedBatch) -> String {
+    let ours = serde_json::to_value(batch.state).ok();
+    let ours = ours.and_then(|state| state.as_str().map(str::to_owned));
+    match (&batch.provider_state, ours.as_deref()) {
+        (Some(state), Some("submitted")) => state.clone(),
+        (_, ours) => ours.unwrap_or_default().to_owned(),
+    }
+}

@@ -1,0 +1,86 @@
+//! What a flow puts into the lines of a file.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::db::LeasedPost;
+use crate::engine::Packing;
+use crate::provider::batch::{BatchEndpoint, BatchLine};
+
+/// How a flow makes lines of rows. Pure.
+pub(in crate::flow) trait Lines: Send + Sync {
+    /// Rows that go into one line.
+    type Unit: Send;
+
+    /// Packs rows into units, continuing the unit that was left open before.
+    fn pack(&self, open: Option<Self::Unit>, rows: Vec<LeasedPost>) -> Packing<Self::Unit>;
+
+    /// How many rows are in a unit.
+    fn rows(&self, unit: &Self::Unit) -> u64;
+
+    /// The line of a unit. `None` if it cannot be in a batch, so that its rows stay due.
+    fn line(&self, number: u32, unit: Self::Unit) -> Option<Line>;
+
+    /// What the requests are sent to.
+    fn endpoint(&self) -> BatchEndpoint;
+
+    /// What any run needs to know to read the responses: `model`, and what else the reader asks for. It has no secret.
+    fn settings(&self) -> Value;
+
+    /// Why rows that cannot be in a batch stay due.
+    fn unpackable(&self) -> &'static str;
+}
+
+/// A unit of rows, as it is written.
+#[derive(Debug)]
+pub(in crate::flow) struct Line {
+    /// The requests: one, or one for each run of an ensemble.
+    pub(in crate::flow) requests: Vec<BatchLine>,
+    /// The inputs of all requests.
+    pub(in crate::flow) inputs: usize,
+    /// What the requests cost at most.
+    pub(in crate::flow) usd: f64,
+    /// The rows, each with its place in the line and the hash of its text.
+    pub(in crate::flow) rows: Vec<(u32, Uuid, String)>,
+}
+
+/// The name of a request in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::flow) struct Request {
+    /// The line of rows that it is about.
+    pub(in crate::flow) line: u32,
+    /// Its number among the requests of that line.
+    pub(in crate::flow) number: u32,
+}
+
+impl Request {
+    /// The name as the file has it.
+    pub(in crate::flow) fn custom_id(self) -> String {
+        format!("{}.{}", self.line, self.number)
+    }
+
+    pub(super) fn parse(custom_id: &str) -> Option<Self> {
+        let (line, number) = custom_id.split_once('.')?;
+        Some(Self {
+            line: line.parse().ok()?,
+            number: number.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_found_by_its_name() {
+        let request = Request {
+            line: 49_999,
+            number: 2,
+        };
+        assert_eq!(Request::parse(&request.custom_id()), Some(request));
+        for foreign in ["", "1", "a.b", "1.2.3"] {
+            assert_eq!(Request::parse(foreign), None, "{foreign}");
+        }
+    }
+}
