@@ -4,16 +4,17 @@
 //   --only claim_job --only claim_work --only complete_recompute_job --only count_work
 //   --only cut_batch --only end_batch --only end_score_pass --only enqueue_job
 //   --only estimate_work --only extend_work --only fail_job --only fail_work --only finish_job
-//   --only finish_work --only forget_batch --only heartbeat_job --only leave_batch
-//   --only list_batches --only list_weight_configs --only neighborhoods --only open_score_pass
-//   --only peek_work --only pipeline_status --only posts --only prune_weight_scores
-//   --only rank_posts --only record_run --only record_spending --only refresh_topic_frequencies
-//   --only release_job --only release_work --only replay_work --only reserve_budget
-//   --only retry_job --only run_status --only save_and_recompute --only search_posts_by_embedding
-//   --only stage_post_scores --only store_batch --only store_dimension --only store_embeddings
-//   --only store_scores --only take_batch --only weight_configs --only work_items
-//   --nullable claim_work.p_after --nullable count_work.p_after --nullable peek_work.p_after
-//   --nullable record_run.p_host --nullable release_work.p_post_ids --nullable replay_work.p_kind
+//   --only finish_work --only forget_batch --only heartbeat_job --only inspect_project
+//   --only leave_batch --only list_batches --only list_weight_configs --only neighborhoods
+//   --only open_score_pass --only peek_work --only pipeline_status --only posts
+//   --only prune_weight_scores --only rank_posts --only record_run --only record_spending
+//   --only refresh_topic_frequencies --only release_job --only release_work --only replay_work
+//   --only reserve_budget --only retry_job --only run_status --only save_and_recompute
+//   --only search_posts_by_embedding --only search_posts_hybrid --only stage_post_scores
+//   --only store_batch --only store_dimension --only store_embeddings --only store_scores
+//   --only take_batch --only weight_configs --only work_items --nullable claim_work.p_after
+//   --nullable count_work.p_after --nullable peek_work.p_after --nullable record_run.p_host
+//   --nullable release_work.p_post_ids --nullable replay_work.p_kind
 //   --nullable replay_work.p_post_ids --nullable reserve_budget.p_day
 //   --nullable reserve_budget.p_usd_per_day --nullable reserve_budget.p_usd_per_month
 //   --nullable stage_post_scores.p_after --nullable store_batch.p_reason
