@@ -1,5 +1,6 @@
 //! One file a command. Each connects configuration, flows and output.
 
+mod compare;
 #[cfg(all(feature = "local", feature = "simulator"))]
 mod demo;
 mod doctor;
@@ -12,6 +13,7 @@ mod jobs;
 mod local;
 mod look;
 mod manual;
+mod models;
 mod monitoring;
 mod plan;
 mod run;
@@ -59,6 +61,10 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         }
         Command::Rescore(arguments) => {
             let session = flow_session(global, &arguments.flow)?;
+            if let Some(model) = &arguments.compare {
+                let options = flows::options(&arguments.flow);
+                return compare::run(model, options, &session, printer).await;
+            }
             let scope = flows::rescore_scope(&arguments);
             flows::score(&arguments.flow, scope, session, printer).await
         }

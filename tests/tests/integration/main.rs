@@ -18,6 +18,7 @@ mod jobs;
 mod leases;
 mod limits;
 mod local;
+mod models;
 mod oversized;
 mod own_table;
 mod providers;
