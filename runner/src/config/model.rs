@@ -59,7 +59,10 @@ mod tests {
     use super::*;
 
     fn check(toml: &str) -> Result<Settings, ConfigError> {
-        Settings::check(toml::from_str(toml).unwrap(), &[].into_iter().collect())
+        Settings::check(
+            toml::from_str(toml).unwrap(),
+            &std::iter::empty::<(&str, &str)>().collect(),
+        )
     }
 
     #[test]

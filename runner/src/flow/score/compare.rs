@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::scoring::{Agreement, DEFAULT_MODEL, Judgement, Rubric};
 
 /// The most posts of a sample: what a database returns at once.
-pub const SAMPLE_MAX: u64 = 1_000;
+const SAMPLE_MAX: u64 = 1_000;
 
 /// How another model agrees with the stored scores, and what it costs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -136,7 +136,7 @@ async fn posts(
     let mut ids: Vec<Uuid> = stored.keys().copied().collect();
     ids.sort_unstable();
     let read = session.database.client().table("posts");
-    let found = read.rows::<LeasedPost>().filter_in(col("id"), &ids);
+    let found = read.rows::<LeasedPost>().filter_in(col("id"), ids);
     let mut found: Vec<LeasedPost> = found.await.map_err(DatabaseError::from)?;
     found.retain(|post| !post.text.trim().is_empty());
     found.sort_by_key(|post| post.id);
