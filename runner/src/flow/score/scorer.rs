@@ -25,8 +25,8 @@ pub(super) struct Scorer {
     pub(super) tariff: Tariff,
     /// The dearest tier at which requests are billed.
     pub(super) tier: Tier,
-    /// The same for all requests of a rubric, because they begin alike. It has nothing of a post in it.
-    pub(super) cache_key: String,
+    /// Of the rubric. Requests about other rubrics begin otherwise.
+    pub(super) fingerprint: String,
     /// Whether posts may be blamed for answers that cannot be used.
     usable: Arc<Blame>,
 }
@@ -79,7 +79,7 @@ impl Scorer {
             tokenizer,
             tariff: session.tariff(rubric.model()),
             tier: session.tiering().dearest(),
-            cache_key: format!("sluice-{}", rubric.fingerprint()),
+            fingerprint: rubric.fingerprint(),
             client,
             rubric,
             dimension: dimension.map(str::to_owned),
