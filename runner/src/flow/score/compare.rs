@@ -67,6 +67,16 @@ impl Stored {
 /// # Errors
 /// If the database does not answer, nothing is scored, or the model does not take what is configured.
 pub async fn compare(session: &Session, run: &Run, model: &str) -> Result<Comparison, Error> {
+    let mut compared = None;
+    let work = async {
+        compared = Some(score_sample(session, run, model).await?);
+        Ok(session.outcome("compare", run, false))
+    };
+    session.recorded("compare", run, work).await?;
+    compared.ok_or_else(|| Error::Unexpected("nothing was compared".to_owned()))
+}
+
+async fn score_sample(session: &Session, run: &Run, model: &str) -> Result<Comparison, Error> {
     let session = &session.within(run);
     let rubric = Rubric {
         // What goes with the default model goes with it here too.
