@@ -1,7 +1,7 @@
 //! Posts are scored in each way that costs less, on `gpt-6-luna`, with the simulator:
 //! `cargo bench -p sluice-tests --bench costs -- [POSTS.jsonl]` (without a file, made-up posts).
 //!
-//! Each way must store the same scores. The bill is the simulator's. docs/costs.md has the figures.
+//! Each way must store the same scores. The bill is the simulator's.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has failed")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
