@@ -88,7 +88,8 @@ impl JobKind {
                 flow::backfill(session, run, dimension).await
             }
             Self::RescoreAll => {
-                count(&flow::score_work(session, ScoreScope::Stale, None)).await;
+                let rubric = session.rubric().await?;
+                count(&flow::score_work(&rubric, ScoreScope::Stale, None)).await;
                 flow::score(session, run, ScoreScope::Stale).await
             }
             Self::EmbedPosts => {

@@ -48,6 +48,10 @@ pub struct Report {
     pub tokens: u64,
     /// Those of them that the model wrote. 0 for embeddings.
     pub output_tokens: u64,
+    /// Those of them that came from the provider's prompt cache.
+    pub cached_tokens: u64,
+    /// Those of them that were written to the prompt cache, which costs more with some models.
+    pub cache_write_tokens: u64,
     /// The price of these tokens in US dollars. Null if the model has no price.
     pub usd: Option<f64>,
     /// Wall time in seconds.
@@ -186,6 +190,8 @@ impl Report {
             requests: Requests::default(),
             tokens: 0,
             output_tokens: 0,
+            cached_tokens: 0,
+            cache_write_tokens: 0,
             usd: Some(0.0),
             elapsed_seconds: 0.0,
             peak_memory_bytes: None,
@@ -219,6 +225,8 @@ impl Report {
         self.requests.rate_limited += flow.requests.rate_limited;
         self.tokens += flow.tokens;
         self.output_tokens += flow.output_tokens;
+        self.cached_tokens += flow.cached_tokens;
+        self.cache_write_tokens += flow.cache_write_tokens;
         self.usd = self.usd.zip(flow.usd).map(|(sum, usd)| sum + usd);
         self.dry_run |= flow.dry_run;
         self.flows.push(flow);

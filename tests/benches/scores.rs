@@ -63,7 +63,7 @@ impl Bench {
         })
         .await;
         self.assert_written(&outcome);
-        self.assert_asked(&rubric);
+        self.assert_asked(&rubric, 2);
         self.assert_dimensions(&rubric).await;
         print("score", &outcome, seconds);
     }
@@ -78,7 +78,7 @@ impl Bench {
         })
         .await;
         self.assert_written(&outcome);
-        self.assert_asked(&rubric);
+        self.assert_asked(&rubric, 2);
         self.assert_dimensions(&rubric).await;
         print("rescore with a dimension more", &outcome, seconds);
     }
@@ -98,11 +98,11 @@ impl Bench {
         })
         .await;
         self.assert_written(&outcome);
-        self.assert_asked(&rubric);
+        self.assert_asked(&rubric, 1);
         self.assert_dimensions(&rubric).await;
         assert_eq!(self.stack.rows(OTHERS).await, before, "another key changed");
         let asked = recorder.seen();
-        assert_eq!(asked.len() as u64, self.calls(&rubric));
+        assert_eq!(asked.len() as u64, self.calls(&rubric, 1));
         for exchange in &asked {
             let item = exchange
                 .body
@@ -120,8 +120,9 @@ impl Bench {
         Session::new(settings).unwrap()
     }
 
-    fn calls(&self, rubric: &Rubric) -> u64 {
-        self.posts.div_ceil(rubric.posts_per_call as u64) * rubric.runs as u64
+    /// Full requests, so many for each batch: one for the run that writes the texts, and one for all others.
+    fn calls(&self, rubric: &Rubric, each: u64) -> u64 {
+        self.posts.div_ceil(rubric.posts_per_call as u64) * each
     }
 
     fn assert_written(&self, outcome: &Outcome) {
@@ -135,9 +136,9 @@ impl Bench {
     }
 
     /// Each post was sent once a run, in full calls except the last.
-    fn assert_asked(&self, rubric: &Rubric) {
+    fn assert_asked(&self, rubric: &Rubric, each: u64) {
         let stats = self.simulator.stats();
-        assert_eq!(stats.chat_requests, self.calls(rubric));
+        assert_eq!(stats.chat_requests, self.calls(rubric, each));
         assert_eq!(
             stats.scored.values().sum::<u64>(),
             self.posts * rubric.runs as u64

@@ -1,35 +1,63 @@
 //! Chat completions under a strict JSON schema: the request, and the ways an answer can end.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Breakage, Tokenizer, model::is_reasoning};
+use super::manner::Manner;
+use super::{Breakage, ReasoningEffort, Tier, TokenLimit, Tokenizer};
 
 /// A question to a language model.
 ///
-/// A model is sent only what it understands. A model that reasons gets no temperature, and its limit as `max_completion_tokens`. The others get no effort, and the limit as
-/// `max_tokens`, which every server understands.
+/// A model is sent only what it takes: see [`Model`](super::Model).
 ///
 /// Source: "Create chat completion".
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChatRequest<'a> {
-    /// The model, such as `gpt-4o-mini`.
+    /// The model, such as `gpt-6-luna`.
     pub model: &'a str,
     /// The conversation. What all requests share goes first, because the provider caches it.
     pub messages: &'a [Message],
     /// The form of the answer; free text if not given.
     pub format: Option<AnswerFormat<'a>>,
-    /// The most tokens of the answer, including reasoning.
+    /// The most tokens of an answer, including reasoning.
     pub max_output_tokens: Option<u32>,
-    /// From 0 to 2; not sent to reasoning models.
+    /// From 0 to 2; sent only at efforts at which the model takes it.
     pub temperature: Option<f64>,
-    /// Sent to reasoning models only.
+    /// Sent only to a model that takes it.
     pub reasoning_effort: Option<ReasoningEffort>,
     /// Gives each run of an ensemble its own answer, as repeatable as the provider can make it.
     pub seed: Option<i64>,
+    /// How many answers; one if not given. The response may have fewer: a model without `n` gives one.
+    pub answers: Option<u32>,
+    /// The same for requests that share their beginning, so that the provider finds it in its cache.
+    pub cache_key: Option<&'a str>,
+    /// The tier to be processed at; the project's own if not given.
+    pub service_tier: Option<ServiceTier>,
+}
+
+/// The tier at which a request is to be processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceTier {
+    /// As the project is set up.
+    Auto,
+    /// The standard one.
+    Default,
+    /// Half the price, and slower. It may have no capacity.
+    Flex,
+    /// Faster and dearer.
+    Priority,
+}
+
+impl ServiceTier {
+    /// The tier at which such a request is reserved, before its response says what was billed.
+    pub fn price(self) -> Tier {
+        match self {
+            Self::Flex => Tier::Flex,
+            Self::Priority => Tier::Priority,
+            Self::Auto | Self::Default => Tier::Standard,
+        }
+    }
 }
 
 /// A strict JSON schema that the answer must follow.
@@ -64,51 +92,6 @@ pub enum Role {
     Assistant,
 }
 
-/// How long a reasoning model thinks before it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ReasoningEffort {
-    /// Hardly at all.
-    Minimal,
-    /// A little.
-    Low,
-    /// As without a setting.
-    Medium,
-    /// Long.
-    High,
-}
-
-impl ReasoningEffort {
-    /// The word that the API takes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Minimal => "minimal",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-        }
-    }
-
-    fn tokens(self) -> usize {
-        match self {
-            Self::Minimal => 512,
-            Self::Low => 2_048,
-            Self::Medium => 8_192,
-            Self::High => 24_576,
-        }
-    }
-}
-
-/// How many tokens to allow a model for reasoning, on top of its answer's. They are billed as output.
-/// A model that reasons without a setting does so as with [`ReasoningEffort::Medium`].
-pub fn reasoning_tokens(model: &str, effort: Option<ReasoningEffort>) -> usize {
-    if is_reasoning(model) {
-        effort.unwrap_or(ReasoningEffort::Medium).tokens()
-    } else {
-        0
-    }
-}
-
 /// How a model's answer ended. All of these are billed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChatCompletion {
@@ -120,80 +103,6 @@ pub enum ChatCompletion {
     Length(String),
     /// The provider's filter withheld the answer.
     ContentFilter,
-}
-
-/// A parameter that not every model takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parameter {
-    MaxTokens,
-    MaxCompletionTokens,
-    Temperature,
-    ReasoningEffort,
-    Seed,
-}
-
-impl Parameter {
-    pub(super) const ALL: [Self; 5] = [
-        Self::MaxTokens,
-        Self::MaxCompletionTokens,
-        Self::Temperature,
-        Self::ReasoningEffort,
-        Self::Seed,
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::MaxTokens => "max_tokens",
-            Self::MaxCompletionTokens => "max_completion_tokens",
-            Self::Temperature => "temperature",
-            Self::ReasoningEffort => "reasoning_effort",
-            Self::Seed => "seed",
-        }
-    }
-
-    /// The same parameter under its other name.
-    fn other_name(self) -> Option<Self> {
-        match self {
-            Self::MaxTokens => Some(Self::MaxCompletionTokens),
-            Self::MaxCompletionTokens => Some(Self::MaxTokens),
-            Self::Temperature | Self::ReasoningEffort | Self::Seed => None,
-        }
-    }
-}
-
-/// The parameters that a model has refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Refused(u8);
-
-impl Refused {
-    fn has(self, parameter: Parameter) -> bool {
-        self.0 & (1 << parameter as u8) != 0
-    }
-}
-
-/// What a client has learnt about the parameters that models take. A name does not show it, because a deployment
-/// can have any name.
-#[derive(Debug, Default)]
-pub(super) struct Learnt(Mutex<HashMap<String, Refused>>);
-
-impl Learnt {
-    /// What is known about a model.
-    pub(super) fn about(&self, model: &str) -> Refused {
-        let learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        learnt.get(model).copied().unwrap_or_default()
-    }
-
-    /// Notes that a model has refused a parameter of a request, which was sent without those in `sent_without`.
-    /// True if the next request will differ from that one.
-    pub(super) fn learn(&self, model: &str, parameter: Parameter, sent_without: Refused) -> bool {
-        let other = parameter.other_name();
-        if sent_without.has(parameter) || other.is_some_and(|other| sent_without.has(other)) {
-            return false;
-        }
-        let mut learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        learnt.entry(model.to_owned()).or_default().0 |= 1 << parameter as u8;
-        true
-    }
 }
 
 /// The body of a request.
@@ -213,6 +122,12 @@ pub(super) struct ChatBody<'a> {
     reasoning_effort: Option<ReasoningEffort>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<ServiceTier>,
 }
 
 #[derive(Serialize)]
@@ -243,13 +158,8 @@ impl<'a> ChatRequest<'a> {
         messages + schema + 3
     }
 
-    /// Only this function decides what each kind of model is sent. Parameters that the model has refused are left
-    /// out. The limit is then sent under its other name.
-    pub(super) fn body(&self, refused: Refused) -> ChatBody<'a> {
-        let reasoning = is_reasoning(self.model);
-        let takes = |parameter| !refused.has(parameter);
-        let new_name =
-            !takes(Parameter::MaxTokens) || (reasoning && takes(Parameter::MaxCompletionTokens));
+    /// The request as a model is asked now.
+    pub(super) fn body(&self, manner: &Manner<'_>) -> ChatBody<'a> {
         let response_format = self
             .format
             .map(|AnswerFormat { name, schema }| ResponseFormat {
@@ -260,19 +170,22 @@ impl<'a> ChatRequest<'a> {
                     schema,
                 },
             });
+        let limit = |name| {
+            self.max_output_tokens
+                .filter(|_| manner.token_limit() == name)
+        };
         ChatBody {
             model: self.model,
             messages: self.messages,
             response_format,
-            max_tokens: self.max_output_tokens.filter(|_| !new_name),
-            max_completion_tokens: self.max_output_tokens.filter(|_| new_name),
-            temperature: self
-                .temperature
-                .filter(|_| !reasoning && takes(Parameter::Temperature)),
-            reasoning_effort: self
-                .reasoning_effort
-                .filter(|_| reasoning && takes(Parameter::ReasoningEffort)),
-            seed: self.seed.filter(|_| takes(Parameter::Seed)),
+            max_tokens: limit(TokenLimit::MaxTokens),
+            max_completion_tokens: limit(TokenLimit::MaxCompletionTokens),
+            temperature: manner.temperature(self.temperature, self.reasoning_effort),
+            reasoning_effort: manner.effort(self.reasoning_effort),
+            seed: manner.seed(self.seed),
+            n: self.answers.filter(|answers| *answers > 1 && manner.n()),
+            prompt_cache_key: manner.cache_key(self.cache_key),
+            service_tier: self.service_tier,
         }
     }
 }
@@ -291,13 +204,24 @@ struct ChoiceMessage {
 }
 
 impl ChatCompletion {
-    /// Reads the one choice that was requested.
-    pub(super) fn read(choices: Vec<Choice>) -> Result<Self, Breakage> {
-        let shape = |what: &str| Breakage::Shape(what.to_owned());
-        let choice = choices
-            .into_iter()
-            .next()
-            .ok_or_else(|| shape("no choices"))?;
+    /// Reads the choices. One that cannot be read is left out, unless no other is there.
+    pub(super) fn read(choices: Vec<Choice>) -> Result<Vec<Self>, Breakage> {
+        let mut broken = Breakage::Shape("no choices".to_owned());
+        let mut read = Vec::new();
+        for choice in choices {
+            match Self::of(choice) {
+                Ok(completion) => read.push(completion),
+                Err(breakage) => broken = breakage,
+            }
+        }
+        if read.is_empty() {
+            Err(broken)
+        } else {
+            Ok(read)
+        }
+    }
+
+    fn of(choice: Choice) -> Result<Self, Breakage> {
         let ChoiceMessage { content, refusal } = choice.message;
         // Servers send the one that is absent as null or as an empty text.
         if let Some(refusal) = refusal.filter(|text| !text.is_empty()) {
@@ -308,7 +232,7 @@ impl ChatCompletion {
             Some("length") => Ok(Self::Length(content.unwrap_or_default())),
             _ => content
                 .map(Self::Content)
-                .ok_or_else(|| shape("no content")),
+                .ok_or_else(|| Breakage::Shape("no content".to_owned())),
         }
     }
 }
@@ -318,12 +242,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::Models;
+    use crate::manner::Refused;
 
-    fn body(model: &str) -> Value {
-        body_without(model, Refused::default())
-    }
-
-    fn body_without(model: &str, refused: Refused) -> Value {
+    /// What a model is sent if everything is configured.
+    fn body(model: &str, reasoning_effort: ReasoningEffort) -> Value {
         let messages = [Message {
             role: Role::User,
             content: "hi".to_owned(),
@@ -338,63 +261,72 @@ mod tests {
             }),
             max_output_tokens: Some(900),
             temperature: Some(0.3),
-            reasoning_effort: Some(ReasoningEffort::Low),
+            reasoning_effort: Some(reasoning_effort),
             seed: Some(2),
+            answers: Some(3),
+            cache_key: Some("key"),
+            service_tier: None,
         };
-        serde_json::to_value(request.body(refused)).unwrap()
-    }
-
-    #[test]
-    fn each_kind_of_model_is_sent_what_it_understands() {
-        let format = json!({
-            "type": "json_schema",
-            "json_schema": {"name": "scores", "strict": true, "schema": {"type": "object"}},
-        });
-        let messages = json!([{"role": "user", "content": "hi"}]);
-        assert_eq!(
-            body("gpt-4o-mini"),
-            json!({
-                "model": "gpt-4o-mini", "messages": messages, "response_format": format,
-                "max_tokens": 900, "temperature": 0.3, "seed": 2,
-            })
-        );
-        assert_eq!(
-            body("gpt-5-mini"),
-            json!({
-                "model": "gpt-5-mini", "messages": messages, "response_format": format,
-                "max_completion_tokens": 900, "reasoning_effort": "low", "seed": 2,
-            })
-        );
-    }
-
-    #[test]
-    fn a_refused_parameter_is_left_out_and_the_limit_gets_its_other_name() {
-        let learnt = Learnt::default();
-        assert!(learnt.learn("any", Parameter::MaxTokens, Refused::default()));
-        // Another request was in flight with the same parameter.
-        assert!(learnt.learn("any", Parameter::MaxTokens, Refused::default()));
-        assert!(learnt.learn("any", Parameter::Temperature, learnt.about("any")));
-        let body = body_without("any", learnt.about("any"));
-        assert_eq!(body["max_completion_tokens"], 900);
-        for absent in ["max_tokens", "temperature"] {
-            assert!(body.get(absent).is_none(), "{absent}");
+        let model = Models::default().get(model);
+        let manner = Manner::new(&model, Refused::default());
+        let mut body = serde_json::to_value(request.body(&manner)).unwrap();
+        for shared in ["model", "messages", "response_format"] {
+            assert!(!body[shared].is_null());
+            body.as_object_mut().unwrap().shift_remove(shared);
         }
-        // Without it, nothing else can be changed.
-        let known = learnt.about("any");
-        assert!(!learnt.learn("any", Parameter::MaxTokens, known));
-        assert!(!learnt.learn("any", Parameter::MaxCompletionTokens, known));
-        assert_eq!(learnt.about("other"), Refused::default());
-        assert!(learnt.learn(
-            "gpt-5-mini",
-            Parameter::MaxCompletionTokens,
-            Refused::default()
-        ));
-        let body = body_without("gpt-5-mini", learnt.about("gpt-5-mini"));
-        assert_eq!(body["max_tokens"], 900);
+        body
+    }
+
+    #[test]
+    fn each_kind_of_model_is_sent_what_it_takes() {
+        for (model, effort, expected) in [
+            (
+                "gpt-4o-mini",
+                ReasoningEffort::Low,
+                json!({ "max_tokens": 900, "temperature": 0.3, "seed": 2, "n": 3 }),
+            ),
+            (
+                "gpt-5-mini",
+                ReasoningEffort::Low,
+                json!({ "max_completion_tokens": 900, "reasoning_effort": "low", "seed": 2 }),
+            ),
+            (
+                "gpt-6-luna",
+                ReasoningEffort::None,
+                json!({ "max_completion_tokens": 900, "temperature": 0.3, "reasoning_effort": "none", "seed": 2,
+                    "n": 3, "prompt_cache_key": "key" }),
+            ),
+            (
+                "gpt-6-luna",
+                ReasoningEffort::Max,
+                json!({ "max_completion_tokens": 900, "reasoning_effort": "max", "seed": 2, "n": 3,
+                    "prompt_cache_key": "key" }),
+            ),
+            (
+                "our-deployment",
+                ReasoningEffort::Xhigh,
+                json!({ "max_tokens": 900, "temperature": 0.3, "reasoning_effort": "xhigh", "seed": 2 }),
+            ),
+        ] {
+            assert_eq!(body(model, effort), expected, "{model}");
+        }
     }
 
     fn completion(choice: &Value) -> Result<ChatCompletion, Breakage> {
-        ChatCompletion::read(serde_json::from_value(choice.clone()).unwrap())
+        let read = ChatCompletion::read(serde_json::from_value(choice.clone()).unwrap());
+        read.map(|mut completions| completions.remove(0))
+    }
+
+    #[test]
+    fn a_choice_that_cannot_be_read_costs_only_itself() {
+        let choice =
+            |content: Value| json!({"message": {"content": content}, "finish_reason": "stop"});
+        let choices = json!([choice(json!("a")), choice(Value::Null), choice(json!("c"))]);
+        let read = ChatCompletion::read(serde_json::from_value(choices).unwrap()).unwrap();
+        assert_eq!(
+            read,
+            ["a", "c"].map(|text| ChatCompletion::Content(text.to_owned()))
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use reqwest::{
     RequestBuilder, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -13,15 +13,16 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind,
-    Overload, RateHeaders, Usage,
-    chat::{ChatBody, Learnt},
+    Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind, Model,
+    Models, Overload, RateHeaders, ReasoningEffort, Tier, Usage,
+    chat::ChatBody,
     classify::{ErrorBody, classify},
     embedding::EmbeddingBody,
     error::{Failure, excerpt},
-    model::takes_dimensions,
+    manner::{Learnt, Manner},
     openai::DEFAULT_BASE_URL,
     response::{BodyError, RawResponse, ResponseBody, ResponseHead, parse, read_body},
+    responses::Incomplete,
 };
 
 /// The most bytes of a response: well above 2048 vectors of 3072 numbers written as text.
@@ -51,6 +52,21 @@ pub struct ClientConfig {
     /// Whether to send the number of dimensions. If it is not given, only the `text-embedding-3`
     /// models get it.
     pub send_dimensions: Option<bool>,
+    /// What models take and cost.
+    pub models: Models,
+    /// The API that questions to language models go to.
+    pub chat_api: ChatApi,
+}
+
+/// The API that questions to language models go to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ChatApi {
+    /// Chat completions, which every server has.
+    #[default]
+    Chat,
+    /// Responses, which `OpenAI` recommends for new programs.
+    Responses,
 }
 
 impl ClientConfig {
@@ -64,6 +80,8 @@ impl ClientConfig {
             api_version: None,
             vectors: VectorEncoding::default(),
             send_dimensions: None,
+            models: Models::default(),
+            chat_api: ChatApi::default(),
         }
     }
 
@@ -181,6 +199,8 @@ pub struct Response<T> {
     pub request_id: Option<String>,
     /// The model that the response names, or else the one that the request named.
     pub model: String,
+    /// The tier that was billed, if the response names one.
+    pub tier: Option<Tier>,
 }
 
 impl Client {
@@ -225,7 +245,8 @@ impl Client {
     /// The body of a request for embeddings.
     pub(super) fn embedding_body<'a>(&self, request: &EmbeddingRequest<'a>) -> EmbeddingBody<'a> {
         let send_dimensions = self.config.send_dimensions;
-        let send_dimensions = send_dimensions.unwrap_or_else(|| takes_dimensions(request.model));
+        let send_dimensions =
+            send_dimensions.unwrap_or_else(|| self.model(request.model).dimensions());
         request.body(self.config.vectors, send_dimensions)
     }
 
@@ -239,38 +260,103 @@ impl Client {
                 classify(status, error, retry_after, request.inputs.len())
             })
         })?;
-        self.read(response, request.model, request.inputs.len(), |data| {
+        self.read(response, request.model, request.inputs.len(), |data, _| {
             request.arrange(data)
         })
     }
 
-    /// Sends a question to a language model.
+    /// Sends a question to a language model. The response has as many answers as were asked for, or fewer.
     ///
-    /// Source: `POST /v1/chat/completions`.
+    /// Source: `POST /v1/chat/completions`, or `POST /v1/responses`.
     ///
     /// # Errors
     /// [`Error`], whose kind says what to do. An answer that the model refuses, breaks off or has
     /// withheld is no error but a [`ChatCompletion`].
-    pub async fn chat(&self, request: &ChatRequest<'_>) -> Result<Response<ChatCompletion>, Error> {
-        let refused = self.learnt.about(request.model);
-        let response = self.post("chat/completions", &request.body(refused)).await;
+    pub async fn chat(
+        &self,
+        request: &ChatRequest<'_>,
+    ) -> Result<Response<Vec<ChatCompletion>>, Error> {
+        let model = self.model(request.model);
+        let manner = Manner::new(&model, self.learnt.about(request.model));
+        let response = match self.config.chat_api {
+            ChatApi::Chat => self.post("chat/completions", &request.body(&manner)).await,
+            ChatApi::Responses => {
+                self.post("responses", &request.responses_body(&manner))
+                    .await
+            }
+        };
         let response = response.map_err(|failure| {
             self.refused(failure, |error, status, retry_after| {
-                let parameter = error.refused_parameter();
-                match parameter.filter(|_| matches!(status, 400 | 422)) {
-                    Some(parameter) if self.learnt.learn(request.model, parameter, refused) => {
-                        ErrorKind::Adapted
-                    }
-                    _ => classify(status, error, retry_after, 1),
+                let named = request.reasoning_effort;
+                if matches!(status, 400 | 422) && self.learnt.learn(&manner, named, error) {
+                    ErrorKind::Adapted
+                } else {
+                    classify(status, error, retry_after, 1)
                 }
             })
         })?;
-        self.read(response, request.model, 1, ChatCompletion::read)
+        match self.config.chat_api {
+            ChatApi::Chat => self.read(response, request.model, 1, |choices, _| {
+                ChatCompletion::read(choices)
+            }),
+            ChatApi::Responses => self.read(response, request.model, 1, ChatCompletion::of_output),
+        }
+    }
+
+    /// The day on which a model ends, as the provider lists it. `None` if it announces none.
+    ///
+    /// Source: `GET /v1/models/{model}`.
+    ///
+    /// # Errors
+    /// [`Error`], with the code `model_not_found` if there is no such model. Many servers have no such endpoint.
+    pub async fn describe(&self, model: &str) -> Result<Option<Date>, Error> {
+        #[derive(Deserialize)]
+        struct Listed {
+            shutdown_date: Option<Date>,
+        }
+        let mut address = self.address("models");
+        if let Ok(mut path) = address.path_segments_mut() {
+            path.push(model);
+        }
+        let response = self
+            .send(self.http.get(address).headers(self.headers.clone()))
+            .await;
+        let response = response.map_err(|failure| {
+            self.refused(failure, |error, status, retry_after| {
+                classify(status, error, retry_after, 1)
+            })
+        })?;
+        let listed: Result<Listed, _> = serde_json::from_slice(&response.body);
+        Ok(listed.ok().and_then(|listed| listed.shutdown_date))
+    }
+
+    /// What is known about a model.
+    pub fn model(&self, name: &str) -> Model {
+        self.config.models.get(name)
+    }
+
+    /// Whether one request to a model may have several answers, as far as is known by now.
+    pub fn takes_n(&self, model: &str) -> bool {
+        let is_chat = self.config.chat_api == ChatApi::Chat;
+        is_chat && Manner::new(&self.model(model), self.learnt.about(model)).n()
+    }
+
+    /// How many tokens to allow a model for reasoning, beside its answer's. They are billed as output. It grows if
+    /// the model refuses the effort.
+    pub fn reasoning_tokens(&self, model: &str, effort: Option<ReasoningEffort>) -> usize {
+        Manner::new(&self.model(model), self.learnt.about(model)).reasoning_tokens(effort)
+    }
+
+    /// What requests to a model have otherwise than this effort and the configuration say, because the model refused
+    /// it.
+    pub fn adaptations(&self, model: &str, effort: Option<ReasoningEffort>) -> Vec<String> {
+        Manner::new(&self.model(model), self.learnt.about(model)).adaptations(effort)
     }
 
     /// The body of a question.
     pub(super) fn chat_body<'a>(&self, request: &ChatRequest<'a>) -> ChatBody<'a> {
-        request.body(self.learnt.about(request.model))
+        let model = self.model(request.model);
+        request.body(&Manner::new(&model, self.learnt.about(request.model)))
     }
 
     /// Reads the response to a question in a batch. There is nobody to send it again.
@@ -278,13 +364,15 @@ impl Client {
         &self,
         model: &str,
         response: Result<RawResponse, NoSuccess>,
-    ) -> Result<Response<ChatCompletion>, Error> {
+    ) -> Result<Response<Vec<ChatCompletion>>, Error> {
         let response = response.map_err(|failure| {
             self.refused(failure, |error, status, retry_after| {
                 classify(status, error, retry_after, 1)
             })
         })?;
-        self.read(response, model, 1, ChatCompletion::read)
+        self.read(response, model, 1, |choices, _| {
+            ChatCompletion::read(choices)
+        })
     }
 
     /// Sends the body once, and reads a successful response to its end.
@@ -349,34 +437,47 @@ impl Client {
         RawResponse { head, body }: RawResponse,
         requested_model: &str,
         inputs: usize,
-        arrange: impl FnOnce(Vec<I>) -> Result<T, Breakage>,
+        arrange: impl FnOnce(Vec<I>, Option<&Incomplete>) -> Result<T, Breakage>,
     ) -> Result<Response<T>, Error> {
         let ResponseBody {
             items,
             model,
             usage,
+            service_tier,
+            incomplete_details,
         } = match parse(&body) {
             Ok(parsed) => parsed,
-            Err(breakage) => {
-                // Some gateways send errors with a status of success.
-                return Err(match ErrorBody::disguised(&body) {
-                    Some((status, error)) => {
-                        let kind = classify(status, &error, head.retry_after, inputs);
-                        self.failed(kind, head, &error)
-                    }
-                    None => self.broken(head, breakage, None),
-                });
-            }
+            Err(breakage) => return Err(self.unusable(head, &body, inputs, breakage, None)),
         };
-        match arrange(items) {
+        match arrange(items, incomplete_details.as_ref()) {
             Ok(value) => Ok(Response {
                 value,
                 usage,
                 rate: head.rate,
                 request_id: head.request_id,
                 model: model.unwrap_or_else(|| requested_model.to_owned()),
+                tier: service_tier.as_deref().map(Tier::of_response),
             }),
-            Err(breakage) => Err(self.broken(head, breakage, usage)),
+            Err(breakage) => Err(self.unusable(head, &body, inputs, breakage, usage)),
+        }
+    }
+
+    /// The error of a response with a status of success that cannot be used. Some gateways send errors with such a
+    /// status, and so does the Responses API.
+    fn unusable(
+        &self,
+        head: ResponseHead,
+        body: &[u8],
+        inputs: usize,
+        breakage: Breakage,
+        usage: Option<Usage>,
+    ) -> Error {
+        match ErrorBody::disguised(body) {
+            Some((status, error)) => {
+                let kind = classify(status, &error, head.retry_after, inputs);
+                self.failed(kind, head, &error)
+            }
+            None => self.broken(head, breakage, usage),
         }
     }
 

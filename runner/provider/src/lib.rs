@@ -6,7 +6,7 @@
 //! - [`EmbeddingRequest`] → [`Embeddings`]: one vector for each input, in the order of the inputs;
 //! - [`ChatRequest`] → [`ChatCompletion`]: an answer under a strict JSON schema, or why there is none;
 //! - [`RateHeaders`], [`Usage`]: what is left of the limits, and what was billed;
-//! - [`Tokenizer`], [`Prices`]: a request's tokens and its cost, known before it is sent;
+//! - [`Models`]: what each model takes and costs; [`Tokenizer`]: a request's tokens before it is sent;
 //! - [`batch`]: many requests in one file, done within a day at half the price;
 //! - [`limiter`], [`Budget`]: when a request may be sent, and whether there is money for it;
 //! - [`write_vector`]: a vector in the text form that pgvector reads.
@@ -23,28 +23,31 @@ mod embedding;
 mod error;
 mod http;
 pub mod limiter;
+mod manner;
 mod model;
 mod openai;
 mod price;
 mod rate;
 mod response;
+mod responses;
 mod surrogate;
 mod usage;
 mod vector;
 
 pub use budget::{Budget, Exhausted, Reservation};
-pub use chat::{
-    AnswerFormat, ChatCompletion, ChatRequest, Message, ReasoningEffort, Role, reasoning_tokens,
+pub use chat::{AnswerFormat, ChatCompletion, ChatRequest, Message, Role, ServiceTier};
+pub use client::{
+    ChatApi, Client, ClientConfig, ClientConfigError, KeyHeader, Response, VectorEncoding,
 };
-pub use client::{Client, ClientConfig, ClientConfigError, KeyHeader, Response, VectorEncoding};
 pub use embedding::{EmbeddingRequest, Embeddings};
 pub use error::{Breakage, Error, ErrorKind, Overload, RefusalCause};
 pub use http::{Deadlines, http_client};
+pub use model::{Model, ModelSettings, Models, ReasoningEffort, TokenLimit, Vocabulary};
 pub use openai::{
     DEFAULT_BASE_URL, MAX_INPUT_TOKENS, MAX_INPUTS, MAX_REQUEST_TOKENS, MAX_SCHEMA_NAME_BYTES,
     estimate,
 };
-pub use price::{PRICES_AS_OF, Price, Prices};
+pub use price::{LongInput, Price, Tier};
 pub use rate::RateHeaders;
 pub use sluice_tokens::{Piece, Tokenizer};
 pub use surrogate::mend_surrogates;

@@ -1,114 +1,102 @@
 //! What tokens cost.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Usage,
-    model::{family, undated},
-};
+use super::{Usage, model::factor};
 
-/// The month in which the built-in prices were last compared with the published list.
-pub const PRICES_AS_OF: &str = "2026-03";
-
-/// The price of a model's tokens, in US dollars for a million.
+/// The price of a model's tokens, in US dollars for a million at the standard tier.
+///
+/// ```
+/// use sluice_provider::{Models, Tier, Usage};
+///
+/// let price = Models::default().get("text-embedding-3-small").price().unwrap();
+/// let usage = Usage { input_tokens: 500_000, ..Usage::default() };
+/// assert_eq!(price.usd(&usage, Tier::Standard), 0.01);
+/// assert_eq!(price.usd(&usage, Tier::Batch), 0.005);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
-    /// Input that is not in the provider's prompt cache.
+    /// Input that is neither read from the provider's prompt cache nor written to it.
     pub input: f64,
     /// Input from the prompt cache; the same as `input` if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_input: Option<f64>,
+    /// Input that is written to the prompt cache; the same as `input` if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<f64>,
     /// Output; free if not given, as embeddings have none.
     #[serde(default)]
     pub output: f64,
+    /// What a request with a very long input costs more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long: Option<LongInput>,
 }
 
-/// The prices of all models. Those of the configuration replace those built in.
-///
-/// ```
-/// use sluice_provider::{Prices, Usage};
-///
-/// let usage = Usage { input_tokens: 500_000, ..Usage::default() };
-/// assert_eq!(Prices::default().usd("text-embedding-3-small", &usage), Some(0.01));
-/// assert_eq!(Prices::default().usd("a-model-of-our-own", &usage), None);
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Prices {
-    overrides: BTreeMap<String, Price>,
+/// A request with more input than this costs more as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LongInput {
+    /// The most tokens of input at the usual price.
+    pub above: u64,
+    /// How many times the usual price all of its input costs.
+    pub input: f64,
+    /// How many times the usual price all of its output costs.
+    pub output: f64,
 }
 
-impl Prices {
-    /// The built-in prices, with the given ones (model → price) in place of them or beside them.
-    pub fn with(overrides: BTreeMap<String, Price>) -> Self {
-        Self { overrides }
-    }
+/// At which price a request is processed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// The usual one.
+    #[default]
+    Standard,
+    /// Slower and cheaper.
+    Flex,
+    /// Within a day, and cheaper.
+    Batch,
+    /// Faster and dearer.
+    Priority,
+}
 
-    /// The model's price; `None` if it is not known.
-    ///
-    /// The exact name is looked up first, then the name without the date of a snapshot
-    /// (`gpt-4o-mini-2024-07-18`) and without a reseller's prefix. Only the configuration can give the
-    /// price of a fine-tuned model.
-    pub fn price(&self, model: &str) -> Option<Price> {
-        let exact = |name: &str| self.overrides.get(name).copied().or_else(|| built_in(name));
-        if let Some(price) = exact(model) {
-            return Some(price);
+impl Tier {
+    /// The tier that the `service_tier` of a response names. A name that is not known costs the usual price.
+    pub fn of_response(name: &str) -> Self {
+        match name {
+            "flex" => Self::Flex,
+            "batch" => Self::Batch,
+            "priority" | "fast" => Self::Priority,
+            _ => Self::Standard,
         }
-        if model.starts_with("ft:") {
-            return None;
-        }
-        let name = family(model);
-        exact(name).or_else(|| exact(undated(name)))
     }
+}
 
-    /// What the usage costs, in US dollars; `None` if the model's price is not known.
-    pub fn usd(&self, model: &str, usage: &Usage) -> Option<f64> {
-        let price = self.price(model)?;
+impl Price {
+    /// What the usage of one request costs, in US dollars.
+    pub fn usd(&self, usage: &Usage, tier: Tier) -> f64 {
         let cached = usage.cached_input_tokens.min(usage.input_tokens);
-        let micro_usd = tokens(usage.input_tokens - cached) * price.input
-            + tokens(cached) * price.cached_input.unwrap_or(price.input)
-            + tokens(usage.output_tokens) * price.output;
-        Some(micro_usd / 1e6)
+        let written = usage.cache_write_tokens.min(usage.input_tokens - cached);
+        let input = tokens(usage.input_tokens - cached - written) * self.input
+            + tokens(cached) * self.cached_input.unwrap_or(self.input)
+            + tokens(written) * self.cache_write.unwrap_or(self.input);
+        self.sum(usage, tier, input)
     }
-}
 
-/// Model, input, cached input, output. Source: the provider's "Pricing" page, standard tier.
-const TABLE: &[(&str, f64, f64, f64)] = &[
-    ("text-embedding-3-small", 0.02, 0.02, 0.0),
-    ("text-embedding-3-large", 0.13, 0.13, 0.0),
-    ("text-embedding-ada-002", 0.10, 0.10, 0.0),
-    ("gpt-5.4", 2.50, 0.25, 15.0),
-    ("gpt-5.4-mini", 0.75, 0.075, 4.5),
-    ("gpt-5.2", 1.75, 0.175, 14.0),
-    ("gpt-5.1", 1.25, 0.125, 10.0),
-    ("gpt-5", 1.25, 0.125, 10.0),
-    ("gpt-5-chat-latest", 1.25, 0.125, 10.0),
-    ("gpt-5-mini", 0.25, 0.025, 2.0),
-    ("gpt-5-nano", 0.05, 0.005, 0.4),
-    ("gpt-4.1", 2.0, 0.5, 8.0),
-    ("gpt-4.1-mini", 0.4, 0.1, 1.6),
-    ("gpt-4.1-nano", 0.1, 0.025, 0.4),
-    ("gpt-4o", 2.5, 1.25, 10.0),
-    ("gpt-4o-2024-05-13", 5.0, 5.0, 15.0),
-    ("gpt-4o-mini", 0.15, 0.075, 0.6),
-    ("o1", 15.0, 7.5, 60.0),
-    ("o3", 2.0, 0.5, 8.0),
-    ("o3-mini", 1.1, 0.55, 4.4),
-    ("o4-mini", 1.1, 0.275, 4.4),
-];
+    /// The most that a request with this many tokens can cost, in US dollars: all of its input at the dearest rate.
+    pub fn usd_at_most(&self, usage: &Usage, tier: Tier) -> f64 {
+        let rates = [self.cached_input, self.cache_write];
+        let dearest = rates.into_iter().flatten().fold(self.input, f64::max);
+        self.sum(usage, tier, tokens(usage.input_tokens) * dearest)
+    }
 
-fn built_in(model: &str) -> Option<Price> {
-    TABLE
-        .iter()
-        .find(|(name, ..)| *name == model)
-        .map(|&(_, input, cached, output)| Price {
-            input,
-            cached_input: Some(cached),
-            output,
-        })
+    /// The sum of an input's price and the output's, for the whole request.
+    fn sum(&self, usage: &Usage, tier: Tier, input: f64) -> f64 {
+        let long = self.long.filter(|long| usage.input_tokens > long.above);
+        let (more_input, more_output) = long.map_or((1.0, 1.0), |long| (long.input, long.output));
+        let output = tokens(usage.output_tokens) * self.output;
+        (input * more_input + output * more_output) * factor(tier) / 1e6
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no run counts 2^53 tokens")]
@@ -118,80 +106,95 @@ fn tokens(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::Models;
 
-    fn close(found: Option<f64>, expected: f64) {
+    fn luna() -> Price {
+        Models::default().get("gpt-6-luna").price().unwrap()
+    }
+
+    fn close(found: f64, expected: f64) {
         assert!(
-            (found.unwrap() - expected).abs() < 1e-12,
-            "{found:?} is not {expected}"
+            (found - expected).abs() < 1e-12,
+            "{found} is not {expected}"
         );
     }
 
     #[test]
-    fn input_cache_and_output_have_prices_of_their_own() {
+    fn every_kind_of_token_has_its_own_price() {
         let usage = Usage {
-            input_tokens: 3_000_000,
-            cached_input_tokens: 1_000_000,
-            output_tokens: 500_000,
+            input_tokens: 10_000,
+            cached_input_tokens: 6_000,
+            cache_write_tokens: 3_000,
+            output_tokens: 500,
         };
+        let expected = (1_000.0 * 0.10 + 6_000.0 * 0.01 + 3_000.0 * 0.125 + 500.0 * 0.50) / 1e6;
+        close(luna().usd(&usage, Tier::Standard), expected);
+        close(luna().usd(&usage, Tier::Flex), expected / 2.0);
+        close(luna().usd(&usage, Tier::Batch), expected / 2.0);
+        close(luna().usd(&usage, Tier::Priority), expected * 2.0);
+    }
+
+    #[test]
+    fn a_long_input_makes_the_whole_request_dearer() {
+        let usage = |input_tokens| Usage {
+            input_tokens,
+            output_tokens: 1_000,
+            ..Usage::default()
+        };
+        close(luna().usd(&usage(272_000), Tier::Standard), 0.0272 + 0.0005);
         close(
-            Prices::default().usd("gpt-4o-mini", &usage),
-            2.0 * 0.15 + 0.075 + 0.5 * 0.6,
+            luna().usd(&usage(272_001), Tier::Standard),
+            2.0 * 0.027_200_1 + 1.5 * 0.0005,
         );
-    }
-
-    #[test]
-    fn a_snapshot_costs_as_much_as_its_family_unless_it_is_listed() {
-        let prices = Prices::default();
-        assert_eq!(prices.price("gpt-4o-2024-08-06"), prices.price("gpt-4o"));
-        assert_ne!(prices.price("gpt-4o-2024-05-13"), prices.price("gpt-4o"));
-        assert_eq!(
-            prices.price("openai/gpt-5-mini"),
-            prices.price("gpt-5-mini")
-        );
-        assert_eq!(prices.price("gpt-4o-2024-XX-06"), None);
-        assert_eq!(prices.price("ft:gpt-4o:team::id"), None);
-    }
-
-    #[test]
-    fn the_configuration_wins_and_adds() {
-        let own = Price {
-            input: 1.0,
-            cached_input: None,
-            output: 2.0,
-        };
-        let prices = Prices::with(BTreeMap::from([
-            ("gpt-4o".to_owned(), own),
-            ("ft:gpt-4o:team::id".to_owned(), own),
-        ]));
-        let usage = Usage {
-            input_tokens: 1_000_000,
-            cached_input_tokens: 400_000,
-            output_tokens: 0,
-        };
-        close(prices.usd("gpt-4o", &usage), 1.0);
-        close(prices.usd("gpt-4o-2024-08-06", &usage), 1.0);
-        close(prices.usd("ft:gpt-4o:team::id", &usage), 1.0);
-        close(prices.usd("gpt-5-nano", &usage), 0.6 * 0.05 + 0.4 * 0.005);
     }
 
     #[test]
     fn a_price_can_be_written_with_its_input_alone() {
         let price: Price = serde_json::from_str(r#"{"input":0.5}"#).unwrap();
-        assert_eq!(
-            price,
-            Price {
-                input: 0.5,
-                cached_input: None,
-                output: 0.0
-            }
-        );
+        let usage = Usage {
+            input_tokens: 2_000_000,
+            cached_input_tokens: 1_000_000,
+            cache_write_tokens: 500_000,
+            output_tokens: 7,
+        };
+        close(price.usd(&usage, Tier::Standard), 1.0);
         assert!(serde_json::from_str::<Price>(r#"{"input":0.5,"ouput":1}"#).is_err());
     }
 
     #[test]
-    fn no_model_is_listed_twice() {
-        let names: std::collections::BTreeSet<_> = TABLE.iter().map(|row| row.0).collect();
-        assert_eq!(names.len(), TABLE.len());
+    fn the_tier_of_a_response_is_read() {
+        for (name, tier) in [
+            ("default", Tier::Standard),
+            ("flex", Tier::Flex),
+            ("priority", Tier::Priority),
+            ("something new", Tier::Standard),
+        ] {
+            assert_eq!(Tier::of_response(name), tier);
+        }
+    }
+
+    proptest! {
+        /// Whatever part of the input is cached or written, no bill is above the most of its tokens.
+        #[test]
+        fn no_bill_is_above_what_was_reserved(
+            model in prop::sample::select(Models::priced().collect::<Vec<_>>()),
+            input in 0..400_000_u64, cached in 0.0..1.0_f64, written in 0.0..1.0_f64, output in 0..100_000_u64,
+        ) {
+            let price = Models::default().get(model).price().unwrap();
+            let part = |share: f64| (input as f64 * share) as u64;
+            let usage = Usage {
+                input_tokens: input,
+                cached_input_tokens: part(cached),
+                cache_write_tokens: part((1.0 - cached) * written),
+                output_tokens: output,
+            };
+            let asked = Usage { cached_input_tokens: 0, cache_write_tokens: 0, ..usage };
+            for tier in [Tier::Standard, Tier::Flex, Tier::Batch] {
+                prop_assert!(price.usd(&usage, tier) <= price.usd_at_most(&asked, tier) * (1.0 + 1e-12));
+            }
+        }
     }
 }

@@ -9,7 +9,10 @@ use reqwest::Response;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
-use super::{Breakage, RateHeaders, Usage, rate::retry_after, surrogate::mend_surrogates};
+use super::{
+    Breakage, RateHeaders, Usage, rate::retry_after, responses::Incomplete,
+    surrogate::mend_surrogates,
+};
 
 /// What the headers say. It is empty if no response came.
 #[derive(Clone, Debug, Default)]
@@ -39,13 +42,16 @@ pub(super) struct RawResponse {
     pub(super) body: Bytes,
 }
 
-/// The frame that embeddings (`data`) and chat completions (`choices`) share.
+/// The frame that embeddings (`data`), chat completions (`choices`) and responses (`output`) share.
 #[derive(Debug, Deserialize)]
 pub(super) struct ResponseBody<I> {
-    #[serde(rename = "data", alias = "choices")]
+    #[serde(rename = "data", alias = "choices", alias = "output")]
     pub(super) items: Vec<I>,
     pub(super) model: Option<String>,
     pub(super) usage: Option<Usage>,
+    pub(super) service_tier: Option<String>,
+    /// Only responses say there why they ended early.
+    pub(super) incomplete_details: Option<Incomplete>,
 }
 
 /// Reads the frame and its items, or says why it cannot be read.

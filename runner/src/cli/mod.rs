@@ -227,6 +227,9 @@ pub struct RescoreArgs {
     /// With --all: start over, also for posts that an interrupted run has scored
     #[arg(long, requires = "all")]
     pub restart: bool,
+    /// Score a sample (--limit, by default 200) with this model, compare it with the stored scores, and store nothing
+    #[arg(long, value_name = "MODEL", conflicts_with = "all")]
+    pub compare: Option<String>,
 }
 
 /// `sluice backfill`

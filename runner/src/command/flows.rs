@@ -86,7 +86,7 @@ pub(super) async fn recompute(
 }
 
 /// The options of a flow, from the arguments.
-fn options(arguments: &FlowArgs) -> FlowOptions {
+pub(super) fn options(arguments: &FlowArgs) -> FlowOptions {
     let deadline = arguments.deadline;
     FlowOptions {
         limit: arguments.limit,
@@ -122,11 +122,10 @@ pub(super) async fn watched<T>(
 }
 
 fn sample(run: &Run) -> Sample {
-    let (input, output) = run.requests.tokens();
     Sample {
         rows: run.progress(),
         total: run.total(),
-        tokens: input + output,
+        tokens: run.requests.usage().total(),
         tokens_per_minute: run.tokens_per_minute(),
         usd: run.usd(),
     }

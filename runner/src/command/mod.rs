@@ -1,6 +1,7 @@
 //! One file a command. Each connects configuration, flows and output.
 
 mod batches;
+mod compare;
 #[cfg(all(feature = "local", feature = "simulator"))]
 mod demo;
 mod doctor;
@@ -13,6 +14,7 @@ mod jobs;
 mod local;
 mod look;
 mod manual;
+mod models;
 mod monitoring;
 mod plan;
 mod reported;
@@ -78,6 +80,10 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         }
         Command::Rescore(arguments) => {
             let (flow, scope) = (&arguments.flow, flows::rescore_scope(&arguments));
+            if let Some(model) = &arguments.compare {
+                let session = flow_session(global, flow)?;
+                return compare::run(model, flows::options(flow), &session, printer).await;
+            }
             let work = Box::pin(async {
                 flows::score(flow, scope, flow_session(global, flow)?, printer).await
             });

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::models;
 use crate::cli::{PlanArgs, PlanFlow};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -28,6 +29,8 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Error> {
     let mut plans = Vec::new();
+    let scores = |flow: &PlanFlow| !matches!(flow, PlanFlow::Embed);
+    warn(session, arguments.flows.iter().any(scores)).await?;
     for flow in &arguments.flows {
         let (name, preview) = match flow {
             PlanFlow::Embed => ("embed", plan_embed(session).await?),
@@ -38,6 +41,24 @@ pub(super) async fn run(
     }
     printer.either(&plans, || table(&plans))?;
     Ok(Exit::Complete)
+}
+
+/// Warns of what is wrong with the models, will be, or was decided for them.
+async fn warn(session: &Session, scores: bool) -> Result<(), Error> {
+    let rubric = if scores {
+        Some(session.rubric().await?)
+    } else {
+        None
+    };
+    let kept = rubric.as_ref().and_then(|it| session.kept_model(it));
+    // What is said about a model that is kept has its end in it.
+    let told = rubric.as_deref().filter(|_| kept.is_none());
+    let settings = &session.settings;
+    let warnings = models::warnings(session.provider()?, settings, told).await;
+    for warning in kept.into_iter().chain(warnings) {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }
 
 fn planned(flow: &'static str, preview: &Preview, session: &Session) -> Planned {

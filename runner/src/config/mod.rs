@@ -5,6 +5,7 @@
 
 mod address;
 mod environment;
+mod model;
 mod raw;
 mod settings;
 mod workflow;

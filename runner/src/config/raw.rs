@@ -10,7 +10,7 @@ use super::environment::Source;
 use super::{
     BatchSettings, BudgetSettings, ConfigError, EmbeddingSettings, LimitSettings, Workflow,
 };
-use crate::provider::{KeyHeader, Price};
+use crate::provider::{ChatApi, KeyHeader, ModelSettings, Price, ServiceTier};
 use crate::scoring::Rubric;
 
 /// `sluice.toml`. `sluice schema config` prints its JSON Schema.
@@ -33,7 +33,10 @@ pub struct RawConfig {
     pub batch: BatchSettings,
     /// The rubric.
     pub scoring: Rubric,
-    /// USD per million tokens, for models that the price table lacks or has another price for.
+    /// What models take and cost, if the table of models lacks them or is wrong. `*` in a name stands for any
+    /// letters.
+    pub models: BTreeMap<String, ModelSettings>,
+    /// USD per million tokens. It is the same as `price` under `[models."NAME"]`.
     pub prices: BTreeMap<String, Price>,
     /// What `sluice run` does.
     pub workflow: Workflow,
@@ -66,7 +69,13 @@ pub struct RawOpenAi {
     pub key_header: Option<KeyHeader>,
     /// Added to every URL as `api-version` (Azure).
     pub api_version: Option<String>,
-    /// Seconds until a request times out (default 120).
+    /// The API that scores are requested from: `chat` (the default, which every server has) or `responses`.
+    pub api: Option<ChatApi>,
+    /// The tier of requests that score. `flex` costs half and is slower.
+    pub service_tier: Option<ServiceTier>,
+    /// Whether a request goes to the standard tier, at its price, if `flex` has no capacity (default false: it waits).
+    pub flex_fallback: Option<bool>,
+    /// Seconds until a request times out (default 120, with `service_tier = "flex"` 900).
     pub timeout_seconds: Option<u64>,
     /// Seconds to wait for a provider that is overloaded or unreachable (default 600).
     pub patience_seconds: Option<u64>,

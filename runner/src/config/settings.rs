@@ -1,6 +1,5 @@
 //! Checked settings, on which the rest of the program relies.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -12,10 +11,13 @@ use serde::Deserialize;
 
 use super::address::Address;
 use super::environment::Source;
+use super::model::models;
 use super::raw::{RawConfig, RawLeases, RawOpenAi, RawSupabase};
 use super::{ConfigError, Environment, Workflow};
 use crate::provider::batch::MAX_BATCH_REQUESTS;
-use crate::provider::{DEFAULT_BASE_URL, KeyHeader, MAX_INPUTS, Price, VectorEncoding};
+use crate::provider::{
+    ChatApi, DEFAULT_BASE_URL, KeyHeader, MAX_INPUTS, Models, ServiceTier, VectorEncoding,
+};
 use crate::scoring::Rubric;
 
 /// All settings, checked.
@@ -37,8 +39,8 @@ pub struct Settings {
     pub batch: BatchSettings,
     /// The rubric.
     pub rubric: Rubric,
-    /// Prices that override the price table.
-    pub prices: BTreeMap<String, Price>,
+    /// What models take and cost.
+    pub models: Models,
     /// What `sluice run` does.
     pub workflow: Workflow,
     /// The app to notify of a cut-over, if one is configured.
@@ -71,6 +73,12 @@ pub struct OpenAiSettings {
     pub key_header: KeyHeader,
     /// Added to every URL as `api-version`.
     pub api_version: Option<String>,
+    /// The API that scores are requested from.
+    pub api: ChatApi,
+    /// The tier of requests that score.
+    pub service_tier: Option<ServiceTier>,
+    /// Whether a request goes to the standard tier if `flex` has no capacity.
+    pub flex_fallback: bool,
     /// When a request times out.
     pub timeout: Duration,
     /// How long to wait for a provider that is overloaded or unreachable.
@@ -229,7 +237,7 @@ impl Settings {
     pub fn check(raw: RawConfig, environment: &Environment) -> Result<Self, ConfigError> {
         raw.scoring.check()?;
         let (file, mut notices) = (raw.source, Vec::new());
-        Ok(Self {
+        let settings = Self {
             database: check_database(raw.supabase, file, environment, &mut notices)?,
             openai: check_openai(raw.openai, file, environment, &mut notices)?,
             embedding: check_embedding(raw.embedding, environment)?,
@@ -238,11 +246,13 @@ impl Settings {
             budget: check_budget(raw.budget)?,
             batch: check_batch(raw.batch)?,
             rubric: raw.scoring,
-            prices: raw.prices,
+            models: models(raw.models, raw.prices)?,
             workflow: raw.workflow.check()?,
             app: check_app(environment, &mut notices)?,
             notices,
-        })
+        };
+        settings.check_model(&settings.rubric)?;
+        Ok(settings)
     }
 
     /// The database.
@@ -334,13 +344,20 @@ fn check_openai(
     let notice = |address: &Address<'_>| address.notice("OPENAI_API_KEY", key?.1);
     notices.extend(address.as_ref().and_then(notice));
     let base_url = address.map_or_else(|| DEFAULT_BASE_URL.to_owned(), |address| address.url);
-    let timeout = raw.timeout_seconds.unwrap_or(120);
+    let usual_timeout = match raw.service_tier {
+        Some(ServiceTier::Flex) => 900,
+        _ => 120,
+    };
+    let timeout = raw.timeout_seconds.unwrap_or(usual_timeout);
     let timeout = bounded("openai.timeout_seconds", timeout, 1..=3_600)?;
     Ok(OpenAiSettings {
         base_url,
         key: key.map(|(key, _)| SecretString::from(key)),
         key_header: raw.key_header.unwrap_or_default(),
         api_version: raw.api_version,
+        api: raw.api.unwrap_or_default(),
+        service_tier: raw.service_tier,
+        flex_fallback: raw.flex_fallback.unwrap_or_default(),
         timeout: Duration::from_secs(timeout),
         patience: patience("openai.patience_seconds", raw.patience_seconds)?,
     })

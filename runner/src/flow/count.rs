@@ -41,7 +41,10 @@ pub(crate) async fn count(session: &Session, run: &Run, kind: &WorkKind) {
 /// many posts there are. Database errors are ignored here, because the flow reports them.
 pub async fn expect_scores(session: &Session, run: &Run, scope: ScoreScope) {
     let session = &session.within(run);
-    let fingerprint = session.settings.rubric.fingerprint();
+    let Ok(rubric) = session.rubric().await else {
+        return;
+    };
+    let fingerprint = rubric.fingerprint();
     match session.database.call(EstimateWork {}).await {
         Ok(status) => {
             if let Some(rows) = about_scores(&status, scope, &fingerprint) {

@@ -34,6 +34,6 @@ pub use recompute::{RecomputeOptions, recompute};
 pub use requester::RequestMetrics;
 pub use run::{FlowOptions, Run};
 pub(crate) use score::score_work;
-pub use score::{backfill, plan_score, score};
+pub use score::{Comparison, backfill, compare, plan_score, score, try_scoring};
 pub use session::{Session, patience, provider};
 pub use work::{ScoreScope, WorkKind};

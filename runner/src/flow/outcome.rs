@@ -47,9 +47,11 @@ impl Session {
         report.requests = run.requests.requests();
         report.requests.supabase = sent - run.requests_before.0;
         report.requests.retried += retried - run.requests_before.1;
-        let (input, output) = run.requests.tokens();
-        report.tokens = input + output;
-        report.output_tokens = output;
+        let usage = run.requests.usage();
+        report.tokens = usage.total();
+        report.output_tokens = usage.output_tokens;
+        report.cached_tokens = usage.cached_input_tokens;
+        report.cache_write_tokens = usage.cache_write_tokens;
         report.usd = run.requests.is_priced().then(|| run.usd());
         let (failures, warnings) = run.metrics.take_notes();
         report.failures = failures.into_iter().map(Into::into).collect();

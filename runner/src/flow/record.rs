@@ -87,11 +87,11 @@ impl Session {
 }
 
 fn state(run: &Run, exit: Option<Exit>) -> Value {
-    let (input, output) = run.requests.tokens();
+    let usage = run.requests.usage();
     json!({
         "counts": RowCounts::from(run.metrics.rows()),
-        "input_tokens": input,
-        "output_tokens": output,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
         "usd": run.requests.is_priced().then(|| run.usd()),
         "exit": exit.map(Exit::code),
         "spent": run.ledger.spent_by_day(),

@@ -9,12 +9,12 @@ use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 use super::ledger::{Hold, Ledger};
-use super::price::Tariff;
+use super::price::{Tariff, Tiering, price_of};
 use crate::engine::{
     Bisection, Blame, Fault, GaveUp, Patience, Setback, Stop, StopReason, Wait, backoff,
 };
 use crate::provider::limiter::{Limiter, NotSent, Permit, TooLarge};
-use crate::provider::{Breakage, Error, ErrorKind, Response, Usage};
+use crate::provider::{Breakage, Error, ErrorKind, Response, ServiceTier, Usage};
 use crate::report::Requests;
 use crate::traffic::Traffic;
 
@@ -34,8 +34,19 @@ const PAUSE_MAX: Duration = Duration::from_secs(20);
 pub(super) struct RequestCost {
     /// Tokens that the model reads.
     pub(super) input_tokens: u32,
-    /// The most tokens that it writes. They count against the rate limit too.
+    /// The most tokens that it writes, in all answers. They count against the rate limit too.
     pub(super) output_tokens: u32,
+    /// How many answers the request has, if it is more than one.
+    answers: u32,
+}
+
+/// One attempt of a request, as it is to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt {
+    /// What was reserved for it.
+    pub(super) cost: RequestCost,
+    /// The tier that it names.
+    pub(super) tier: Option<ServiceTier>,
 }
 
 /// Why a request has no result.
@@ -102,6 +113,11 @@ impl RequestMetrics {
         self.billed(self.elapsed(), usage);
     }
 
+    /// All requests of a run go to this model.
+    pub(super) fn of_model(&self, model: &str) {
+        self.change(|traffic| model.clone_into(&mut traffic.model));
+    }
+
     /// How long ago the run began.
     fn elapsed(&self) -> Duration {
         self.started.elapsed()
@@ -117,9 +133,9 @@ impl RequestMetrics {
         }
     }
 
-    /// Tokens billed so far: those that the model read, and those that it wrote.
-    pub fn tokens(&self) -> (u64, u64) {
-        self.read(|traffic| (traffic.usage.input_tokens, traffic.usage.output_tokens))
+    /// Tokens billed so far.
+    pub fn usage(&self) -> Usage {
+        self.read(|traffic| traffic.usage)
     }
 
     /// The rate limit, once a request was sent and the limit is known.
@@ -144,6 +160,7 @@ pub(super) struct Requester {
     limiter: Limiter,
     ledger: Ledger,
     tariff: Tariff,
+    tiering: Tiering,
     stop: Stop,
     metrics: Arc<RequestMetrics>,
     patience: Patience,
@@ -166,7 +183,7 @@ impl Requester {
     pub(super) fn new(
         limiter: Limiter,
         ledger: Ledger,
-        tariff: Tariff,
+        (tariff, tiering): (Tariff, Tiering),
         stop: Stop,
         metrics: Arc<RequestMetrics>,
         patience: Patience,
@@ -174,11 +191,11 @@ impl Requester {
         metrics
             .is_unpriced
             .store(!tariff.is_known(), Ordering::Relaxed);
-        metrics.change(|traffic| tariff.model().clone_into(&mut traffic.model));
         Self {
             limiter,
             ledger,
             tariff,
+            tiering,
             stop,
             metrics,
             patience,
@@ -219,23 +236,34 @@ impl Requester {
         reason
     }
 
-    /// Sends a request until it has a result, or cannot have one.
-    pub(super) async fn send<T, C, F>(&self, cost: RequestCost, call: C) -> Result<T, RequestError>
+    /// Sends a request until it has a result, or cannot have one. The most that it may cost is asked for before each
+    /// attempt, because it changes if the model refuses a parameter.
+    pub(super) async fn send<T, C, F>(
+        &self,
+        cost: impl Fn() -> RequestCost + Send + Sync,
+        call: C,
+    ) -> Result<T, RequestError>
     where
-        C: FnMut() -> F + Send,
+        C: FnMut(Attempt) -> F + Send,
         F: Future<Output = Result<Response<T>, Error>> + Send,
     {
         self.blame.watch(self.attempts(cost, call)).await
     }
 
-    async fn attempts<T, C, F>(&self, cost: RequestCost, mut call: C) -> Result<T, RequestError>
+    async fn attempts<T, C, F>(
+        &self,
+        cost: impl Fn() -> RequestCost + Send + Sync,
+        mut call: C,
+    ) -> Result<T, RequestError>
     where
-        C: FnMut() -> F + Send,
+        C: FnMut(Attempt) -> F + Send,
         F: Future<Output = Result<Response<T>, Error>> + Send,
     {
         let (mut broken, mut attempt) = (0, 0);
         let mut wait = self.patience.begin();
+        let mut tier = self.tiering.named;
         loop {
+            let cost = cost();
             let admission = self.admit(cost).await?;
             self.metrics.sent.fetch_add(1, Ordering::Relaxed);
             let is_retry = u64::from(attempt > 0);
@@ -247,10 +275,10 @@ impl Requester {
                     admission.reservation.settle_in_full();
                     return Err(RequestError::Stopped);
                 }
-                answer = call() => answer,
+                answer = call(Attempt { cost, tier }) => answer,
             };
             let error = match answer {
-                Ok(answer) => return Ok(self.accept(cost, admission, answer)),
+                Ok(answer) => return Ok(self.accept((cost, tier), admission, answer)),
                 Err(error) => error,
             };
             broken += u32::from(matches!(error.kind(), ErrorKind::Broken(_)));
@@ -259,8 +287,15 @@ impl Requester {
                 // Before the permit is free, because the next request would be refused too.
                 self.stop.stop(reason.clone());
             }
-            self.account(cost, admission, &error);
-            let pause = decision?;
+            self.account((cost, tier), admission, &error);
+            let mut pause = decision?;
+            if error.lacks_capacity() {
+                // The limiter does not hear of it.
+                pause = pause.max(error.retry_after().unwrap_or_default());
+                if self.tiering.falls_back {
+                    (tier, pause) = (Some(ServiceTier::Default), Duration::ZERO);
+                }
+            }
             if !self.stop.sleep(pause).await {
                 return Err(RequestError::Stopped);
             }
@@ -270,7 +305,9 @@ impl Requester {
 
     /// Waits for money and for a place within the rate limit.
     async fn admit(&self, cost: RequestCost) -> Result<Admission, RequestError> {
-        let usd = self.tariff.usd(&cost.usage());
+        let usd = self
+            .tariff
+            .usd_at_most(&cost.usage(), self.tiering.dearest());
         let reserved = tokio::select! {
             biased;
             () = self.stop.stopped() => return Err(RequestError::Stopped),
@@ -307,7 +344,12 @@ impl Requester {
         })
     }
 
-    fn accept<T>(&self, cost: RequestCost, admission: Admission, answer: Response<T>) -> T {
+    fn accept<T>(
+        &self,
+        (cost, tier): (RequestCost, Option<ServiceTier>),
+        admission: Admission,
+        answer: Response<T>,
+    ) -> T {
         self.blame.succeeded();
         admission.permit.success(&answer.rate);
         let at = admission.at;
@@ -316,13 +358,21 @@ impl Requester {
         // Some servers return no usage. They have read what was counted.
         let usage = answer.usage.unwrap_or_else(|| cost.input_usage());
         self.metrics.billed(at, &usage);
-        admission.reservation.settle(self.tariff.usd(&usage));
+        let billed = answer.tier.unwrap_or_else(|| price_of(tier));
+        admission
+            .reservation
+            .settle(self.tariff.usd(&usage, billed));
         self.patience.answered();
         answer.value
     }
 
     /// Accounts for a failed attempt. If it may have been billed, its reservation is spent.
-    fn account(&self, cost: RequestCost, admission: Admission, error: &Error) {
+    fn account(
+        &self,
+        (cost, tier): (RequestCost, Option<ServiceTier>),
+        admission: Admission,
+        error: &Error,
+    ) {
         let at = admission.at;
         self.metrics.change(|traffic| traffic.failed(at, error));
         let Admission {
@@ -333,7 +383,7 @@ impl Requester {
         match error.usage() {
             Some(usage) => {
                 self.metrics.billed(at, &usage);
-                reservation.settle(self.tariff.usd(&usage));
+                reservation.settle(self.tariff.usd(&usage, price_of(tier)));
             }
             None if error.may_have_been_billed() => {
                 self.metrics.billed(at, &cost.input_usage());
@@ -426,7 +476,21 @@ impl RequestCost {
         Self {
             input_tokens: u32::try_from(input_tokens).unwrap_or(u32::MAX),
             output_tokens: u32::try_from(output_tokens).unwrap_or(u32::MAX),
+            answers: 1,
         }
+    }
+
+    /// Of a request with several answers of so many tokens each.
+    pub(super) fn of_answers(input_tokens: u32, answer_tokens: usize, answers: usize) -> Self {
+        Self {
+            answers: u32::try_from(answers).unwrap_or(u32::MAX),
+            ..Self::new(input_tokens as usize, answer_tokens * answers)
+        }
+    }
+
+    /// The most tokens of one answer.
+    pub(super) fn answer_tokens(self) -> u32 {
+        self.output_tokens / self.answers.max(1)
     }
 
     /// The most that is billed.

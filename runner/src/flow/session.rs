@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use super::ledger::Ledger;
-use super::price::Tariff;
+use super::price::{Tariff, Tiering};
 use super::requester::Requester;
 use super::run::{FlowOptions, Run};
 use crate::config::Settings;
@@ -11,8 +13,9 @@ use crate::db::Database;
 use crate::engine::{Patience, Stop, StopReason};
 use crate::error::Error;
 use crate::provider::limiter::{Limiter, Limiters, RateLimits};
-use crate::provider::{self, Client, Deadlines, Prices, http_client};
+use crate::provider::{self, Client, Deadlines, http_client};
 use crate::report::Outcome;
+use crate::scoring::Rubric;
 
 /// The services that flows use, and the settings that they run by.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub struct Session {
     limiters: Limiters,
     /// The patience with the provider.
     patience: Patience,
+    /// Written once, by the first flow that asks for it.
+    pub(super) settled_rubric: Arc<OnceCell<Arc<Rubric>>>,
 }
 
 impl Session {
@@ -50,6 +55,7 @@ impl Session {
             provider,
             limiters,
             patience,
+            settled_rubric: Arc::default(),
         })
     }
 
@@ -104,23 +110,33 @@ impl Session {
 
     /// The price of a model.
     pub(super) fn tariff(&self, model: &str) -> Tariff {
-        Tariff::new(Prices::with(self.settings.prices.clone()), model)
+        Tariff::new(self.settings.models.get(model).price())
+    }
+
+    /// The tier of requests that score.
+    pub(super) fn tiering(&self) -> Tiering {
+        let openai = &self.settings.openai;
+        Tiering {
+            named: openai.service_tier,
+            falls_back: openai.flex_fallback,
+        }
     }
 
     /// What sends the requests of a run to a model. If the model has no price, a budget cannot be kept, so the
     /// run is stopped.
-    pub(super) fn requester(&self, run: &Run, model: &str) -> Requester {
+    pub(super) fn requester(&self, run: &Run, model: &str, tiering: Tiering) -> Requester {
         let tariff = self.tariff(model);
         if run.ledger.is_limited() && !tariff.is_known() {
             run.stop.stop(StopReason::Settings(format!(
                 "the budget cannot be kept: `{model}` has no price; \
-                 set input and output under [prices.\"{model}\"] (USD per million tokens)"
+                 set price = {{ input = …, output = … }} under [models.\"{model}\"] (USD per million tokens)"
             )));
         }
+        run.requests.of_model(model);
         Requester::new(
             self.limiter(model),
             run.ledger.clone(),
-            tariff,
+            (tariff, tiering),
             run.stop.clone(),
             run.requests.clone(),
             self.patience.clone(),
@@ -146,6 +162,8 @@ pub fn provider(settings: &Settings) -> Result<Client, Error> {
     let unusable = |error: &dyn std::error::Error| Error::Usage(error.to_string());
     let deadlines = Deadlines {
         total: settings.openai.timeout,
+        // A model sends nothing until its answer is whole.
+        read: settings.openai.timeout,
         ..Deadlines::default()
     };
     let http = http_client(&deadlines).map_err(|error| unusable(&error))?;
@@ -155,6 +173,8 @@ pub fn provider(settings: &Settings) -> Result<Client, Error> {
         api_version: settings.openai.api_version.clone(),
         vectors: settings.embedding.encoding_format,
         send_dimensions: settings.embedding.send_dimensions,
+        models: settings.models.clone(),
+        chat_api: settings.openai.api,
         ..provider::ClientConfig::new(key)
     };
     Client::new(http, config).map_err(|error| unusable(&error))

@@ -99,7 +99,12 @@ fn cost(report: &Report) -> String {
     if report.tokens > 0 {
         let usd = report.usd;
         let cost = usd.map_or_else(|| "price unknown".to_owned(), dollars);
-        let _ = write!(text, ", {}, {cost}", count(report.tokens, "token"));
+        let _ = write!(text, ", {}", count(report.tokens, "token"));
+        let (cached, written) = (report.cached_tokens, report.cache_write_tokens);
+        if cached + written > 0 {
+            let _ = write!(text, " ({cached} from the cache, {written} written to it)");
+        }
+        let _ = write!(text, ", {cost}");
     }
     let _ = write!(text, ", {:.1} s", report.elapsed_seconds);
     if let Some(bytes) = report.peak_memory_bytes {

@@ -6,6 +6,7 @@ use super::{
     rubric::{Dimension, Rubric},
     schema::RESERVED_KEYS,
 };
+use crate::provider::ReasoningEffort;
 
 /// All problems of a rubric, so that a file can be corrected at once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,17 +95,20 @@ impl Rubric {
     }
 
     fn check_model(&self, problems: &mut Problems) {
-        problems.filled("model", &self.model);
+        problems.filled("model", self.model());
         let Some(temperature) = self.temperature else {
             return;
         };
         if !(0.0..=2.0).contains(&temperature) {
             problems.add("temperature", "must be from 0 to 2");
         }
-        if self.reasoning_effort.is_some() {
+        if self
+            .effort()
+            .is_some_and(|effort| effort != ReasoningEffort::None)
+        {
             problems.add(
                 "temperature",
-                "must be left out if reasoning_effort is set: models that reason refuse it",
+                "must be left out if reasoning_effort is not `none`: models that reason refuse it",
             );
         }
     }
@@ -201,7 +205,6 @@ fn lines(problems: &[Problem]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::ReasoningEffort;
     use crate::scoring::rubric::Scale;
 
     fn problems(change: impl FnOnce(&mut Rubric)) -> String {
@@ -301,7 +304,7 @@ mod tests {
                 anchors.mid.clear();
             }
             r.categories[3].description = "\u{a0}".to_owned();
-            r.model = "\t".to_owned();
+            r.model = Some("\t".to_owned());
         });
         assert_eq!(
             found,

@@ -10,17 +10,24 @@ use super::{
 /// Combines the runs about a batch, post by post.
 ///
 /// A run without a usable answer about a post is left out for that post. If no run has one, the post has the error of
-/// the first run.
+/// the first run. If only one run wrote texts, its place is `writer`: its texts are kept, and a post without an answer
+/// from it has its error.
 pub fn combine_batch(
     rubric: &Rubric,
     posts: usize,
     runs: &[Vec<Result<PostScore, AnswerError>>],
+    writer: Option<usize>,
 ) -> Vec<Result<PostScore, AnswerError>> {
     (0..posts)
         .map(|post| {
             let answers = || runs.iter().filter_map(|run| run.get(post));
+            let written = writer.and_then(|writer| runs.get(writer)?.get(post));
+            let written = written
+                .map(Result::as_ref)
+                .transpose()
+                .map_err(Clone::clone)?;
             let usable: Vec<&PostScore> = answers().filter_map(|run| run.as_ref().ok()).collect();
-            combine(rubric, &usable).ok_or_else(|| {
+            combine(rubric, &usable, written).ok_or_else(|| {
                 let first = answers().find_map(|run| run.as_ref().err());
                 first.cloned().unwrap_or(AnswerError::NoRun)
             })
@@ -34,8 +41,9 @@ pub fn combine_batch(
 /// - Categories: those that more than half of the runs named, at most `max_categories`. The most frequent come first,
 ///   and equally frequent ones are ordered by name.
 /// - Texts: those of the run whose scores are nearest to the medians, by the sum of the absolute differences. So they
-///   describe scores that one run really gave. If several runs are equally near, it is the first of them.
-fn combine(rubric: &Rubric, runs: &[&PostScore]) -> Option<PostScore> {
+///   describe scores that one run really gave. If several runs are equally near, it is the first of them. If only one
+///   run wrote texts, it is that one.
+fn combine(rubric: &Rubric, runs: &[&PostScore], written: Option<&PostScore>) -> Option<PostScore> {
     let scores = medians(runs);
     let nearest = runs.iter().copied().reduce(|best, run| {
         if distance(run, &scores) < distance(best, &scores) {
@@ -47,7 +55,7 @@ fn combine(rubric: &Rubric, runs: &[&PostScore]) -> Option<PostScore> {
     Some(PostScore {
         categories: majority(rubric, runs),
         scores,
-        ..nearest.clone()
+        ..written.unwrap_or(nearest).clone()
     })
 }
 
@@ -120,7 +128,7 @@ mod tests {
     }
 
     fn combined(runs: &[PostScore]) -> PostScore {
-        combine(&Rubric::default(), &runs.iter().collect::<Vec<_>>()).unwrap()
+        combine(&Rubric::default(), &runs.iter().collect::<Vec<_>>(), None).unwrap()
     }
 
     /// The worked example of docs/scoring.md.
@@ -163,7 +171,7 @@ mod tests {
     fn one_run_stays_as_it_is_and_no_run_gives_nothing() {
         let only = run(&[("drama", 2.0)], &["crime", "noise"], "only");
         assert_eq!(combined(std::slice::from_ref(&only)), only);
-        assert_eq!(combine(&Rubric::default(), &[]), None);
+        assert_eq!(combine(&Rubric::default(), &[], None), None);
     }
 
     #[test]
@@ -196,11 +204,36 @@ mod tests {
             ],
             vec![Ok(high), Err(AnswerError::RepeatedItem)],
         ];
-        let posts = combine_batch(&rubric, 2, &runs);
+        let posts = combine_batch(&rubric, 2, &runs, None);
         assert_eq!(posts[0].as_ref().unwrap().scores, drama(5.0));
         assert_eq!(posts[1], Err(AnswerError::MissingItem));
-        assert_eq!(combine_batch(&rubric, 1, &runs[..1]), [Ok(low)]);
-        assert_eq!(combine_batch(&rubric, 1, &[]), [Err(AnswerError::NoRun)]);
+        assert_eq!(combine_batch(&rubric, 1, &runs[..1], None), [Ok(low)]);
+        let none = combine_batch(&rubric, 1, &[], None);
+        assert_eq!(none, [Err(AnswerError::NoRun)]);
+    }
+
+    #[test]
+    fn texts_of_one_run_are_kept_and_its_scores_are_one_of_several() {
+        let rubric = Rubric::default();
+        let brief = |score| {
+            vec![
+                Ok(run(&[("drama", score)], &["noise"], "")),
+                Ok(run(&[], &[], "")),
+            ]
+        };
+        let writer = vec![
+            Ok(run(&[("drama", 2.0)], &["crime"], "written")),
+            Err(AnswerError::MissingItem),
+        ];
+        let posts = combine_batch(&rubric, 2, &[writer, brief(8.0), brief(9.0)], Some(0));
+        let first = posts[0].as_ref().unwrap();
+        assert_eq!(
+            (&first.scores, first.summary.as_str()),
+            (&drama(8.0), "written")
+        );
+        assert_eq!(first.categories, ["noise"]);
+        // Without texts, a post is asked about again.
+        assert_eq!(posts[1], Err(AnswerError::MissingItem));
     }
 
     proptest! {

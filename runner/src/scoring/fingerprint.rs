@@ -45,8 +45,8 @@ impl Rubric {
     ///
     /// It covers [`PROMPT_VERSION`], the model, its temperature or reasoning effort, the scale, the dimensions and
     /// categories (names, descriptions, anchors, order), and the limits of categories, text and summary. It does not
-    /// cover the weights, which change only final scores. Nor does it cover `posts_per_call` and `runs`, which do not
-    /// change what is asked.
+    /// cover the weights, which change only final scores. Nor does it cover `posts_per_call`, `runs` and `texts`,
+    /// which do not change what is asked about a post.
     ///
     /// ```
     /// use sluice_runner::scoring::Rubric;
@@ -55,15 +55,15 @@ impl Rubric {
     /// let before = rubric.fingerprint();
     /// rubric.dimensions[0].weight = 0.5;
     /// assert_eq!(rubric.fingerprint(), before);
-    /// rubric.model = "gpt-4o".to_owned();
+    /// rubric.model = Some("gpt-4o".to_owned());
     /// assert_ne!(rubric.fingerprint(), before);
     /// ```
     pub fn fingerprint(&self) -> String {
         let asked = Asked {
             prompt_version: PROMPT_VERSION,
-            model: &self.model,
+            model: self.model(),
             temperature: self.temperature,
-            reasoning_effort: self.reasoning_effort,
+            reasoning_effort: self.effort(),
             scale: self.scale,
             dimensions: self
                 .dimensions
@@ -91,6 +91,7 @@ fn hash(canonical: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scoring::rubric::Texts;
 
     fn changed(change: impl FnOnce(&mut Rubric)) -> bool {
         let mut rubric = Rubric::default();
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_changes_the_answers_changes_it() {
-        assert!(changed(|r| r.model.push('x')));
+        assert!(changed(|r| r.model = Some("x".to_owned())));
         assert!(changed(|r| r.temperature = Some(0.0)));
         assert!(changed(|r| r.reasoning_effort = Some(ReasoningEffort::Low)));
         assert!(changed(|r| r.scale.min = 0));
@@ -126,11 +127,14 @@ mod tests {
         assert!(!changed(|r| r.dimensions[0].weight = 9.0));
         assert!(!changed(|r| r.posts_per_call = 10));
         assert!(!changed(|r| r.runs = 5));
+        assert!(!changed(|r| r.texts = Some(Texts::EveryRun)));
     }
 
     /// A new fingerprint means that every stored score is paid for again. This test notices an unintended one.
     #[test]
-    fn the_default_keeps_its_fingerprint() {
-        assert_eq!(Rubric::default().fingerprint(), "4d1b5848099057dd");
+    fn defaults_keep_their_fingerprints() {
+        let earlier = Rubric::default().of_earlier_version();
+        assert_eq!(earlier.fingerprint(), "4d1b5848099057dd");
+        assert_eq!(Rubric::default().fingerprint(), "71a620ae5c4ce4ea");
     }
 }

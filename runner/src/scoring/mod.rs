@@ -8,6 +8,7 @@
 //!
 //! `docs/scoring.md` explains the arithmetic with worked examples.
 
+mod agreement;
 mod answer;
 mod check;
 mod ensemble;
@@ -20,12 +21,15 @@ mod schema;
 mod size;
 mod weights;
 
+pub use agreement::{Agreement, DimensionAgreement, Judgement};
 pub use answer::{AnswerError, PostScore};
 pub use check::{Problem, RubricError};
 pub use ensemble::combine_batch;
 pub use fingerprint::PROMPT_VERSION;
 pub use prompt::Prompt;
 pub use question::{Question, UnknownDimension};
-pub use rubric::{Anchors, Category, Dimension, Rubric, Scale};
+pub use rubric::{
+    Anchors, Category, DEFAULT_MODEL, Dimension, EARLIER_MODEL, Rubric, Scale, Texts,
+};
 pub use schema::AnswerSchema;
 pub use weights::{Weights, WeightsError};

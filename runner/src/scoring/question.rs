@@ -12,7 +12,7 @@ use super::rubric::{Dimension, Rubric};
 ///
 /// let rubric = Rubric::default();
 /// let question = Question::dimension(&rubric, "drama")?;
-/// let prompt = question.prompt(&["Whoever took the gnome: I know."]);
+/// let prompt = question.prompt(&["Whoever took the gnome: I know."], None);
 /// assert!(prompt.messages[1].content.starts_with(r#"{"index":1,"text":"Whoever"#));
 ///
 /// let answer = r#"{"posts":[{"index":1,"reason":"a threat","drama":7}]}"#;
@@ -25,6 +25,7 @@ pub struct Question<'r> {
     pub(super) rubric: &'r Rubric,
     pub(super) dimensions: &'r [Dimension],
     pub(super) scope: Scope,
+    pub(super) is_brief: bool,
 }
 
 /// How much of an answer is asked for.
@@ -55,6 +56,17 @@ impl<'r> Question<'r> {
             rubric,
             dimensions: &rubric.dimensions,
             scope: Scope::Whole,
+            is_brief: false,
+        }
+    }
+
+    /// Asks the same with a short reason and without a summary. Only the last message differs, so that the provider
+    /// finds all before it in its cache.
+    #[must_use]
+    pub fn brief(self) -> Self {
+        Self {
+            is_brief: self.scope == Scope::Whole,
+            ..self
         }
     }
 
@@ -74,6 +86,7 @@ impl<'r> Question<'r> {
             rubric,
             dimensions: std::slice::from_ref(dimension),
             scope: Scope::Dimension,
+            is_brief: false,
         })
     }
 

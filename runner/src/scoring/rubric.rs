@@ -5,6 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::provider::ReasoningEffort;
 
+/// The model of a project that names none.
+pub const DEFAULT_MODEL: &str = "gpt-6-luna";
+
+/// The effort that goes with [`DEFAULT_MODEL`], unless another is configured.
+const DEFAULT_EFFORT: ReasoningEffort = ReasoningEffort::None;
+
+/// The default of earlier versions. A project that has scores by it and names no model keeps it.
+pub const EARLIER_MODEL: &str = "gpt-4o-mini";
+
 /// What a language model is asked about each post: the `[scoring]` section of `sluice.toml`.
 ///
 /// Every key may be left out, and is then as in [`Rubric::default`]. A list replaces the default list as a whole. Values
@@ -51,14 +60,17 @@ pub struct Rubric {
     /// How often each post is asked about, 1 to 9. The median of the answers is stored.
     #[schemars(range(min = 1, max = 9))]
     pub runs: usize,
-    /// The chat model's name, as the provider knows it.
+    /// Which runs write a summary and reasons (default `one_run`, or `every_run` if a model is named).
+    pub texts: Option<Texts>,
+    /// The chat model's name, as the provider knows it (default `gpt-6-luna`).
     #[schemars(length(min = 1))]
-    pub model: String,
+    pub model: Option<String>,
     /// Sampling temperature, 0 to 2, for models that take one. If unset it is the provider's default, so that the
     /// runs differ enough for a median.
     #[schemars(range(min = 0, max = 2))]
     pub temperature: Option<f64>,
-    /// How long a reasoning model thinks. Excludes `temperature`, which such models refuse.
+    /// How long a reasoning model thinks (default `none` with the default model; with another, as the provider
+    /// does). Efforts other than `none` exclude `temperature`, which such models refuse.
     pub reasoning_effort: Option<ReasoningEffort>,
     /// How many characters of a post the model reads. A longer text is truncated and marked.
     #[schemars(range(min = 1, max = 100_000))]
@@ -66,6 +78,16 @@ pub struct Rubric {
     /// How many characters of a summary are kept.
     #[schemars(range(min = 1, max = 5_000))]
     pub summary_limit: usize,
+}
+
+/// Which runs of an ensemble write a summary and reasons in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Texts {
+    /// Every run. Those of the run nearest to the medians are kept.
+    EveryRun,
+    /// One run, whose texts are kept. The others give scores, categories and a short reason.
+    OneRun,
 }
 
 /// One quality of a post that gets a score.
@@ -126,6 +148,35 @@ pub struct Category {
 }
 
 impl Rubric {
+    /// The model that is asked.
+    pub fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or(DEFAULT_MODEL)
+    }
+
+    /// The effort that a request names. `None` leaves it to the provider.
+    pub fn effort(&self) -> Option<ReasoningEffort> {
+        let default = self.model.is_none().then_some(DEFAULT_EFFORT);
+        self.reasoning_effort.or(default)
+    }
+
+    /// Which runs write a summary and reasons. A configuration that names its model may be older than the choice.
+    pub fn texts(&self) -> Texts {
+        let default = match self.model {
+            None => Texts::OneRun,
+            Some(_) => Texts::EveryRun,
+        };
+        self.texts.unwrap_or(default)
+    }
+
+    /// The same rubric as an earlier version asked it, if it names no model.
+    pub fn of_earlier_version(&self) -> Self {
+        let earlier = || EARLIER_MODEL.to_owned();
+        Self {
+            model: Some(self.model.clone().unwrap_or_else(earlier)),
+            ..self.clone()
+        }
+    }
+
     /// The dimension of that name.
     pub fn dimension(&self, name: &str) -> Option<&Dimension> {
         self.dimensions
@@ -150,7 +201,8 @@ impl Default for Rubric {
             max_categories: 3,
             posts_per_call: 5,
             runs: 3,
-            model: "gpt-4o-mini".to_owned(),
+            texts: None,
+            model: None,
             temperature: None,
             reasoning_effort: None,
             text_limit: 2_000,
@@ -348,13 +400,29 @@ mod tests {
     }
 
     #[test]
+    fn defaults_go_with_the_default_model() {
+        let rubric = |text| toml::from_str::<Rubric>(text).unwrap();
+        let new = rubric("");
+        assert_eq!((new.model(), new.texts()), (DEFAULT_MODEL, Texts::OneRun));
+        assert_eq!(new.effort(), Some(ReasoningEffort::None));
+        assert_eq!(
+            rubric("reasoning_effort = 'low'").effort(),
+            Some(ReasoningEffort::Low)
+        );
+        let named = rubric("model = 'gpt-6-luna'");
+        assert_eq!((named.effort(), named.texts()), (None, Texts::EveryRun));
+        assert_eq!(
+            rubric("model = 'm'\ntexts = 'one_run'").texts(),
+            Texts::OneRun
+        );
+        let earlier = new.of_earlier_version();
+        assert_eq!((earlier.model(), earlier.effort()), (EARLIER_MODEL, None));
+        assert_eq!(named.of_earlier_version(), named);
+    }
+
+    #[test]
     fn efforts_are_written_as_the_api_takes_them() {
-        for effort in [
-            ReasoningEffort::Minimal,
-            ReasoningEffort::Low,
-            ReasoningEffort::Medium,
-            ReasoningEffort::High,
-        ] {
+        for effort in ReasoningEffort::ALL {
             assert_eq!(serde_json::to_value(effort).unwrap(), effort.as_str());
         }
     }

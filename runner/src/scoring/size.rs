@@ -20,7 +20,9 @@ impl Question<'_> {
     /// It is a bound, because a truncated answer is paid for and unreadable. It is a close bound, because the provider
     /// counts all of it against the rate limit. A token is taken to be two bytes of a name or three bytes of prose.
     ///
-    /// For a model that reasons, add [`reasoning_tokens`](crate::provider::reasoning_tokens).
+    /// A brief answer has room for a whole reason, because models do not always keep to 8 words.
+    ///
+    /// For a model that reasons, add [`reasoning_tokens`](crate::provider::Client::reasoning_tokens).
     pub fn answer_tokens(&self, posts: usize) -> usize {
         FRAME + posts * self.entry_tokens()
     }
@@ -42,8 +44,12 @@ impl Question<'_> {
                     .map(|c| name_tokens(&c.name))
                     .max();
                 let categories = self.rubric.max_categories * (category.unwrap_or(0) + ITEM);
-                let summary = self.rubric.summary_limit.div_ceil(3) + SCORE;
-                base + ITEM + categories + summary + SENTENCE + SCORE
+                let texts = if self.is_brief {
+                    0
+                } else {
+                    self.rubric.summary_limit.div_ceil(3) + SENTENCE
+                };
+                base + ITEM + categories + SCORE + texts + SCORE
             }
         }
     }
@@ -84,7 +90,7 @@ mod tests {
     }
 
     fn assert_fits(answer: &str, allowed: usize) {
-        let needed = crate::provider::Tokenizer::for_model("gpt-4o").count(answer);
+        let needed = crate::provider::Tokenizer::o200k().count(answer);
         assert!(needed <= allowed, "{needed} > {allowed}");
         assert!(allowed <= 2 * needed, "{allowed} > 2 × {needed}");
     }

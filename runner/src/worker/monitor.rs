@@ -163,14 +163,14 @@ impl Sum {
 
     fn of_run(run: &Run) -> Self {
         let requests = run.requests.requests();
-        let (input_tokens, output_tokens) = run.requests.tokens();
+        let usage = run.requests.usage();
         Self {
             rows: run.metrics.rows().into(),
             provider: requests.openai,
             retried: requests.retried,
             rate_limited: requests.rate_limited,
-            input_tokens,
-            output_tokens,
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
             usd: run.usd(),
         }
     }

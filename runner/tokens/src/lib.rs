@@ -28,7 +28,7 @@ const MAX_PART_BYTES: usize = 64 << 10;
 /// ```
 /// use sluice_tokens::Tokenizer;
 ///
-/// let tokenizer = Tokenizer::for_model("text-embedding-3-small");
+/// let tokenizer = Tokenizer::cl100k();
 /// assert_eq!(tokenizer.count("The gnome is back."), 5);
 /// assert_eq!(tokenizer.count_to("The gnome is back.", 4), None);
 /// assert_eq!(tokenizer.truncate("The gnome is back.", 4).text, "The gnome is back");
@@ -62,15 +62,6 @@ impl Tokenizer {
     /// The first call unpacks the vocabulary, which takes some milliseconds.
     pub fn o200k() -> Self {
         Self::named("o200k_base")
-    }
-
-    /// The tokenizer that the model counts with.
-    pub fn for_model(model: &str) -> Self {
-        if counts_in_cl100k(model) {
-            Self::cl100k()
-        } else {
-            Self::o200k()
-        }
     }
 
     fn named(name: &str) -> Self {
@@ -154,18 +145,6 @@ impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokenizer").finish_non_exhaustive()
     }
-}
-
-/// Whether the model counts with the older vocabulary. The name may have a reseller's prefix (`openai/gpt-4`) or a fine-tune's
-/// (`ft:gpt-4:team`).
-fn counts_in_cl100k(model: &str) -> bool {
-    let name = model.strip_prefix("ft:").unwrap_or(model);
-    let name = name.split(':').next().unwrap_or(name);
-    let name = name.rsplit('/').next().unwrap_or(name);
-    ["text-embedding-", "gpt-3.5", "gpt-4-"]
-        .iter()
-        .any(|family| name.starts_with(family))
-        || name == "gpt-4"
 }
 
 /// The text in parts whose tokens add up to the text's: no token spans the space between two

@@ -284,6 +284,77 @@ async fn unavailable_capacity_is_no_rate_limit() {
     assert_eq!((day.provider.requests(), day.rate_limited), (2, 0));
 }
 
+/// A deployment has any name, so what it takes is learnt from one refusal, and no row is blamed.
+#[tokio::test]
+async fn effort_that_a_deployment_refuses_is_replaced_once() {
+    let body = json!({ "error": {
+        "message": "Unsupported value: 'reasoning_effort' does not support 'none' with this model. \
+                    Supported values are: 'low', 'medium', and 'high'.",
+        "type": "invalid_request_error", "param": "reasoning_effort", "code": "unsupported_value",
+    } });
+    let toml = RUBRIC.replacen(
+        "[scoring]",
+        "[limits]\nconcurrency = 1\n[scoring]\nmodel = 'our-deployment'\nreasoning_effort = 'none'",
+        1,
+    );
+    let oddity = refuses(When::Contains("\"reasoning_effort\":\"none\""), 400, &body);
+    let day = day_with("score", 15, oddity, |program| program.configured(&toml)).await;
+    assert_eq!(
+        (day.code, day.written, day.dead),
+        (Some(0), 15, 0),
+        "{}",
+        day.said
+    );
+    let efforts = day.provider.bodies();
+    let efforts: Vec<&Value> = efforts
+        .iter()
+        .map(|body| &body["reasoning_effort"])
+        .collect();
+    assert_eq!(efforts, ["none", "low", "low", "low"]);
+    // Thinking takes tokens of the answer.
+    let limits = day.provider.bodies();
+    let limits: Vec<u64> = limits
+        .iter()
+        .filter_map(|body| body["max_tokens"].as_u64())
+        .collect();
+    assert_eq!(limits[1] - limits[0], 2_048);
+}
+
+/// An answer of a tier is asked for again at the standard tier only if that is configured.
+#[tokio::test]
+async fn flex_falls_back_only_if_it_is_configured() {
+    let body = json!({ "error": {
+        "message": "Flex capacity is unavailable.",
+        "type": "resource_unavailable", "code": "resource_unavailable",
+    } });
+    for (fallback, tiers) in [(false, ["flex", "flex"]), (true, ["flex", "default"])] {
+        let flex = format!("{RUBRIC}\n[openai]\nservice_tier = 'flex'\nflex_fallback = {fallback}");
+        let oddity = refuses(When::First(1), 429, &body);
+        let day = day_with("score", 5, oddity, |program| program.configured(&flex)).await;
+        assert_eq!((day.code, day.written), (Some(0), 5), "{}", day.said);
+        let sent = day.provider.bodies();
+        let sent: Vec<&Value> = sent.iter().map(|body| &body["service_tier"]).collect();
+        assert_eq!(sent, tiers);
+        assert_eq!(day.rate_limited, 0);
+    }
+}
+
+#[tokio::test]
+async fn model_without_flex_stops_the_run_before_anything_is_spent() {
+    let body = json!({ "error": {
+        "message": "Invalid service_tier argument: flex is not available for this model.",
+        "type": "invalid_request_error", "param": "service_tier", "code": null,
+    } });
+    let flex = RUBRIC.replacen(
+        "[scoring]",
+        "[openai]\nservice_tier = 'flex'\n[scoring]\nmodel = 'ours'",
+        1,
+    );
+    let oddity = refuses(When::Has("service_tier"), 400, &body);
+    let day = day_with("score", 40, oddity, |program| program.configured(&flex)).await;
+    day.assert_stopped(5, 16, &["flex is not available"]);
+}
+
 /// Responses that cannot be read, for every request.
 #[tokio::test]
 async fn unreadable_responses_blame_no_row() {

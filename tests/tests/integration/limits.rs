@@ -171,7 +171,7 @@ async fn a_budget_for_a_model_without_a_price_is_refused() {
     let outcome = embed_with(&session, budget).await;
     assert_eq!(outcome.exit, Exit::Usage);
     let said = reason(&outcome);
-    assert!(said.contains(model) && said.contains("[prices."), "{said}");
+    assert!(said.contains(model) && said.contains("[models."), "{said}");
     assert_eq!(simulator.stats().requests, 0);
 }
 

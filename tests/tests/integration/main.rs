@@ -19,6 +19,7 @@ mod jobs;
 mod leases;
 mod limits;
 mod local;
+mod models;
 mod newcomer;
 mod oversized;
 mod own_table;

@@ -32,7 +32,8 @@ async fn every_post_gets_exactly_the_dimensions_of_the_rubric_with_one_request_a
     let stats = simulator.stats();
     assert_eq!(
         stats.chat_requests,
-        22_u64.div_ceil(rubric.posts_per_call as u64) * 3
+        22_u64.div_ceil(rubric.posts_per_call as u64) * 2,
+        "one run writes the texts, and two runs share a request"
     );
     assert_eq!(outcome.report.requests.openai, stats.chat_requests);
     assert_eq!(
@@ -53,7 +54,7 @@ async fn every_post_gets_exactly_the_dimensions_of_the_rubric_with_one_request_a
         let in_range = |score: &Value| (1.0..=10.0).contains(&score.as_f64().unwrap());
         assert!(scores.values().all(in_range), "{row}");
         assert_eq!(row["fingerprint"], rubric.fingerprint());
-        assert_eq!(row["model_version"], "gpt-4o-mini");
+        assert_eq!(row["model_version"], "gpt-6-luna");
         assert_eq!(row["prompt_version"], PROMPT_VERSION);
         assert_eq!(row["stale"], false);
     }
@@ -371,7 +372,10 @@ async fn failed_run_costs_only_itself() {
         ..Faults::only(Fault::Refusal, 0.4)
     };
     let simulator = stack.simulator(faulty(faults)).await;
-    let session = stack.session(&simulator, &TWO.replace("runs = 1", "runs = 3"));
+    let session = stack.session(
+        &simulator,
+        &TWO.replace("runs = 1", "runs = 3\nmodel = 'gpt-5-mini'"),
+    );
     let outcome = run_score(&session, ScoreScope::Missing).await;
     let stats = simulator.stats();
     assert_eq!(

@@ -184,7 +184,7 @@ impl Client {
         &self,
         model: &str,
         line: &OutputLine<'_>,
-    ) -> Result<Response<ChatCompletion>, LineError> {
+    ) -> Result<Response<Vec<ChatCompletion>>, LineError> {
         let read = self.read_batch_answer(model, line.whole()?);
         read.map_err(LineError::Failed)
     }

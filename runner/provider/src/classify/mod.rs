@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::chat::Parameter;
+use super::ReasoningEffort;
 use super::error::{ErrorKind, Overload, RefusalCause};
+use super::manner::Parameter;
 
 /// The provider's description of an error.
 ///
@@ -150,19 +151,27 @@ impl ErrorBody {
         if !self.is(refuses) && !words.into_iter().any(|words| self.says(words)) {
             return None;
         }
-        Parameter::ALL.into_iter().find(|parameter| {
-            let name = parameter.name();
-            match &self.param {
-                Some(param) => param == name,
-                None => [
-                    format!("'{name}'"),
-                    format!("`{name}`"),
-                    format!("\"{name}\""),
-                ]
-                .into_iter()
-                .any(|quoted| self.says(&quoted)),
-            }
-        })
+        let named = |name: &&str| match &self.param {
+            Some(param) => param == name,
+            None => self.quotes(name),
+        };
+        Parameter::ALL
+            .into_iter()
+            .find(|parameter| parameter.names().iter().any(|name| named(name)))
+    }
+
+    /// The efforts that the message names, other than the one that was refused.
+    pub(super) fn efforts_taken(&self, refused: ReasoningEffort) -> Vec<ReasoningEffort> {
+        let others = ReasoningEffort::ALL.into_iter();
+        let others = others.filter(|effort| *effort != refused && self.quotes(effort.as_str()));
+        others.collect()
+    }
+
+    /// Whether the message has this word in quotes.
+    fn quotes(&self, word: &str) -> bool {
+        ['\'', '`', '"']
+            .iter()
+            .any(|quote| self.says(&format!("{quote}{word}{quote}")))
     }
 
     /// Whether the message is about the key.
@@ -263,7 +272,7 @@ pub(super) fn classify(
     if error.is(|label| label == "resource_unavailable") {
         return overloaded(Overload::NoCapacity);
     }
-    if error.is(|label| matches!(label, "slow_down" | "server_is_overloaded")) {
+    if error.is(|label| matches!(label, "slow_down" | "server_is_overloaded" | "server_error")) {
         return overloaded(Overload::Busy);
     }
     if error.is(is_about_settings) {

@@ -6,20 +6,21 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value, json};
 
 use super::affinity::TextWords;
-use crate::request::{PromptPost, resolve_reference};
+use crate::request::{Brevity, PromptPost, resolve_reference};
 
 /// Fills in a strict schema.
 ///
 /// A list of objects with an `index` gets one entry for each post, which depends on that post alone.
 /// Everything else is filled in from all posts together. `run` makes the runs of an ensemble differ
 /// a little.
-pub(super) fn fill(schema: &Value, posts: &[PromptPost], run: i64) -> Value {
+pub(super) fn fill(schema: &Value, posts: &[PromptPost], run: i64, brevity: &Brevity) -> Value {
     let texts: Vec<&str> = posts.iter().map(|post| post.text.as_str()).collect();
     let whole = texts.join("\n");
     let filler = SchemaFiller {
         root: schema,
         posts,
         run,
+        brevity,
     };
     let subject = Subject {
         words: &TextWords::new(&whole),
@@ -41,6 +42,7 @@ struct SchemaFiller<'s> {
     root: &'s Value,
     posts: &'s [PromptPost],
     run: i64,
+    brevity: &'s Brevity,
 }
 
 /// What a value is about: one post, or all of them.
@@ -74,8 +76,19 @@ impl SchemaFiller<'_> {
             "array" => self.array(schema, name, subject, hops),
             "integer" | "number" => self.number(schema, name, subject),
             "boolean" => json!(subject.words.affinity(name) > 0.5),
-            "string" => json!(sentence(name, subject.words)),
+            "string" => json!(self.text(name, subject.words)),
             _ => Value::Null,
+        }
+    }
+
+    fn text(&self, name: &str, words: &TextWords<'_>) -> String {
+        if self.brevity.empty.iter().any(|empty| empty == name) {
+            return String::new();
+        }
+        let whole = sentence(name, words);
+        match self.brevity.words_max {
+            Some(max) => whole.split(' ').take(max).collect::<Vec<_>>().join(" "),
+            None => whole,
         }
     }
 
@@ -216,6 +229,10 @@ fn sentence(name: &str, words: &TextWords<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn fill(schema: &Value, posts: &[PromptPost], run: i64) -> Value {
+        super::fill(schema, posts, run, &Brevity::default())
+    }
     use crate::request::check_schema;
 
     fn post(index: i64, text: &str) -> PromptPost {

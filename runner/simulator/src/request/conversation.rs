@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::fields::BodyFields;
-use super::prompt::{PromptPost, posts};
+use super::prompt::{Brevity, PromptPost, posts};
 use super::schema;
 use crate::{
     cache::Beginnings,
@@ -34,6 +34,8 @@ pub(crate) struct ParsedChat {
     pub(crate) cache_key: Option<String>,
     /// What the prompt cache may know.
     pub(crate) beginnings: Beginnings,
+    /// What the last message wants to be short.
+    pub(crate) brevity: Brevity,
 }
 
 /// A message of a conversation.
@@ -81,7 +83,9 @@ impl Conversation {
             .messages
             .iter()
             .filter(|message| message.role == "user");
+        let last = self.messages.last().map(|last| last.content.as_str());
         Ok(ParsedChat {
+            brevity: Brevity::of(last.unwrap_or_default()),
             posts: posts(said.map(|message| message.content.as_str())),
             beginnings: Beginnings::of(&prompt_text(&self.messages, schema_text), vocabulary),
             model: self.model,

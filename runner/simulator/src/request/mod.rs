@@ -13,7 +13,7 @@ mod schema;
 pub(crate) use conversation::ParsedChat;
 pub(crate) use embeddings::ParsedEmbeddings;
 pub(crate) use fields::BodyFields;
-pub(crate) use prompt::PromptPost;
+pub(crate) use prompt::{Brevity, PromptPost};
 #[cfg(test)]
 pub(crate) use schema::check as check_schema;
 pub(crate) use schema::resolve as resolve_reference;
@@ -104,6 +104,14 @@ impl ParsedRequest {
         match self {
             Self::Embeddings(request) => request.tokens,
             Self::Chat(request) | Self::Responses(request) => request.input_tokens,
+        }
+    }
+
+    /// How often each text is embedded or scored.
+    pub(crate) fn times(&self) -> usize {
+        match self {
+            Self::Embeddings(_) => 1,
+            Self::Chat(request) | Self::Responses(request) => request.choices,
         }
     }
 

@@ -22,6 +22,36 @@ pub(super) fn posts<'m>(messages: impl Iterator<Item = &'m str> + Clone) -> Vec<
     posts
 }
 
+/// What a message wants to be short: which fields are empty, and how many words the others may have. It is said as
+/// `at most N words` and `give "a" and "b" as empty strings`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Brevity {
+    pub(crate) empty: Vec<String>,
+    pub(crate) words_max: Option<usize>,
+}
+
+impl Brevity {
+    pub(super) fn of(message: &str) -> Self {
+        let Some((said, _)) = message.split_once(" as empty strings") else {
+            return Self::default();
+        };
+        let (before, named) = said.rsplit_once("give ").unwrap_or((said, ""));
+        let words = before.split_once("at most ").and_then(|(_, rest)| {
+            let (number, _) = rest.split_once(" words")?;
+            number.parse().ok()
+        });
+        Self {
+            empty: named
+                .split('"')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect(),
+            words_max: words,
+        }
+    }
+}
+
 /// A post on a line of its own, which may be an element of a list.
 fn post(line: &str) -> Option<PromptPost> {
     let line = line.trim_start_matches('[').trim_end_matches([',', ']']);
@@ -47,6 +77,18 @@ mod tests {
         assert_eq!(found(&[lines, "Entry 2 was missing."]), expected);
         let list = "[{\"index\":1,\"text\":\"a]\"},\n {\"index\":2,\"text\":\"c\"}]";
         assert_eq!(found(&[list])[0], (1, "a]".to_owned()));
+    }
+
+    #[test]
+    fn a_message_can_want_less() {
+        let asked = "Keep every \"reason\" to at most 8 words, and give \"summary\" and \"why\" as empty strings.";
+        let brevity = Brevity::of(asked);
+        assert_eq!(brevity.empty, ["summary", "why"]);
+        assert_eq!(brevity.words_max, Some(8));
+        assert_eq!(
+            Brevity::of("{\"index\":1,\"text\":\"a\"}"),
+            Brevity::default()
+        );
     }
 
     #[test]

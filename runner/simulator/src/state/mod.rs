@@ -203,7 +203,7 @@ impl SimulatorState {
                 ParsedRequest::Embeddings(_) => &mut self.stats.embedded,
                 ParsedRequest::Chat(_) | ParsedRequest::Responses(_) => &mut self.stats.scored,
             };
-            for text in request.texts() {
+            for text in request.texts().repeat(request.times()) {
                 count_text(counts, text);
             }
         }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sluice_provider::{
     AnswerFormat, Breakage, ChatCompletion, ChatRequest, Client, ClientConfig, Deadlines,
     EmbeddingRequest, Embeddings, Error, ErrorKind, Message, Overload, RefusalCause, Response,
-    Role, Tokenizer, VectorEncoding, http_client,
+    Role, VectorEncoding, http_client,
 };
 use sluice_simulator::{
     Config, ConfigChange, Fault, Faults, SimulatedLimits, Simulator, Stats, start,
@@ -107,17 +107,17 @@ fn scores<'a>(messages: &'a [Message], schema: &'a Value) -> ChatRequest<'a> {
         }),
         max_output_tokens: Some(1000),
         temperature: Some(0.3),
-        reasoning_effort: None,
         seed: Some(1),
+        ..ChatRequest::default()
     }
 }
 
-async fn chat(client: &Client, schema: &Value) -> Result<Response<ChatCompletion>, Error> {
+async fn chat(client: &Client, schema: &Value) -> Result<Response<Vec<ChatCompletion>>, Error> {
     client.chat(&scores(&messages(), schema)).await
 }
 
-fn posts(answer: &Response<ChatCompletion>) -> Vec<(i64, f64)> {
-    let ChatCompletion::Content(content) = &answer.value else {
+fn posts(answer: &Response<Vec<ChatCompletion>>) -> Vec<(i64, f64)> {
+    let [ChatCompletion::Content(content)] = &answer.value[..] else {
         panic!("{:?}", answer.value)
     };
     let content: Value = serde_json::from_str(content).unwrap();
@@ -301,16 +301,16 @@ async fn faults_of_scores_reach_the_reader() {
     assert_eq!(posts(&answers[&Fault::ExtraItem])[3].0, 4);
     assert!(posts(&answers[&Fault::OutOfRange])[0].1 > 10.0);
     assert!(matches!(
-        answers[&Fault::Refusal].value,
-        ChatCompletion::Refusal(_)
+        answers[&Fault::Refusal].value[..],
+        [ChatCompletion::Refusal(_)]
     ));
     assert!(matches!(
-        answers[&Fault::Length].value,
-        ChatCompletion::Length(_)
+        answers[&Fault::Length].value[..],
+        [ChatCompletion::Length(_)]
     ));
     assert_eq!(
         answers[&Fault::ContentFilter].value,
-        ChatCompletion::ContentFilter
+        [ChatCompletion::ContentFilter]
     );
     // Faults of vectors do not change scores.
     assert_eq!(posts(&answers[&Fault::Nan]), sound);
@@ -321,7 +321,7 @@ async fn a_chat_is_billed_as_the_client_counts_it() {
     let (simulator, client) = simulator(Faults::default()).await;
     let (messages, schema) = (messages(), schema());
     let request = scores(&messages, &schema);
-    let counted = request.input_tokens(Tokenizer::for_model(request.model)) as u64;
+    let counted = request.input_tokens(client.model(request.model).tokenizer()) as u64;
     let usage = client.chat(&request).await.unwrap().usage.unwrap();
     assert_eq!(usage.input_tokens, counted);
     let stats = simulator.stats();

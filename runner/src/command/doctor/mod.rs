@@ -1,6 +1,7 @@
 //! `sluice doctor`: what is wrong, and how to fix it.
 
 mod key;
+mod model;
 mod schema;
 mod server;
 
@@ -121,6 +122,7 @@ async fn check_all(settings: Settings) -> Vec<Check> {
         "provider",
         provider(&settings).await.map_err(Finding::from),
     ));
+    checks.extend(model::checks(&settings).await);
     // Few people need Node, so its absence is no failure.
     #[cfg(feature = "local")]
     checks.push(Check {

@@ -19,6 +19,7 @@ use crate::engine::{
     Stop, StopReason, StorageError, Work,
 };
 use crate::error::Error;
+use crate::provider::Tier;
 
 /// Lines of one read.
 const LINES: i32 = 100;
@@ -85,7 +86,7 @@ fn bill(session: &Session, run: &Run, held: &HeldBatch, output: &BatchOutput) ->
     let usages = output.usages.iter();
     let usd = usages.map(|usage| {
         run.requests.billed_by_batch(usage);
-        tariff.batch_usd(usage)
+        tariff.usd(usage, Tier::Batch)
     });
     let usd: f64 = usd.sum();
     let is_known = output.usages.len() as u64 == output.succeeded;

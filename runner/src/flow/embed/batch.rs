@@ -18,7 +18,7 @@ use crate::db::{BatchRecord, BatchRow, LeasedPost};
 use crate::engine::{Packing, Stop};
 use crate::error::Error;
 use crate::provider::batch::{BatchEndpoint, LineError, OutputLine};
-use crate::provider::{Client, EmbeddingRequest};
+use crate::provider::{Client, EmbeddingRequest, Tier};
 
 /// What any run needs to know to read the vectors.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ impl Lines for EmbeddingLines {
             inputs: batch.inputs.len(),
             usd: self
                 .tariff
-                .batch_usd(&RequestCost::new(batch.tokens, 0).usage()),
+                .usd_at_most(&RequestCost::new(batch.tokens, 0).usage(), Tier::Batch),
             rows: rows.collect(),
             requests: vec![self.client.embedding_line(&id.custom_id(), &request)],
         })

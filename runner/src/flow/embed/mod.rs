@@ -19,6 +19,7 @@ pub use self::work::Embedded;
 use super::batch::BatchFlow;
 use super::count::about_embeddings;
 use super::preview::{Preview, preview};
+use super::price::Tiering;
 use super::requester::setback;
 use super::run::Run;
 use super::session::Session;
@@ -28,7 +29,7 @@ use crate::config::EmbeddingSettings;
 use crate::db::{EmbeddingRow, EstimateWork, StoreEmbeddings};
 use crate::engine::{Flow, Patience, Sink, Source, Text};
 use crate::error::Error;
-use crate::provider::{Client, EmbeddingRequest, ErrorKind, MAX_INPUT_TOKENS, Tokenizer};
+use crate::provider::{Client, EmbeddingRequest, ErrorKind, MAX_INPUT_TOKENS};
 use crate::report::Outcome;
 
 /// Embeddings in one write: about 2 MB of text at 1536 dimensions.
@@ -150,9 +151,8 @@ pub async fn embed_query(
     settings: &EmbeddingSettings,
     text: &str,
 ) -> Result<Arc<[f32]>, Error> {
-    let text = Tokenizer::for_model(&settings.model)
-        .truncate(text, MAX_INPUT_TOKENS)
-        .text;
+    let tokenizer = provider.model(&settings.model).tokenizer();
+    let text = tokenizer.truncate(text, MAX_INPUT_TOKENS).text;
     let request = EmbeddingRequest {
         model: &settings.model,
         inputs: &[text],
@@ -184,14 +184,15 @@ fn work<T: Text>(session: &Session, run: &Run) -> Result<EmbedWork<T>, Error> {
     Ok(EmbedWork::new(
         session.provider()?.clone(),
         packer(session),
-        session.requester(run, &settings.model),
+        session.requester(run, &settings.model, Tiering::default()),
     ))
 }
 
 fn packer(session: &Session) -> Packer {
     let settings = session.settings.embedding.clone();
     let limiter = session.limiter(&settings.model);
-    Packer::new(settings, limiter)
+    let tokenizer = session.settings.models.get(&settings.model).tokenizer();
+    Packer::new(settings, tokenizer, limiter)
 }
 
 async fn plan(session: &Session, kind: &WorkKind, limit: Option<u64>) -> Result<Preview, Error> {

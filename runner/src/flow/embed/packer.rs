@@ -13,7 +13,7 @@ use super::pack::{Batch, Bounds, Input, Measured, pack, pack_onto};
 use crate::config::{EmbeddingSettings, OversizedPolicy};
 use crate::engine::{Packing, RowWarning, Text};
 use crate::provider::limiter::Limiter;
-use crate::provider::{MAX_INPUT_TOKENS, Tokenizer};
+use crate::provider::{MAX_INPUT_TOKENS, Tier, Tokenizer};
 use crate::text::sha256_hex;
 
 /// The warning about an oversized text that was truncated.
@@ -74,9 +74,9 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    pub(super) fn new(settings: EmbeddingSettings, limiter: Limiter) -> Self {
+    pub(super) fn new(settings: EmbeddingSettings, tokenizer: Tokenizer, limiter: Limiter) -> Self {
         Self {
-            tokenizer: Tokenizer::for_model(&settings.model),
+            tokenizer,
             settings,
             limiter,
             inputs_max: AtomicUsize::new(usize::MAX),
@@ -165,7 +165,8 @@ impl Packer {
         let mut add = |tokens: usize| {
             sum.requests += 1;
             sum.input_tokens += tokens as u64;
-            sum.usd += tariff.usd(&RequestCost::new(tokens, 0).usage());
+            let usage = RequestCost::new(tokens, 0).usage();
+            sum.usd += tariff.usd_at_most(&usage, Tier::Standard);
         };
         for parcel in packing.batches.iter().chain(&packing.open) {
             match parcel {

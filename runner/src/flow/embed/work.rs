@@ -193,7 +193,9 @@ impl<T> EmbedWork<T> {
             dimensions: Some(settings.dimensions as usize),
         };
         let cost = RequestCost::new(inputs.iter().map(|input| input.tokens).sum(), 0);
-        let sent = self.requester.send(cost, || self.client.embed(&request));
+        let sent = self
+            .requester
+            .send(|| cost, |_| self.client.embed(&request));
         Ok(sent.await?.vectors)
     }
 }

@@ -1,6 +1,10 @@
 //! The flows over scores: score, rescore and backfill. Posts in, scores under the rubric out.
 
+mod ask;
+mod compare;
+mod model;
 mod pass;
+mod probe;
 mod scorer;
 mod work;
 
@@ -8,7 +12,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
+pub use self::compare::{Comparison, compare};
 use self::pass::ScorePass;
+pub use self::probe::try_scoring;
 use self::scorer::Scorer;
 use self::work::ScoreWork;
 use super::preview::{Preview, preview};
@@ -24,7 +30,7 @@ use crate::engine::{Item, Sink, StopReason};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::Outcome;
-use crate::scoring::{PROMPT_VERSION, PostScore};
+use crate::scoring::{PROMPT_VERSION, PostScore, Rubric};
 use crate::text::sha256_hex;
 
 /// Scores in one write.
@@ -52,16 +58,18 @@ async fn score_posts(
     name: &str,
 ) -> Result<Outcome, Error> {
     let session = &session.within(run);
-    let scorer = Scorer::new(session, None)?;
+    let rubric = session.rubric().await?;
+    warn_of_kept_model(session, run, &rubric);
+    let scorer = Scorer::new(session, rubric.clone(), None)?;
     if run.options.dry_run {
-        let kind = next_scores(session, scope).await?;
+        let kind = next_scores(session, &rubric, scope).await?;
         return dry(session, run, name, &kind, &scorer).await;
     }
-    let pass = ScorePass::begin(session, run, scope).await?;
+    let pass = ScorePass::begin(session, run, &rubric, scope).await?;
     let before = pass.as_ref().map(|pass| pass.started_at);
-    let kind = score_work(session, scope, before);
+    let kind = score_work(&rubric, scope, before);
     let worker = Uuid::new_v4();
-    let (model, fingerprint) = (scorer.model().to_owned(), scorer.fingerprint());
+    let (model, fingerprint) = (rubric.model().to_owned(), rubric.fingerprint());
     let to_row = move |post: &LeasedPost, score: PostScore| ScoreRow {
         post_id: post.id,
         scores: score.scores,
@@ -92,8 +100,9 @@ async fn score_posts(
 /// # Errors
 /// If the provider is not configured, or the database does not answer.
 pub async fn plan_score(session: &Session, scope: ScoreScope) -> Result<Preview, Error> {
-    let scorer = Scorer::new(session, None)?;
-    let kind = next_scores(session, scope).await?;
+    let rubric = session.rubric().await?;
+    let scorer = Scorer::new(session, rubric.clone(), None)?;
+    let kind = next_scores(session, &rubric, scope).await?;
     preview(session, &kind, None, |posts, sum| {
         scorer.preview(posts, sum);
     })
@@ -101,27 +110,31 @@ pub async fn plan_score(session: &Session, scope: ScoreScope) -> Result<Preview,
 }
 
 /// The work of a scope for a plan, which begins no pass.
-async fn next_scores(session: &Session, scope: ScoreScope) -> Result<WorkKind, Error> {
+async fn next_scores(
+    session: &Session,
+    rubric: &Rubric,
+    scope: ScoreScope,
+) -> Result<WorkKind, Error> {
     let before = match scope {
         ScoreScope::Missing | ScoreScope::Stale => None,
         ScoreScope::All => {
-            let open = ScorePass::open(session).await?;
+            let open = ScorePass::open(session, rubric).await?;
             Some(open.unwrap_or_else(Timestamp::now))
         }
         ScoreScope::AllAnew => Some(Timestamp::now()),
     };
-    Ok(score_work(session, scope, before))
+    Ok(score_work(rubric, scope, before))
 }
 
 /// The work of a scope. In a scope of every post, scores from before `before` are due.
 pub(crate) fn score_work(
-    session: &Session,
+    rubric: &Rubric,
     scope: ScoreScope,
     before: Option<Timestamp>,
 ) -> WorkKind {
     WorkKind::Score {
         scope,
-        fingerprint: session.settings.rubric.fingerprint(),
+        fingerprint: rubric.fingerprint(),
         before,
     }
 }
@@ -138,7 +151,9 @@ pub async fn backfill(session: &Session, run: &Run, dimension: &str) -> Result<O
 
 async fn backfill_posts(session: &Session, run: &Run, dimension: &str) -> Result<Outcome, Error> {
     let session = &session.within(run);
-    let scorer = Scorer::new(session, Some(dimension))?;
+    let rubric = session.rubric().await?;
+    warn_of_kept_model(session, run, &rubric);
+    let scorer = Scorer::new(session, rubric, Some(dimension))?;
     let kind = WorkKind::Backfill(dimension.to_owned());
     if run.options.dry_run {
         return dry(session, run, "backfill", &kind, &scorer).await;
@@ -227,13 +242,23 @@ async fn drive<R, F, K>(
     K: Sink<Output = R>,
 {
     let chunk = u32::try_from(scorer.posts_per_call() * 20).unwrap_or(u32::MAX);
-    let requester = session.requester(run, scorer.model());
+    let requester = session.requester(run, scorer.model(), session.tiering());
+    let asked = scorer.clone();
     let work = ScoreWork {
         scorer,
         requester,
         to_row,
     };
     Box::pin(session.drive_posts(run, kind, worker, chunk, (work, sink))).await;
+    for adaptation in asked.adaptations() {
+        run.metrics.warn(adaptation);
+    }
+}
+
+fn warn_of_kept_model(session: &Session, run: &Run, rubric: &Rubric) {
+    if let Some(warning) = session.kept_model(rubric) {
+        run.metrics.warn(warning);
+    }
 }
 
 async fn dry(

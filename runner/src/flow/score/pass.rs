@@ -9,6 +9,7 @@ use crate::db::{BeginScorePass, DatabaseError, EndScorePass, OpenScorePass};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::Outcome;
+use crate::scoring::Rubric;
 
 /// A pass that has not ended.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ impl ScorePass {
     pub(super) async fn begin(
         session: &Session,
         run: &Run,
+        rubric: &Rubric,
         scope: ScoreScope,
     ) -> Result<Option<Self>, DatabaseError> {
         let anew = match scope {
@@ -30,7 +32,7 @@ impl ScorePass {
             ScoreScope::All => false,
             ScoreScope::AllAnew => true,
         };
-        let fingerprint = session.settings.rubric.fingerprint();
+        let fingerprint = rubric.fingerprint();
         let begin = BeginScorePass {
             p_fingerprint: fingerprint.clone(),
             p_anew: anew,
@@ -50,9 +52,12 @@ impl ScorePass {
     }
 
     /// When the interrupted pass began, if there is one.
-    pub(super) async fn open(session: &Session) -> Result<Option<Timestamp>, DatabaseError> {
+    pub(super) async fn open(
+        session: &Session,
+        rubric: &Rubric,
+    ) -> Result<Option<Timestamp>, DatabaseError> {
         let open = OpenScorePass {
-            p_fingerprint: session.settings.rubric.fingerprint(),
+            p_fingerprint: rubric.fingerprint(),
         };
         session.database.call(open).await
     }

@@ -1,43 +1,40 @@
-//! Asks a model about posts: in several runs, and again if a response is unusable.
+//! Scores batches of posts, and asks again if a response is unusable.
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-
-use super::super::preview::Preview;
 use super::super::price::Tariff;
-use super::super::requester::{RequestCost, RequestError, Requester};
+use super::super::requester::{RequestError, Requester};
 use super::super::session::Session;
 use crate::db::LeasedPost;
 use crate::engine::{Bisection, Blame, Deferred, Fault, Step, StopReason};
 use crate::error::Error;
-use crate::provider::{
-    AnswerFormat, ChatCompletion, ChatRequest, Client, Tokenizer, reasoning_tokens,
-};
-use crate::scoring::{
-    AnswerError, AnswerSchema, PostScore, Prompt, Question, Rubric, combine_batch,
-};
+use crate::provider::{Client, Tier, Tokenizer};
+use crate::scoring::{AnswerError, AnswerSchema, PostScore, Question, Rubric};
 
 /// Asks about posts, as the rubric says.
 #[derive(Debug, Clone)]
 pub(super) struct Scorer {
-    client: Client,
-    rubric: Arc<Rubric>,
+    pub(super) client: Client,
+    pub(super) rubric: Arc<Rubric>,
     /// The only dimension to ask about, or `None` for the whole rubric.
-    dimension: Option<String>,
-    schema: Arc<AnswerSchema>,
+    pub(super) dimension: Option<String>,
+    pub(super) schema: Arc<AnswerSchema>,
     /// The model reads the schema with every request.
-    schema_tokens: usize,
-    tokenizer: Tokenizer,
-    tariff: Tariff,
+    pub(super) schema_tokens: usize,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) tariff: Tariff,
+    /// The dearest tier at which requests are billed.
+    pub(super) tier: Tier,
+    /// Of the rubric. Requests about other rubrics begin otherwise.
+    pub(super) fingerprint: String,
     /// Whether posts may be blamed for answers that cannot be used.
     usable: Arc<Blame>,
 }
 
 /// Posts to ask about together, and what was wrong with the last answer about them.
-struct Part {
-    posts: Vec<LeasedPost>,
-    complaint: Option<AnswerError>,
+pub(super) struct Part {
+    pub(super) posts: Vec<LeasedPost>,
+    pub(super) complaint: Option<AnswerError>,
 }
 
 /// Posts, each with its score or the reason why it has none.
@@ -64,20 +61,26 @@ impl Scores {
 
 impl Scorer {
     /// Asks about one dimension, or about the whole rubric.
-    pub(super) fn new(session: &Session, dimension: Option<&str>) -> Result<Self, Error> {
-        let rubric = Arc::new(session.settings.rubric.clone());
+    pub(super) fn new(
+        session: &Session,
+        rubric: Arc<Rubric>,
+        dimension: Option<&str>,
+    ) -> Result<Self, Error> {
         let question = match dimension {
             None => Question::whole(&rubric),
             Some(name) => Question::dimension(&rubric, name)
                 .map_err(|error| Error::Usage(error.to_string()))?,
         };
         let schema = question.schema();
-        let tokenizer = Tokenizer::for_model(&rubric.model);
+        let client = session.provider()?.clone();
+        let tokenizer = client.model(rubric.model()).tokenizer();
         Ok(Self {
-            client: session.provider()?.clone(),
             schema_tokens: tokenizer.count(&schema.schema.to_string()),
             tokenizer,
-            tariff: session.tariff(&rubric.model),
+            tariff: session.tariff(rubric.model()),
+            tier: session.tiering().dearest(),
+            fingerprint: rubric.fingerprint(),
+            client,
             rubric,
             dimension: dimension.map(str::to_owned),
             schema: Arc::new(schema),
@@ -91,115 +94,12 @@ impl Scorer {
     }
 
     pub(super) fn model(&self) -> &str {
-        &self.rubric.model
+        self.rubric.model()
     }
 
-    pub(super) fn fingerprint(&self) -> String {
-        self.rubric.fingerprint()
-    }
-
-    fn question(&self) -> Question<'_> {
-        let whole = Question::whole(&self.rubric);
-        // `new` has checked that the dimension exists.
-        self.dimension.as_ref().map_or(whole, |name| {
-            Question::dimension(&self.rubric, name).unwrap_or(whole)
-        })
-    }
-
-    /// Adds what scoring these posts would cost.
-    pub(super) fn preview(&self, posts: &[LeasedPost], sum: &mut Preview) {
-        for batch in posts.chunks(self.rubric.posts_per_call) {
-            let cost = self.cost(&self.prompt(batch, None), batch.len());
-            let runs = self.rubric.runs as u64;
-            sum.requests += runs;
-            sum.input_tokens += u64::from(cost.input_tokens) * runs;
-            sum.output_tokens += u64::from(cost.output_tokens) * runs;
-            sum.usd += self.tariff.usd(&cost.usage()) * runs as f64;
-        }
-        sum.rows += posts.len() as u64;
-        sum.price_known = self.tariff.is_known();
-    }
-
-    fn prompt(&self, posts: &[LeasedPost], complaint: Option<&AnswerError>) -> Prompt {
-        let texts: Vec<&str> = posts.iter().map(|post| post.text.as_str()).collect();
-        let prompt = self.question().prompt(&texts);
-        match complaint {
-            Some(error) => prompt.complain(error),
-            None => prompt,
-        }
-    }
-
-    fn cost(&self, prompt: &Prompt, posts: usize) -> RequestCost {
-        // Each message costs a few tokens besides its words.
-        let messages = prompt.messages.iter();
-        let input: usize = messages
-            .map(|message| self.tokenizer.count(&message.content) + 4)
-            .sum();
-        RequestCost::new(input + self.schema_tokens + 3, self.output_tokens(posts))
-    }
-
-    fn output_tokens(&self, posts: usize) -> usize {
-        let reasoning = reasoning_tokens(&self.rubric.model, self.rubric.reasoning_effort);
-        self.question().answer_tokens(posts) + reasoning
-    }
-
-    /// Asks about posts in all runs at once, and combines the answers. If only some runs fail, the others are
-    /// used. If all fail, this returns the first error.
-    async fn ask(
-        &self,
-        requester: &Requester,
-        part: &Part,
-    ) -> Result<Vec<Result<PostScore, AnswerError>>, RequestError> {
-        let prompt = self.prompt(&part.posts, part.complaint.as_ref());
-        let runs =
-            (0..self.rubric.runs).map(|run| self.once(requester, &prompt, part.posts.len(), run));
-        let (mut answers, mut failure) = (Vec::new(), None);
-        for run in join_all(runs).await {
-            match run {
-                Ok(answer) => answers.push(answer),
-                Err(error) => {
-                    failure.get_or_insert(error);
-                }
-            }
-        }
-        match failure {
-            Some(error) if answers.is_empty() => Err(error),
-            // Answers are kept even if the flow halts, because they are paid for.
-            _ => Ok(combine_batch(&self.rubric, part.posts.len(), &answers)),
-        }
-    }
-
-    /// One run: one request and its answer.
-    async fn once(
-        &self,
-        requester: &Requester,
-        prompt: &Prompt,
-        posts: usize,
-        run: usize,
-    ) -> Result<Vec<Result<PostScore, AnswerError>>, RequestError> {
-        let cost = self.cost(prompt, posts);
-        let request = ChatRequest {
-            model: &self.rubric.model,
-            messages: &prompt.messages,
-            format: Some(AnswerFormat {
-                name: &self.schema.name,
-                schema: &self.schema.schema,
-            }),
-            max_output_tokens: Some(cost.output_tokens),
-            temperature: self.rubric.temperature,
-            reasoning_effort: self.rubric.reasoning_effort,
-            seed: i64::try_from(run).ok(),
-        };
-        let completion = requester.send(cost, || self.client.chat(&request)).await?;
-        Ok(match completion {
-            ChatCompletion::Content(content) => self.question().read(&content, posts),
-            other => {
-                let error = AnswerError::Withheld {
-                    why: withheld(&other).to_owned(),
-                };
-                vec![Err(error); posts]
-            }
-        })
+    /// What was done otherwise than configured, because the model refused it.
+    pub(super) fn adaptations(&self) -> Vec<String> {
+        self.client.adaptations(self.model(), self.rubric.effort())
     }
 
     /// Scores a batch. If the provider refuses it, this finds the bad posts and scores the others. Posts without
@@ -395,13 +295,5 @@ fn retry(
             complaint: Some(error),
         };
         parts.extend(failed.into_iter().map(single));
-    }
-}
-
-fn withheld(completion: &ChatCompletion) -> &'static str {
-    match completion {
-        ChatCompletion::Refusal(_) => "the model refuses to answer",
-        ChatCompletion::Length(_) => "the answer was longer than allowed",
-        _ => "the provider's filter withheld the answer",
     }
 }

@@ -1,0 +1,264 @@
+//! Asks about posts in several runs, as few times as the model allows.
+//!
+//! A model with `n` gives several answers to one request, whose input is paid for once. For another model, the first
+//! run goes alone. The others follow it, and find their common beginning in the provider's cache.
+
+use futures_util::future::join_all;
+
+use super::super::preview::Preview;
+use super::super::requester::{RequestCost, RequestError, Requester};
+use super::scorer::{Part, Scorer};
+use crate::db::LeasedPost;
+use crate::provider::{AnswerFormat, ChatCompletion, ChatRequest};
+use crate::scoring::{AnswerError, PostScore, Prompt, Question, Texts, combine_batch};
+use crate::text::{head, sha256_hex};
+
+/// A shorter common beginning is not cached.
+const CACHED_TOKENS_MIN: u32 = 1_024;
+
+/// What one run says about each post of a part.
+type Answers = Vec<Result<PostScore, AnswerError>>;
+
+/// Requests that are sent at once, after those before have been answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wave {
+    requests: usize,
+    /// Runs in each request.
+    answers: usize,
+    /// Whether the answers leave out the texts.
+    is_brief: bool,
+}
+
+/// The runs about a part so far.
+#[derive(Debug, Default)]
+struct Runs {
+    answers: Vec<Answers>,
+    /// Runs that were sent, whether they were answered or not.
+    sent: usize,
+    /// The place of the run whose texts are kept, if only one writes them.
+    writer: Option<usize>,
+    failure: Option<RequestError>,
+}
+
+impl Runs {
+    /// Adds what one request gave. False if no other can be sent.
+    fn add(&mut self, wave: Wave, given: Result<Vec<Answers>, RequestError>) -> bool {
+        match given {
+            Ok(given) => {
+                // A model may give fewer answers than were asked for.
+                self.sent += given.len().clamp(1, wave.answers);
+                for answers in given.into_iter().take(wave.answers) {
+                    let is_usable = answers.iter().any(Result::is_ok);
+                    if !wave.is_brief && is_usable {
+                        self.writer.get_or_insert(self.answers.len());
+                    }
+                    self.answers.push(answers);
+                }
+                true
+            }
+            Err(error) => {
+                self.sent += wave.answers;
+                let goes_on = matches!(error, RequestError::Unreadable(_));
+                self.failure.get_or_insert(error);
+                goes_on
+            }
+        }
+    }
+}
+
+impl Scorer {
+    /// The next requests about a part, whose prompt has so many tokens.
+    fn wave(&self, prompt_tokens: u32, runs: &Runs) -> Wave {
+        let left = self.rubric.runs - runs.sent;
+        let has_one_writer = self.has_one_writer();
+        let is_brief = has_one_writer && runs.writer.is_some();
+        let together = |requests, answers| Wave {
+            requests,
+            answers,
+            is_brief,
+        };
+        if has_one_writer && !is_brief {
+            together(1, 1)
+        } else if self.client.takes_n(self.model()) {
+            together(1, left)
+        } else if runs.sent > 0 || !self.is_cached(prompt_tokens) {
+            together(left, 1)
+        } else {
+            together(1, 1)
+        }
+    }
+
+    /// Whether one run alone writes the texts.
+    fn has_one_writer(&self) -> bool {
+        self.dimension.is_none() && self.rubric.runs > 1 && self.rubric.texts() == Texts::OneRun
+    }
+
+    /// Whether a run finds a prompt of so many tokens in the provider's cache once another has been answered, and
+    /// pays less for it.
+    fn is_cached(&self, prompt_tokens: u32) -> bool {
+        let price = self.client.model(self.model()).price();
+        let is_cheaper = price.is_some_and(|price| price.cached_input < Some(price.input));
+        is_cheaper && prompt_tokens >= CACHED_TOKENS_MIN
+    }
+
+    /// Adds what scoring these posts would cost.
+    pub(super) fn preview(&self, posts: &[LeasedPost], sum: &mut Preview) {
+        for batch in posts.chunks(self.rubric.posts_per_call) {
+            let prompt_tokens = self.input_tokens(&self.prompt(batch, None, false));
+            let mut runs = Runs::default();
+            while runs.sent < self.rubric.runs {
+                let wave = self.wave(prompt_tokens, &runs);
+                let prompt = self.prompt(batch, None, wave.is_brief);
+                let cost = self.cost(&prompt, batch.len(), wave);
+                let requests = wave.requests as u64;
+                sum.requests += requests;
+                sum.input_tokens += u64::from(cost.input_tokens) * requests;
+                sum.output_tokens += u64::from(cost.output_tokens) * requests;
+                let most = self.tariff.usd_at_most(&cost.usage(), self.tier);
+                sum.usd += most * requests as f64;
+                runs.sent += wave.requests * wave.answers;
+                runs.writer = Some(0);
+            }
+        }
+        sum.rows += posts.len() as u64;
+        sum.price_known = self.tariff.is_known();
+    }
+
+    /// Asks about posts in all runs, and combines the answers. If only some runs fail, the others are used. If all
+    /// fail, this returns the first error.
+    pub(super) async fn ask(
+        &self,
+        requester: &Requester,
+        part: &Part,
+    ) -> Result<Answers, RequestError> {
+        let complaint = part.complaint.as_ref();
+        let prompt_tokens = self.input_tokens(&self.prompt(&part.posts, complaint, false));
+        let mut runs = Runs::default();
+        let mut goes_on = true;
+        while goes_on && runs.sent < self.rubric.runs {
+            let wave = self.wave(prompt_tokens, &runs);
+            let prompt = self.prompt(&part.posts, complaint, wave.is_brief);
+            let first = runs.sent;
+            let requests = (0..wave.requests)
+                .map(|at| self.once(requester, &prompt, &part.posts, (first + at, wave)));
+            for given in join_all(requests).await {
+                goes_on &= runs.add(wave, given);
+            }
+        }
+        match runs.failure {
+            Some(error) if runs.answers.is_empty() => Err(error),
+            // Answers are kept even if the flow halts, because they are paid for.
+            _ => {
+                let writer = runs.writer.filter(|_| self.has_one_writer());
+                Ok(combine_batch(
+                    &self.rubric,
+                    part.posts.len(),
+                    &runs.answers,
+                    writer,
+                ))
+            }
+        }
+    }
+
+    /// One request, and what each of its answers says.
+    async fn once(
+        &self,
+        requester: &Requester,
+        prompt: &Prompt,
+        posts: &[LeasedPost],
+        (run, wave): (usize, Wave),
+    ) -> Result<Vec<Answers>, RequestError> {
+        let cache_key = self.cache_key(posts);
+        let posts = posts.len();
+        let request = ChatRequest {
+            model: self.model(),
+            messages: &prompt.messages,
+            format: Some(AnswerFormat {
+                name: &self.schema.name,
+                schema: &self.schema.schema,
+            }),
+            temperature: self.rubric.temperature,
+            reasoning_effort: self.rubric.effort(),
+            seed: i64::try_from(run).ok(),
+            answers: u32::try_from(wave.answers).ok(),
+            cache_key: Some(&cache_key),
+            ..ChatRequest::default()
+        };
+        let client = &self.client;
+        let completions = requester.send(
+            || self.cost(prompt, posts, wave),
+            |attempt| {
+                let request = ChatRequest {
+                    max_output_tokens: Some(attempt.cost.answer_tokens()),
+                    service_tier: attempt.tier,
+                    ..request.clone()
+                };
+                async move { client.chat(&request).await }
+            },
+        );
+        let completions = completions.await?;
+        let question = self.question(wave.is_brief);
+        let read = |completion| read(&question, completion, posts);
+        Ok(completions.into_iter().map(read).collect())
+    }
+
+    fn prompt(
+        &self,
+        posts: &[LeasedPost],
+        complaint: Option<&AnswerError>,
+        is_brief: bool,
+    ) -> Prompt {
+        let texts: Vec<&str> = posts.iter().map(|post| post.text.as_str()).collect();
+        self.question(is_brief).prompt(&texts, complaint)
+    }
+
+    /// The same for all requests about a batch. A key of the whole rubric would have too many requests a minute for
+    /// one machine of the provider, so that the runs of a batch would miss each other's input. It has a digest of the
+    /// ids, and nothing of the texts.
+    fn cache_key(&self, posts: &[LeasedPost]) -> String {
+        let ids: String = posts.iter().map(|post| post.id.to_string()).collect();
+        let batch = sha256_hex(&ids);
+        format!("sluice-{}-{}", self.fingerprint, head(&batch, 16))
+    }
+
+    fn question(&self, is_brief: bool) -> Question<'_> {
+        let whole = Question::whole(&self.rubric);
+        // `new` has checked that the dimension exists.
+        let question = self.dimension.as_ref().map_or(whole, |name| {
+            Question::dimension(&self.rubric, name).unwrap_or(whole)
+        });
+        if is_brief { question.brief() } else { question }
+    }
+
+    fn input_tokens(&self, prompt: &Prompt) -> u32 {
+        // Each message costs a few tokens besides its words.
+        let messages = prompt.messages.iter();
+        let input: usize = messages
+            .map(|message| self.tokenizer.count(&message.content) + 4)
+            .sum();
+        u32::try_from(input + self.schema_tokens + 3).unwrap_or(u32::MAX)
+    }
+
+    fn cost(&self, prompt: &Prompt, posts: usize, wave: Wave) -> RequestCost {
+        let effort = self.rubric.effort();
+        let reasoning = self.client.reasoning_tokens(self.model(), effort);
+        let answer = self.question(wave.is_brief).answer_tokens(posts) + reasoning;
+        let takes_n = self.client.takes_n(self.model());
+        let answers = if takes_n { wave.answers } else { 1 };
+        RequestCost::of_answers(self.input_tokens(prompt), answer, answers)
+    }
+}
+
+/// What one answer says about each post.
+fn read(question: &Question<'_>, completion: ChatCompletion, posts: usize) -> Answers {
+    let why = match completion {
+        ChatCompletion::Content(content) => return question.read(&content, posts),
+        ChatCompletion::Refusal(_) => "the model refuses to answer",
+        ChatCompletion::Length(_) => "the answer was longer than allowed",
+        ChatCompletion::ContentFilter => "the provider's filter withheld the answer",
+    };
+    let error = AnswerError::Withheld {
+        why: why.to_owned(),
+    };
+    vec![Err(error); posts]
+}
