@@ -162,7 +162,7 @@ impl<'a, L: Lines, C: Collector> BatchFlow<'a, L, C> {
     async fn make(&mut self, open: u64) -> Result<(), Trouble> {
         self.not_before = None;
         let mut held = self.begin().await?;
-        let hold = held.hold.clone();
+        let keeper = held.hold.clone();
         let limit = self.run.options.limit;
         let room = limit.map(|limit| limit.saturating_sub(self.taken_up));
         let bounds = (&held, FileCaps::new(self.requests_max), room);
@@ -175,7 +175,7 @@ impl<'a, L: Lines, C: Collector> BatchFlow<'a, L, C> {
             bounds,
             &mut self.place,
         );
-        let packed = match hold.keep(Box::pin(packing)).await {
+        let packed = match keeper.keep(Box::pin(packing)).await {
             Ok(packed) => packed,
             Err(trouble) => return self.give_up(held, trouble, open).await,
         };
@@ -381,8 +381,9 @@ pub(in crate::flow) async fn cancel(
         let Some(held) = take(session, run, None, Some(id)).await?.batch else {
             return Ok(false);
         };
-        let hold = held.hold.clone();
-        hold.keep(Box::pin(cancel_held(session, run, held)))
+        let keeper = held.hold.clone();
+        keeper
+            .keep(Box::pin(cancel_held(session, run, held)))
             .await
             .map(|()| true)
     };

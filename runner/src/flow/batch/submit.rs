@@ -46,8 +46,8 @@ pub(super) async fn submit(
     packed: PackedFile,
     endpoint: BatchEndpoint,
 ) -> Result<u64, Trouble> {
-    let hold = held.hold.clone();
-    let made = hold
+    let keeper = held.hold.clone();
+    let made = keeper
         .keep(Box::pin(make(session, run, held, packed, endpoint)))
         .await;
     if made.is_ok() {

@@ -74,13 +74,13 @@ pub(super) async fn go_on<C: Collector>(
     held: HeldBatch,
     collector: &C,
 ) -> Result<Step, Trouble> {
-    let hold = held.hold.clone();
-    let step = hold
+    let keeper = held.hold.clone();
+    let step = keeper
         .keep(Box::pin(step(session, run, held, collector)))
         .await;
     if matches!(step, Err(Trouble::Stop(_) | Trouble::Stopped)) {
         // Another run may go on at once.
-        hold.leave(Duration::ZERO).await?;
+        keeper.leave(Duration::ZERO).await?;
     }
     step
 }
