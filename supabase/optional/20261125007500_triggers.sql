@@ -21,8 +21,10 @@ declare
   v_transaction text := pg_current_xact_id()::text;
 begin
   -- An insert of nothing but duplicates adds no post.
-  if tg_op = 'INSERT' and not exists (select from added) then
-    return null;
+  if tg_op = 'INSERT' then
+    if not exists (select from added) then
+      return null;
+    end if;
   end if;
   if current_setting('sluice.marked_change', true) is distinct from v_transaction then
     perform set_config('sluice.marked_change', v_transaction, true);

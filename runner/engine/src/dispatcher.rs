@@ -47,6 +47,7 @@ async fn execute<P: Parts>(
     completed: mpsc::Sender<CompletedBatch<Output<P>>>,
 ) {
     let ids = shared.work.ids(&batch);
+    tracing::debug!(rows = ids.len(), "a batch goes to the provider");
     let mut result = shared.work.run(batch).await;
     if let Some(reason) = result.halt.clone() {
         shared.stop.stop(reason);

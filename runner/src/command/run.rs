@@ -70,7 +70,7 @@ struct WorkflowRun<'a> {
 impl WorkflowRun<'_> {
     /// Does one step. Returns whether the next one makes sense.
     async fn step(&mut self, step: Step) -> bool {
-        let outcome = match self.bounds() {
+        let mut outcome = match self.bounds() {
             Err(reason) => {
                 let report = Report::new(step.name(), Counts::Rows(RowCounts::default()));
                 Outcome::stopped(report, (&reason).into(), reason.to_string())
@@ -81,6 +81,13 @@ impl WorkflowRun<'_> {
                 Err(error) => failed(step, &error),
             },
         };
+        if let Some(reached) = self
+            .reached_deadline()
+            .filter(|_| outcome.exit == Exit::MoreRemains)
+        {
+            // The step knows only what was left of it.
+            outcome.report.reason = Some(StopReason::Deadline(reached).to_string());
+        }
         self.usd += outcome.report.usd.unwrap_or_default();
         let exit = outcome.exit;
         self.outcomes.push(outcome);
@@ -108,6 +115,12 @@ impl WorkflowRun<'_> {
             dry_run: self.arguments.dry_run,
             batch: false,
         })
+    }
+
+    /// The deadline of the run, if it is reached.
+    fn reached_deadline(&self) -> Option<Duration> {
+        self.deadline()
+            .filter(|deadline| self.started.elapsed() >= *deadline)
     }
 
     fn deadline(&self) -> Option<Duration> {

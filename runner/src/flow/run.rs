@@ -76,7 +76,7 @@ impl Run {
         });
         let started = Instant::now();
         Self {
-            id: Uuid::new_v4(),
+            id: ledger.holder(),
             options,
             stop,
             metrics: Arc::default(),

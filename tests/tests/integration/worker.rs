@@ -423,6 +423,7 @@ async fn worker_serves_metrics_and_health() {
 async fn log_lines_name_their_run_flow_and_batch() {
     let (_stack, simulator, program) = prepared(6).await;
     set_faults(&simulator, Faults::only(Fault::RateLimit, 0.5));
+    program.configure("[embedding]\nbatch_size = 1\n");
     let program = program.with("SLUICE_LOG", "sluice=debug");
     let run = program
         .run(&["embed", "--log-format", "json", "--json"])

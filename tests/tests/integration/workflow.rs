@@ -112,16 +112,11 @@ async fn the_exit_code_is_the_worst_and_the_other_steps_are_done() {
         "{report}"
     );
 
-    let unreachable = program.with("POSTGREST_URL", "http://127.0.0.1:9");
-    let run = unreachable
-        .run(&["run", file, "--json", "--deadline", "5s"])
-        .await;
+    let refused = program.with("SUPABASE_SERVICE_KEY", "wrong");
+    let run = refused.run(&["run", file, "--json"]).await;
     assert_eq!(run.code, Some(6), "{}", run.stderr);
-    assert_eq!(
-        flows(&run.json()),
-        ["store"],
-        "a database that is down ends the run"
-    );
+    let report = run.json();
+    assert_eq!(flows(&report), ["store"], "the other steps would fail, too");
 }
 
 #[tokio::test]

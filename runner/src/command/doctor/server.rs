@@ -16,6 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// A difference of the clocks up to this is the network's.
 const SKEW_MAX: Duration = Duration::from_secs(60);
 
+/// A hiccup of a gateway is shorter than these together.
+const TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(300);
+
 const API_URL: &str = "set SUPABASE_URL to the project's API URL, https://PROJECT.supabase.co (Supabase: Project Settings, \
     Data API)";
 
@@ -29,7 +33,7 @@ pub(super) struct Answer {
 /// Asks for one post. Returns the checks of the address, the key and the clock, and whether PostgREST answered and took
 /// the key.
 pub(super) async fn checks(settings: &DatabaseSettings) -> (Vec<Check>, bool) {
-    let answer = match ask(settings).await {
+    let answer = match patiently_ask(settings).await {
         Ok(answer) => answer,
         Err(finding) => return (vec![Check::of("address", Err(finding))], false),
     };
@@ -49,6 +53,20 @@ pub(super) async fn checks(settings: &DatabaseSettings) -> (Vec<Check>, bool) {
     checks.push(Check::of("key", key));
     checks.push(Check::of("clock", clock(server_time, Timestamp::now())));
     (checks, takes_key)
+}
+
+/// Asks again for a moment if a gateway or the network has a hiccup.
+async fn patiently_ask(settings: &DatabaseSettings) -> Result<Answer, Finding> {
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
+        let answer = ask(settings).await;
+        let is_passing = answer.as_ref().map_or(true, Answer::is_passing);
+        if !is_passing || tries == 0 {
+            return answer;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 async fn ask(settings: &DatabaseSettings) -> Result<Answer, Finding> {
@@ -122,15 +140,15 @@ fn address(settings: &DatabaseSettings, answer: &Answer) -> Result<String, Findi
         let cure = "set SUPABASE_URL (or POSTGREST_URL) to the address that answers; keys follow no redirect";
         return wrong(format!("{url} redirects to {target}"), cure);
     }
-    if header(CONTENT_TYPE).is_some_and(|kind| kind.contains("html")) {
-        let found = format!("a web page answers at {url}, and no PostgREST");
-        return wrong(found, API_URL);
-    }
     if answer.status >= 500 && !answer.is_postgrest() {
         let found = format!("{url} answers with status {}", answer.status);
         let cure =
             "wait a minute; if it stays so, restore the project (Supabase pauses unused ones)";
         return Err(Finding::new(Exit::Database, found, cure));
+    }
+    if header(CONTENT_TYPE).is_some_and(|kind| kind.contains("html")) {
+        let found = format!("a web page answers at {url}, and no PostgREST");
+        return wrong(found, API_URL);
     }
     let refuses = matches!(answer.status, 401 | 403);
     if !answer.is_postgrest() && !refuses {
@@ -149,6 +167,11 @@ fn address(settings: &DatabaseSettings, answer: &Answer) -> Result<String, Findi
 }
 
 impl Answer {
+    /// Whether it is about the moment, and not about the address or the key.
+    fn is_passing(&self) -> bool {
+        self.status == 429 || self.status >= 500
+    }
+
     /// Whether the body is rows, or an error with a code.
     fn is_postgrest(&self) -> bool {
         let body: Result<serde_json::Value, _> = serde_json::from_str(&self.body);

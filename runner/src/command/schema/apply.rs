@@ -60,7 +60,7 @@ pub(super) async fn run(arguments: &SchemaApplyArgs, printer: Printer) -> Result
         });
     }
     if !pending.is_empty() {
-        connection.execute(RECORDS).await.map_err(no_records)?;
+        make_records(&connection).await.map_err(no_records)?;
     }
     for migration in pending {
         tracing::info!(file = migration.file, "applying");
@@ -79,6 +79,17 @@ pub(super) async fn run(arguments: &SchemaApplyArgs, printer: Printer) -> Result
         format!("applied {applied}; {} applied before", done.earlier)
     })?;
     Ok(Exit::Complete)
+}
+
+/// Creates the table of applied migrations, if it is not there.
+async fn make_records(connection: &Connection) -> Result<(), PostgresError> {
+    match connection.execute(RECORDS).await {
+        // Another run has just created it, which `if not exists` does not see.
+        Err(PostgresError::Refused(refusal)) if refusal.code == "23505" => {
+            connection.execute(RECORDS).await
+        }
+        made => made,
+    }
 }
 
 /// The SQL of each applied migration, by version. It is empty for those that another tool recorded without it.
