@@ -190,4 +190,19 @@ mod tests {
         assert_eq!(started.elapsed(), DRAIN);
         task.await.unwrap();
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_leaves_time_for_results_that_are_paid_for() {
+        let (stop, started) = (Stop::new(), tokio::time::Instant::now());
+        let deadline = Duration::from_secs(3);
+        let expiring = stop.clone();
+        let task = tokio::spawn(async move { expiring.expire(deadline).await });
+        stop.stopped().await;
+        assert_eq!(started.elapsed(), deadline);
+        assert_eq!(stop.reason(), Some(&StopReason::Deadline(deadline)));
+        stop.late().await;
+        assert_eq!(started.elapsed(), deadline + GRACE);
+        assert!(!stop.in_flight.is_cancelled());
+        task.await.unwrap();
+    }
 }
