@@ -130,7 +130,7 @@ impl Held {
     fn new(token: &Token) -> Result<Self, Error> {
         const EARLY: Duration = Duration::from_secs(60);
         let since = Instant::now();
-        let early = |lives: Duration| lives - EARLY.min(lives / 5);
+        let early = |lives: Duration| lives.saturating_sub(EARLY.min(lives / 5));
         Ok(Self {
             header: bearer(&token.secret)?,
             renew_at: token.lives.map(|lives| since + early(lives)),

@@ -157,7 +157,7 @@ impl ErrorBody {
         };
         Parameter::ALL
             .into_iter()
-            .find(|parameter| parameter.names().iter().any(|name| named(name)))
+            .find(|parameter| parameter.names().iter().any(named))
     }
 
     /// The efforts that the message names, other than the one that was refused.

@@ -167,23 +167,23 @@ fn matching<'s>(
 impl ModelSettings {
     /// Puts what is given in `above` in place of what is here.
     fn put(&mut self, above: &Self) {
-        fn put<T: Clone>(below: &mut Option<T>, above: &Option<T>) {
+        fn put<T: Clone>(below: &mut Option<T>, above: Option<&T>) {
             if above.is_some() {
-                below.clone_from(above);
+                *below = above.cloned();
             }
         }
-        put(&mut self.vocabulary, &above.vocabulary);
-        put(&mut self.efforts, &above.efforts);
-        put(&mut self.default_effort, &above.default_effort);
-        put(&mut self.sampling, &above.sampling);
-        put(&mut self.token_limit, &above.token_limit);
-        put(&mut self.n, &above.n);
-        put(&mut self.cache_key, &above.cache_key);
-        put(&mut self.dimensions, &above.dimensions);
-        put(&mut self.flex, &above.flex);
-        put(&mut self.batch, &above.batch);
-        put(&mut self.price, &above.price);
-        put(&mut self.ends, &above.ends);
+        put(&mut self.vocabulary, above.vocabulary.as_ref());
+        put(&mut self.efforts, above.efforts.as_ref());
+        put(&mut self.default_effort, above.default_effort.as_ref());
+        put(&mut self.sampling, above.sampling.as_ref());
+        put(&mut self.token_limit, above.token_limit.as_ref());
+        put(&mut self.n, above.n.as_ref());
+        put(&mut self.cache_key, above.cache_key.as_ref());
+        put(&mut self.dimensions, above.dimensions.as_ref());
+        put(&mut self.flex, above.flex.as_ref());
+        put(&mut self.batch, above.batch.as_ref());
+        put(&mut self.price, above.price.as_ref());
+        put(&mut self.ends, above.ends.as_ref());
     }
 }
 

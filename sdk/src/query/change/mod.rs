@@ -142,7 +142,7 @@ impl<T, S, C: Context> Change<T, Updating, S, C> {
     /// be null.
     pub fn set<V, N>(mut self, column: Column<T, V, N>, value: impl Assignable<T, V, N>) -> Self {
         if let Kind::Update(patch) = self.kind {
-            let patch = patch.and_then(|patch| patch.with(column.target(), value.into_json()));
+            let patch = patch.and_then(|patch| patch.with(&column.target(), value.into_json()));
             self.kind = Kind::Update(patch);
         }
         self

@@ -41,7 +41,7 @@ impl Patch {
     /// Adds a column.
     pub(super) fn with(
         mut self,
-        target: Target,
+        target: &Target,
         value: serde_json::Result<Vec<u8>>,
     ) -> Result<Self, Error> {
         if !target.path.is_empty() {
