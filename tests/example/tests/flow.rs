@@ -63,7 +63,7 @@ async fn a_flow_sends_these_requests_and_reports_this() {
     };
     let simulator = simulator::start(config).await.unwrap();
     let mut session = session(&server, &simulator.base_url());
-    let recorder = Recorder::new(Http::new().unwrap()).hiding(&["embedding"]);
+    let recorder = Recorder::new(Http::new().unwrap()).hiding(&["embedding", "p_host", "spent"]);
     session.database = Database::through(&recorder, session.settings.database().unwrap()).unwrap();
 
     let run = session.begin(FlowOptions::default(), Stop::new());

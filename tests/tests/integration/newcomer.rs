@@ -60,10 +60,14 @@ fn script(page: &str, url: &str, key: &str, openai_port: u16) -> String {
                 .replace(" …", "")
                 .replace(" ID", &format!(" {ID}"));
             let line = line.trim_end();
+            let until_stopped = ["sluice simulate", "sluice worker", "sluice status --watch"];
             let _ = match line {
-                // They run until they are stopped.
-                "sluice simulate" | "sluice worker" => {
-                    let port = if line.ends_with("simulate") {
+                // The embedded stack has no address for SQL, and it is migrated.
+                line if line.starts_with("sluice schema apply") => {
+                    writeln!(script, "sluice schema migrations supabase/migrations")
+                }
+                line if until_stopped.iter().any(|start| line.starts_with(start)) => {
+                    let port = if line == "sluice simulate" {
                         " --port 0"
                     } else {
                         ""
@@ -125,7 +129,12 @@ async fn every_command_of_the_pages_runs() {
         executable(&bin, "cargo", CARGO);
         executable(&bin, "supabase", SUPABASE);
         std::fs::write(work.join("posts.jsonl"), posts.join("\n")).unwrap();
-        let path = format!("PATH=\"{}:$PATH\"\n", bin.display());
+        // What is installed stays where it is, and what a page writes to the home goes to the folder.
+        let path = format!(
+            "export PATH=\"{}:$PATH\" XDG_CACHE_HOME=\"${{XDG_CACHE_HOME:-$HOME/.cache}}\" HOME=\"$PWD\"\n\
+             mkdir -p ~/.local/share/bash-completion/completions\n",
+            bin.display()
+        );
         let script = path + &script(page, url, key.expose_secret(), port);
         let ran = tokio::task::spawn_blocking({
             let openai = openai.clone();

@@ -15,6 +15,11 @@ const PAGE_FILTERS: &[(&str, &str)] = &[
     (r"<time>[^<]*</time>", "<time>[time]</time>"),
     (r"\b(\d+h )?(\d+m )?\d+(\.\d+)? ?(ms|s|m)\b", "[span]"),
     (r"at most \d+ MiB", "at most [memory]"),
+    (r"\d+ to Supabase", "[some] to Supabase"),
+    (
+        r"<strong>\d+</strong>(<span class=.detail.>to Supabase)",
+        "<strong>[some]</strong>$1",
+    ),
     (r"\b([xy12]{1,2}|d|width|height)=.[-0-9.MLZ ]*.", "$1=[]"),
     (
         r"(?s)(<line class=.grid|<text class=.(end|middle)|<rect class=.column)[^\n]*\n",
