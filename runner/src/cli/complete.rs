@@ -26,7 +26,7 @@ pub(super) fn jobs() -> ArgValueCandidates {
                 .ok()?;
             let describe = |job: Job| {
                 let help = format!("{}, {}", job.r#type, job.status);
-                candidate(job.id, help)
+                candidate(&job.id, help)
             };
             Some(jobs.into_iter().map(describe).collect())
         })
@@ -40,7 +40,7 @@ pub(super) fn weights() -> ArgValueCandidates {
             let configs = database.call_shaped(ListWeightConfigs {}).await.ok()?;
             let named = configs
                 .into_iter()
-                .map(|config| candidate(config.id, config.name.unwrap_or_default()));
+                .map(|config| candidate(&config.id, config.name.unwrap_or_default()));
             Some(named.collect())
         })
     })
@@ -59,7 +59,7 @@ pub(super) fn neighborhoods() -> ArgValueCandidates {
                 .ok()?;
             let named = found
                 .into_iter()
-                .map(|found| candidate(found.slug, found.name));
+                .map(|found| candidate(&found.slug, found.name));
             Some(named.collect())
         })
     })
@@ -73,12 +73,12 @@ pub(super) fn dimensions() -> ArgValueCandidates {
         };
         let dimensions = settings.rubric.dimensions.into_iter();
         dimensions
-            .map(|dimension| candidate(dimension.name, dimension.description))
+            .map(|dimension| candidate(&dimension.name, dimension.description))
             .collect()
     })
 }
 
-fn candidate(value: impl ToString, help: String) -> CompletionCandidate {
+fn candidate(value: &impl ToString, help: String) -> CompletionCandidate {
     CompletionCandidate::new(value.to_string()).help(Some(help.into()))
 }
 

@@ -150,6 +150,10 @@ pub struct SchemaApplyArgs {
 }
 
 #[cfg(any(feature = "local", feature = "postgres"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "clap wants a parser that may fail"
+)]
 pub(super) fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(SecretString::from(text))
 }

@@ -33,7 +33,7 @@ pub(super) async fn warnings(
     for used in [Some(embedding), scoring].into_iter().flatten() {
         said.extend(about(provider, used, today).await);
         let priced = settings.models.get(used.1).price().is_some();
-        said.extend(unpriced(used).filter(|_| !priced));
+        said.extend((!priced).then(|| unpriced(used)));
     }
     said.extend(age(today));
     said
@@ -63,11 +63,11 @@ async fn about(provider: &Client, (key, name): Used<'_>, today: Date) -> Option<
     Some(format!("`{name}` ({key}) {verb} on {ends}: {how}"))
 }
 
-fn unpriced((key, name): Used<'_>) -> Option<String> {
-    Some(format!(
+fn unpriced((key, name): Used<'_>) -> String {
+    format!(
         "`{name}` ({key}) has no price, so no budget can be kept: set price = {{ input = …, output = … }} under \
          [models.\"{name}\"]"
-    ))
+    )
 }
 
 /// Whether the prices of the table are old.

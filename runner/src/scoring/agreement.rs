@@ -78,8 +78,13 @@ fn overlap(first: &[String], second: &[String]) -> f64 {
 /// The rank of each value, from 1. Equal values share the mean of their ranks.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let below = |value: &f64| values.iter().filter(|other| *other < value).count();
-    let equal = |value: &f64| values.iter().filter(|other| *other == value).count();
-    let rank = |value: &f64| below(value) as f64 + (equal(value) as f64 + 1.0) / 2.0;
+    let equal = |value: &f64| {
+        values
+            .iter()
+            .filter(|other| other.total_cmp(value).is_eq())
+            .count()
+    };
+    let rank = |value: &f64| below(value) as f64 + f64::midpoint(equal(value) as f64, 1.0);
     values.iter().map(rank).collect()
 }
 

@@ -169,6 +169,7 @@ impl Rubric {
     }
 
     /// The same rubric as an earlier version asked it, if it names no model.
+    #[must_use]
     pub fn of_earlier_version(&self) -> Self {
         let earlier = || EARLIER_MODEL.to_owned();
         Self {

@@ -86,8 +86,8 @@ async fn flows(town: &Town) {
 
     let scored = town.json(&["score"]).await;
     assert_eq!(scored["counts"]["written"], POSTS);
-    let asked = town.simulator.stats().chat_requests;
-    assert_eq!(asked, POSTS.div_ceil(5) as u64);
+    let questions = town.simulator.stats().chat_requests;
+    assert_eq!(questions, POSTS.div_ceil(5) as u64);
     town.json(&["rescore", "--all"]).await;
     assert_eq!(town.simulator.stats().chat_requests, 2 * asked);
     town.program.configure(&format!("{ONE}{MORE}"));

@@ -55,7 +55,7 @@ fn created(kind: &str) -> BTreeSet<String> {
         format!("create {kind} if not exists public."),
     ];
     let drops = [format!("drop {kind} if exists public.")];
-    let named = |line: &str, heads: &[String]| {
+    let name_after = |line: &str, heads: &[String]| {
         let rest = heads
             .iter()
             .find_map(|head| line.strip_prefix(head.as_str()))?;
@@ -66,9 +66,9 @@ fn created(kind: &str) -> BTreeSet<String> {
     };
     let mut names = BTreeSet::new();
     for line in MIGRATIONS.iter().flat_map(|(_, sql)| sql.lines()) {
-        if let Some(name) = named(line, &creates) {
+        if let Some(name) = name_after(line, &creates) {
             names.insert(name);
-        } else if let Some(name) = named(line, &drops) {
+        } else if let Some(name) = name_after(line, &drops) {
             names.remove(&name);
         }
     }

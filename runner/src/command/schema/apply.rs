@@ -30,7 +30,7 @@ alter table supabase_migrations.schema_migrations add column if not exists name 
 
 /// What was applied, and what is not.
 #[derive(Debug, Serialize)]
-struct Applied {
+struct SchemaState {
     applied: Vec<String>,
     pending: Vec<String>,
     /// Migrations that an earlier run applied.
@@ -43,7 +43,7 @@ pub(super) async fn run(arguments: &SchemaApplyArgs, printer: Printer) -> Result
     let connection = Connection::open(url, authority, CONNECT_TIMEOUT).await?;
     let recorded = recorded(&connection).await?;
     let pending = pending(&wanted, &recorded);
-    let mut done = Applied {
+    let mut done = SchemaState {
         applied: Vec::new(),
         pending: pending
             .iter()
@@ -155,7 +155,7 @@ async fn apply(connection: &Connection, migration: &Migration) -> Result<bool, P
     result
 }
 
-fn check(state: &Applied) -> String {
+fn check(state: &SchemaState) -> String {
     if state.pending.is_empty() {
         return format!(
             "{} applied, none is missing",
@@ -167,7 +167,7 @@ fn check(state: &Applied) -> String {
 }
 
 /// What failed, what is in the database now, and how to go on.
-fn failed(migration: &Migration, done: &Applied, error: PostgresError) -> Error {
+fn failed(migration: &Migration, done: &SchemaState, error: PostgresError) -> Error {
     let PostgresError::Refused(refusal) = &error else {
         return error.into();
     };
@@ -260,7 +260,7 @@ mod tests {
             hint: None,
             position: Some(7),
         };
-        let done = Applied {
+        let done = SchemaState {
             applied: vec!["1_a.sql".to_owned()],
             pending: Vec::new(),
             earlier: 3,

@@ -84,21 +84,21 @@ async fn score_sample(session: &Session, run: &Run, model: &str) -> Result<Compa
         ..session.settings.rubric.clone()
     };
     session.settings.check_model(&rubric)?;
-    let scorer = Scorer::new(session, Arc::new(rubric), None)?;
+    let asks = Scorer::new(session, Arc::new(rubric), None)?;
     let requester = session.requester(run, model, session.tiering());
     let limit = run.options.limit.unwrap_or(200).min(SAMPLE_MAX);
     let stored = sample(session, limit).await?;
     let posts = posts(session, &stored).await?;
     let concurrency = session.settings.limits.concurrency as usize;
     let batches: Vec<Vec<LeasedPost>> = posts
-        .chunks(scorer.posts_per_call())
+        .chunks(asks.posts_per_call())
         .map(<[LeasedPost]>::to_vec)
         .collect();
-    let mut scored = stream::iter(batches)
-        .map(|batch| scorer.score(&requester, batch))
+    let mut answers = stream::iter(batches)
+        .map(|batch| asks.score(&requester, batch))
         .buffer_unordered(concurrency);
     let (mut pairs, mut failed) = (Vec::new(), 0);
-    while let Some(scores) = scored.next().await {
+    while let Some(scores) = answers.next().await {
         for (post, score) in scores.posts {
             match (stored.get(&post.id), score) {
                 (Some(before), Ok(score)) => {

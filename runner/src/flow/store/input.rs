@@ -106,10 +106,9 @@ fn format_of(path: &Path) -> InputFormat {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.to_ascii_lowercase();
     let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
-    if name.ends_with(".csv") {
-        InputFormat::Csv
-    } else {
-        InputFormat::Jsonl
+    match name.rsplit_once('.') {
+        Some((_, "csv")) => InputFormat::Csv,
+        _ => InputFormat::Jsonl,
     }
 }
 
@@ -119,16 +118,13 @@ fn read_all(
     lines: &Sender,
 ) -> Result<(), InputError> {
     let (start, input) = peek(BufReader::with_capacity(1 << 16, input))?;
-    let packed: Option<Box<dyn Read>> = match start.as_slice() {
-        [0x1f, 0x8b, ..] => Some(Box::new(MultiGzDecoder::new(input))),
-        [0x28, 0xb5, 0x2f, 0xfd] => Some(Box::new(ZstdFrames::new(input)?)),
-        _ => return read_text(start, input, format, lines),
-    };
-    let Some(unpacked) = packed else {
-        return Ok(());
+    let unpacked: Box<dyn Read> = match start.as_slice() {
+        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(input)),
+        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(ZstdFrames::new(input)?),
+        _ => return read_text(&start, input, format, lines),
     };
     let (start, unpacked) = peek(BufReader::new(unpacked)).map_err(InputError::Packed)?;
-    read_text(start, unpacked, format, lines).map_err(|error| match error {
+    read_text(&start, unpacked, format, lines).map_err(|error| match error {
         InputError::Read(error) => InputError::Packed(error),
         error => error,
     })
@@ -142,12 +138,12 @@ fn peek<R: BufRead>(mut input: R) -> io::Result<(Vec<u8>, impl BufRead + use<R>)
 }
 
 fn read_text(
-    start: Vec<u8>,
+    start: &[u8],
     mut input: impl BufRead,
     format: InputFormat,
     lines: &Sender,
 ) -> Result<(), InputError> {
-    if is_utf16(&start) {
+    if is_utf16(start) {
         return Err(InputError::Utf16);
     }
     if start.starts_with(BYTE_ORDER_MARK) {
@@ -280,7 +276,11 @@ struct TooLong;
 
 fn csv_error(error: csv::Error) -> InputError {
     match error.into_kind() {
-        csv::ErrorKind::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<TooLong>()) => {
+        csv::ErrorKind::Io(error)
+            if error
+                .get_ref()
+                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<TooLong>) =>
+        {
             InputError::Csv(error.to_string())
         }
         csv::ErrorKind::Io(error) => InputError::Read(error),

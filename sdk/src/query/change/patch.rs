@@ -95,7 +95,7 @@ mod tests {
     use crate::schema::col;
 
     fn with(patch: Patch, column: &'static str, value: &serde_json::Value) -> Result<Patch, Error> {
-        patch.with(col(column).target(), serde_json::to_vec(value))
+        patch.with(&col(column).target(), serde_json::to_vec(value))
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
         assert!(patch.with_members(&json!({"a": 2})).is_err());
         let member = col("a").key("b").target();
         let value = serde_json::to_vec(&1);
-        assert!(Patch::default().with(member, value).is_err());
+        assert!(Patch::default().with(&member, value).is_err());
         assert!(Patch::default().with_members(&[1]).is_err());
     }
 }
