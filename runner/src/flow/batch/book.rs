@@ -196,8 +196,8 @@ impl HeldBatch {
         state: BatchState,
         mut changes: Value,
     ) -> Result<(), Trouble> {
-        if let Some(changes) = changes.as_object_mut() {
-            changes.insert("state".to_owned(), json!(state));
+        if let Some(fields) = changes.as_object_mut() {
+            fields.insert("state".to_owned(), json!(state));
         }
         self.change(changes).await?;
         self.record.state = state;
