@@ -41,7 +41,7 @@ pub use odd_provider::{OddProvider, Oddity, Refusal, When};
 pub use own_stack::OwnStack;
 pub use program::{Program, Run, built, script, signal};
 pub use recorder::{Exchange, Recorder};
-pub use repository::{assert_generated, files, root, screenshots_wanted};
+pub use repository::{assert_generated, assert_generated_file, files, root, screenshots_wanted};
 pub use service::Service;
 pub use stack::Stack;
 pub use wire::Wire;

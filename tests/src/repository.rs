@@ -52,3 +52,17 @@ pub fn assert_generated(page: &str, name: &str, made: &str, source: &str, suite:
         "{page} differs from {source}; update it with `SLUICE_UPDATE=1 cargo test -p sluice-tests --test {suite}`"
     );
 }
+
+/// Asserts that a file is what the test binary `suite` has made. With `SLUICE_UPDATE=1` it writes the file instead.
+pub fn assert_generated_file(file: &str, made: &str, suite: &str) {
+    let path = root().join(file);
+    if std::env::var("SLUICE_UPDATE").is_ok() {
+        std::fs::write(&path, made).unwrap();
+        return;
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == made,
+        "{file} differs; update it with `SLUICE_UPDATE=1 cargo test -p sluice-tests --test {suite}`"
+    );
+}

@@ -59,6 +59,8 @@ mod beside_others {
     /// A name that two globs import does not compile if it is used.
     #[test]
     fn the_prelude_takes_no_name_of_std_or_serde_json() {
+        #[expect(dead_code, reason = "it names the traits")]
+        fn traits<T: Table + Select, F: Function>() {}
         fn named<N: ?Sized>() -> usize {
             std::any::type_name::<N>().len()
         }
@@ -75,8 +77,6 @@ mod beside_others {
             + named::<Selection>()
             + named::<Tristate<i32>>();
         assert!(types > 0);
-        #[expect(dead_code, reason = "it names the traits")]
-        fn traits<T: Table + Select, F: Function>() {}
         let filter = col("a").eq(all([1])).or(col("b").eq(any([2])));
         assert!(filter.to_string().starts_with("or="));
     }

@@ -40,7 +40,11 @@ fn program(stack: &Stack, simulator: &Simulator, toml: &str) -> Program {
 /// What the provider lists: `files` or `batches`.
 async fn listed(simulator: &Simulator, what: &str) -> Vec<Value> {
     let url = format!("{}/{what}?limit=100", simulator.base_url());
-    let request = reqwest::Client::new().get(url).bearer_auth("test-key");
+    let request = reqwest::Client::builder()
+        .build()
+        .unwrap()
+        .get(url)
+        .bearer_auth("test-key");
     let body = request.send().await.unwrap().text().await.unwrap();
     let list: Value = serde_json::from_str(&body).unwrap();
     list.get("data").and_then(Value::as_array).unwrap().clone()

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions, ScoreScope};
+use sluice_runner::provider::ReasoningEffort;
 use sluice_runner::scoring::{EARLIER_MODEL, Rubric};
 use sluice_runner::simulator::{Config, Fault, Faults};
 use sluice_tests::{Program, Stack};
@@ -170,7 +171,7 @@ async fn budget_holds_with_requests_in_flight_over_every_model() {
 async fn default_of_a_new_project_is_what_the_guide_says() {
     let rubric = Rubric::default();
     assert_eq!(rubric.model(), "gpt-6-luna");
-    assert_eq!(rubric.effort().map(|effort| effort.as_str()), Some("none"));
+    assert_eq!(rubric.effort().map(ReasoningEffort::as_str), Some("none"));
 }
 
 #[tokio::test]

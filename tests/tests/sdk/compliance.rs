@@ -47,7 +47,6 @@ macro_rules! features {
     };
 }
 
-#[expect(clippy::too_many_lines, reason = "one line for each feature")]
 fn features() -> Vec<Feature> {
     let all_features = features![
         "select" ".select('id,name')" true db => db.table("basket").selection(Selection::new().column(col("id")).column(col("name")));
@@ -188,14 +187,5 @@ fn entry(out: &mut String, feature: &Feature, request: &RecordedRequest) {
 }
 
 fn assert_same_file(made: &str) {
-    let path = sluice_tests::root().join("sdk/compliance.yaml");
-    if std::env::var("SLUICE_UPDATE").is_ok() {
-        std::fs::write(&path, made).unwrap();
-        return;
-    }
-    let written = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        written == made,
-        "sdk/compliance.yaml differs; update it with `SLUICE_UPDATE=1 cargo test -p sluice-tests --test sdk compliance`"
-    );
+    sluice_tests::assert_generated_file("sdk/compliance.yaml", made, "sdk");
 }
