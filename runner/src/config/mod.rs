@@ -4,6 +4,7 @@
 //! applies the flags. No other module reads the environment or configuration files.
 
 mod address;
+mod bound;
 mod environment;
 mod model;
 mod raw;

@@ -1,8 +1,5 @@
 //! Checked settings, on which the rest of the program relies.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -10,6 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::address::Address;
+use super::bound::{bounded, number};
 use super::environment::Source;
 use super::model::models;
 use super::raw::{RawConfig, RawLeases, RawOpenAi, RawSupabase};
@@ -464,27 +462,6 @@ fn check_app(
         url: address.url,
         secret: SecretString::from(secret),
     }))
-}
-
-fn number<N: FromStr>(environment: &Environment, name: &str) -> Result<Option<N>, ConfigError> {
-    let parse = |text: &str| {
-        let number = text.parse();
-        number.map_err(|_| ConfigError::invalid(name, format!("`{text}` is not a whole number")))
-    };
-    environment.get(name).map(parse).transpose()
-}
-
-fn bounded<N: PartialOrd + Display>(
-    key: &str,
-    value: N,
-    range: RangeInclusive<N>,
-) -> Result<N, ConfigError> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    let (low, high) = range.into_inner();
-    let message = format!("is {value}, must be from {low} to {high}");
-    Err(ConfigError::invalid(key, message))
 }
 
 #[cfg(test)]
