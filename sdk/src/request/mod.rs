@@ -21,7 +21,9 @@ use crate::grammar::Params;
 use crate::quote;
 
 pub use explain::Explain;
-pub(crate) use options::{Options, insert_header};
+pub(crate) use options::Options;
+#[cfg(feature = "client")]
+pub(crate) use options::insert_header;
 pub use outcome::Outcome;
 pub(crate) use outcome::{Cause, LONG_LIST, read_error};
 pub use prefer::{Count, Handling};

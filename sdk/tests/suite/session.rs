@@ -16,11 +16,13 @@ use sluice_sdk::query::RetryPolicy;
 use sluice_sdk::testing::{Fake, FakeResponse};
 use sluice_sdk::{Client, SecretString, col, error::ErrorKind};
 
+type Respond = dyn Fn(&HeaderMap) -> http::Response<Bytes> + Send + Sync;
+
 /// Keeps the headers of each request, and responds by a function of them.
 #[derive(Clone)]
 struct Heard {
     headers: Arc<Mutex<Vec<HeaderMap>>>,
-    respond: Arc<dyn Fn(&HeaderMap) -> http::Response<Bytes> + Send + Sync>,
+    respond: Arc<Respond>,
 }
 
 impl Heard {

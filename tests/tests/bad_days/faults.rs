@@ -84,16 +84,16 @@ async fn flows(town: &Town) {
     assert_eq!(billed.len(), POSTS);
     assert!(billed.values().all(|times| *times == 1), "{billed:?}");
 
-    let scored = town.json(&["score"]).await;
-    assert_eq!(scored["counts"]["written"], POSTS);
+    let rated = town.json(&["score"]).await;
+    assert_eq!(rated["counts"]["written"], POSTS);
     let questions = town.simulator.stats().chat_requests;
     assert_eq!(questions, POSTS.div_ceil(5) as u64);
     town.json(&["rescore", "--all"]).await;
-    assert_eq!(town.simulator.stats().chat_requests, 2 * asked);
+    assert_eq!(town.simulator.stats().chat_requests, 2 * questions);
     town.program.configure(&format!("{ONE}{MORE}"));
     let filled = town.json(&["backfill", "kindness"]).await;
     assert_eq!(filled["counts"]["written"], POSTS);
-    assert_eq!(town.simulator.stats().chat_requests, 3 * asked);
+    assert_eq!(town.simulator.stats().chat_requests, 3 * questions);
     town.assert_count("llm_scores where scores ? 'kindness'", POSTS)
         .await;
     town.assert_no_work().await;

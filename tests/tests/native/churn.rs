@@ -192,11 +192,6 @@ async fn assert_whole(native: &Native, failed: Vec<Vec<String>>, recomputes: u32
     ] {
         assert_eq!(admin.value(query).await, 0, "{what}");
     }
-    println!(
-        "{} s: {recomputes} recomputes, {} calls tried again",
-        seconds(),
-        failed.len()
-    );
     assert!(recomputes >= 3, "{recomputes} recomputes show little");
 }
 

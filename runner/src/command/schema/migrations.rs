@@ -19,7 +19,10 @@ impl Migration {
             sql: sql.into(),
         }
     }
+}
 
+#[cfg(feature = "postgres")]
+impl Migration {
     /// The digits before the name, which order the migrations.
     pub(super) fn version(&self) -> &str {
         self.parts().0
