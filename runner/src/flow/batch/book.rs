@@ -196,7 +196,9 @@ impl HeldBatch {
         state: BatchState,
         mut changes: Value,
     ) -> Result<(), Trouble> {
-        changes["state"] = json!(state);
+        if let Some(fields) = changes.as_object_mut() {
+            fields.insert("state".to_owned(), json!(state));
+        }
         self.change(changes).await?;
         self.record.state = state;
         Ok(())

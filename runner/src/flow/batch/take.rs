@@ -118,17 +118,13 @@ pub(super) async fn resolve(
     run: &Run,
     mut held: HeldBatch,
 ) -> Result<Option<HeldBatch>, Trouble> {
-    match find_or_rule_out(session, run, &held).await? {
-        Some(found) => {
-            submitted(&mut held, &found).await?;
-            Ok(Some(held))
-        }
-        None => {
-            let reason = "the provider never had the batch; its rows are due again";
-            abandon(session, run, held, reason).await?;
-            Ok(None)
-        }
-    }
+    let Some(found) = find_or_rule_out(session, run, &held).await? else {
+        let reason = "the provider never had the batch; its rows are due again";
+        abandon(session, run, held, reason).await?;
+        return Ok(None);
+    };
+    submitted(&mut held, &found).await?;
+    Ok(Some(held))
 }
 
 /// Ends a batch that the provider does not have. Its rows are due again, and nothing was billed.
