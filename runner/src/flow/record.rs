@@ -91,6 +91,8 @@ fn state(run: &Run, exit: Option<Exit>) -> Value {
     json!({
         "counts": RowCounts::from(run.metrics.rows()),
         "input_tokens": usage.input_tokens,
+        "cached_tokens": usage.cached_input_tokens,
+        "written_tokens": usage.cache_write_tokens,
         "output_tokens": usage.output_tokens,
         "usd": run.requests.is_priced().then(|| run.usd()),
         "exit": exit.map(Exit::code),
