@@ -181,14 +181,14 @@ mod tests {
         #[test]
         fn no_bill_is_above_what_was_reserved(
             model in prop::sample::select(Models::priced().collect::<Vec<_>>()),
-            input in 0..400_000_u64, cached in 0.0..1.0_f64, written in 0.0..1.0_f64, output in 0..100_000_u64,
+            input in 0..400_000_u64, cached in 0..=100_u64, written in 0..=100_u64, output in 0..100_000_u64,
         ) {
             let price = Models::default().get(model).price().unwrap();
-            let part = |share: f64| (input as f64 * share) as u64;
+            let part = |percent: u64| input * percent / 100;
             let usage = Usage {
                 input_tokens: input,
                 cached_input_tokens: part(cached),
-                cache_write_tokens: part((1.0 - cached) * written),
+                cache_write_tokens: part((100 - cached) * written / 100),
                 output_tokens: output,
             };
             let asked = Usage { cached_input_tokens: 0, cache_write_tokens: 0, ..usage };
