@@ -74,7 +74,7 @@ pub fn log_filter() -> Option<String> {
 }
 
 impl Environment {
-    /// Reads the environment of the process, and the nearest `.env` (see [`super::nearest`]).
+    /// Reads the environment of the process, and the nearest `.env`.
     ///
     /// No line of `.env` stops a command: other programs read the file, too. Lines that cannot be read are logged.
     pub fn read() -> Self {
