@@ -80,7 +80,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The maximum length of the encoded path and query of a split list (7,000 bytes by default).
+    /// The maximum length of the encoded path and query (7,000 bytes by default). A long list is split so that it
+    /// fits. A longer URL is not sent.
     pub fn url_bytes(mut self, bytes: usize) -> Self {
         self.defaults.url_bytes = bytes;
         self

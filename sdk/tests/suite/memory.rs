@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
 use sluice_sdk::testing::{Fake, FakeResponse, RecordedRequest};
-use sluice_sdk::{Client, query::RetryPolicy};
+use sluice_sdk::{Client, client::ClientBuilder, query::RetryPolicy};
 
 use crate::grammar::decode::{self, Operand, Param, Tree};
 
@@ -73,11 +73,15 @@ impl Memory {
 
 /// A client that sends to `fake` and retries without waiting.
 pub(crate) fn client(fake: &Fake) -> Client {
+    builder().transport(fake.clone()).build().unwrap()
+}
+
+/// The client's builder, without a transport.
+pub(crate) fn builder() -> ClientBuilder {
     let retry = RetryPolicy::default().base(std::time::Duration::ZERO);
-    let builder = Client::builder()
+    Client::builder()
         .postgrest_url("http://memory")
-        .retry(retry);
-    builder.transport(fake.clone()).build().unwrap()
+        .retry(retry)
 }
 
 impl State {

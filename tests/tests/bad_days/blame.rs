@@ -106,7 +106,8 @@ async fn no_post_is_blamed_for_what_the_database_refuses_for_all() {
             let name = format!("{} of {table}", refusal.name);
             assert_stopped(&name, &run, refusal.word);
             let writes = proxy.count(&format!("POST /rpc/{function}"));
-            assert!((1..=3).contains(&writes), "{name}: {writes} writes");
+            // A claim reads the table too, so a missing grant may end the run before anything is paid.
+            assert!(writes <= 3, "{name}: {writes} writes");
             assert_eq!(
                 stack.count("select count(*) from work_items").await,
                 0,
@@ -114,7 +115,7 @@ async fn no_post_is_blamed_for_what_the_database_refuses_for_all() {
             );
             let warnings = run.json()["warnings"].to_string();
             assert!(
-                warnings.contains("the result is lost"),
+                writes == 0 || warnings.contains("the result is lost"),
                 "{name}: {warnings}"
             );
         }

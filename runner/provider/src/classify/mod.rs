@@ -62,12 +62,16 @@ impl ErrorBody {
         Some((status, error))
     }
 
-    /// A message in plain text. A page of HTML says nothing.
+    /// A message in plain text, or the words of a gateway's page.
     fn plain(text: &str) -> Option<Self> {
         let text = text.trim();
-        let is_message = !text.is_empty() && !text.starts_with(['<', '{', '[']);
-        is_message.then(|| Self {
-            message: Some(text.to_owned()),
+        let message = match text.chars().next() {
+            Some('<') => words_of_page(text),
+            Some('{' | '[') => String::new(),
+            _ => text.to_owned(),
+        };
+        (!message.is_empty()).then(|| Self {
+            message: Some(message),
             ..Self::default()
         })
     }
@@ -332,6 +336,13 @@ fn names_a_setting(error: &ErrorBody) -> bool {
     };
     let root = param.split(['.', '[']).next().unwrap_or(param);
     !matches!(root, "input" | "messages" | "prompt" | "")
+}
+
+/// A page of HTML without its tags.
+fn words_of_page(page: &str) -> String {
+    let pieces = page.split('<').filter_map(|piece| piece.split('>').nth(1));
+    let text: Vec<&str> = pieces.flat_map(str::split_whitespace).collect();
+    text.join(" ")
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use serde_json::Value;
 use sluice_sdk::testing::{Exchange, Fake, FakeResponse, RecordedRequest, RecordedResponse};
 use sluice_sdk::{Client, Error, error::ErrorKind};
 
-use crate::memory::client;
+use crate::memory::builder;
 use meaning::Meaning;
 
 const RECORD: &str = include_str!(concat!(
@@ -90,7 +90,9 @@ impl Case {
         } = &EXCHANGES[name];
         let answer = response.clone();
         let fake = Fake::new(move |_| reply(&answer));
-        let outcome = (self.check)(client(&fake)).await;
+        // One recorded URL is longer than the client usually allows.
+        let db = builder().url_bytes(10_000).transport(fake.clone());
+        let outcome = (self.check)(db.build().unwrap()).await;
 
         let failed = !(200..300).contains(&response.status) && name != EMPTY_PAGE;
         assert_eq!(outcome.is_err(), failed, "{name}: {outcome:?}");
@@ -192,5 +194,5 @@ async fn every_exchange_is_replayed_once() {
         }] += 1;
     }
     assert!(left.is_empty(), "not replayed: {left:?}");
-    assert_eq!(counts, [96, 7, 12], "as recorded, in other words, never");
+    assert_eq!(counts, [95, 8, 12], "as recorded, in other words, never");
 }

@@ -1,9 +1,11 @@
 //! The client: one call, one request.
 
+mod models;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use jiff::{Timestamp, civil::Date};
+use jiff::Timestamp;
 use reqwest::{
     RequestBuilder, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -13,8 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind, Model,
-    Models, Overload, RateHeaders, ReasoningEffort, Tier, Usage,
+    Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind, Models,
+    Overload, RateHeaders, Tier, Usage,
     chat::ChatBody,
     classify::{ErrorBody, classify},
     embedding::EmbeddingBody,
@@ -301,56 +303,6 @@ impl Client {
             }),
             ChatApi::Responses => self.read(response, request.model, 1, ChatCompletion::of_output),
         }
-    }
-
-    /// The day on which a model ends, as the provider lists it. `None` if it announces none.
-    ///
-    /// Source: `GET /v1/models/{model}`.
-    ///
-    /// # Errors
-    /// [`Error`], with the code `model_not_found` if there is no such model. Many servers have no such endpoint.
-    pub async fn describe(&self, model: &str) -> Result<Option<Date>, Error> {
-        #[derive(Deserialize)]
-        struct Listed {
-            shutdown_date: Option<Date>,
-        }
-        let mut address = self.address("models");
-        if let Ok(mut path) = address.path_segments_mut() {
-            path.push(model);
-        }
-        let response = self
-            .send(self.http.get(address).headers(self.headers.clone()))
-            .await;
-        let response = response.map_err(|failure| {
-            self.refused(failure, |error, status, retry_after| {
-                classify(status, error, retry_after, 1)
-            })
-        })?;
-        let listed: Result<Listed, _> = serde_json::from_slice(&response.body);
-        Ok(listed.ok().and_then(|listed| listed.shutdown_date))
-    }
-
-    /// What is known about a model.
-    pub fn model(&self, name: &str) -> Model {
-        self.config.models.get(name)
-    }
-
-    /// Whether one request to a model may have several answers, as far as is known by now.
-    pub fn takes_n(&self, model: &str) -> bool {
-        let is_chat = self.config.chat_api == ChatApi::Chat;
-        is_chat && Manner::new(&self.model(model), self.learnt.about(model)).n()
-    }
-
-    /// How many tokens to allow a model for reasoning, beside its answer's. They are billed as output. It grows if
-    /// the model refuses the effort.
-    pub fn reasoning_tokens(&self, model: &str, effort: Option<ReasoningEffort>) -> usize {
-        Manner::new(&self.model(model), self.learnt.about(model)).reasoning_tokens(effort)
-    }
-
-    /// What requests to a model have otherwise than this effort and the configuration say, because the model refused
-    /// it.
-    pub fn adaptations(&self, model: &str, effort: Option<ReasoningEffort>) -> Vec<String> {
-        Manner::new(&self.model(model), self.learnt.about(model)).adaptations(effort)
     }
 
     /// The body of a question.
