@@ -108,7 +108,7 @@ impl Writer {
                             reason = why;
                             search.refused();
                         }
-                        Err(error) => return Err(error.into_reason()),
+                        Err(error) => return Err(self.halted(error)),
                     }
                 }
                 // The search may only have concluded that this row is bad, so it is tried alone.
@@ -118,7 +118,7 @@ impl Writer {
                     Err(StorageError::Row(why) | StorageError::TooLarge(why)) => {
                         refused.push((row, why));
                     }
-                    Err(error) => return Err(error.into_reason()),
+                    Err(error) => return Err(self.halted(error)),
                 },
             }
         }
@@ -130,7 +130,7 @@ impl Writer {
                     self.blame_rows(&why).await?;
                     refused.push((row, why));
                 }
-                Err(error) => return Err(error.into_reason()),
+                Err(error) => return Err(self.halted(error)),
             }
         }
         Ok(())
@@ -170,6 +170,15 @@ impl Writer {
                 Err(error) if error.is_outage(1) => wait.outlast(&error).await?,
                 result => return result,
             }
+        }
+    }
+
+    /// Why nothing more is written after this error. A refusal is everyone's, so no other write is tried. An outage may
+    /// end, so results that are paid for are tried.
+    fn halted(&self, error: StorageError) -> StopReason {
+        match error.into_reason() {
+            refused @ StopReason::Database(_) => self.verdict.get_or_init(|| refused).clone(),
+            reason => reason,
         }
     }
 
