@@ -22,7 +22,7 @@ const THREE_RUNS: &str = "texts = 'every_run'\n[models.gpt-6-luna]\nn = false\nc
                           price = { input = 0.10, cache_write = 0.125, output = 0.50 }";
 
 /// A way to score: its name, its configuration below `[scoring]`, and the most that it may take of what three whole
-/// runs take: tokens of input that are not from the cache, and dollars.
+/// runs take: tokens of input, and dollars.
 const WAYS: [(&str, &str, f64, f64); 5] = [
     ("three whole runs", THREE_RUNS, 1.0, 1.0),
     ("one input", "texts = 'every_run'", 0.4, 0.85),
@@ -56,15 +56,15 @@ async fn main() {
     println!("| way | requests | input | cached | written | output | bill | of three runs' |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let mut first: Option<(u64, f64, Vec<Value>)> = None;
+    let mut missed = Vec::new();
     for (name, toml, input_most, bill_most) in WAYS {
         let (report, scores) = scored(&stack, &simulator, toml).await;
         let input = report.tokens - report.output_tokens;
         let bill = simulator.ledger().usd;
-        let unread = input - report.cached_tokens;
         let (whole_input, whole_bill, whole_scores) =
-            first.get_or_insert_with(|| (unread, bill, scores.clone()));
+            first.get_or_insert_with(|| (input, bill, scores.clone()));
         assert!(scores == *whole_scores, "{name}: other scores");
-        let (of_input, of_bill) = (unread as f64 / *whole_input as f64, bill / *whole_bill);
+        let (of_input, of_bill) = (input as f64 / *whole_input as f64, bill / *whole_bill);
         println!(
             "| {name} | {} | {input} | {} | {} | {} | ${bill:.4} | {of_bill:.2} |",
             report.requests.openai,
@@ -72,9 +72,13 @@ async fn main() {
             report.cache_write_tokens,
             report.output_tokens
         );
-        assert!(of_input <= input_most, "{name}: {of_input} of the input");
-        assert!(of_bill <= bill_most, "{name}: {of_bill} of the bill");
+        let within = of_input <= input_most && of_bill <= bill_most;
+        missed.extend(
+            (!within)
+                .then(|| format!("{name}: {of_input:.2} of the input, {of_bill:.2} of the bill")),
+        );
     }
+    assert!(missed.is_empty(), "above what is wanted: {missed:?}");
 }
 
 /// Scores all posts, and returns the report and the stored scores.

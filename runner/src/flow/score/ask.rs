@@ -11,7 +11,6 @@ use super::scorer::{Part, Scorer};
 use crate::db::LeasedPost;
 use crate::provider::{AnswerFormat, ChatCompletion, ChatRequest};
 use crate::scoring::{AnswerError, PostScore, Prompt, Question, Texts, combine_batch};
-use crate::text::{head, sha256_hex};
 
 /// A shorter common beginning is not cached.
 const CACHED_TOKENS_MIN: u32 = 1_024;
@@ -168,7 +167,6 @@ impl Scorer {
         posts: &[LeasedPost],
         (run, wave): (usize, Wave),
     ) -> Result<Vec<Answers>, RequestError> {
-        let cache_key = self.cache_key(posts);
         let posts = posts.len();
         let request = ChatRequest {
             model: self.model(),
@@ -181,7 +179,6 @@ impl Scorer {
             reasoning_effort: self.rubric.effort(),
             seed: i64::try_from(run).ok(),
             answers: u32::try_from(wave.answers).ok(),
-            cache_key: Some(&cache_key),
             ..ChatRequest::default()
         };
         let client = &self.client;
@@ -210,15 +207,6 @@ impl Scorer {
     ) -> Prompt {
         let texts: Vec<&str> = posts.iter().map(|post| post.text.as_str()).collect();
         self.question(is_brief).prompt(&texts, complaint)
-    }
-
-    /// The same for all requests about a batch. A key of the whole rubric would have too many requests a minute for
-    /// one machine of the provider, so that the runs of a batch would miss each other's input. It has a digest of the
-    /// ids, and nothing of the texts.
-    fn cache_key(&self, posts: &[LeasedPost]) -> String {
-        let ids: String = posts.iter().map(|post| post.id.to_string()).collect();
-        let batch = sha256_hex(&ids);
-        format!("sluice-{}-{}", self.fingerprint, head(&batch, 16))
     }
 
     fn question(&self, is_brief: bool) -> Question<'_> {

@@ -25,8 +25,6 @@ pub(super) struct Scorer {
     pub(super) tariff: Tariff,
     /// The dearest tier at which requests are billed.
     pub(super) tier: Tier,
-    /// Of the rubric. Requests about other rubrics begin otherwise.
-    pub(super) fingerprint: String,
     /// Whether posts may be blamed for answers that cannot be used.
     usable: Arc<Blame>,
 }
@@ -79,7 +77,6 @@ impl Scorer {
             tokenizer,
             tariff: session.tariff(rubric.model()),
             tier: session.tiering().dearest(),
-            fingerprint: rubric.fingerprint(),
             client,
             rubric,
             dimension: dimension.map(str::to_owned),
