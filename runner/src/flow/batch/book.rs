@@ -5,19 +5,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::super::requester::setback;
 use super::super::run::Run;
 use super::super::session::Session;
 use crate::db::{
     BatchRecord, BatchState, ChangeBatch, CutBatch, Database, DatabaseError, EndBatch, ForgetBatch,
     LeaveBatch, StoreBatch, int,
 };
-use crate::engine::{Stop, StopReason, backoff};
+use crate::engine::{GaveUp, Stop, StopReason};
 use crate::provider;
-
-/// The first pause before a call is repeated.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-/// The longest of these pauses.
-const PAUSE_MAX: Duration = Duration::from_secs(20);
 
 /// Why work on a batch has ended early.
 #[derive(Debug)]
@@ -55,6 +51,15 @@ impl From<provider::Error> for Trouble {
     }
 }
 
+impl From<GaveUp> for Trouble {
+    fn from(gave_up: GaveUp) -> Self {
+        match gave_up {
+            GaveUp::Stopped(_) => Self::Stopped,
+            _ => Self::Stop(StopReason::Outage(gave_up.to_string())),
+        }
+    }
+}
+
 impl From<std::io::Error> for Trouble {
     fn from(error: std::io::Error) -> Self {
         let why = format!("the file of a batch cannot be kept in the temporary folder: {error}");
@@ -69,27 +74,22 @@ impl Trouble {
     }
 }
 
-/// Repeats a call that may be sent twice, as long as patience lasts.
+/// Repeats a call that may be sent twice, for as long as the patience with the provider.
 pub(super) async fn patiently<T>(
     session: &Session,
     stop: &Stop,
     mut call: impl AsyncFnMut() -> Result<T, provider::Error>,
 ) -> Result<T, Trouble> {
-    let since = tokio::time::Instant::now();
-    let mut attempt = 0;
+    let patience = session.patience().until_stopped(stop);
+    let mut wait = patience.begin();
     loop {
         match call().await {
-            Err(error)
-                if error.is_retryable() && since.elapsed() < session.settings.openai.patience =>
-            {
-                let pause = backoff(attempt, PAUSE_MIN, PAUSE_MAX);
-                let pause = error.retry_after().unwrap_or(pause);
-                if !stop.sleep(pause).await {
-                    return Err(Trouble::Stopped);
-                }
-                attempt += 1;
+            Ok(answer) => {
+                patience.answered();
+                return Ok(answer);
             }
-            result => return Ok(result?),
+            Err(error) if error.is_retryable() => wait.pause(setback(&error)).await?,
+            Err(error) => return Err(error.into()),
         }
     }
 }
