@@ -15,7 +15,7 @@ pub enum Step<'s, T> {
     Done,
 }
 
-/// How far the question is answered whether rows are at fault at all.
+/// Whether it is known yet that rows are at fault, and not something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doubt {
     /// No request was refused yet.

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{RateHeaders, Usage, response::ResponseHead};
+use super::{RateHeaders, Usage, head::ResponseHead};
 
 /// A request without a usable response.
 ///

@@ -1,45 +1,26 @@
 //! A response of the provider before its content is read.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use jiff::Timestamp;
 use reqwest::Response;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
-use super::{
-    Breakage, RateHeaders, Usage, rate::retry_after, responses::Incomplete,
-    surrogate::mend_surrogates,
-};
-
-/// What the headers say. It is empty if no response came.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ResponseHead {
-    pub(super) status: Option<u16>,
-    pub(super) rate: RateHeaders,
-    pub(super) request_id: Option<String>,
-    pub(super) retry_after: Option<Duration>,
-}
-
-impl ResponseHead {
-    pub(super) fn read(response: &Response, now: Timestamp) -> Self {
-        let headers = response.headers();
-        let request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
-        Self {
-            status: Some(response.status().as_u16()),
-            rate: RateHeaders::read(headers),
-            request_id: request_id.map(|id| id.chars().take(64).collect()),
-            retry_after: retry_after(headers, now),
-        }
-    }
-}
+use super::head::ResponseHead;
+use super::surrogate::mend_surrogates;
+use super::{Breakage, Usage};
 
 /// A whole response with a status of success.
 pub(super) struct RawResponse {
     pub(super) head: ResponseHead,
     pub(super) body: Bytes,
+}
+
+/// Why an output is not whole.
+#[derive(Debug, Deserialize)]
+pub(super) struct Incomplete {
+    pub(super) reason: Option<String>,
 }
 
 /// The frame that embeddings (`data`), chat completions (`choices`) and responses (`output`) share.

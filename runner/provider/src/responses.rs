@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::chat::{AnswerFormat, ChatRequest, Message, ServiceTier};
 use super::manner::Manner;
+use super::response::Incomplete;
 use super::{Breakage, ChatCompletion, ReasoningEffort};
 
 /// The body of a request.
@@ -85,12 +86,6 @@ struct Content {
     r#type: String,
     text: Option<String>,
     refusal: Option<String>,
-}
-
-/// Why an output is not whole.
-#[derive(Debug, Deserialize)]
-pub(super) struct Incomplete {
-    reason: Option<String>,
 }
 
 impl ChatCompletion {

@@ -9,6 +9,9 @@ use sluice_tests::Stack;
 /// The time between two reads.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// The score of every post before the work, which no computation has.
+pub(crate) const OLD_SCORE: i32 = -1;
+
 /// How often it saw what.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -26,12 +29,9 @@ pub(crate) async fn watched<T>(
     posts: u32,
     work: impl Future<Output = T>,
 ) -> (T, Seen) {
-    let now = stack.rows("select clock_timestamp()::text as now").await;
-    let began = now.first().and_then(|row| row.get("now")).unwrap();
     let query = format!(
-        "select count(*) as posts, count(*) filter (where computed_at < '{}') as old
-         from post_scores where weight_config_id = active_weight_config()",
-        began.as_str().unwrap()
+        "select count(*) as posts, count(*) filter (where final_score = {OLD_SCORE}) as old
+         from post_scores where weight_config_id = active_weight_config()"
     );
     let done = Cell::new(false);
     let work = async {

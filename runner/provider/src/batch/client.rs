@@ -15,7 +15,7 @@ use super::super::Error;
 use super::super::classify::classify;
 use super::super::client::{Client, NoSuccess};
 use super::super::error::Breakage;
-use super::super::response::ResponseHead;
+use super::super::head::ResponseHead;
 use super::{BatchEndpoint, Page, ProviderBatch, ProviderFile};
 
 /// How long a file may take, there or back.

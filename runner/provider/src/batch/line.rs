@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::client::{Client, NoSuccess, Response};
-use super::super::response::{RawResponse, ResponseHead};
+use super::super::head::ResponseHead;
+use super::super::response::RawResponse;
 use super::super::{ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, Usage};
 use super::BatchEndpoint;
 

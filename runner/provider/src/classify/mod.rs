@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ReasoningEffort;
 use super::error::{ErrorKind, Overload, RefusalCause};
-use super::manner::Parameter;
+use super::parameter::Parameter;
 
 /// The provider's description of an error.
 ///

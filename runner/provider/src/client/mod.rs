@@ -21,10 +21,10 @@ use super::{
     classify::{ErrorBody, classify},
     embedding::EmbeddingBody,
     error::{Failure, excerpt},
+    head::ResponseHead,
     manner::{Learnt, Manner},
     openai::DEFAULT_BASE_URL,
-    response::{BodyError, RawResponse, ResponseBody, ResponseHead, parse, read_body},
-    responses::Incomplete,
+    response::{BodyError, Incomplete, RawResponse, ResponseBody, parse, read_body},
 };
 
 /// The most bytes of a response: well above 2048 vectors of 3072 numbers written as text.

@@ -26,7 +26,7 @@ pub(crate) struct BatchStore {
     ids: u64,
     /// How many steps came so far.
     steps: u64,
-    /// How many faults happened so far, those of lines apart.
+    /// How many faults happened so far, except those of single lines.
     faults: u64,
 }
 

@@ -1,4 +1,4 @@
-//! From a request about files or batches to its response.
+//! Answers requests about files and batches.
 
 use std::sync::Arc;
 

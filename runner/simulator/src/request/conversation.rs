@@ -34,7 +34,7 @@ pub(crate) struct ParsedChat {
     pub(crate) cache_key: Option<String>,
     /// What the prompt cache may know.
     pub(crate) beginnings: Beginnings,
-    /// What the last message wants to be short.
+    /// Which fields of the answer the last message wants short.
     pub(crate) brevity: Brevity,
 }
 

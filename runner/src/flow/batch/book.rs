@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -15,6 +16,8 @@ use crate::db::{
 use crate::engine::{GaveUp, Stop, StopReason};
 use crate::provider;
 
+/// How far the provider's clock may differ from the database's.
+const CLOCKS: i64 = 1;
 /// Why work on a batch has ended early.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -72,6 +75,12 @@ impl Trouble {
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Stop(StopReason::Refused(_)))
     }
+}
+
+/// The client of the provider, or why there is none.
+pub(super) fn provider(session: &Session) -> Result<&provider::Client, Trouble> {
+    let client = session.provider();
+    client.map_err(|error| Trouble::Stop(StopReason::Settings(error.to_string())))
 }
 
 /// Repeats a call that may be sent twice, for as long as the patience with the provider.
@@ -182,6 +191,12 @@ impl HeldBatch {
     /// The name of its file at the provider.
     pub(super) fn file_name(&self) -> String {
         format!("sluice-{}.jsonl", self.record.id)
+    }
+
+    /// Whether its intent is younger than something at the provider, so that the list need not be read further.
+    pub(super) fn is_after(&self, created_at: i64) -> bool {
+        let intent = self.record.created_at - CLOCKS.hours();
+        Timestamp::from_second(created_at).is_ok_and(|created_at| created_at < intent)
     }
 
     /// Records changes, and holds the batch for longer.

@@ -9,10 +9,10 @@ use super::super::run::Run;
 use super::super::session::Session;
 use super::super::source::Leases;
 use super::book::{HeldBatch, Trouble};
+use super::files::clean_up;
 use super::line::Request;
 use super::output::BatchOutput;
 use super::reader::{Reader, settle};
-use super::take::clean_up;
 use crate::db::{BatchRecord, BatchRow, BatchRows, int};
 use crate::engine::{
     self, BatchResult, Claim, Deferred, Flow, Item, Packing, Recorded, RowFailure, Sink, Source,

@@ -12,11 +12,13 @@
 //! - [`pack`]: due rows become lines of a file. A [`Lines`] says how.
 //! - [`submit`]: the file becomes a batch. A batch is made once or never.
 //! - [`take`]: goes on with a batch that any run has left.
+//! - [`files`]: what a batch leaves at the provider is deleted.
 //! - [`collect`]: responses become results, in the sinks of the flow that sends requests one by one.
 
 mod book;
 mod collect;
 mod drive;
+mod files;
 mod line;
 mod output;
 mod pack;

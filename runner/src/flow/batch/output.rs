@@ -8,9 +8,8 @@ use tokio::sync::Mutex;
 
 use super::super::run::Run;
 use super::super::session::Session;
-use super::book::{HeldBatch, Trouble, patiently};
+use super::book::{HeldBatch, Trouble, patiently, provider};
 use super::line::Request;
-use super::submit::provider;
 use crate::provider::Usage;
 use crate::provider::batch::OutputLine;
 

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 use tokio::fs::File;
 use tokio::io::AsyncSeekExt;
@@ -15,19 +14,18 @@ use tokio::io::AsyncSeekExt;
 use super::super::ledger::{exhausted, reserve_for};
 use super::super::run::Run;
 use super::super::session::Session;
-use super::book::{HeldBatch, Trouble, patiently};
+use super::book::{HeldBatch, Trouble, patiently, provider};
+use super::files::{delete_files, files};
 use super::pack::{PackedFile, WrittenLine};
 use crate::db::BatchState;
 use crate::engine::StopReason;
+use crate::provider::ErrorKind;
 use crate::provider::batch::{BatchEndpoint, Page, ProviderBatch, ProviderFile};
-use crate::provider::{self, ErrorKind};
 
 /// The key of the metadata that carries the id of the intent.
 const INTENT: &str = "sluice_batch";
 /// How often an upload is tried.
 const UPLOADS_MAX: usize = 4;
-/// How far the provider's clock may differ from the database's.
-const CLOCKS: i64 = 1;
 /// When a new batch is looked at first.
 pub(super) const FIRST_LOOK: Duration = Duration::from_secs(2);
 
@@ -230,73 +228,10 @@ async fn find(
             return Ok(Some(found));
         }
         match oldest {
-            Some((id, created_at)) if has_more && !is_before(held, created_at) => after = Some(id),
+            Some((id, created_at)) if has_more && !held.is_after(created_at) => after = Some(id),
             _ => return Ok(None),
         }
     }
-}
-
-/// The files at the provider that were uploaded for this batch.
-async fn files(
-    session: &Session,
-    run: &Run,
-    held: &HeldBatch,
-) -> Result<Vec<ProviderFile>, Trouble> {
-    let client = provider(session)?;
-    let name = held.file_name();
-    let (mut found, mut after): (Vec<_>, Option<String>) = (Vec::new(), None);
-    loop {
-        let page = patiently(session, &run.stop, async || {
-            client.batch_files(after.as_deref()).await
-        });
-        let Page { data, has_more } = page.await?;
-        let oldest = data.last().map(|file| (file.id.clone(), file.created_at));
-        found.extend(data.into_iter().filter(|file| file.filename == name));
-        match oldest {
-            Some((id, created_at)) if has_more && !is_before(held, created_at) => after = Some(id),
-            _ => return Ok(found),
-        }
-    }
-}
-
-/// Whether something at the provider is older than the intent, so that the list need not be read further.
-fn is_before(held: &HeldBatch, created_at: i64) -> bool {
-    let intent = held.record.created_at - CLOCKS.hours();
-    Timestamp::from_second(created_at).is_ok_and(|created_at| created_at < intent)
-}
-
-/// Deletes every file of this batch at the provider: those that are recorded, and any that an upload left whose
-/// response was lost.
-pub(super) async fn delete_files(
-    session: &Session,
-    run: &Run,
-    held: &HeldBatch,
-) -> Result<(), Trouble> {
-    let client = provider(session)?;
-    let record = &held.record;
-    let known = [
-        &record.file_id,
-        &record.output_file_id,
-        &record.error_file_id,
-    ];
-    let mut ids: Vec<String> = known.into_iter().flatten().cloned().collect();
-    ids.extend(
-        files(session, run, held)
-            .await?
-            .into_iter()
-            .map(|file| file.id),
-    );
-    ids.sort();
-    ids.dedup();
-    for id in ids {
-        patiently(session, &run.stop, async || client.delete_file(&id).await).await?;
-    }
-    Ok(())
-}
-
-pub(super) fn provider(session: &Session) -> Result<&provider::Client, Trouble> {
-    let client = session.provider();
-    client.map_err(|error| Trouble::Stop(StopReason::Settings(error.to_string())))
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::super::run::Run;
 use super::super::session::Session;
-use super::book::{HeldBatch, Trouble, patiently};
+use super::book::{HeldBatch, Trouble, patiently, provider};
 use super::collect::{Collector, collect};
-use super::submit::{FIRST_LOOK, delete_files, find_or_rule_out, provider, submitted};
+use super::files::clean_up;
+use super::submit::{FIRST_LOOK, find_or_rule_out, submitted};
 use crate::db::{BatchState, TakeBatch, int};
 use crate::engine::StopReason;
 use crate::provider::batch::{BatchStatus, ProviderBatch};
@@ -19,9 +20,6 @@ use crate::provider::batch::{BatchStatus, ProviderBatch};
 const LOOK_MIN: Duration = Duration::from_secs(1);
 /// The longest time between two looks at a batch.
 const LOOK_MAX: Duration = Duration::from_secs(60);
-/// When to look again at what is left to be cleaned up, if that failed.
-const LATER: Duration = Duration::from_secs(30);
-
 /// A batch that this run has taken, if one was to be looked at, and how many are open.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -141,17 +139,6 @@ pub(super) async fn abandon(
     }
     held.stored(0.0, Some(reason.to_owned())).await?;
     clean_up(session, run, held).await
-}
-
-/// Deletes what is left at the provider. If that fails, any run does it later.
-pub(super) async fn clean_up(session: &Session, run: &Run, held: HeldBatch) -> Result<(), Trouble> {
-    match delete_files(session, run, &held).await {
-        Ok(()) => held.end().await,
-        Err(trouble) => {
-            held.leave(LATER).await?;
-            Err(trouble)
-        }
-    }
 }
 
 /// Asks the provider how far the batch is, and collects it if it has ended.

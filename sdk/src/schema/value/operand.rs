@@ -35,14 +35,14 @@ pub trait Operands<V, T> {
 /// Marks single values, which are not [`Quantified`], so that both can implement [`Operands`].
 /// Compiler messages name those traits instead of this one.
 #[doc(hidden)]
-pub trait One {}
+pub trait OneValue {}
 
-impl<V: Value> One for V {}
-impl<W, const N: usize> One for [W; N] {}
-impl<W> One for &[W] {}
+impl<V: Value> OneValue for V {}
+impl<W, const N: usize> OneValue for [W; N] {}
+impl<W> OneValue for &[W] {}
 
 #[diagnostic::do_not_recommend]
-impl<V, T, O: Operand<V, T> + One> Operands<V, T> for O {
+impl<V, T, O: Operand<V, T> + OneValue> Operands<V, T> for O {
     fn into_quantified(self) -> (Option<Quantifier>, Scalar) {
         (None, self.into_scalar())
     }
@@ -200,7 +200,7 @@ pub(crate) fn array_of<W: Element>(values: &[W]) -> Scalar {
 
 macro_rules! range_operands {
     ($($kind:ident),* $(,)?) => {$(
-        impl<V> One for std::ops::$kind<V> {}
+        impl<V> OneValue for std::ops::$kind<V> {}
 
         impl<V: Value, T> Operand<Range<V>, T> for std::ops::$kind<V> {
             fn into_scalar(self) -> Scalar {
