@@ -44,7 +44,7 @@ async fn prepared(posts: u32, config: Config) -> (Stack, Simulator) {
     (stack, simulator)
 }
 
-/// What the provider has in the requests of a run that has submitted, once it has.
+/// Waits until the provider has so many batches.
 async fn until_submitted(stack: &Stack, batches: i64) {
     let submitted = "select count(*) from provider_batches where state = 'submitted'";
     until("the batches are made", async || {
@@ -350,8 +350,8 @@ async fn a_refused_post_fails_alone_and_unusable_answers_blame_nobody() {
 #[tokio::test]
 async fn a_refused_parameter_is_left_out_of_the_next_batch() {
     let (stack, simulator) = prepared(20, lasting(50)).await;
-    // A name that says nothing: the model takes no `n`, and the simulator's real one no `max_tokens`.
-    let toml = format!("{}[models.gpt-6-luna]\ntoken_limit = 'max_tokens'\n", TWO);
+    // What is configured is wrong: the model takes the other name.
+    let toml = format!("{TWO}[models.gpt-6-luna]\ntoken_limit = 'max_tokens'\n");
     let program = program(&stack, &simulator, &toml);
     let report = program.json(&["score", "--batch"]).await;
     assert_eq!(report["counts"]["written"], 20, "{report}");
@@ -413,4 +413,38 @@ async fn limits_of_posts_and_money_and_of_the_queue_hold() {
     assert_eq!(stack.count(stored).await, 100);
     assert_scored_times(&stack, &simulator, 3).await;
     assert_nothing_is_left(&stack, &simulator).await;
+}
+
+/// `sluice run --batch` waits for no batch: each run stores what is done, and hands over what is due.
+#[tokio::test]
+async fn a_workflow_hands_over_and_a_later_one_stores() {
+    let (stack, simulator) = prepared(20, lasting(4_000)).await;
+    let program = program(&stack, &simulator, TWO);
+    let run = program.run(&["run", "--batch", "--output", "json"]).await;
+    assert_eq!(run.code, Some(3), "{}{}", run.stdout, run.stderr);
+    let report = run.json();
+    let reasons = report["flows"].to_string();
+    assert!(reasons.contains("1 batch is at the provider"), "{report}");
+    let kinds = "select count(distinct kind) from provider_batches where state = 'submitted'";
+    assert_eq!(stack.count(kinds).await, 2);
+    until("both are stored", async || {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let run = program.run(&["run", "--batch"]).await;
+        assert!(
+            matches!(run.code, Some(0 | 3)),
+            "{}{}",
+            run.stdout,
+            run.stderr
+        );
+        run.code == Some(0)
+    })
+    .await;
+    assert_eq!(
+        stack.count("select count(*) from post_embeddings").await,
+        20
+    );
+    assert_scored_times(&stack, &simulator, 1).await;
+    assert_eq!(simulator.stats().batches.created, 2);
+    assert_nothing_is_left(&stack, &simulator).await;
+    assert_books_agree(&stack, &simulator).await;
 }
