@@ -9,7 +9,7 @@
 use serde_json::Value;
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
-use sluice_runner::flow::{self, FlowOptions, ScoreScope};
+use sluice_runner::flow::{self, Batching, FlowOptions, ScoreScope};
 use sluice_runner::report::Report;
 use sluice_runner::simulator::{Config, Simulator};
 use sluice_tests::{Program, Stack};
@@ -22,8 +22,8 @@ const THREE_RUNS: &str = "texts = 'every_run'\n[models.gpt-6-luna]\nn = false\nc
                           price = { input = 0.10, cache_write = 0.125, output = 0.50 }";
 
 /// A way to score: its name, its configuration below `[scoring]`, and the most that it may take of what three whole
-/// runs take: tokens of input, and dollars.
-const WAYS: [(&str, &str, f64, f64); 5] = [
+/// runs take: tokens of input, and dollars. A name that ends in "batch" is scored by batches.
+const WAYS: [(&str, &str, f64, f64); 7] = [
     ("three whole runs", THREE_RUNS, 1.0, 1.0),
     ("one input", "texts = 'every_run'", 0.4, 0.85),
     ("one input, texts of one run", "texts = 'one_run'", 0.4, 0.6),
@@ -36,6 +36,13 @@ const WAYS: [(&str, &str, f64, f64); 5] = [
     (
         "one input, texts of one run, flex",
         "texts = 'one_run'\n[openai]\nservice_tier = 'flex'",
+        0.4,
+        0.3,
+    ),
+    ("one input, batch", "texts = 'every_run'", 0.4, 0.43),
+    (
+        "one input, texts of one run, batch",
+        "texts = 'one_run'",
         0.4,
         0.3,
     ),
@@ -58,7 +65,11 @@ async fn main() {
     let mut first: Option<(u64, f64, Vec<Value>)> = None;
     let mut missed = Vec::new();
     for (name, toml, input_most, bill_most) in WAYS {
-        let (report, scores) = scored(&stack, &simulator, toml).await;
+        let options = FlowOptions {
+            batch: name.ends_with("batch").then_some(Batching::Wait),
+            ..FlowOptions::default()
+        };
+        let (report, scores) = scored(&stack, &simulator, toml, options).await;
         let input = report.tokens - report.output_tokens;
         let bill = simulator.ledger().usd;
         let (whole_input, whole_bill, whole_scores) =
@@ -67,7 +78,7 @@ async fn main() {
         let (of_input, of_bill) = (input as f64 / *whole_input as f64, bill / *whole_bill);
         println!(
             "| {name} | {} | {input} | {} | {} | {} | ${bill:.4} | {of_bill:.2} |",
-            report.requests.openai,
+            report.requests.openai + simulator.stats().batches.lines_answered,
             report.cached_tokens,
             report.cache_write_tokens,
             report.output_tokens
@@ -82,7 +93,12 @@ async fn main() {
 }
 
 /// Scores all posts, and returns the report and the stored scores.
-async fn scored(stack: &Stack, simulator: &Simulator, toml: &str) -> (Report, Vec<Value>) {
+async fn scored(
+    stack: &Stack,
+    simulator: &Simulator,
+    toml: &str,
+    options: FlowOptions,
+) -> (Report, Vec<Value>) {
     const SCORES: &str = "select post_id, scores, categories from llm_scores order by post_id";
     stack
         .sql("delete from llm_scores; delete from work_items")
@@ -90,7 +106,7 @@ async fn scored(stack: &Stack, simulator: &Simulator, toml: &str) -> (Report, Ve
     simulator.reset();
     let toml = format!("[scoring]\nmodel = 'gpt-6-luna'\nreasoning_effort = 'none'\n{toml}");
     let session = stack.session(simulator, &toml);
-    let run = session.begin(FlowOptions::default(), Stop::new());
+    let run = session.begin(options, Stop::new());
     let outcome = flow::score(&session, &run, ScoreScope::Missing)
         .await
         .unwrap();

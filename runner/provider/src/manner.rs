@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::classify::ErrorBody;
 use super::parameter::Parameter;
 use super::{Model, ReasoningEffort, TokenLimit};
 
 /// What a model has refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Refused {
     parameters: u8,
     /// The effort that is sent in place of one that was refused.
@@ -74,6 +76,10 @@ pub(super) struct Manner<'m> {
 impl<'m> Manner<'m> {
     pub(super) fn new(model: &'m Model, refused: Refused) -> Self {
         Self { model, refused }
+    }
+
+    pub(super) fn model_name(&self) -> &'m str {
+        &self.model.name
     }
 
     fn takes(&self, parameter: Parameter) -> bool {

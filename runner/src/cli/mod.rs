@@ -136,6 +136,9 @@ pub struct FlowArgs {
     /// Send at most N requests to the provider at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub concurrency: Option<u32>,
+    /// Use the provider's batches: half the price, within a day
+    #[arg(long)]
+    pub batch: bool,
     /// Where the report goes.
     #[command(flatten)]
     pub report: ReportArgs,
@@ -196,6 +199,9 @@ pub struct RunArgs {
     /// Send at most N requests to the provider at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub concurrency: Option<u32>,
+    /// Use the provider's batches: store what is done, hand over what is due, and wait for none
+    #[arg(long)]
+    pub batch: bool,
     /// Where the report goes.
     #[command(flatten)]
     pub report: ReportArgs,
@@ -207,9 +213,6 @@ pub struct EmbedArgs {
     /// The options of every flow.
     #[command(flatten)]
     pub flow: FlowArgs,
-    /// Use the provider's batches: half the price, within a day
-    #[arg(long)]
-    pub batch: bool,
     /// Also embed rows that were written before text hashes existed
     #[arg(long)]
     pub refresh: bool,
@@ -228,7 +231,7 @@ pub struct RescoreArgs {
     #[arg(long, requires = "all")]
     pub restart: bool,
     /// Score a sample (--limit, by default 200) with this model, compare it with the stored scores, and store nothing
-    #[arg(long, value_name = "MODEL", conflicts_with = "all")]
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["all", "batch"])]
     pub compare: Option<String>,
 }
 

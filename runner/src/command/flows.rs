@@ -8,7 +8,9 @@ use super::signal::Watch;
 use crate::cli::{BackfillArgs, EmbedArgs, FlowArgs, RecomputeArgs, RescoreArgs};
 use crate::engine::Stop;
 use crate::error::Error;
-use crate::flow::{self, FlowOptions, RecomputeOptions, Run, ScoreScope, Session, WorkKind};
+use crate::flow::{
+    self, Batching, FlowOptions, RecomputeOptions, Run, ScoreScope, Session, WorkKind,
+};
 use crate::output::{Printer, Sample};
 use crate::report::Outcome;
 
@@ -17,11 +19,7 @@ pub(super) async fn embed(
     session: Session,
     printer: &Printer,
 ) -> Result<Outcome, Error> {
-    let bounds = FlowOptions {
-        batch: arguments.batch,
-        ..options(&arguments.flow)
-    };
-    let run = session.begin(bounds, Stop::new());
+    let run = session.begin(options(&arguments.flow), Stop::new());
     let work = Box::pin(flow::embed(&session, &run, arguments.refresh));
     finish(printer, "embed", (&session, &run), work).await
 }
@@ -93,7 +91,7 @@ pub(super) fn options(arguments: &FlowArgs) -> FlowOptions {
         deadline: deadline.and_then(|deadline| deadline.try_into().ok()),
         max_usd: arguments.max_usd,
         dry_run: arguments.dry_run,
-        batch: false,
+        batch: arguments.batch.then_some(Batching::Wait),
     }
 }
 

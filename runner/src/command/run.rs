@@ -15,7 +15,7 @@ use crate::engine::{Stop, StopReason};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::store::{self, StoreOptions};
-use crate::flow::{self, FlowOptions, RecomputeOptions, Run, ScoreScope, Session};
+use crate::flow::{self, Batching, FlowOptions, RecomputeOptions, Run, ScoreScope, Session};
 use crate::output::Printer;
 use crate::report::{Counts, Outcome, Report, RowCounts, StoreCounts};
 
@@ -113,7 +113,7 @@ impl WorkflowRun<'_> {
                 .max_usd
                 .map(|usd| (usd - self.usd).max(f64::MIN_POSITIVE)),
             dry_run: self.arguments.dry_run,
-            batch: false,
+            batch: self.arguments.batch.then_some(Batching::HandOver),
         })
     }
 

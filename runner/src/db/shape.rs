@@ -169,6 +169,8 @@ pub struct ScoreRow {
 pub struct DimensionRow {
     pub post_id: Uuid,
     pub score: f64,
+    /// Of the text that was scored.
+    pub text_hash: String,
 }
 
 /// A pass over every post.
@@ -294,6 +296,8 @@ pub struct BatchRow {
     pub place: u32,
     pub post_id: Uuid,
     pub text_hash: String,
+    /// How often it was blamed before. Such a row is alone in its line.
+    pub attempts: u32,
 }
 
 /// Rows of a batch, and the line after which the next ones come.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::batch::{self, BatchOutput, Collector};
 use super::embed::EmbeddingCollector;
 use super::run::Run;
+use super::score::{ScoreCollector, count_topics};
 use super::session::Session;
 use crate::db::BatchRecord;
 use crate::engine::{Stop, StopReason};
@@ -25,17 +26,30 @@ impl Collector for AnyCollector {
         output: Arc<BatchOutput>,
         stop: &Stop,
     ) -> Result<(), Error> {
-        match record.kind.as_str() {
-            "embed" => {
-                EmbeddingCollector
-                    .store(session, run, record, output, stop)
-                    .await
-            }
-            other => Err(Error::Usage(format!(
-                "batch {} is about `{other}`, which this version of sluice does not know",
-                record.id
-            ))),
+        let kind = record.kind.as_str();
+        if kind == "embed" {
+            return EmbeddingCollector
+                .store(session, run, record, output, stop)
+                .await;
         }
+        let dimension = kind.strip_prefix("backfill:");
+        if kind != "score" && dimension.is_none() {
+            return Err(Error::Usage(format!(
+                "batch {} is about `{kind}`, which this version of sluice does not know",
+                record.id
+            )));
+        }
+        ScoreCollector
+            .store(session, run, record, output, stop)
+            .await?;
+        match dimension {
+            None => count_topics(session, run).await,
+            Some(dimension) => run.metrics.warn(format!(
+                "scores of `{dimension}` are stored and not in the ranking yet: `sluice backfill {dimension}` fills in \
+                 the others and recomputes the final scores"
+            )),
+        }
+        Ok(())
     }
 }
 
@@ -49,11 +63,7 @@ pub async fn collect_batches(session: &Session, run: &Run) -> Result<Outcome, Er
     let work = async {
         let open = batch::collect_open(session, run, &AnyCollector).await?;
         if open > 0 {
-            let batches = if open == 1 {
-                "1 batch is".to_owned()
-            } else {
-                format!("{open} batches are")
-            };
+            let batches = batch::batches_are(open);
             run.stop.leave(StopReason::Deferred(format!(
                 "{batches} not done yet; `sluice batches list` shows how far"
             )));

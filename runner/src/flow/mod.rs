@@ -32,7 +32,7 @@ pub use preview::{Preview, preview};
 pub(crate) use recompute::{RECOMPUTE_JOB, recompute_as};
 pub use recompute::{RecomputeOptions, recompute};
 pub use requester::RequestMetrics;
-pub use run::{FlowOptions, Run};
+pub use run::{Batching, FlowOptions, Run};
 pub(crate) use score::score_work;
 pub use score::{Comparison, backfill, compare, plan_score, score, try_scoring};
 pub use session::{Session, patience, provider};

@@ -32,12 +32,7 @@ impl Session {
         let mut report = self.report(flow, run);
         report.tokens = preview.input_tokens + preview.output_tokens;
         report.output_tokens = preview.output_tokens;
-        let usd = if run.options.batch {
-            preview.usd / 2.0
-        } else {
-            preview.usd
-        };
-        report.usd = preview.price_known.then_some(usd);
+        report.usd = preview.price_known.then_some(preview.usd);
         Outcome::ended(report)
     }
 

@@ -24,7 +24,16 @@ pub struct FlowOptions {
     /// Spend and write nothing.
     pub dry_run: bool,
     /// Use the provider's batches: half the price, within a day.
-    pub batch: bool,
+    pub batch: Option<Batching>,
+}
+
+/// How a run uses the provider's batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batching {
+    /// It waits until all batches have ended, and stores their results.
+    Wait,
+    /// It stores what is done and makes batches of what is due. What is at the provider then is left to a later run.
+    HandOver,
 }
 
 /// One run of a flow. Clones share what stops it and what it has done.

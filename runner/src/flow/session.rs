@@ -122,9 +122,8 @@ impl Session {
         }
     }
 
-    /// What sends the requests of a run to a model. If the model has no price, a budget cannot be kept, so the
-    /// run is stopped.
-    pub(super) fn requester(&self, run: &Run, model: &str, tiering: Tiering) -> Requester {
+    /// The price of the model that a run is billed for. If a budget cannot be kept, the run is stopped.
+    fn priced(&self, run: &Run, model: &str) -> Tariff {
         let tariff = self.tariff(model);
         if run.ledger.is_limited() && !tariff.is_known() {
             run.stop.stop(StopReason::Settings(format!(
@@ -133,6 +132,28 @@ impl Session {
             )));
         }
         run.requests.of_model(model);
+        tariff
+    }
+
+    /// Prepares a run for batches of a model.
+    ///
+    /// # Errors
+    /// If the model takes no part in batches.
+    pub(super) fn check_batches(&self, run: &Run, model: &str) -> Result<(), Error> {
+        if !self.settings.models.get(model).batch() {
+            return Err(Error::Usage(format!(
+                "`{model}` takes no part in batches: leave out --batch, choose another model, or set batch = true \
+                 under [models.\"{model}\"] if it does by now"
+            )));
+        }
+        self.priced(run, model);
+        Ok(())
+    }
+
+    /// What sends the requests of a run to a model. If the model has no price, a budget cannot be kept, so the
+    /// run is stopped.
+    pub(super) fn requester(&self, run: &Run, model: &str, tiering: Tiering) -> Requester {
+        let tariff = self.priced(run, model);
         Requester::new(
             self.limiter(model),
             run.ledger.clone(),

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sluice_runner::simulator::{
-    BatchConfig, BatchFaults, BatchStep, Config, ConfigChange, Fault, Faults, Simulator,
+    BatchConfig, BatchFaults, BatchStep, ConfigChange, Fault, Faults, Simulator,
 };
-use sluice_tests::{Program, Stack, signal};
+use sluice_tests::{Program, Stack};
 
+use crate::support::batches::{
+    assert_books_agree, assert_nothing_is_left, kill_at_random_moments, lasting, listed,
+    with_faults,
+};
 use crate::support::posts::{
     assert_billed_once, embedded, id, seed, stored_vector, texts, vectors,
 };
@@ -17,58 +21,8 @@ use crate::support::{until, work_items};
 /// Lines of ten texts, files of three lines.
 const SMALL: &str = "[embedding]\nbatch_size = 10\n[batch]\nrequests = 3\n[leases]\nseconds = 5\n";
 
-fn lasting(life_ms: u64) -> Config {
-    with_faults(life_ms, BatchFaults::default())
-}
-
-fn with_faults(life_ms: u64, faults: BatchFaults) -> Config {
-    let batches = BatchConfig {
-        life_ms,
-        faults,
-        ..BatchConfig::default()
-    };
-    Config {
-        batches,
-        ..Config::default()
-    }
-}
-
 fn program(stack: &Stack, simulator: &Simulator, toml: &str) -> Program {
     Program::on(stack, &simulator.base_url()).configured(&format!("{SMALL}{toml}"))
-}
-
-/// What the provider lists: `files` or `batches`.
-async fn listed(simulator: &Simulator, what: &str) -> Vec<Value> {
-    let url = format!("{}/{what}?limit=100", simulator.base_url());
-    let request = reqwest::Client::builder()
-        .build()
-        .unwrap()
-        .get(url)
-        .bearer_auth("test-key");
-    let body = request.send().await.unwrap().text().await.unwrap();
-    let list: Value = serde_json::from_str(&body).unwrap();
-    list.get("data").and_then(Value::as_array).unwrap().clone()
-}
-
-/// Asserts that nothing is left: no file and no unfinished batch at the provider, no lease, no open record, and no
-/// money that is not settled.
-async fn assert_nothing_is_left(stack: &Stack, simulator: &Simulator) {
-    assert_eq!(listed(simulator, "files").await, Vec::<Value>::new());
-    for batch in listed(simulator, "batches").await {
-        let status = batch.get("status").and_then(Value::as_str).unwrap();
-        assert!(
-            matches!(status, "completed" | "failed" | "expired" | "cancelled"),
-            "{batch}"
-        );
-    }
-    assert_eq!(work_items(stack).await, 0);
-    for left in [
-        "select count(*) from provider_batches where state <> 'ended'",
-        "select count(*) from provider_batch_rows",
-        "select count(*) from spending where not settled and holder in (select id from provider_batches)",
-    ] {
-        assert_eq!(stack.count(left).await, 0, "{left}");
-    }
 }
 
 #[tokio::test]
@@ -119,43 +73,11 @@ async fn killed_at_random_moments_three_runners_lose_and_repeat_nothing() {
     let texts = texts(450);
     seed(&stack, &texts).await;
     let program = program(&stack, &simulator, "");
-    let mut random = fastrand::Rng::with_seed(12);
-    let mut running: Vec<_> = (0..3)
-        .map(|_| program.spawn(&["embed", "--batch"]))
-        .collect();
-    let (mut kills, mut alive) = (0, 0);
-    while kills < 30 {
-        let pause = Duration::from_millis(random.u64(60..900));
-        tokio::time::sleep(pause).await;
-        let victim = random.usize(0..running.len());
-        let child = running.swap_remove(victim);
-        if let Some(id) = child.id() {
-            signal(Some(id), "KILL");
-            alive += 1;
-        }
-        drop(child);
-        kills += 1;
-        running.push(program.spawn(&["embed", "--batch"]));
-    }
-    for child in running {
-        let run = program.end(child, Duration::from_secs(90)).await;
-        assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
-    }
-    assert!(
-        alive >= 25,
-        "only {alive} of the processes were running when they were killed"
-    );
+    kill_at_random_moments(&program, &["embed", "--batch"]).await;
     assert_eq!(embedded(&stack).await, 450);
     assert_billed_once(&simulator.stats(), &texts);
     assert_nothing_is_left(&stack, &simulator).await;
-    let billed = simulator.stats().input_tokens as f64 * 0.01 / 1e6;
-    let spent = stack
-        .rows("select sum(spent)::float8 as usd from spending")
-        .await;
-    assert!(
-        (spent[0]["usd"].as_f64().unwrap() - billed).abs() < 1e-9,
-        "{spent:?} of {billed}"
-    );
+    assert_books_agree(&stack, &simulator).await;
 }
 
 #[tokio::test]

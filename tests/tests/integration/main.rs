@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot run has failed")]
 
 mod access;
+mod batched_scores;
 mod batches;
 mod budget;
 mod copied;

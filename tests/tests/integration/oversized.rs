@@ -1,7 +1,7 @@
 //! Texts of more tokens than the provider takes are truncated, or embedded in parts.
 
 use sluice_runner::exit::Exit;
-use sluice_runner::flow::FlowOptions;
+use sluice_runner::flow::{Batching, FlowOptions};
 use sluice_runner::provider::Tokenizer;
 use sluice_runner::simulator::Config;
 use sluice_tests::Stack;
@@ -97,6 +97,39 @@ async fn oversized_text_is_averaged_over_its_parts_if_configured() {
             |(stored, sum): (&f32, &f64)| (f64::from(*stored) - sum / length).abs() > 1e-6;
         assert!(!stored.iter().zip(&sum).any(differs), "post {place}");
     }
+}
+
+#[tokio::test]
+async fn oversized_text_in_a_batch_has_the_vector_of_single_requests() {
+    let stack = Stack::fresh().await;
+    let simulator = stack.simulator(Config::default()).await;
+    let toml = "[embedding]\noversized = 'average'\n[batch]\nrequests = 2";
+    let session = stack.session(&simulator, toml);
+    let mut texts = texts(4);
+    texts[1] = long_text();
+    texts[3] = long_text();
+    seed(&stack, &texts).await;
+    let mut stored = Vec::new();
+    for batch in [None, Some(Batching::Wait)] {
+        stack.sql("delete from post_embeddings").await;
+        simulator.reset();
+        let options = FlowOptions {
+            batch,
+            ..FlowOptions::default()
+        };
+        let outcome = embed_with(&session, options).await;
+        assert_eq!(outcome.exit, Exit::Complete);
+        assert_eq!((embedded(&stack).await, work_items(&stack).await), (4, 0));
+        let stats = simulator.stats();
+        assert_eq!(outcome.report.tokens, stats.input_tokens);
+        assert!(stats.embedded.values().all(|times| *times == 1));
+        let mut vectors = Vec::new();
+        for place in 0..4 {
+            vectors.push(stored_vector(&stack, place).await);
+        }
+        stored.push(vectors);
+    }
+    assert_eq!(stored[0], stored[1]);
 }
 
 #[tokio::test]

@@ -6,8 +6,12 @@ use serde_json::value::RawValue;
 
 use super::super::client::{Client, NoSuccess, Response};
 use super::super::head::ResponseHead;
+use super::super::manner::{Manner, Refused};
 use super::super::response::RawResponse;
-use super::super::{ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, Usage};
+use super::super::{
+    ChatApi, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ReasoningEffort,
+    Usage,
+};
 use super::BatchEndpoint;
 
 /// A line of a batch's file: one request.
@@ -69,6 +73,28 @@ struct LineFailure {
     code: Option<String>,
     #[serde(default)]
     message: Option<String>,
+}
+
+/// How the lines of a batch ask a language model. It is recorded with the batch, so that any client can read the
+/// responses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LineManner {
+    /// The model.
+    pub model: String,
+    api: ChatApi,
+    effort: Option<ReasoningEffort>,
+    /// What the model had refused before.
+    refused: Refused,
+}
+
+impl LineManner {
+    /// What the requests are sent to.
+    pub fn endpoint(&self) -> BatchEndpoint {
+        match self.api {
+            ChatApi::Chat => BatchEndpoint::ChatCompletions,
+            ChatApi::Responses => BatchEndpoint::Responses,
+        }
+    }
 }
 
 /// The part of a response that says what was billed.
@@ -155,13 +181,32 @@ impl Client {
         )
     }
 
+    /// How a model is asked in the lines of a batch that is made now, if its requests name this effort.
+    pub fn line_manner(&self, model: &str, effort: Option<ReasoningEffort>) -> LineManner {
+        LineManner {
+            model: model.to_owned(),
+            api: self.config.chat_api,
+            effort,
+            refused: self.learnt.about(model),
+        }
+    }
+
     /// The line of a question to a language model.
-    pub fn chat_line(&self, custom_id: &str, request: &ChatRequest<'_>) -> BatchLine {
-        BatchLine::new(
-            custom_id,
-            BatchEndpoint::ChatCompletions,
-            self.chat_body(request),
-        )
+    pub fn chat_line(
+        &self,
+        custom_id: &str,
+        request: &ChatRequest<'_>,
+        asked: &LineManner,
+    ) -> BatchLine {
+        let model = self.model(request.model);
+        let manner = Manner::new(&model, asked.refused);
+        let endpoint = asked.endpoint();
+        match asked.api {
+            ChatApi::Chat => BatchLine::new(custom_id, endpoint, request.body(&manner)),
+            ChatApi::Responses => {
+                BatchLine::new(custom_id, endpoint, request.responses_body(&manner))
+            }
+        }
     }
 
     /// Reads the response to a line of a request for embeddings.
@@ -180,13 +225,16 @@ impl Client {
     /// Reads the response to a line with a question to a language model.
     ///
     /// # Errors
-    /// Why it has no answer.
+    /// Why it has no answer. If the model refuses a parameter of the request, the error is
+    /// [`ErrorKind::Adapted`](super::super::ErrorKind::Adapted), and the next batch of this client goes without it.
     pub fn read_chat_line(
         &self,
-        model: &str,
+        asked: &LineManner,
         line: &OutputLine<'_>,
     ) -> Result<Response<Vec<ChatCompletion>>, LineError> {
-        let read = self.read_batch_answer(model, line.whole()?);
+        let model = self.model(&asked.model);
+        let manner = Manner::new(&model, asked.refused);
+        let read = self.read_answers((asked.api, &manner, asked.effort), line.whole()?);
         read.map_err(LineError::Failed)
     }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use line::{BatchLine, LineError, OutputLine};
+pub use line::{BatchLine, LineError, LineManner, OutputLine};
 
 /// The most requests in a file.
 pub const MAX_BATCH_REQUESTS: usize = 50_000;
@@ -28,6 +28,8 @@ pub enum BatchEndpoint {
     Embeddings,
     /// Chat completions.
     ChatCompletions,
+    /// Responses.
+    Responses,
 }
 
 impl BatchEndpoint {
@@ -36,6 +38,7 @@ impl BatchEndpoint {
         match self {
             Self::Embeddings => "/v1/embeddings",
             Self::ChatCompletions => "/v1/chat/completions",
+            Self::Responses => "/v1/responses",
         }
     }
 }

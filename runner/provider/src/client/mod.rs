@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind, Models,
-    Overload, RateHeaders, Tier, Usage,
-    chat::ChatBody,
+    Overload, RateHeaders, ReasoningEffort, Tier, Usage,
     classify::{ErrorBody, classify},
     embedding::EmbeddingBody,
     error::{Failure, excerpt},
@@ -61,7 +60,7 @@ pub struct ClientConfig {
 }
 
 /// The API that questions to language models go to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChatApi {
     /// Chat completions, which every server has.
@@ -175,9 +174,9 @@ pub struct Client {
     pub(super) http: reqwest::Client,
     base: Url,
     pub(super) headers: HeaderMap,
-    config: ClientConfig,
+    pub(super) config: ClientConfig,
     /// What the models of this client have refused. Clones share it.
-    learnt: Arc<Learnt>,
+    pub(super) learnt: Arc<Learnt>,
 }
 
 /// Why a request has no successful response.
@@ -280,51 +279,39 @@ impl Client {
     ) -> Result<Response<Vec<ChatCompletion>>, Error> {
         let model = self.model(request.model);
         let manner = Manner::new(&model, self.learnt.about(request.model));
-        let response = match self.config.chat_api {
+        let api = self.config.chat_api;
+        let response = match api {
             ChatApi::Chat => self.post("chat/completions", &request.body(&manner)).await,
             ChatApi::Responses => {
                 self.post("responses", &request.responses_body(&manner))
                     .await
             }
         };
+        self.read_answers((api, &manner, request.reasoning_effort), response)
+    }
+
+    /// Reads the response to a question that was sent to this API in this manner, and named this effort.
+    pub(super) fn read_answers(
+        &self,
+        (api, manner, effort): (ChatApi, &Manner<'_>, Option<ReasoningEffort>),
+        response: Result<RawResponse, NoSuccess>,
+    ) -> Result<Response<Vec<ChatCompletion>>, Error> {
         let response = response.map_err(|failure| {
             self.refused(failure, |error, status, retry_after| {
-                let named = request.reasoning_effort;
-                if matches!(status, 400 | 422) && self.learnt.learn(&manner, named, error) {
+                if matches!(status, 400 | 422) && self.learnt.learn(manner, effort, error) {
                     ErrorKind::Adapted
                 } else {
                     classify(status, error, retry_after, 1)
                 }
             })
         })?;
-        match self.config.chat_api {
-            ChatApi::Chat => self.read(response, request.model, 1, |choices, _| {
+        let model = manner.model_name();
+        match api {
+            ChatApi::Chat => self.read(response, model, 1, |choices, _| {
                 ChatCompletion::read(choices)
             }),
-            ChatApi::Responses => self.read(response, request.model, 1, ChatCompletion::of_output),
+            ChatApi::Responses => self.read(response, model, 1, ChatCompletion::of_output),
         }
-    }
-
-    /// The body of a question.
-    pub(super) fn chat_body<'a>(&self, request: &ChatRequest<'a>) -> ChatBody<'a> {
-        let model = self.model(request.model);
-        request.body(&Manner::new(&model, self.learnt.about(request.model)))
-    }
-
-    /// Reads the response to a question in a batch. There is nobody to send it again.
-    pub(super) fn read_batch_answer(
-        &self,
-        model: &str,
-        response: Result<RawResponse, NoSuccess>,
-    ) -> Result<Response<Vec<ChatCompletion>>, Error> {
-        let response = response.map_err(|failure| {
-            self.refused(failure, |error, status, retry_after| {
-                classify(status, error, retry_after, 1)
-            })
-        })?;
-        self.read(response, model, 1, |choices, _| {
-            ChatCompletion::read(choices)
-        })
     }
 
     /// Sends the body once, and reads a successful response to its end.

@@ -10,7 +10,6 @@ use super::super::session::Session;
 use super::super::source::Leases;
 use super::book::{HeldBatch, Trouble};
 use super::files::clean_up;
-use super::line::Request;
 use super::output::BatchOutput;
 use super::reader::{Reader, settle};
 use crate::db::{BatchRecord, BatchRow, BatchRows, int};
@@ -20,6 +19,7 @@ use crate::engine::{
 };
 use crate::error::Error;
 use crate::provider::Tier;
+use crate::provider::batch::OutputLine;
 
 /// Lines of one read.
 const LINES: i32 = 100;
@@ -91,8 +91,8 @@ fn bill(session: &Session, run: &Run, held: &HeldBatch, output: &BatchOutput) ->
     let usd: f64 = usd.sum();
     let is_known = output.usages.len() as u64 == output.succeeded;
     match held.record.usd_at_most {
-        // Some servers do not say what they bill.
-        Some(most) if !is_known => most.max(usd),
+        // Some servers do not say what they bill, and some runners do not know the price that the maker was told.
+        Some(most) if !is_known || !tariff.is_known() => most.max(usd),
         _ => usd,
     }
 }
@@ -118,7 +118,15 @@ pub(in crate::flow) async fn store<R, K>(
         ),
         id: record.id,
     };
-    let work = ReadWork { reader, output };
+    let another_succeeded = match output.any(|line| reader.is_usable(line)).await {
+        Ok(usable) => usable,
+        Err(error) => return stop.stop(unreadable(&error)),
+    };
+    let work = ReadWork {
+        reader,
+        output,
+        another_succeeded,
+    };
     let flow = Flow { source, work, sink };
     let pace = session.pace(u32::MAX, CONCURRENCY, None);
     Box::pin(engine::run(flow, pace, stop.clone(), run.metrics.clone())).await;
@@ -177,6 +185,8 @@ impl Source for BatchedRows {
 struct ReadWork<R> {
     reader: R,
     output: Arc<BatchOutput>,
+    /// Whether any request of the batch has.
+    another_succeeded: bool,
 }
 
 impl<R: Reader> Work for ReadWork<R> {
@@ -202,27 +212,27 @@ impl<R: Reader> Work for ReadWork<R> {
         let Some(line) = rows.first().map(|row| row.line) else {
             return BatchResult::default();
         };
-        let mut lines = Vec::new();
-        for number in 0..self.reader.requests() {
-            match self.output.line(Request { line, number }).await {
-                Ok(line) => lines.push(line),
-                Err(error) => {
-                    let reason = format!("the output of a batch cannot be read: {error}");
-                    return BatchResult {
-                        deferred: vec![Deferred {
-                            ids: self.ids(&rows),
-                            reason: StopReason::Settings(reason.clone()),
-                        }],
-                        halt: Some(StopReason::Settings(reason)),
-                        ..BatchResult::default()
-                    };
-                }
+        let lines = match self.output.of_line(line).await {
+            Ok(lines) => lines,
+            Err(error) => {
+                let reason = unreadable(&error);
+                return BatchResult {
+                    deferred: vec![Deferred {
+                        ids: self.ids(&rows),
+                        reason: reason.clone(),
+                    }],
+                    halt: Some(reason),
+                    ..BatchResult::default()
+                };
             }
-        }
-        settle(
-            &rows,
-            self.reader.read(&rows, &lines),
-            self.output.succeeded > 0,
-        )
+        };
+        let lines = lines.iter().map(|line| OutputLine::read(line));
+        let responses: Vec<_> = lines.filter_map(Result::ok).collect();
+        let verdict = self.reader.read(&rows, &responses);
+        settle(&rows, verdict, self.another_succeeded)
     }
+}
+
+fn unreadable(error: &std::io::Error) -> StopReason {
+    StopReason::Settings(format!("the output of a batch cannot be read: {error}"))
 }

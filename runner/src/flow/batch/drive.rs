@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::super::run::Run;
+use super::super::run::{Batching, Run};
 use super::super::session::Session;
 use super::super::work::WorkKind;
 use super::book::{HeldBatch, Trouble};
@@ -17,7 +17,7 @@ use super::pack::{FileCaps, PassEnd, Place, pack};
 use super::submit::{FIRST_LOOK, submit};
 use super::take::{Step, abandon, cancel_held, go_on, resolve, take};
 use crate::db::{BatchRecord, BatchState, BeginBatch, DatabaseError, ListBatches, int};
-use crate::engine::{StopReason, backoff, count};
+use crate::engine::{StopReason, backoff};
 
 /// The longest pause: rows may become due meanwhile, or another runner may leave a batch.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -103,10 +103,11 @@ impl<'a, L: Lines, C: Collector> BatchFlow<'a, L, C> {
     }
 
     async fn turns(&mut self) -> Result<(), Trouble> {
+        let run = self.run;
         loop {
             let kind = self.kind.name();
-            let taken = take(self.session, self.run, Some(&kind), None).await?;
-            if self.run.stop.is_stopped() {
+            let taken = take(self.session, run, Some(&kind), None).await?;
+            if run.stop.is_stopped() {
                 if let Some(held) = taken.batch {
                     held.leave(Duration::ZERO).await?;
                 }
@@ -118,7 +119,12 @@ impl<'a, L: Lines, C: Collector> BatchFlow<'a, L, C> {
             } else if self.may_make(taken.open)? {
                 self.make(taken.open).await?;
             } else if taken.open == 0 && self.is_done {
-                self.leave_the_rest();
+                return Ok(());
+            } else if taken.open > 0 && run.options.batch == Some(Batching::HandOver) {
+                run.stop.leave(StopReason::Deferred(format!(
+                    "{} at the provider; the same command again stores the results",
+                    batches_are(taken.open)
+                )));
                 return Ok(());
             } else {
                 self.pause(taken.open, taken.wait).await;
@@ -316,26 +322,21 @@ impl<'a, L: Lines, C: Collector> BatchFlow<'a, L, C> {
             .await;
     }
 
-    fn leave_the_rest(&self) {
-        if self.place.unpackable > 0 {
-            let rows = count(self.place.unpackable, "row");
-            let why = self.lines.unpackable();
-            self.run.stop.leave(StopReason::Deferred(format!(
-                "{rows} cannot be in a batch: {why}"
-            )));
-        }
-    }
-
     fn say_what_goes_on(&self, open: u64) {
         if open > 0 {
-            let batches = match open {
-                1 => "1 batch is".to_owned(),
-                _ => format!("{open} batches are"),
-            };
+            let batches = batches_are(open);
             self.run.metrics.warn(format!(
                 "{batches} at the provider; the same command again, or `sluice batches collect`, stores the results"
             ));
         }
+    }
+}
+
+/// `1 batch is` or `2 batches are`.
+pub(in crate::flow) fn batches_are(open: u64) -> String {
+    match open {
+        1 => "1 batch is".to_owned(),
+        _ => format!("{open} batches are"),
     }
 }
 

@@ -15,26 +15,20 @@ pub(in crate::flow) trait Lines: Send + Sync {
     /// Packs rows into units, continuing the unit that was left open before.
     fn pack(&self, open: Option<Self::Unit>, rows: Vec<LeasedPost>) -> Packing<Self::Unit>;
 
-    /// How many rows are in a unit.
-    fn rows(&self, unit: &Self::Unit) -> u64;
-
-    /// The line of a unit. `None` if it cannot be in a batch, so that its rows stay due.
-    fn line(&self, number: u32, unit: Self::Unit) -> Option<Line>;
+    /// The line of a unit.
+    fn line(&self, number: u32, unit: Self::Unit) -> Line;
 
     /// What the requests are sent to.
     fn endpoint(&self) -> BatchEndpoint;
 
     /// What any run needs to know to read the responses: `model`, and what else the reader asks for. It has no secret.
     fn settings(&self) -> Value;
-
-    /// Why rows that cannot be in a batch stay due.
-    fn unpackable(&self) -> &'static str;
 }
 
 /// A unit of rows, as it is written.
 #[derive(Debug)]
 pub(in crate::flow) struct Line {
-    /// The requests: one, or one for each run of an ensemble.
+    /// The requests: one, or several for the runs of an ensemble or the parts of a text.
     pub(in crate::flow) requests: Vec<BatchLine>,
     /// The inputs of all requests.
     pub(in crate::flow) inputs: usize,
@@ -45,7 +39,7 @@ pub(in crate::flow) struct Line {
 }
 
 /// The name of a request in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::flow) struct Request {
     /// The line of rows that it is about.
     pub(in crate::flow) line: u32,
@@ -54,18 +48,22 @@ pub(in crate::flow) struct Request {
 }
 
 impl Request {
-    /// The name as the file has it.
-    pub(in crate::flow) fn custom_id(self) -> String {
-        format!("{}.{}", self.line, self.number)
+    /// The name as the file has it. The note is for whoever reads the response.
+    pub(in crate::flow) fn custom_id(self, note: &str) -> String {
+        format!("{}.{}.{note}", self.line, self.number)
     }
 
     pub(super) fn parse(custom_id: &str) -> Option<Self> {
-        let (line, number) = custom_id.split_once('.')?;
-        Some(Self {
-            line: line.parse().ok()?,
-            number: number.parse().ok()?,
-        })
+        let mut parts = custom_id.splitn(3, '.');
+        let line = parts.next()?.parse().ok()?;
+        let number = parts.next()?.parse().ok()?;
+        Some(Self { line, number })
     }
+}
+
+/// The note in the name of a request.
+pub(in crate::flow) fn note(custom_id: &str) -> &str {
+    custom_id.splitn(3, '.').nth(2).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -78,8 +76,13 @@ mod tests {
             line: 49_999,
             number: 2,
         };
-        assert_eq!(Request::parse(&request.custom_id()), Some(request));
-        for foreign in ["", "1", "a.b", "1.2.3"] {
+        for said in ["", "5", "a.b"] {
+            let custom_id = request.custom_id(said);
+            assert_eq!(Request::parse(&custom_id), Some(request));
+            assert_eq!(note(&custom_id), said);
+        }
+        assert_eq!(Request::parse("7.0"), Some(Request { line: 7, number: 0 }));
+        for foreign in ["", "1", "a.b", "1.b.3"] {
             assert_eq!(Request::parse(foreign), None, "{foreign}");
         }
     }

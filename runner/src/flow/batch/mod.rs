@@ -29,8 +29,8 @@ mod take;
 use serde::de::DeserializeOwned;
 
 pub(super) use self::collect::{Collector, store};
-pub(super) use self::drive::{BatchFlow, cancel, collect_open};
-pub(super) use self::line::{Line, Lines, Request};
+pub(super) use self::drive::{BatchFlow, batches_are, cancel, collect_open};
+pub(super) use self::line::{Line, Lines, Request, note};
 pub(super) use self::output::BatchOutput;
 pub(super) use self::reader::{Reader, Verdict};
 use crate::db::BatchRecord;

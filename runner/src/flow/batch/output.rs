@@ -1,6 +1,6 @@
 //! The responses of a batch: on disk, with an index, because they come in any order and may be larger than memory.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, BufReader, SeekFrom};
@@ -25,7 +25,7 @@ struct Spot {
 #[derive(Debug)]
 pub(in crate::flow) struct BatchOutput {
     files: Vec<Mutex<File>>,
-    spots: HashMap<Request, Spot>,
+    spots: BTreeMap<Request, Spot>,
     /// What each successful response says it was billed for.
     pub(super) usages: Vec<Usage>,
     /// Requests that have succeeded.
@@ -41,7 +41,7 @@ impl BatchOutput {
     ) -> Result<Self, Trouble> {
         let mut output = Self {
             files: Vec::new(),
-            spots: HashMap::new(),
+            spots: BTreeMap::new(),
             usages: Vec::new(),
             succeeded: 0,
         };
@@ -103,21 +103,39 @@ impl BatchOutput {
         }
     }
 
-    /// The line of a request, if there is one.
-    pub(super) async fn line(&self, request: Request) -> std::io::Result<Option<String>> {
-        let Some(spot) = self.spots.get(&request) else {
-            return Ok(None);
+    /// The responses to the requests about the rows of a line, in the order of their numbers.
+    pub(super) async fn of_line(&self, line: u32) -> std::io::Result<Vec<String>> {
+        let mut responses = Vec::new();
+        let requests = Request { line, number: 0 }..=Request {
+            line,
+            number: u32::MAX,
         };
+        for (_, spot) in self.spots.range(requests) {
+            responses.push(self.read(*spot).await?);
+        }
+        Ok(responses)
+    }
+
+    /// Whether any response is of some kind.
+    pub(super) async fn any(&self, is: impl Fn(&OutputLine<'_>) -> bool) -> std::io::Result<bool> {
+        for spot in self.spots.values() {
+            let line = self.read(*spot).await?;
+            if OutputLine::read(&line).is_ok_and(|line| is(&line)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn read(&self, spot: Spot) -> std::io::Result<String> {
         let Some(file) = self.files.get(spot.file) else {
-            return Ok(None);
+            return Err(std::io::ErrorKind::NotFound.into());
         };
         let mut file = file.lock().await;
         file.seek(SeekFrom::Start(spot.start)).await?;
         let mut line = vec![0; spot.bytes];
         file.read_exact(&mut line).await?;
-        String::from_utf8(line)
-            .map(Some)
-            .map_err(std::io::Error::other)
+        String::from_utf8(line).map_err(std::io::Error::other)
     }
 }
 

@@ -78,8 +78,6 @@ pub(super) struct Place {
     cursor: Option<Uuid>,
     /// Set when a pass has reached the end.
     pub(super) end: Option<PassEnd>,
-    /// Rows that no batch can have.
-    pub(super) unpackable: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -130,7 +128,7 @@ pub(super) async fn pack<L: Lines>(
             run.metrics.warn_of_row(warning);
         }
         for unit in packing.batches {
-            writer.add(lines, unit, place).await?;
+            writer.add(lines, unit).await?;
         }
         if writer.is_full {
             // The rows that did not fit are released, so the next claim begins before them.
@@ -147,7 +145,7 @@ pub(super) async fn pack<L: Lines>(
         }
     }
     if let Some(unit) = open {
-        writer.add(lines, unit, place).await?;
+        writer.add(lines, unit).await?;
     }
     writer.finish().await
 }
@@ -207,21 +205,12 @@ impl<'a> FileWriter<'a> {
     }
 
     /// Writes the line of a unit, unless the file is full.
-    async fn add<L: Lines>(
-        &mut self,
-        lines: &L,
-        unit: L::Unit,
-        place: &mut Place,
-    ) -> Result<(), Trouble> {
+    async fn add<L: Lines>(&mut self, lines: &L, unit: L::Unit) -> Result<(), Trouble> {
         if self.is_full {
             return Ok(());
         }
         let number = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
-        let rows = lines.rows(&unit);
-        let Some(line) = lines.line(number, unit) else {
-            place.unpackable += rows;
-            return Ok(());
-        };
+        let line = lines.line(number, unit);
         if !self.has_room_for(&line) {
             self.is_full = true;
             return Ok(());
@@ -229,6 +218,7 @@ impl<'a> FileWriter<'a> {
         self.write(number, line).await
     }
 
+    /// Whether a line still fits. A file has at least one.
     fn has_room_for(&self, line: &Line) -> bool {
         let bytes: u64 = line
             .requests
@@ -236,9 +226,10 @@ impl<'a> FileWriter<'a> {
             .map(|line| line.bytes().len() as u64)
             .sum();
         let end = self.lines.last().map_or(0, |last| last.end);
-        self.requests + line.requests.len() <= self.caps.requests
+        let fits = self.requests + line.requests.len() <= self.caps.requests
             && self.inputs + line.inputs <= self.caps.inputs
-            && end + bytes <= self.caps.bytes
+            && end + bytes <= self.caps.bytes;
+        fits || self.lines.is_empty()
     }
 
     async fn write(&mut self, number: u32, line: Line) -> Result<(), Trouble> {

@@ -5,20 +5,20 @@ use uuid::Uuid;
 use crate::db::BatchRow;
 use crate::engine::{BatchResult, Deferred, Item, RowFailure, StopReason};
 use crate::provider::ErrorKind;
-use crate::provider::batch::LineError;
+use crate::provider::batch::{LineError, OutputLine};
 
 /// How a flow reads the responses to the requests about some rows.
 pub(in crate::flow) trait Reader: Send + Sync + 'static {
     /// What a row becomes.
     type Output: Item;
 
-    /// How many requests there are about the rows of a line.
-    fn requests(&self) -> u32 {
-        1
-    }
+    /// What the responses to the requests about some rows say. A request without a response is left out.
+    fn read(&self, rows: &[BatchRow], responses: &[OutputLine<'_>]) -> Verdict<Self::Output>;
 
-    /// What the responses say about the rows. A request without a response has `None`.
-    fn read(&self, rows: &[BatchRow], lines: &[Option<String>]) -> Verdict<Self::Output>;
+    /// Whether a response shows that requests of the batch can succeed, so that rows may be blamed if theirs do not.
+    fn is_usable(&self, response: &OutputLine<'_>) -> bool {
+        response.is_success()
+    }
 }
 
 /// What the responses say about the rows of a line.
@@ -35,24 +35,32 @@ impl Item for BatchRow {
     }
 }
 
-/// Turns a verdict into what becomes of the rows. Rows are blamed for a refusal only if another request of the batch
-/// has succeeded, and for good only if they were alone in their request.
+/// Turns a verdict into what becomes of the rows. Rows are blamed only if another request of the batch has succeeded,
+/// or if they were blamed before and went alone. They are blamed for good only if they were alone in their request.
 pub(super) fn settle<O>(
     rows: &[BatchRow],
     verdict: Verdict<O>,
     another_succeeded: bool,
 ) -> BatchResult<O> {
+    let may_blame = another_succeeded || rows.iter().all(|row| row.attempts > 0);
     let mut result = BatchResult::default();
+    let nobody = |ids, why: &str| Deferred {
+        ids,
+        reason: StopReason::Refused(format!(
+            "no request of the batch has succeeded, so no row is blamed: {why}"
+        )),
+    };
     let error = match verdict {
         Verdict::Read(read) => {
             for (id, row) in read {
                 match row {
                     Ok(output) => result.outputs.push(output),
-                    Err(reason) => result.failures.push(RowFailure {
+                    Err(reason) if may_blame => result.failures.push(RowFailure {
                         id,
                         reason,
                         permanent: false,
                     }),
+                    Err(reason) => result.deferred.push(nobody(vec![id], &reason)),
                 }
             }
             return result;
@@ -75,19 +83,16 @@ pub(super) fn settle<O>(
         ErrorKind::Overloaded { .. } | ErrorKind::Adapted => {
             result.deferred.push(defer(StopReason::Deferred(why)));
         }
-        ErrorKind::Broken(_) => result.failures = failures(ids(), &why, false),
+        ErrorKind::Broken(_) if may_blame => result.failures = failures(ids(), &why, false),
         ErrorKind::BadInput
         | ErrorKind::TooLarge { .. }
         | ErrorKind::TooManyInputs { .. }
-        | ErrorKind::AboveLimit { .. } => {
-            if another_succeeded {
-                result.failures = failures(ids(), &why, rows.len() == 1);
-            } else {
-                let reason =
-                    format!("no request of the batch has succeeded, so no row is blamed: {why}");
-                result.deferred.push(defer(StopReason::Refused(reason)));
-            }
+        | ErrorKind::AboveLimit { .. }
+            if may_blame =>
+        {
+            result.failures = failures(ids(), &why, rows.len() == 1);
         }
+        _ => result.deferred.push(nobody(ids(), &why)),
     }
     result
 }

@@ -29,7 +29,7 @@ use crate::config::EmbeddingSettings;
 use crate::db::{EmbeddingRow, EstimateWork, StoreEmbeddings};
 use crate::engine::{Flow, Patience, Sink, Source, Text};
 use crate::error::Error;
-use crate::provider::{Client, EmbeddingRequest, ErrorKind, MAX_INPUT_TOKENS};
+use crate::provider::{Client, EmbeddingRequest, ErrorKind, MAX_INPUT_TOKENS, Tier};
 use crate::report::Outcome;
 
 /// Embeddings in one write: about 2 MB of text at 1536 dimensions.
@@ -50,6 +50,11 @@ async fn embed_posts(session: &Session, run: &Run, refresh: bool) -> Result<Outc
     let session = &session.within(run);
     let settings = &session.settings.embedding;
     let kind = WorkKind::embed(settings, refresh);
+    let mut tier = Tier::Standard;
+    if run.options.batch.is_some() {
+        tier = Tier::Batch;
+        session.check_batches(run, &settings.model)?;
+    }
     let work = work(session, run)?;
     let status = session.database.call(EstimateWork {}).await?;
     check_column(&status, settings)?;
@@ -57,10 +62,10 @@ async fn embed_posts(session: &Session, run: &Run, refresh: bool) -> Result<Outc
         run.expect(rows);
     }
     if run.options.dry_run {
-        let preview = plan(session, &kind, run.options.limit).await?;
+        let preview = plan(session, &kind, run.options.limit, tier).await?;
         return Ok(session.previewed("embed", run, &preview));
     }
-    if run.options.batch {
+    if run.options.batch.is_some() {
         let lines = EmbeddingLines {
             client: session.provider()?.clone(),
             packer: packer(session),
@@ -138,7 +143,7 @@ where
 pub async fn plan_embed(session: &Session) -> Result<Preview, Error> {
     session.provider()?;
     let kind = WorkKind::embed(&session.settings.embedding, false);
-    plan(session, &kind, None).await
+    plan(session, &kind, None, Tier::Standard).await
 }
 
 /// Embeds one text, for a search. It waits for the provider with this patience.
@@ -195,11 +200,16 @@ fn packer(session: &Session) -> Packer {
     Packer::new(settings, tokenizer, limiter)
 }
 
-async fn plan(session: &Session, kind: &WorkKind, limit: Option<u64>) -> Result<Preview, Error> {
+async fn plan(
+    session: &Session,
+    kind: &WorkKind,
+    limit: Option<u64>,
+    tier: Tier,
+) -> Result<Preview, Error> {
     let packer = packer(session);
     let tariff = session.tariff(&session.settings.embedding.model);
     preview(session, kind, limit, |posts, sum| {
-        packer.preview(posts, &tariff, sum);
+        packer.preview(posts, (&tariff, tier), sum);
     })
     .await
 }

@@ -159,14 +159,19 @@ impl Packer {
         });
     }
 
-    /// Adds what these rows would cost.
-    pub(super) fn preview<T: Text>(&self, rows: &[T], tariff: &Tariff, sum: &mut Preview) {
+    /// Adds what these rows would cost at this tier.
+    pub(super) fn preview<T: Text>(
+        &self,
+        rows: &[T],
+        (tariff, tier): (&Tariff, Tier),
+        sum: &mut Preview,
+    ) {
         let packing = self.pack(None, rows);
         let mut add = |tokens: usize| {
             sum.requests += 1;
             sum.input_tokens += tokens as u64;
             let usage = RequestCost::new(tokens, 0).usage();
-            sum.usd += tariff.usd_at_most(&usage, Tier::Standard);
+            sum.usd += tariff.usd_at_most(&usage, tier);
         };
         for parcel in packing.batches.iter().chain(&packing.open) {
             match parcel {

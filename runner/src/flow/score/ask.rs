@@ -10,38 +10,49 @@ use super::super::requester::{RequestCost, RequestError, Requester};
 use super::scorer::{Part, Scorer};
 use crate::db::LeasedPost;
 use crate::provider::{AnswerFormat, ChatCompletion, ChatRequest};
-use crate::scoring::{AnswerError, PostScore, Prompt, Question, Texts, combine_batch};
+use crate::scoring::{AnswerError, PostScore, Prompt, Question, Rubric, Texts, combine_batch};
 
 /// A shorter common beginning is not cached.
 const CACHED_TOKENS_MIN: u32 = 1_024;
 
 /// What one run says about each post of a part.
-type Answers = Vec<Result<PostScore, AnswerError>>;
+pub(super) type Answers = Vec<Result<PostScore, AnswerError>>;
 
 /// Requests that are sent at once, after those before have been answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Wave {
-    requests: usize,
+pub(super) struct Wave {
+    pub(super) requests: usize,
     /// Runs in each request.
-    answers: usize,
+    pub(super) answers: usize,
     /// Whether the answers leave out the texts.
-    is_brief: bool,
+    pub(super) is_brief: bool,
 }
 
 /// The runs about a part so far.
-#[derive(Debug, Default)]
-struct Runs {
+#[derive(Debug)]
+pub(super) struct Runs<E> {
     answers: Vec<Answers>,
     /// Runs that were sent, whether they were answered or not.
     sent: usize,
     /// The place of the run whose texts are kept, if only one writes them.
     writer: Option<usize>,
-    failure: Option<RequestError>,
+    failure: Option<E>,
 }
 
-impl Runs {
-    /// Adds what one request gave. False if no other can be sent.
-    fn add(&mut self, wave: Wave, given: Result<Vec<Answers>, RequestError>) -> bool {
+impl<E> Default for Runs<E> {
+    fn default() -> Self {
+        Self {
+            answers: Vec::new(),
+            sent: 0,
+            writer: None,
+            failure: None,
+        }
+    }
+}
+
+impl<E> Runs<E> {
+    /// Adds what one request gave.
+    pub(super) fn add(&mut self, wave: Wave, given: Result<Vec<Answers>, E>) {
         match given {
             Ok(given) => {
                 // A model may give fewer answers than were asked for.
@@ -53,21 +64,59 @@ impl Runs {
                     }
                     self.answers.push(answers);
                 }
-                true
             }
             Err(error) => {
                 self.sent += wave.answers;
-                let goes_on = matches!(error, RequestError::Unreadable(_));
                 self.failure.get_or_insert(error);
-                goes_on
+            }
+        }
+    }
+
+    /// Whether a run has written texts.
+    pub(super) fn has_writer(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// What all runs say together about so many posts. If only some runs have failed, the others are used. If all
+    /// have, this is the first error.
+    pub(super) fn combined(
+        self,
+        rubric: &Rubric,
+        posts: usize,
+        has_one_writer: bool,
+    ) -> Result<Answers, E> {
+        match self.failure {
+            Some(error) if self.answers.is_empty() => Err(error),
+            _ => {
+                let writer = self.writer.filter(|_| has_one_writer);
+                Ok(combine_batch(rubric, posts, &self.answers, writer))
             }
         }
     }
 }
 
+/// Whether one run alone writes the texts.
+pub(super) fn has_one_writer(rubric: &Rubric, dimension: Option<&str>) -> bool {
+    dimension.is_none() && rubric.runs > 1 && rubric.texts() == Texts::OneRun
+}
+
+/// The question about a whole rubric, or about one dimension of it.
+pub(super) fn question<'r>(
+    rubric: &'r Rubric,
+    dimension: Option<&str>,
+    is_brief: bool,
+) -> Question<'r> {
+    let whole = Question::whole(rubric);
+    // Whoever asks has checked that the dimension exists.
+    let question = dimension.map_or(whole, |name| {
+        Question::dimension(rubric, name).unwrap_or(whole)
+    });
+    if is_brief { question.brief() } else { question }
+}
+
 impl Scorer {
     /// The next requests about a part, whose prompt has so many tokens.
-    fn wave(&self, prompt_tokens: u32, runs: &Runs) -> Wave {
+    fn wave<E>(&self, prompt_tokens: u32, runs: &Runs<E>) -> Wave {
         let left = self.rubric.runs - runs.sent;
         let has_one_writer = self.has_one_writer();
         let is_brief = has_one_writer && runs.writer.is_some();
@@ -87,9 +136,20 @@ impl Scorer {
         }
     }
 
-    /// Whether one run alone writes the texts.
+    /// The requests about a part with such a prompt, if each is answered.
+    pub(super) fn waves(&self, prompt_tokens: u32) -> Vec<Wave> {
+        let (mut runs, mut waves) = (Runs::<()>::default(), Vec::new());
+        while runs.sent < self.rubric.runs {
+            let wave = self.wave(prompt_tokens, &runs);
+            runs.sent += wave.requests * wave.answers;
+            runs.writer = Some(0);
+            waves.push(wave);
+        }
+        waves
+    }
+
     fn has_one_writer(&self) -> bool {
-        self.dimension.is_none() && self.rubric.runs > 1 && self.rubric.texts() == Texts::OneRun
+        has_one_writer(&self.rubric, self.dimension.as_deref())
     }
 
     /// Whether a run finds a prompt of so many tokens in the provider's cache once another has been answered, and
@@ -104,9 +164,7 @@ impl Scorer {
     pub(super) fn preview(&self, posts: &[LeasedPost], sum: &mut Preview) {
         for batch in posts.chunks(self.rubric.posts_per_call) {
             let prompt_tokens = self.input_tokens(&self.prompt(batch, None, false));
-            let mut runs = Runs::default();
-            while runs.sent < self.rubric.runs {
-                let wave = self.wave(prompt_tokens, &runs);
+            for wave in self.waves(prompt_tokens) {
                 let prompt = self.prompt(batch, None, wave.is_brief);
                 let cost = self.cost(&prompt, batch.len(), wave);
                 let requests = wave.requests as u64;
@@ -115,16 +173,13 @@ impl Scorer {
                 sum.output_tokens += u64::from(cost.output_tokens) * requests;
                 let most = self.tariff.usd_at_most(&cost.usage(), self.tier);
                 sum.usd += most * requests as f64;
-                runs.sent += wave.requests * wave.answers;
-                runs.writer = Some(0);
             }
         }
         sum.rows += posts.len() as u64;
         sum.price_known = self.tariff.is_known();
     }
 
-    /// Asks about posts in all runs, and combines the answers. If only some runs fail, the others are used. If all
-    /// fail, this returns the first error.
+    /// Asks about posts in all runs, and [combines](Runs::combined) the answers.
     pub(super) async fn ask(
         &self,
         requester: &Requester,
@@ -141,22 +196,12 @@ impl Scorer {
             let requests = (0..wave.requests)
                 .map(|at| self.once(requester, &prompt, &part.posts, (first + at, wave)));
             for given in join_all(requests).await {
-                goes_on &= runs.add(wave, given);
+                goes_on &= matches!(given, Ok(_) | Err(RequestError::Unreadable(_)));
+                runs.add(wave, given);
             }
         }
-        match runs.failure {
-            Some(error) if runs.answers.is_empty() => Err(error),
-            // Answers are kept even if the flow halts, because they are paid for.
-            _ => {
-                let writer = runs.writer.filter(|_| self.has_one_writer());
-                Ok(combine_batch(
-                    &self.rubric,
-                    part.posts.len(),
-                    &runs.answers,
-                    writer,
-                ))
-            }
-        }
+        // Answers are kept even if the flow halts, because they are paid for.
+        runs.combined(&self.rubric, part.posts.len(), self.has_one_writer())
     }
 
     /// One request, and what each of its answers says.
@@ -168,19 +213,7 @@ impl Scorer {
         (run, wave): (usize, Wave),
     ) -> Result<Vec<Answers>, RequestError> {
         let posts = posts.len();
-        let request = ChatRequest {
-            model: self.model(),
-            messages: &prompt.messages,
-            format: Some(AnswerFormat {
-                name: &self.schema.name,
-                schema: &self.schema.schema,
-            }),
-            temperature: self.rubric.temperature,
-            reasoning_effort: self.rubric.effort(),
-            seed: i64::try_from(run).ok(),
-            answers: u32::try_from(wave.answers).ok(),
-            ..ChatRequest::default()
-        };
+        let request = self.request(prompt, run, wave);
         let client = &self.client;
         let completions = requester.send(
             || self.cost(prompt, posts, wave),
@@ -199,7 +232,29 @@ impl Scorer {
         Ok(completions.into_iter().map(read).collect())
     }
 
-    fn prompt(
+    /// The request of a run, without what may change from one attempt to the next.
+    pub(super) fn request<'a>(
+        &'a self,
+        prompt: &'a Prompt,
+        run: usize,
+        wave: Wave,
+    ) -> ChatRequest<'a> {
+        ChatRequest {
+            model: self.model(),
+            messages: &prompt.messages,
+            format: Some(AnswerFormat {
+                name: &self.schema.name,
+                schema: &self.schema.schema,
+            }),
+            temperature: self.rubric.temperature,
+            reasoning_effort: self.rubric.effort(),
+            seed: i64::try_from(run).ok(),
+            answers: u32::try_from(wave.answers).ok(),
+            ..ChatRequest::default()
+        }
+    }
+
+    pub(super) fn prompt(
         &self,
         posts: &[LeasedPost],
         complaint: Option<&AnswerError>,
@@ -210,15 +265,10 @@ impl Scorer {
     }
 
     fn question(&self, is_brief: bool) -> Question<'_> {
-        let whole = Question::whole(&self.rubric);
-        // `new` has checked that the dimension exists.
-        let question = self.dimension.as_ref().map_or(whole, |name| {
-            Question::dimension(&self.rubric, name).unwrap_or(whole)
-        });
-        if is_brief { question.brief() } else { question }
+        question(&self.rubric, self.dimension.as_deref(), is_brief)
     }
 
-    fn input_tokens(&self, prompt: &Prompt) -> u32 {
+    pub(super) fn input_tokens(&self, prompt: &Prompt) -> u32 {
         // Each message costs a few tokens besides its words.
         let messages = prompt.messages.iter();
         let input: usize = messages
@@ -227,7 +277,7 @@ impl Scorer {
         u32::try_from(input + self.schema_tokens + 3).unwrap_or(u32::MAX)
     }
 
-    fn cost(&self, prompt: &Prompt, posts: usize, wave: Wave) -> RequestCost {
+    pub(super) fn cost(&self, prompt: &Prompt, posts: usize, wave: Wave) -> RequestCost {
         let effort = self.rubric.effort();
         let reasoning = self.client.reasoning_tokens(self.model(), effort);
         let answer = self.question(wave.is_brief).answer_tokens(posts) + reasoning;
@@ -238,7 +288,7 @@ impl Scorer {
 }
 
 /// What one answer says about each post.
-fn read(question: &Question<'_>, completion: ChatCompletion, posts: usize) -> Answers {
+pub(super) fn read(question: &Question<'_>, completion: ChatCompletion, posts: usize) -> Answers {
     let why = match completion {
         ChatCompletion::Content(content) => return question.read(&content, posts),
         ChatCompletion::Refusal(_) => "the model refuses to answer",

@@ -1,40 +1,40 @@
 //! The flows over scores: score, rescore and backfill. Posts in, scores under the rubric out.
 
 mod ask;
+mod batch;
 mod compare;
 mod model;
 mod pass;
 mod probe;
+mod row;
 mod scorer;
 mod work;
 
 use jiff::Timestamp;
-use serde_json::json;
 use uuid::Uuid;
 
+pub(super) use self::batch::ScoreCollector;
+use self::batch::ScoreLines;
 pub use self::compare::{Comparison, compare};
 use self::pass::ScorePass;
 pub use self::probe::try_scoring;
+use self::row::{Origin, dimension_row, dimension_sink, score_sink};
 use self::scorer::Scorer;
 use self::work::ScoreWork;
+use super::batch::BatchFlow;
 use super::preview::{Preview, preview};
 use super::recompute::{RecomputeOptions, recompute};
 use super::run::{FlowOptions, Run};
 use super::session::Session;
-use super::sink::PostSink;
 use super::work::{ScoreScope, WorkKind};
-use crate::db::{
-    DimensionRow, LeasedPost, RefreshTopicFrequencies, ScoreRow, StoreDimension, StoreScores,
-};
+use crate::db::{LeasedPost, RefreshTopicFrequencies};
 use crate::engine::{Item, Sink, StopReason};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::provider::Tier;
 use crate::report::Outcome;
-use crate::scoring::{PROMPT_VERSION, PostScore, Rubric};
+use crate::scoring::{PostScore, Rubric};
 use crate::text::sha256_hex;
-
-/// Scores in one write.
-const SCORES_MAX: usize = 200;
 
 /// Scores posts until none in the scope is left.
 ///
@@ -60,7 +60,11 @@ async fn score_posts(
     let session = &session.within(run);
     let rubric = session.rubric().await?;
     warn_of_kept_model(session, run, &rubric);
-    let scorer = Scorer::new(session, rubric.clone(), None)?;
+    let mut scorer = Scorer::new(session, rubric.clone(), None)?;
+    if run.options.batch.is_some() {
+        session.check_batches(run, rubric.model())?;
+        scorer.tier = Tier::Batch;
+    }
     if run.options.dry_run {
         let kind = next_scores(session, &rubric, scope).await?;
         return dry(session, run, name, &kind, &scorer).await;
@@ -68,25 +72,17 @@ async fn score_posts(
     let pass = ScorePass::begin(session, run, &rubric, scope).await?;
     let before = pass.as_ref().map(|pass| pass.started_at);
     let kind = score_work(&rubric, scope, before);
-    let worker = Uuid::new_v4();
-    let (model, fingerprint) = (rubric.model().to_owned(), rubric.fingerprint());
-    let to_row = move |post: &LeasedPost, score: PostScore| ScoreRow {
-        post_id: post.id,
-        scores: score.scores,
-        categories: score.categories,
-        summary: Some(score.summary),
-        why_podcast_worthy: Some(score.why_podcast_worthy),
-        model_version: model.clone(),
-        prompt_version: PROMPT_VERSION.to_owned(),
-        fingerprint: fingerprint.clone(),
-        text_hash: sha256_hex(&post.text),
-    };
-    let store = move |rows: &[ScoreRow]| StoreScores {
-        p_worker: worker,
-        p_rows: json!(rows),
-    };
-    let sink = PostSink::new(&session.database.outlasting(), SCORES_MAX, store);
-    drive(session, run, &kind, worker, scorer, to_row, sink).await;
+    if run.options.batch.is_some() {
+        by_batches(session, run, (name, &kind), scorer).await;
+    } else {
+        let worker = Uuid::new_v4();
+        let origin = Origin::of(&rubric);
+        let to_row = move |post: &LeasedPost, score: PostScore| {
+            origin.row(post.id, sha256_hex(&post.text), score)
+        };
+        let sink = score_sink(session, worker);
+        drive(session, run, &kind, worker, scorer, to_row, sink).await;
+    }
     count_topics(session, run).await;
     let outcome = session.finish(name, run, &kind).await;
     Ok(match pass {
@@ -153,26 +149,26 @@ async fn backfill_posts(session: &Session, run: &Run, dimension: &str) -> Result
     let session = &session.within(run);
     let rubric = session.rubric().await?;
     warn_of_kept_model(session, run, &rubric);
-    let scorer = Scorer::new(session, rubric, Some(dimension))?;
+    let mut scorer = Scorer::new(session, rubric, Some(dimension))?;
     let kind = WorkKind::Backfill(dimension.to_owned());
+    if run.options.batch.is_some() {
+        session.check_batches(run, scorer.model())?;
+        scorer.tier = Tier::Batch;
+    }
     if run.options.dry_run {
         return dry(session, run, "backfill", &kind, &scorer).await;
     }
-    let worker = Uuid::new_v4();
-    let name = dimension.to_owned();
-    let to_row = move |post: &LeasedPost, score: PostScore| DimensionRow {
-        post_id: post.id,
-        // A score that was read has every dimension that was asked for.
-        score: score.scores.get(&name).copied().unwrap_or_default(),
-    };
-    let name = dimension.to_owned();
-    let store = move |rows: &[DimensionRow]| StoreDimension {
-        p_worker: worker,
-        p_dimension: name.clone(),
-        p_rows: json!(rows),
-    };
-    let sink = PostSink::new(&session.database.outlasting(), SCORES_MAX, store);
-    drive(session, run, &kind, worker, scorer, to_row, sink).await;
+    if run.options.batch.is_some() {
+        by_batches(session, run, ("backfill", &kind), scorer).await;
+    } else {
+        let worker = Uuid::new_v4();
+        let name = dimension.to_owned();
+        let to_row = move |post: &LeasedPost, score: PostScore| {
+            dimension_row(&name, post.id, sha256_hex(&post.text), &score)
+        };
+        let sink = dimension_sink(session, worker, dimension);
+        drive(session, run, &kind, worker, scorer, to_row, sink).await;
+    }
     let outcome = session.finish("backfill", run, &kind).await;
     // A dimension that is only half filled in must not change the ranking. The run that completes it recomputes.
     Ok(match outcome.exit {
@@ -183,7 +179,7 @@ async fn backfill_posts(session: &Session, run: &Run, dimension: &str) -> Result
 
 /// Counts how often each category was given. This is needed even if the run wrote nothing: the window moves
 /// with time, and an earlier run may have ended before it counted.
-async fn count_topics(session: &Session, run: &Run) {
+pub(super) async fn count_topics(session: &Session, run: &Run) {
     if matches!(run.stop.reason(), Some(StopReason::Database(_))) {
         return;
     }
@@ -216,18 +212,6 @@ async fn recomputed(session: &Session, run: &Run, filled: Outcome) -> Outcome {
     }
 }
 
-impl Item for ScoreRow {
-    fn id(&self) -> Uuid {
-        self.post_id
-    }
-}
-
-impl Item for DimensionRow {
-    fn id(&self) -> Uuid {
-        self.post_id
-    }
-}
-
 async fn drive<R, F, K>(
     session: &Session,
     run: &Run,
@@ -250,6 +234,23 @@ async fn drive<R, F, K>(
         to_row,
     };
     Box::pin(session.drive_posts(run, kind, worker, chunk, (work, sink))).await;
+    for adaptation in asked.adaptations() {
+        run.metrics.warn(adaptation);
+    }
+}
+
+/// Does the work of a kind by batches at the provider.
+async fn by_batches(session: &Session, run: &Run, (name, kind): (&str, &WorkKind), scorer: Scorer) {
+    let asked = scorer.clone();
+    BatchFlow::new(
+        session,
+        run,
+        (name, kind),
+        ScoreLines(scorer),
+        ScoreCollector,
+    )
+    .drive()
+    .await;
     for adaptation in asked.adaptations() {
         run.metrics.warn(adaptation);
     }

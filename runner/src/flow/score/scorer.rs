@@ -6,7 +6,7 @@ use super::super::price::Tariff;
 use super::super::requester::{RequestError, Requester};
 use super::super::session::Session;
 use crate::db::LeasedPost;
-use crate::engine::{Bisection, Blame, Deferred, Fault, Step, StopReason};
+use crate::engine::{Bisection, Blame, Deferred, Fault, Item, Packing, Step, StopReason};
 use crate::error::Error;
 use crate::provider::{Client, Tier, Tokenizer};
 use crate::scoring::{AnswerError, AnswerSchema, PostScore, Question, Rubric};
@@ -88,6 +88,27 @@ impl Scorer {
     /// The posts in one request.
     pub(super) fn posts_per_call(&self) -> usize {
         self.rubric.posts_per_call
+    }
+
+    /// Packs posts into parts of one request each, continuing the one that was left open.
+    pub(super) fn pack(
+        &self,
+        open: Option<Vec<LeasedPost>>,
+        rows: Vec<LeasedPost>,
+    ) -> Packing<Vec<LeasedPost>> {
+        let (blank, due): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .partition(|post| post.text.trim().is_empty());
+        let posts: Vec<_> = open.into_iter().flatten().chain(due).collect();
+        let size = self.posts_per_call();
+        let mut batches: Vec<_> = posts.chunks(size).map(<[LeasedPost]>::to_vec).collect();
+        let open = batches.pop_if(|batch| batch.len() < size);
+        Packing {
+            batches,
+            open,
+            skipped: blank.iter().map(Item::id).collect(),
+            warnings: Vec::new(),
+        }
     }
 
     pub(super) fn model(&self) -> &str {

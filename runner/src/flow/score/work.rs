@@ -30,19 +30,7 @@ where
         open: Option<Vec<LeasedPost>>,
         rows: Vec<LeasedPost>,
     ) -> Packing<Vec<LeasedPost>> {
-        let (blank, due): (Vec<_>, Vec<_>) = rows
-            .into_iter()
-            .partition(|post| post.text.trim().is_empty());
-        let posts: Vec<_> = open.into_iter().flatten().chain(due).collect();
-        let size = self.scorer.posts_per_call();
-        let mut batches: Vec<_> = posts.chunks(size).map(<[LeasedPost]>::to_vec).collect();
-        let open = batches.pop_if(|batch| batch.len() < size);
-        Packing {
-            batches,
-            open,
-            skipped: blank.iter().map(Item::id).collect(),
-            warnings: Vec::new(),
-        }
+        self.scorer.pack(open, rows)
     }
 
     fn ids(&self, batch: &Vec<LeasedPost>) -> Vec<Uuid> {

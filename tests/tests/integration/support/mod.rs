@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub(crate) mod batches;
 pub(crate) mod posts;
 pub(crate) mod scores;
 
