@@ -19,6 +19,10 @@ struct Planned {
     output_tokens_at_most: u64,
     /// Dollars at most; null if the model has no price.
     usd_at_most: Option<f64>,
+    /// The same in the flex tier; null if there is none.
+    usd_at_most_flex: Option<f64>,
+    /// The same by batches, within a day; null if there are none.
+    usd_at_most_batch: Option<f64>,
     /// Minutes at the configured limits; null if none is configured.
     minutes: Option<f64>,
 }
@@ -75,6 +79,8 @@ fn planned(flow: &'static str, preview: &Preview, session: &Session) -> Planned 
         input_tokens: preview.input_tokens,
         output_tokens_at_most: preview.output_tokens,
         usd_at_most: preview.price_known.then_some(preview.usd),
+        usd_at_most_flex: preview.usd_flex.filter(|_| preview.price_known),
+        usd_at_most_batch: preview.usd_batch.filter(|_| preview.price_known),
         minutes: match (by_requests, by_tokens) {
             (Some(requests), Some(tokens)) => Some(requests.max(tokens)),
             (one, other) => one.or(other),
@@ -91,6 +97,8 @@ fn table(plans: &[Planned]) -> String {
         "output tokens at most",
         "cost at most",
         "minutes",
+        "with flex",
+        "by batch, in a day",
     ];
     let mut table = TextTable::new(titles);
     for column in 1..titles.len() {
@@ -98,6 +106,7 @@ fn table(plans: &[Planned]) -> String {
     }
     for plan in plans {
         let unknown = || "?".to_owned();
+        let other = |usd: Option<f64>| usd.map_or_else(String::new, |usd| format!("${usd:.4}"));
         table.row([
             plan.flow.to_owned(),
             plan.rows.to_string(),
@@ -108,6 +117,8 @@ fn table(plans: &[Planned]) -> String {
                 .map_or_else(unknown, |usd| format!("${usd:.4}")),
             plan.minutes
                 .map_or_else(unknown, |minutes| format!("{minutes:.1}")),
+            other(plan.usd_at_most_flex),
+            other(plan.usd_at_most_batch),
         ]);
     }
     table.to_string()

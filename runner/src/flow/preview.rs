@@ -4,6 +4,7 @@ use super::session::Session;
 use super::work::WorkKind;
 use crate::db::LeasedPost;
 use crate::error::Error;
+use crate::provider::Tier;
 
 /// What a flow would take up, and what that would cost at most.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,10 +19,26 @@ pub struct Preview {
     pub output_tokens: u64,
     /// Dollars at most.
     pub usd: f64,
+    /// Dollars at most in the flex tier, if the model and the flow have it. Only plans know it.
+    pub usd_flex: Option<f64>,
+    /// Dollars at most by batches, if the model takes part in them. Only plans know it.
+    pub usd_batch: Option<f64>,
     /// Whether the model has a price. If it has none, `usd` is meaningless.
     pub price_known: bool,
     /// Whether rows are due beyond the limit.
     pub more_due: bool,
+}
+
+impl Preview {
+    /// Adds what the same requests would cost at these cheaper tiers. `tier` is the one of `usd`.
+    pub(super) fn beside(self, tier: Tier, flex: bool, batch: bool) -> Self {
+        let standard = self.usd / tier.part();
+        Self {
+            usd_flex: flex.then(|| standard * Tier::Flex.part()),
+            usd_batch: batch.then(|| standard * Tier::Batch.part()),
+            ..self
+        }
+    }
 }
 
 /// Goes over the due posts once, adding up what `measure` says of each chunk.

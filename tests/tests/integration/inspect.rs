@@ -55,6 +55,11 @@ async fn plan_says_what_runs_cost_at_most_and_spends_nothing() {
     for (at, flow) in ["embed", "score"].into_iter().enumerate() {
         let planned = &plan[at];
         assert_eq!(planned["flow"], flow);
+        let by_batch = program.json(&[flow, "--batch", "--dry-run"]).await;
+        let half = planned["usd_at_most"].as_f64().unwrap() / 2.0;
+        assert!(half > 0.0 && by_batch["usd"] == half, "{planned}");
+        assert_eq!(planned["usd_at_most_batch"], half);
+        assert_eq!(planned["usd_at_most_flex"].is_null(), flow == "embed");
         simulator.reset();
         let report = program.json(&[flow]).await;
         let stats = simulator.stats();

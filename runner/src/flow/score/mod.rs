@@ -99,10 +99,13 @@ pub async fn plan_score(session: &Session, scope: ScoreScope) -> Result<Preview,
     let rubric = session.rubric().await?;
     let scorer = Scorer::new(session, rubric.clone(), None)?;
     let kind = next_scores(session, &rubric, scope).await?;
-    preview(session, &kind, None, |posts, sum| {
+    let preview = preview(session, &kind, None, |posts, sum| {
         scorer.preview(posts, sum);
-    })
-    .await
+    });
+    let model = session.settings.models.get(scorer.model());
+    Ok(preview
+        .await?
+        .beside(scorer.tier, model.flex(), model.batch()))
 }
 
 /// The work of a scope for a plan, which begins no pass.
