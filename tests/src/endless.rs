@@ -84,6 +84,7 @@ async fn call(
         }
         "extend_work" => arguments.get("p_post_ids").cloned().unwrap_or_default(),
         "finish_work" | "release_work" => json!(length("p_post_ids")),
+        "record_run" => return (StatusCode::NO_CONTENT, Json(Value::Null)),
         _ => {
             let error = json!({ "code": "PGRST202", "message": function });
             return (StatusCode::NOT_FOUND, Json(error));

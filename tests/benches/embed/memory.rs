@@ -33,5 +33,7 @@ pub(crate) async fn run(posts: u32) {
         );
         peaks.push(peak as f64);
     }
-    println!("memory: ratio {:.3}", peaks[1] / peaks[0]);
+    let ratio = peaks[1] / peaks[0];
+    println!("memory: ratio {ratio:.3}");
+    assert!(ratio < 1.25, "the memory grows with the table");
 }

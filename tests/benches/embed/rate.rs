@@ -31,7 +31,7 @@ pub(crate) async fn run() {
             .run(&["embed", "--deadline", "3m", "--output", "json"])
             .await
     });
-    let mut before = 0;
+    let (mut before, mut shares) = (0, Vec::new());
     for minute in 1..=3 {
         tokio::time::sleep(Duration::from_secs(60)).await;
         let tokens = simulator.stats().input_tokens;
@@ -41,6 +41,7 @@ pub(crate) async fn run() {
             used * 100.0
         );
         before = tokens;
+        shares.push(used);
     }
     let run = run.await.unwrap();
     let stats = simulator.stats();
@@ -52,4 +53,10 @@ pub(crate) async fn run() {
         stats.too_early,
         run.code
     );
+    assert!(
+        shares.iter().all(|share| (0.98..=1.02).contains(share)),
+        "not the allowed rate"
+    );
+    assert_eq!(stats.too_early, 0);
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
 }

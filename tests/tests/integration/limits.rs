@@ -6,7 +6,7 @@ use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions};
 use sluice_runner::simulator::{Config, Fault, Faults, SimulatedLimits};
-use sluice_tests::{Program, Stack};
+use sluice_tests::{Endless, Program, Stack};
 
 use crate::support::posts::{assert_billed_once, embed, embed_with, embedded, seed, texts};
 use crate::support::{poisoned_by, reason, rows, slow, work_items};
@@ -248,4 +248,22 @@ async fn flags_of_the_program_bound_a_run() {
         let run = program.run(&["embed", wrong[0], wrong[1]]).await;
         assert_eq!(run.code, Some(2), "{wrong:?}: {}", run.stderr);
     }
+}
+
+/// The benches of rate and memory run on a fake database. It must know what the flow calls.
+#[tokio::test]
+async fn the_fake_database_of_the_benches_serves_the_flow() {
+    let database = Endless::start(1_500, 40).await;
+    let simulator = sluice_runner::simulator::start(Config::default())
+        .await
+        .unwrap();
+    let run = Program::bare()
+        .with("POSTGREST_URL", database.url())
+        .with("SUPABASE_SERVICE_KEY", "bench")
+        .with("OPENAI_BASE_URL", &simulator.base_url())
+        .with("OPENAI_API_KEY", "bench")
+        .run(&["embed", "--output", "json"])
+        .await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(database.stored(), 1_500);
 }
