@@ -292,7 +292,7 @@ async fn fill(stack: &Stack, from: u32, to: u32) {
             "insert into neighborhoods (name, slug) values ('Elm', 'elm') on conflict do nothing;
              insert into posts (neighborhood_id, post_id_ext, text, hash)
                select n.id, i::text, 'Has anyone lost a grey cat? It sits on our porch and will not leave. ' || i, i::text
-               from neighborhoods n, generate_series({from}, {to}) i;
+               from neighborhoods n, generate_series({from}, {to}) i where n.slug = 'elm';
              insert into llm_scores (post_id, scores, categories, summary, why_podcast_worthy, fingerprint)
                select p.id,
                  jsonb_build_object(
