@@ -20,7 +20,8 @@ use crate::scoring::Weights;
 pub(crate) const RECOMPUTE_JOB: &str = "recompute_final_scores";
 /// Posts staged by one statement: some hundred milliseconds, far below the statement timeout.
 const CHUNK: i32 = 6_000;
-/// If the statement takes too long for so few posts, it waits for a lock.
+/// If the statement takes too long for so few posts, it waits for a lock. The first chunk is as small, because no other
+/// one is staged beside it.
 const CHUNK_MIN: i32 = 1_000;
 
 /// What to recompute.
@@ -180,7 +181,7 @@ impl Staging<'_> {
         let mut whole = Part {
             after: None,
             until: None,
-            limit: CHUNK,
+            limit: CHUNK_MIN,
         };
         if self.run.stop.is_stopped() {
             return Ok(());
@@ -189,6 +190,7 @@ impl Staging<'_> {
         if let Some(total) = first.total {
             self.run.expect(total);
         }
+        whole.limit = CHUNK;
         let mut parts = match whole.after {
             Some(_) => whole.divided(first.middle),
             None => Vec::new(),
