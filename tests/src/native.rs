@@ -193,7 +193,7 @@ pub async fn longest_lock<T>(watcher: &Session, work: impl Future<Output = T>) -
             } else {
                 longest.set(longest.get().max(free.elapsed()));
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::select! {

@@ -1503,6 +1503,9 @@ pub struct StagePostScores {
     pub p_after: Option<uuid::Uuid>,
     /// The argument `p_limit`.
     pub p_limit: i32,
+    /// The argument `p_until`; its default where it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_until: Option<uuid::Uuid>,
 }
 
 /// A call of `store_batch`.

@@ -342,8 +342,10 @@ pub struct SavedWeights {
 pub struct StagedScores {
     pub staged: u64,
     pub next_after: Option<Uuid>,
-    /// Scored posts in all, counted by the first chunk of a job.
+    /// About how many scored posts there are. Only the first chunk of a job says so.
     pub total: Option<u64>,
+    /// A post in the middle of them. Only the first chunk of a job names one.
+    pub middle: Option<Uuid>,
 }
 
 /// How many scores a cut-over wrote.

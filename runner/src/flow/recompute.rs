@@ -1,5 +1,6 @@
 //! Recompute: the final scores for a weight config, staged in chunks and cut over at once.
 
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -19,7 +20,8 @@ use crate::scoring::Weights;
 pub(crate) const RECOMPUTE_JOB: &str = "recompute_final_scores";
 /// Posts staged by one statement: some hundred milliseconds, far below the statement timeout.
 const CHUNK: i32 = 6_000;
-/// If the statement takes too long for so few posts, it waits for a lock.
+/// If the statement takes too long for so few posts, it waits for a lock. The first chunk is as small, because no other
+/// one is staged beside it.
 const CHUNK_MIN: i32 = 1_000;
 
 /// What to recompute.
@@ -117,28 +119,13 @@ async fn stage_and_apply(
 ) -> Result<(), Error> {
     let session = &session.within(run);
     let weights = session.weights(run, options.weight_config_id).await?;
-    let (mut after, mut limit) = (None, CHUNK);
-    loop {
-        if run.stop.is_stopped() {
-            return Ok(());
-        }
-        let stage = StagePostScores {
-            p_job_id: job.id(),
-            p_worker: job.worker(),
-            p_weight_config_id: weights,
-            p_after: after,
-            p_limit: limit,
-        };
-        let chunk = staged(session, stage, &mut limit).await?;
-        if let Some(total) = chunk.total {
-            run.expect(total);
-        }
-        run.staged(chunk.staged);
-        after = chunk.next_after;
-        if after.is_none() {
-            break;
-        }
-    }
+    let staging = Staging {
+        session,
+        run,
+        job,
+        weights,
+    };
+    staging.all().await?;
     if run.stop.is_stopped() {
         return Ok(());
     }
@@ -155,22 +142,93 @@ async fn stage_and_apply(
     Ok(())
 }
 
-/// Stages a chunk, and halves the limit while the statement takes too long. A chunk that is sent again replaces itself.
-async fn staged(
-    session: &Session,
-    mut stage: StagePostScores,
-    limit: &mut i32,
-) -> Result<StagedScores, DatabaseError> {
-    let mut wait = session.database.patience().begin();
-    loop {
-        match session.database.call_long(stage.clone()).await {
-            Err(error) if error.is_too_slow() && *limit > CHUNK_MIN => {
-                *limit = (*limit / 2).max(CHUNK_MIN);
-                stage.p_limit = *limit;
-                tracing::debug!(%error, limit, "staging fewer posts at once");
+/// The posts after one and up to another. None is no bound.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    after: Option<Uuid>,
+    until: Option<Uuid>,
+    /// The most posts of a chunk.
+    limit: i32,
+}
+
+impl Part {
+    /// The part before the middle and the one after it, if the middle is in this part.
+    fn divided(self, middle: Option<Uuid>) -> Vec<Self> {
+        match middle {
+            Some(middle) if Some(middle) > self.after => {
+                let (until, after) = (Some(middle), Some(middle));
+                vec![Self { until, ..self }, Self { after, ..self }]
             }
-            Err(error) if error.is_too_slow() => error.outlast(&mut wait).await?,
-            result => return result,
+            _ => vec![self],
+        }
+    }
+}
+
+/// The staging of one job.
+struct Staging<'a> {
+    session: &'a Session,
+    run: &'a Run,
+    job: &'a LeasedJob,
+    weights: Uuid,
+}
+
+impl Staging<'_> {
+    /// Stages every scored post, unless the run is stopped.
+    ///
+    /// After the first chunk, two are staged at once, in rounds. Between two rounds no chunk has a lock. Somebody who
+    /// changes the job or deletes the weights gets at them then.
+    async fn all(&self) -> Result<(), DatabaseError> {
+        let mut whole = Part {
+            after: None,
+            until: None,
+            limit: CHUNK_MIN,
+        };
+        if self.run.stop.is_stopped() {
+            return Ok(());
+        }
+        let first = self.chunk(&mut whole).await?;
+        if let Some(total) = first.total {
+            self.run.expect(total);
+        }
+        whole.limit = CHUNK;
+        let mut parts = match whole.after {
+            Some(_) => whole.divided(first.middle),
+            None => Vec::new(),
+        };
+        while !parts.is_empty() && !self.run.stop.is_stopped() {
+            try_join_all(parts.iter_mut().map(|part| self.chunk(part))).await?;
+            parts.retain(|part| part.after.is_some());
+        }
+        Ok(())
+    }
+
+    /// Stages the next chunk of a part, after which `after` is none if it was the last. While the statement takes too
+    /// long, the limit is halved. A chunk that is sent again replaces itself.
+    async fn chunk(&self, part: &mut Part) -> Result<StagedScores, DatabaseError> {
+        let database = &self.session.database;
+        let mut wait = database.patience().begin();
+        loop {
+            let stage = StagePostScores {
+                p_job_id: self.job.id(),
+                p_worker: self.job.worker(),
+                p_weight_config_id: self.weights,
+                p_after: part.after,
+                p_limit: part.limit,
+                p_until: part.until,
+            };
+            match database.call_long(stage).await {
+                Err(error) if error.is_too_slow() && part.limit > CHUNK_MIN => {
+                    part.limit = (part.limit / 2).max(CHUNK_MIN);
+                    tracing::debug!(%error, part.limit, "staging fewer posts at once");
+                }
+                Err(error) if error.is_too_slow() => error.outlast(&mut wait).await?,
+                Err(error) => return Err(error),
+                Ok(staged) => {
+                    self.run.staged(staged.staged);
+                    part.after = staged.next_after;
+                    return Ok(staged);
+                }
+            }
         }
     }
 }

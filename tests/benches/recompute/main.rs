@@ -3,7 +3,8 @@
 //!
 //! `beside` times both ways for a weight config without scores and for the active one, while a reader asks for
 //! the whole ranking. `parts` times the parts of a recompute in the database. With `SLUICE_TEST_NATIVE=1` the server is a
-//! native Postgres, first with the schema of an empty project, then with the earlier one. docs/benchmarks.md has the
+//! native Postgres, first with the schema of an empty project, then with the earlier one (`empty` or `earlier` for one
+//! of them). docs/benchmarks.md has the
 //! figures of one machine.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has failed")]
@@ -39,11 +40,18 @@ async fn main() {
         .collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|word| word == name);
     if native_wanted() {
-        for (schema, native) in [
-            ("an empty project", Native::migrated().await),
-            ("the earlier schema", Native::earlier("").await),
+        for (name, schema) in [
+            ("empty", "an empty project"),
+            ("earlier", "the earlier schema"),
         ] {
+            if !wanted(name) && (wanted("empty") || wanted("earlier")) {
+                continue;
+            }
             println!("{schema}:");
+            let native = match name {
+                "empty" => Native::migrated().await,
+                _ => Native::earlier("").await,
+            };
             let stack = Stack::over(&native).await;
             stack
                 .sql("delete from posts; delete from post_scores")
@@ -292,7 +300,7 @@ async fn fill(stack: &Stack, from: u32, to: u32) {
             "insert into neighborhoods (name, slug) values ('Elm', 'elm') on conflict do nothing;
              insert into posts (neighborhood_id, post_id_ext, text, hash)
                select n.id, i::text, 'Has anyone lost a grey cat? It sits on our porch and will not leave. ' || i, i::text
-               from neighborhoods n, generate_series({from}, {to}) i;
+               from neighborhoods n, generate_series({from}, {to}) i where n.slug = 'elm';
              insert into llm_scores (post_id, scores, categories, summary, why_podcast_worthy, fingerprint)
                select p.id,
                  jsonb_build_object(

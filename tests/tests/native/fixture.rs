@@ -72,14 +72,25 @@ pub(crate) async fn claim_in_force(api: &NativeSession) -> Option<(String, Strin
 /// Stages the next chunk of a job: the cursor of the one after it.
 pub(crate) async fn stage(
     api: &NativeSession,
-    (job, config): (&str, &str),
+    job: (&str, &str),
     after: Option<&str>,
     limit: u32,
 ) -> Result<Option<String>, String> {
-    let after = after.map_or("null".to_owned(), |id| format!("'{id}'"));
+    stage_part(api, job, (after, None), limit).await
+}
+
+/// As [`stage`], of the posts after one and up to another.
+pub(crate) async fn stage_part(
+    api: &NativeSession,
+    (job, config): (&str, &str),
+    (after, until): (Option<&str>, Option<&str>),
+    limit: u32,
+) -> Result<Option<String>, String> {
+    let id = |id: Option<&str>| id.map_or("null".to_owned(), |id| format!("'{id}'"));
+    let (after, until) = (id(after), id(until));
     let staged = api
         .try_value(&format!(
-            "select stage_post_scores('{job}', '{WORKER}', '{config}', {after}, {limit})"
+            "select stage_post_scores('{job}', '{WORKER}', '{config}', {after}, {limit}, {until})"
         ))
         .await?;
     let next = staged.get("next_after").and_then(Value::as_str);

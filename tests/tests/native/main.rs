@@ -16,3 +16,4 @@ mod optional;
 mod program;
 mod schema;
 mod search;
+mod staging;
