@@ -21,7 +21,6 @@ mod options;
 mod change;
 mod csv;
 mod execute;
-mod json_keys;
 mod keyset;
 mod learned;
 mod list;

@@ -26,7 +26,7 @@ const OPTIONS: [&str; 14] = [
     "--nullable",
     "cheered.feeling",
     "--not-null",
-    "titles.id",
+    "moods.times",
     "--not-null",
     "add",
     "--not-null",
@@ -42,6 +42,7 @@ async fn assert_fits(url: &str) {
     let mut arguments = vec!["gen", "types", "--db-url", url];
     arguments.extend(OPTIONS);
     arguments.extend(["--not-null", "address.street"]);
+    arguments.extend(["--feature", "bytes", "--feature", "pgvector"]);
     arguments.extend(["--check", file.to_str().unwrap()]);
     let run = Program::bare().run(&arguments).await;
     assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);

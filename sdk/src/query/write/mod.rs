@@ -295,8 +295,8 @@ impl<'a, T, R, K, M, C: Context> Write<'a, T, R, K, M, C> {
     {
         let mut plan = WritePlan::new(&self.spec, &[])?;
         let mut calls = Vec::new();
-        while let Some(batch) = plan.next(self.spec.chunk_rows) {
-            calls.push(self.spec.call(&batch)?);
+        while let Some(mut batch) = plan.next(self.spec.chunk_rows) {
+            calls.push(self.spec.call(&mut batch)?);
         }
         match plan.failed.pop() {
             Some(failure) => Err(failure.error),

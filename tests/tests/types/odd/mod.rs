@@ -10,7 +10,7 @@ mod generated;
 
 use serde_json::json;
 use sluice_runner::local::{LocalOptions, Server};
-use sluice_runner::typegen::{Catalog, TypegenOptions, generate};
+use sluice_runner::typegen::{Catalog, SdkFeature, TypegenOptions, generate};
 use sluice_sdk::{Client, Tristate};
 
 use crate::assert_current;
@@ -29,7 +29,8 @@ fn options() -> TypegenOptions {
         only: names(&[]),
         exclude: names(&["excluded"]),
         nullable: names(&["cheered.feeling"]),
-        not_null: names(&["titles.id", "add", "spread.n", "address.street"]),
+        not_null: names(&["moods.times", "add", "spread.n", "address.street"]),
+        features: [SdkFeature::Bytes, SdkFeature::Pgvector].into(),
         ..TypegenOptions::default()
     }
 }
