@@ -21,6 +21,7 @@ mod options;
 mod change;
 mod csv;
 mod execute;
+mod export;
 mod keyset;
 mod learned;
 mod list;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Write};
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,74 +16,82 @@ use serde_json::value::RawValue;
 
 use super::json::write_to;
 
-/// Writes rows as JSON. Rows with the same columns share the list of these.
+/// Writes rows as JSON, each into the place of the one before.
 #[derive(Default)]
 pub(crate) struct RowWriter {
+    json: Vec<u8>,
+    members: Vec<Member>,
+    /// Those of the last row. Rows with the same columns share the list.
     columns: Arc<Vec<String>>,
 }
 
 /// A row as a JSON object.
-pub(crate) struct Row {
-    pub(crate) json: Vec<u8>,
+pub(crate) struct Row<'a> {
+    pub(crate) json: &'a [u8],
     /// The keys, in order. A row that leaves a key out (`skip_serializing_if`) and one that writes null
     /// are different: only the first keeps the stored value.
-    pub(crate) columns: Arc<Vec<String>>,
-    /// Where the value of each column is.
-    values: Vec<Range<usize>>,
+    pub(crate) columns: &'a Arc<Vec<String>>,
+    members: &'a [Member],
 }
 
 impl RowWriter {
     /// Writes a row, which must serialize as an object.
-    pub(crate) fn write(&mut self, row: &(impl Serialize + ?Sized)) -> serde_json::Result<Row> {
-        const TYPICAL_ROW: usize = 128;
-        let mut json = Vec::with_capacity(TYPICAL_ROW);
-        let mut members = Vec::with_capacity(self.columns.len());
+    pub(crate) fn write(&mut self, row: &(impl Serialize + ?Sized)) -> serde_json::Result<Row<'_>> {
+        self.note(row)?;
+        let is_noted = self.json == b"{}" || !self.members.is_empty();
+        if !(self.json.starts_with(b"{") && is_noted) {
+            // JSON that was written before, or no object.
+            let json = mem::take(&mut self.json);
+            self.note(&serde_json::from_slice::<Members<'_>>(&json)?)?;
+        }
+        self.note_columns()?;
+        Ok(Row {
+            json: &self.json,
+            columns: &self.columns,
+            members: &self.members,
+        })
+    }
+
+    /// Writes a row and notes its members, if it is an object.
+    fn note(&mut self, row: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
+        self.json.clear();
+        self.members.clear();
         let written = Cell::new(0);
         let notes = Notes {
             written: &written,
             depth: 0,
-            members: &mut members,
+            members: &mut self.members,
         };
         let out = Counted {
-            out: &mut json,
+            out: &mut self.json,
             written: &written,
         };
-        write_to(row, out, notes)?;
-        let is_whole = json.starts_with(b"{") && (json == b"{}" || !members.is_empty());
-        if !is_whole {
-            // JSON that was written before, or no object.
-            return self.write(&serde_json::from_slice::<Members<'_>>(&json)?);
-        }
-        self.note_columns(&json, &members)?;
-        Ok(Row {
-            json,
-            columns: Arc::clone(&self.columns),
-            values: members.into_iter().map(|member| member.value).collect(),
-        })
+        write_to(row, out, notes)
     }
 
-    fn note_columns(&mut self, json: &[u8], members: &[Member]) -> serde_json::Result<()> {
-        let key = |member: &Member| json.get(member.key.clone()).unwrap_or_default();
+    fn note_columns(&mut self) -> serde_json::Result<()> {
+        let key = |member: &Member| self.json.get(member.key.clone()).unwrap_or_default();
         let is_key = |(member, column): (&Member, &String)| {
             let unquoted = key(member).strip_prefix(b"\"");
             unquoted.and_then(|text| text.strip_suffix(b"\"")) == Some(column.as_bytes())
         };
-        if members.len() == self.columns.len() && members.iter().zip(&*self.columns).all(is_key) {
-            return Ok(());
+        let known = &self.columns;
+        let is_known =
+            known.len() == self.members.len() && self.members.iter().zip(known.iter()).all(is_key);
+        if !is_known {
+            let names = self.members.iter();
+            let names = names.map(|member| serde_json::from_slice(key(member)));
+            self.columns = Arc::new(names.collect::<Result<_, _>>()?);
         }
-        let names = members
-            .iter()
-            .map(|member| serde_json::from_slice(key(member)));
-        self.columns = Arc::new(names.collect::<Result<_, _>>()?);
         Ok(())
     }
 }
 
-impl Row {
+impl<'a> Row<'a> {
     /// The value of a column, as it is written.
-    pub(crate) fn value(&self, column: &str) -> Option<&[u8]> {
+    pub(crate) fn value(&self, column: &str) -> Option<&'a [u8]> {
         let position = self.columns.iter().position(|name| name == column)?;
-        self.json.get(self.values.get(position)?.clone())
+        self.json.get(self.members.get(position)?.value.clone())
     }
 }
 
@@ -222,9 +231,10 @@ mod tests {
     use super::*;
 
     fn keys(row: impl Serialize) -> serde_json::Result<Vec<String>> {
-        let row = RowWriter::default().write(&row)?;
+        let mut writer = RowWriter::default();
+        let row = writer.write(&row)?;
         // What was noted is what is there.
-        let members: Members<'_> = serde_json::from_slice(&row.json)?;
+        let members: Members<'_> = serde_json::from_slice(row.json)?;
         let names: Vec<&str> = members.0.iter().map(|(key, _)| key.as_ref()).collect();
         assert_eq!(row.columns.as_slice(), names);
         for (key, value) in &members.0 {
@@ -253,7 +263,7 @@ mod tests {
         let mut writer = RowWriter::default();
         let mut columns = |b| {
             let row = Skipping { a: 1, b, c: None };
-            writer.write(&row).unwrap().columns
+            Arc::clone(writer.write(&row).unwrap().columns)
         };
         let (first, second, third) = (columns(None), columns(None), columns(Some(1)));
         assert!(Arc::ptr_eq(&first, &second));
@@ -287,7 +297,8 @@ mod tests {
         let text = r#" { "a" : 1.50, "b\n": [{"x": 1}] }"#;
         let raw = RawValue::from_string(text.to_owned()).unwrap();
         assert_eq!(keys(&raw).unwrap(), ["a", "b\n"]);
-        let row = RowWriter::default().write(&raw).unwrap();
+        let mut writer = RowWriter::default();
+        let row = writer.write(&raw).unwrap();
         assert_eq!(row.value("a"), Some(&b"1.50"[..]));
     }
 

@@ -16,7 +16,7 @@ use crate::path;
 use crate::wire::postgres_that;
 
 /// The options that `odd/generated.rs` was made with, which its first line names.
-const OPTIONS: [&str; 14] = [
+const OPTIONS: [&str; 18] = [
     "--schema",
     "public",
     "--schema",
@@ -31,6 +31,10 @@ const OPTIONS: [&str; 14] = [
     "add",
     "--not-null",
     "spread.n",
+    "--feature",
+    "bytes",
+    "--feature",
+    "pgvector",
 ];
 
 /// The database that is made on a server from outside.
@@ -42,7 +46,6 @@ async fn assert_fits(url: &str) {
     let mut arguments = vec!["gen", "types", "--db-url", url];
     arguments.extend(OPTIONS);
     arguments.extend(["--not-null", "address.street"]);
-    arguments.extend(["--feature", "bytes", "--feature", "pgvector"]);
     arguments.extend(["--check", file.to_str().unwrap()]);
     let run = Program::bare().run(&arguments).await;
     assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);

@@ -21,8 +21,9 @@ pub(crate) struct Patch {
 impl Patch {
     /// Adds the columns that `patch` serializes.
     pub(super) fn with_members(mut self, patch: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
-        let object = RowWriter::default().write(patch).map_err(unwritable)?;
-        for column in &*object.columns {
+        let mut writer = RowWriter::default();
+        let object = writer.write(patch).map_err(unwritable)?;
+        for column in object.columns.iter() {
             self.add(Cow::Owned(column.clone()))?;
         }
         let members = object

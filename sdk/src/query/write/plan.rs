@@ -18,7 +18,7 @@ pub(super) struct WritePlan<'a, R> {
     /// The first row that has not been looked at.
     next_row: usize,
     /// This row and those behind it, as far as they have been written as JSON.
-    written: VecDeque<Row>,
+    written: VecDeque<WrittenRow>,
     writer: RowWriter,
     /// For each set of keys, the request that is being filled.
     open: Vec<Batch>,
@@ -39,6 +39,12 @@ pub(super) struct WritePlan<'a, R> {
     pub(super) superseded: Vec<usize>,
     /// Those, and the rows that an earlier run settled. None of them is sent.
     skipped: Vec<usize>,
+}
+
+/// A row as JSON, with its keys.
+struct WrittenRow {
+    json: Box<[u8]>,
+    columns: Arc<Vec<String>>,
 }
 
 /// The rows of one request. All have the same keys, unless the write is one request.
@@ -96,6 +102,18 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
         if let Some(batch) = self.first.pop_front() {
             return Some(self.encoded(batch));
         }
+        let mut writer = mem::take(&mut self.writer);
+        let full = self.fill(&mut writer, max_rows);
+        self.writer = writer;
+        if full.is_some() {
+            return full;
+        }
+        let left = self.open.iter_mut().find(|batch| !batch.rows.is_empty())?;
+        Some(left.take())
+    }
+
+    /// Adds rows to their requests until one is full.
+    fn fill(&mut self, writer: &mut RowWriter, max_rows: usize) -> Option<Batch> {
         while let Some(row) = self.rows.get(self.next_row) {
             let index = self.next_row;
             self.next_row += 1;
@@ -103,19 +121,21 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
             if self.skipped.binary_search(&index).is_ok() {
                 continue;
             }
-            let full = match written.map_or_else(|| self.writer.write(row), Ok) {
-                Ok(row) => self.add(index, &row, max_rows),
-                Err(error) => {
-                    self.fail(index, &error);
-                    None
-                }
+            let full = match written {
+                Some(row) => self.add(index, &row.json, &row.columns, max_rows),
+                None => match writer.write(row) {
+                    Ok(row) => self.add(index, row.json, row.columns, max_rows),
+                    Err(error) => {
+                        self.fail(index, &error);
+                        None
+                    }
+                },
             };
             if full.is_some() {
                 return full;
             }
         }
-        let left = self.open.iter_mut().find(|batch| !batch.rows.is_empty())?;
-        Some(left.take())
+        None
     }
 
     /// Splits a request in two, to be sent next.
@@ -153,9 +173,15 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
     }
 
     /// Adds a row to the request of its keys. Returns that request as it was if the row does not fit.
-    fn add(&mut self, index: usize, row: &Row, max_rows: usize) -> Option<Batch> {
+    fn add(
+        &mut self,
+        index: usize,
+        json: &[u8],
+        columns: &Arc<Vec<String>>,
+        max_rows: usize,
+    ) -> Option<Batch> {
         let before = self.last;
-        let position = self.position(&row.columns);
+        let position = self.position(columns);
         self.last = position;
         if self.in_order && position != before {
             // Rows with other keys may have been there first.
@@ -165,16 +191,16 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
                 .filter(|batch| !batch.rows.is_empty());
             let earlier = earlier.map(Batch::take);
             if let Some(batch) = self.open.get_mut(position) {
-                batch.push(index, &row.json);
+                batch.push(index, json);
             }
             return earlier;
         }
         let batch = self.open.get_mut(position)?;
         let has_room = batch.rows.len() < max_rows.max(1)
-            && batch.json.len() + row.json.len() + ",]".len() <= self.chunk_bytes;
+            && batch.json.len() + json.len() + ",]".len() <= self.chunk_bytes;
         let is_full = !(batch.rows.is_empty() || has_room || self.one_request);
         let full = is_full.then(|| batch.take());
-        batch.push(index, &row.json);
+        batch.push(index, json);
         full
     }
 
@@ -299,7 +325,7 @@ impl<R: Serialize> WriteSpec<'_, R> {
     pub(super) fn may_repeat(&self, row: &R) -> bool {
         RowWriter::default()
             .write(row)
-            .is_ok_and(|row| self.is_idempotent(&row.columns))
+            .is_ok_and(|row| self.is_idempotent(row.columns))
     }
 
     /// An upsert ends in the same rows however often it runs, if its rows hold the values of the
@@ -329,7 +355,7 @@ struct Duplicates {
     /// Whether the requests must be sent in the order of the rows.
     in_order: bool,
     /// The first rows as JSON, as many as its requests hold at once.
-    written: VecDeque<Row>,
+    written: VecDeque<WrittenRow>,
 }
 
 impl Duplicates {
@@ -355,7 +381,7 @@ impl Duplicates {
                 continue;
             };
             let earlier = conflict_key(&row, &columns)
-                .and_then(|key| last.insert(key, (index, Arc::clone(&row.columns))));
+                .and_then(|key| last.insert(key, (index, Arc::clone(row.columns))));
             if let Some((earlier, earlier_columns)) = earlier {
                 // A column that only the earlier row has must be written too.
                 let has = |column| row.columns.contains(column);
@@ -367,7 +393,10 @@ impl Duplicates {
             }
             room = room.saturating_sub(row.json.len());
             if room > 0 {
-                found.written.push_back(row);
+                found.written.push_back(WrittenRow {
+                    json: row.json.into(),
+                    columns: Arc::clone(row.columns),
+                });
             }
         }
         found.superseded.sort_unstable();
@@ -377,7 +406,7 @@ impl Duplicates {
 
 /// The values of a row in the conflict columns, as JSON. Nulls are distinct in SQL, so a row that lacks
 /// a value has no such key.
-fn conflict_key(row: &Row, columns: &[&str]) -> Option<Vec<u8>> {
+fn conflict_key(row: &Row<'_>, columns: &[&str]) -> Option<Vec<u8>> {
     let mut key = Vec::new();
     for column in columns {
         let value = row.value(column).filter(|value| *value != b"null")?;
