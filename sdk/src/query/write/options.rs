@@ -78,8 +78,8 @@ macro_rules! chunk_options {
             /// ```
             ///
             /// The request and the SQL stay the same.
-            pub fn on_progress(mut self, hook: impl Fn($crate::write::Progress) + Send + Sync + $life) -> Self {
-                self.spec.progress = Some(std::sync::Arc::new(hook));
+            pub fn on_progress(mut self, hook: impl Fn(Progress) + Send + Sync + $life) -> Self {
+                self.spec.progress = Some(Arc::new(hook));
                 self
             }
         }
@@ -103,7 +103,7 @@ macro_rules! conflict_options {
             ///
             /// SQL: `insert into posts (id) values (1), (2) on conflict (id) do update set id =
             /// excluded.id`.
-            pub fn on_conflict(mut self, columns: impl $crate::write::IntoColumns<T>) -> Self {
+            pub fn on_conflict(mut self, columns: impl IntoColumns<T>) -> Self {
                 self.spec.conflict = columns.names();
                 self
             }
@@ -125,7 +125,7 @@ macro_rules! conflict_options {
             ///
             /// SQL: `insert into posts (id) values (1), (2) on conflict do nothing`.
             pub fn ignore_duplicates(mut self) -> Self {
-                self.spec.resolution = $crate::request::Resolution::Ignore;
+                self.spec.resolution = Resolution::Ignore;
                 self
             }
         }
