@@ -74,6 +74,9 @@
 //! filters. `bytes`, `pgvector`: `schema::Bytea` and `schema::Vector`. `postgrest`: `Client::run` sends
 //! queries that were built with the crate of that name.
 
+// docs.rs shows which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // The derives use this name of the crate, within it too.
 extern crate self as sluice_sdk;
 

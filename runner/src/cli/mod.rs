@@ -18,7 +18,7 @@ pub use global::{GlobalArgs, LogFormat, OutputFormat};
 #[cfg(feature = "postgres")]
 pub use schema::SchemaApplyArgs;
 #[cfg(feature = "typegen")]
-pub use schema::{GenArgs, GenSourceArgs, GenTypesArgs, TimeArg};
+pub use schema::{FeatureArg, GenArgs, GenSourceArgs, GenTypesArgs, TimeArg};
 pub use schema::{MigrationArgs, OptionalMigration, SchemaArgs};
 
 use crate::exit::Exit;

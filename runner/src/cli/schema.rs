@@ -46,6 +46,9 @@ pub struct GenTypesArgs {
     /// The crate of dates and times
     #[arg(long, value_name = "CRATE", value_enum, default_value_t)]
     pub time: TimeArg,
+    /// A feature of sluice-sdk whose types to write; may be repeated
+    #[arg(long = "feature", value_name = "FEATURE", value_enum)]
+    pub features: Vec<FeatureArg>,
     /// Write the catalog to this file, for --from
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub snapshot: Option<PathBuf>,
@@ -66,6 +69,16 @@ pub enum TimeArg {
     Jiff,
     /// chrono 0.4
     Chrono,
+}
+
+/// `--feature` of `sluice gen types`.
+#[cfg(feature = "typegen")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FeatureArg {
+    /// `Bytea` for bytea
+    Bytes,
+    /// `Vector` for vector and halfvec
+    Pgvector,
 }
 
 /// Which database `sluice gen` reads.

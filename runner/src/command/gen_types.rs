@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cli::{GenTypesArgs, TimeArg};
+use crate::cli::{FeatureArg, GenTypesArgs, TimeArg};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::Printer;
-use crate::typegen::{self, Catalog, Drift, TimeCrate, TypegenOptions};
+use crate::typegen::{self, Catalog, Drift, SdkFeature, TimeCrate, TypegenOptions};
 
 /// The JSON of `--file`.
 #[derive(Serialize)]
@@ -47,6 +47,7 @@ pub(super) async fn run(arguments: &GenTypesArgs, printer: Printer) -> Result<Ex
             TimeArg::Jiff => TimeCrate::Jiff,
             TimeArg::Chrono => TimeCrate::Chrono,
         },
+        features: arguments.features.iter().map(|&it| it.into()).collect(),
     };
     let catalog = read_catalog(arguments, &options).await?;
     if let Some(file) = &arguments.snapshot {
@@ -68,6 +69,15 @@ pub(super) async fn run(arguments: &GenTypesArgs, printer: Printer) -> Result<Ex
         None => printer.text(&text)?,
     }
     Ok(Exit::Complete)
+}
+
+impl From<FeatureArg> for SdkFeature {
+    fn from(feature: FeatureArg) -> Self {
+        match feature {
+            FeatureArg::Bytes => Self::Bytes,
+            FeatureArg::Pgvector => Self::Pgvector,
+        }
+    }
 }
 
 /// Reads the database that the arguments name.

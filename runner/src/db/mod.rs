@@ -82,21 +82,21 @@ pub struct Database {
     client: Client,
     /// The same, for calls that take long.
     slow: Client,
-    traffic: Arc<Traffic>,
+    attempts: Arc<Attempts>,
     patience: Patience,
 }
 
 /// Requests to Supabase. Every attempt counts.
 #[derive(Debug)]
-struct Traffic {
-    requests: AtomicU64,
+struct Attempts {
+    all: AtomicU64,
     retried: AtomicU64,
     patience: Patience,
 }
 
-impl Observer for Traffic {
+impl Observer for Attempts {
     fn attempt(&self, attempt: &Attempt<'_>) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.all.fetch_add(1, Ordering::Relaxed);
         if attempt.retry > 0 {
             self.retried.fetch_add(1, Ordering::Relaxed);
         }
@@ -126,8 +126,8 @@ impl Database {
     ) -> Result<Self, DatabaseError> {
         let most = settings.patience;
         let patience = Patience::new("the database", "supabase.patience_seconds", most);
-        let traffic = Arc::new(Traffic {
-            requests: AtomicU64::default(),
+        let attempts = Arc::new(Attempts {
+            all: AtomicU64::default(),
             retried: AtomicU64::default(),
             patience: patience.clone(),
         });
@@ -136,13 +136,13 @@ impl Database {
                 .postgrest_url(&settings.postgrest_url)
                 .key(settings.key.clone())
                 .schema(&settings.schema)
-                .observer(traffic.clone())
+                .observer(attempts.clone())
                 .transport(transport.clone())
         };
         let database = Self {
             client: builder().build()?,
             slow: builder().attempt_timeout(LONG_CALL).build()?,
-            traffic,
+            attempts,
             patience: patience.clone(),
         };
         Ok(database.with(patience))
@@ -162,7 +162,7 @@ impl Database {
         Self {
             client: self.client.with_patience(Waits(patience.clone())),
             slow: self.slow.with_patience(Waits(patience.clone())),
-            traffic: self.traffic.clone(),
+            attempts: self.attempts.clone(),
             patience,
         }
     }
@@ -218,8 +218,8 @@ impl Database {
     /// Requests sent so far, and how many of them were retries.
     pub fn requests(&self) -> (u64, u64) {
         (
-            self.traffic.requests.load(Ordering::Relaxed),
-            self.traffic.retried.load(Ordering::Relaxed),
+            self.attempts.all.load(Ordering::Relaxed),
+            self.attempts.retried.load(Ordering::Relaxed),
         )
     }
 }

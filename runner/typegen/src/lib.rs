@@ -40,6 +40,26 @@ pub struct TypegenOptions {
     pub not_null: BTreeSet<String>,
     /// The crate of dates and times.
     pub time: TimeCrate,
+    /// The features of the SDK whose types are written.
+    pub features: BTreeSet<SdkFeature>,
+}
+
+/// A feature of the SDK that has types for columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SdkFeature {
+    /// `Bytea` for `bytea`.
+    Bytes,
+    /// `Vector` for `vector` and `halfvec`.
+    Pgvector,
+}
+
+impl SdkFeature {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Pgvector => "pgvector",
+        }
+    }
 }
 
 /// The crate whose types dates and times have.
@@ -61,6 +81,7 @@ impl Default for TypegenOptions {
             nullable: BTreeSet::new(),
             not_null: BTreeSet::new(),
             time: TimeCrate::default(),
+            features: BTreeSet::new(),
         }
     }
 }
@@ -68,16 +89,23 @@ impl Default for TypegenOptions {
 /// The options as `sluice gen types` takes them, each after a space.
 impl fmt::Display for TypegenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let schemas = self.schemas.iter().map(|value| ("schema", value));
-        let only = self.only.iter().map(|value| ("only", value));
-        let exclude = self.exclude.iter().map(|value| ("exclude", value));
-        let nullable = self.nullable.iter().map(|value| ("nullable", value));
-        let not_null = self.not_null.iter().map(|value| ("not-null", value));
-        let all = schemas.chain(only).chain(exclude);
-        let all = all.chain(nullable).chain(not_null);
-        let chrono = "chrono".to_owned();
-        let time = (self.time == TimeCrate::Chrono).then_some(("time", &chrono));
-        for (option, value) in all.chain(time) {
+        fn named<'a>(
+            option: &'a str,
+            values: impl IntoIterator<Item = &'a String> + 'a,
+        ) -> impl Iterator<Item = (&'a str, &'a str)> {
+            values
+                .into_iter()
+                .map(move |value| (option, value.as_str()))
+        }
+        let all = named("schema", &self.schemas)
+            .chain(named("only", &self.only))
+            .chain(named("exclude", &self.exclude))
+            .chain(named("nullable", &self.nullable))
+            .chain(named("not-null", &self.not_null));
+        let time = (self.time == TimeCrate::Chrono).then_some(("time", "chrono"));
+        let features = self.features.iter();
+        let features = features.map(|feature| ("feature", feature.name()));
+        for (option, value) in all.chain(time).chain(features) {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
             if !value.is_empty() && value.chars().all(is_plain) {
                 write!(f, " --{option} {value}")?;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::TimeCrate;
 use super::catalog::{Catalog, CatalogType, TypeId, TypeKind};
+use super::{SdkFeature, TimeCrate, TypegenOptions};
 
 /// Any JSON.
 pub(super) const ANY: &str = "serde_json::Value";
@@ -47,15 +47,15 @@ pub(super) struct RustType {
 pub(super) struct Types<'a> {
     by_id: BTreeMap<TypeId, &'a CatalogType>,
     names: BTreeMap<TypeId, String>,
-    time: TimeCrate,
+    options: &'a TypegenOptions,
 }
 
 impl<'a> Types<'a> {
-    pub(super) fn new(catalog: &'a Catalog, time: TimeCrate) -> Self {
+    pub(super) fn new(catalog: &'a Catalog, options: &'a TypegenOptions) -> Self {
         Self {
             by_id: catalog.types.iter().map(|kind| (kind.id, kind)).collect(),
             names: BTreeMap::new(),
-            time,
+            options,
         }
     }
 
@@ -76,7 +76,7 @@ impl<'a> Types<'a> {
             TypeKind::Domain => self.rust(kind.base),
             TypeKind::Range | TypeKind::Multirange => RustType::of("String"),
             TypeKind::Base => match (known(&kind.name), kind.element) {
-                (Some(text), _) => RustType::of(self.of_time(text)),
+                (Some(text), _) => RustType::of(self.preferred(&kind.name, text)),
                 (None, 0) => RustType::any(&kind.name),
                 (None, element) => {
                     let element = self.rust(element);
@@ -90,14 +90,19 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// The same type in the requested crate, if it is a date or a time.
-    fn of_time(&self, text: &'static str) -> &'static str {
-        match (self.time, text) {
-            (TimeCrate::Chrono, "jiff::Timestamp") => "chrono::DateTime<chrono::Utc>",
-            (TimeCrate::Chrono, "jiff::civil::DateTime") => "chrono::NaiveDateTime",
-            (TimeCrate::Chrono, "jiff::civil::Date") => "chrono::NaiveDate",
-            (TimeCrate::Chrono, "jiff::civil::Time") => "chrono::NaiveTime",
-            (TimeCrate::Jiff | TimeCrate::Chrono, text) => text,
+    /// The Rust type of the database type `name`, as the options want it.
+    fn preferred(&self, name: &str, text: &'static str) -> &'static str {
+        let has = |feature| self.options.features.contains(&feature);
+        match (self.options.time, text, name) {
+            (TimeCrate::Chrono, "jiff::Timestamp", _) => "chrono::DateTime<chrono::Utc>",
+            (TimeCrate::Chrono, "jiff::civil::DateTime", _) => "chrono::NaiveDateTime",
+            (TimeCrate::Chrono, "jiff::civil::Date", _) => "chrono::NaiveDate",
+            (TimeCrate::Chrono, "jiff::civil::Time", _) => "chrono::NaiveTime",
+            (_, _, "bytea") if has(SdkFeature::Bytes) => "sluice_sdk::schema::Bytea",
+            (_, _, "vector" | "halfvec") if has(SdkFeature::Pgvector) => {
+                "sluice_sdk::schema::Vector"
+            }
+            _ => text,
         }
     }
 
@@ -249,7 +254,8 @@ mod tests {
     #[test]
     fn domains_and_arrays_are_resolved() {
         let catalog = catalog();
-        let types = Types::new(&catalog, TimeCrate::Jiff);
+        let options = TypegenOptions::default();
+        let types = Types::new(&catalog, &options);
         assert_eq!(types.rust(4).text, "Vec<uuid::Uuid>");
         assert!(types.refuses_null(4) && types.has_default(4));
         assert!(types.refuses_null(3) && !types.has_default(3));
@@ -260,7 +266,8 @@ mod tests {
     #[test]
     fn unknown_type_is_any_json_with_its_name() {
         let catalog = catalog();
-        let types = Types::new(&catalog, TimeCrate::Jiff);
+        let options = TypegenOptions::default();
+        let types = Types::new(&catalog, &options);
         let unknown = types.rust(8);
         assert_eq!(unknown.text, ANY);
         assert_eq!(unknown.stands_for.as_deref(), Some("geometry"));
@@ -271,7 +278,8 @@ mod tests {
     #[test]
     fn types_inside_a_type_are_reached() {
         let catalog = catalog();
-        let mut types = Types::new(&catalog, TimeCrate::Jiff);
+        let options = TypegenOptions::default();
+        let mut types = Types::new(&catalog, &options);
         let reached: Vec<&str> = types
             .reached_from([7])
             .iter()

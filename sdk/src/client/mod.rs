@@ -79,22 +79,65 @@ struct Shared {
 
 impl Client {
     /// Begins to describe a client.
+    ///
+    /// ```
+    /// # use sluice_sdk::Client;
+    /// let db = Client::builder().supabase_url("https://x.supabase.co").build()?;
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 
     /// The table of the type `T`.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Serialize, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # async fn run(db: Client, post: Post) -> Result<(), Error> {
+    /// let posts = db.from::<Post>().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts?select=id,text`. SQL: `select id, text from posts`.
     pub fn from<T: Table + Select<From = T>>(&self) -> TableRef<T, T, Self> {
         TableRef::typed(self.clone())
     }
 
     /// A table by its name. Name columns with [`col`](crate::col). Rows are JSON or, with
     /// [`rows`](TableRef::rows), any type that deserializes.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let posts = db.table("posts").limit(20).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts?limit=20`. SQL: `select * from posts limit 20`.
     pub fn table(&self, name: &str) -> TableRef<Any, serde_json::Value, Self> {
         TableRef::untyped(self.clone(), name)
     }
 
     /// A call of a function.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let posts = db.rpc(Latest { n: 9 }).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /rpc/latest`. SQL: `select * from latest(n => 9)`.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a call is its arguments: `rpc(Add { a, b })`"
@@ -104,6 +147,15 @@ impl Client {
     }
 
     /// A call of a function by its name, with arguments that serialize as an object.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, serde_json::json};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let posts = db.rpc_by_name("latest", &json!({"n": 9})).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /rpc/latest`. SQL: `select * from latest(n => 9)`.
     pub fn rpc_by_name(
         &self,
         name: &str,
@@ -114,6 +166,17 @@ impl Client {
     }
 
     /// The same client as a signed-in user. Row-level security applies to the user of this JWT.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, SecretString};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let user = db.as_user(&SecretString::from("the user's JWT"))?;
+    /// let mine = user.table("posts").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts` with `Authorization: Bearer …`. SQL: `set local role authenticated;
+    /// select * from posts`.
     ///
     /// # Errors
     ///
@@ -127,6 +190,13 @@ impl Client {
 
     /// The same client as a user whose tokens end: `source` supplies a new one before the last one
     /// ends, and when the server refuses it. Clones share the token.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, SecretString, client::Token};
+    /// # fn run(db: Client) {
+    /// let user = db.with_token_source(|| async { Ok(Token::new(SecretString::from("a JWT"))) });
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_token_source(&self, source: impl TokenSource) -> Self {
         Self {
@@ -137,6 +207,16 @@ impl Client {
 
     /// The same client with one more header in every request, such as one that a gateway needs. The
     /// value appears in no error and no span.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let db = db.with_header("x-region", "eu")?;
+    /// let posts = db.table("posts").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts` with `X-Region: eu`. SQL: `select * from posts`.
     ///
     /// # Errors
     ///
@@ -149,6 +229,13 @@ impl Client {
     }
 
     /// The same client with another patience: failed requests are sent again for as long as it decides.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, client::Patience};
+    /// # fn run(db: Client, until_monday: impl Patience) {
+    /// let db = db.with_patience(until_monday);
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_patience(&self, patience: impl Patience) -> Self {
         let mut client = self.clone();

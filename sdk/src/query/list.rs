@@ -47,6 +47,15 @@ pub struct List<T, V, C> {
 impl<T, V, C: Context> Read<T, V, C> {
     /// Keeps the rows whose `column` is one of `values`, of which there may be any number: see
     /// [`List`].
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let reads = posts.filter_in(col("id"), [1, 2, 2]).reads()?;
+    /// assert_eq!(reads[0].call()?.request.uri(), "/posts?id=in.(1,2)");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts where id in (1, 2)`.
     pub fn filter_in<W, N>(
         self,
         column: Column<T, W, N>,
@@ -72,6 +81,19 @@ impl<T, V, C: Context> List<T, V, C> {
     }
 
     /// Reads rows of the shape `W` instead.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Client, Error, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Serialize, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// let reads = Offline::default().from::<Post>().filter_in(Post::ID, [1, 2]).select::<Title>().reads()?;
+    /// assert_eq!(reads[0].call()?.request.uri(), "/posts?select=text&id=in.(1,2)");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select text from posts where id in (1, 2)`.
     pub fn select<W: ShapeOf<T>>(self) -> List<T, W, C> {
         List {
             read: self.read.select(),
@@ -81,6 +103,15 @@ impl<T, V, C: Context> List<T, V, C> {
     }
 
     /// Reads each row into `W`, with the same columns.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let reads = posts.filter_in(col("id"), [1, 2, 2]).rows::<(i64, String)>().reads()?;
+    /// assert_eq!(reads[0].call()?.request.uri(), "/posts?id=in.(1,2)");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts where id in (1, 2)`.
     pub fn rows<W>(self) -> List<T, W, C> {
         List {
             read: self.read.rows(),
@@ -90,12 +121,32 @@ impl<T, V, C: Context> List<T, V, C> {
     }
 
     /// Keeps the rows that match this filter too.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let reads = posts.filter_in(col("id"), [1, 2, 2]).filter(col("url").is_null()).reads()?;
+    /// assert_eq!(reads[0].call()?.request.uri(), "/posts?url=is.null&id=in.(1,2)");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts where url is null and id in (1, 2)`.
     pub fn filter(mut self, filter: impl IntoFilter<T>) -> Self {
         self.read = self.read.filter(filter);
         self
     }
 
     /// Filters, orders or limits the rows of an embedded relation.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// # use sluice_sdk::query::relation;
+    /// let reads = posts.filter_in(col("id"), [1, 2, 2]).embed(relation("comments").limit(3)).reads()?;
+    /// assert_eq!(reads[0].call()?.request.uri(), "/posts?id=in.(1,2)&comments.limit=3");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select p.*, (select json_agg(c) from (select * from comments where post_id = p.id
+    /// limit 3) c) from posts p where id in (1, 2)`.
     pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
         self.read = self.read.embed(nested);
         self
@@ -103,12 +154,30 @@ impl<T, V, C: Context> List<T, V, C> {
 
     /// Orders the rows of each request, not of all together. For a table without a known primary
     /// key, order by a unique key: this is needed to read on if the server cuts a response.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let reads = posts.filter_in(col("id"), [1, 2, 2]).order_within(col("id").asc()).reads()?;
+    /// assert_eq!(reads[0].call()?.request.uri(), "/posts?id=in.(1,2)&order=id.asc");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts where id in (1, 2) order by id`.
     pub fn order_within(mut self, order: impl IntoOrder<T>) -> Self {
         self.read = self.read.order(order);
         self
     }
 
     /// The reads, one for each chunk of values, in order.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let reads = posts.filter_in(col("id"), [1, 2, 2]).reads()?;
+    /// assert_eq!(reads[0].call()?.request.uri(), "/posts?id=in.(1,2)");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts where id in (1, 2)`.
     ///
     /// # Errors
     ///
@@ -156,6 +225,16 @@ where
     C: Execute,
 {
     /// Reads the rows with their total number.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, col};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let page = db.table("posts").filter_in(col("id"), 1..=9_000).page().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts?id=in.(1,2,…)`, as often as the length of the URL makes necessary. SQL:
+    /// `select * from posts where id in (1, 2, …)`.
     ///
     /// # Errors
     ///

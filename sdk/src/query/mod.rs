@@ -21,7 +21,7 @@ mod options;
 mod change;
 mod csv;
 mod execute;
-mod json_keys;
+mod export;
 mod keyset;
 mod learned;
 mod list;

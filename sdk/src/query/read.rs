@@ -3,7 +3,6 @@
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -11,10 +10,10 @@ use http::Method;
 use serde::de::DeserializeOwned;
 
 use super::whole::{self, Paged};
-use super::{Context, Execute, Keyset, Query, csv};
+use super::{Context, Execute, Keyset, Query};
 use crate::error::{Error, ErrorKind};
 use crate::grammar::{IntoFilter, IntoOrder, Nested, Selection, ShapeOf, keys_of};
-use crate::request::{Body, Call, Count, Explain, Format, Page, Response, Safety};
+use crate::request::{Call, Count, Format, Page, Response, Safety};
 
 /// A read of rows of `T` as `V`. Awaiting it returns a `Vec<V>` of all of them.
 ///
@@ -70,17 +69,50 @@ impl<T, V, C: Context> Read<T, V, C> {
     }
 
     /// Reads rows of the shape `W` instead, with the columns and embedded rows it names.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Client, Error, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Serialize, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// let call = Offline::default().from::<Post>().select::<Title>().call()?;
+    /// assert_eq!(call.request.uri(), "/posts?select=text");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select text from posts`.
     pub fn select<W: ShapeOf<T>>(self) -> Read<T, W, C> {
         self.selection(W::selection()).rows()
     }
 
     /// Reads these columns instead of those of the row type.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// # use sluice_sdk::query::Selection;
+    /// let selection = Selection::new().column(col("text"));
+    /// let call = posts.read().selection(selection).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?select=text");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select text from posts`.
     pub fn selection(mut self, selection: Selection) -> Self {
         self.query.selection = Some(selection);
         self
     }
 
     /// Reads each row into `W`, with the same columns.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.read().rows::<(i64, String)>().call()?;
+    /// assert_eq!(call.request.uri(), "/posts");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts`.
     pub fn rows<W>(self) -> Read<T, W, C> {
         Read {
             context: self.context,
@@ -92,18 +124,49 @@ impl<T, V, C: Context> Read<T, V, C> {
     }
 
     /// Keeps the rows that match. Rows must match every filter.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.read().filter(col("url").is_null()).filter(col("id").gt(7)).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?url=is.null&id=gt.7");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts where url is null and id > 7`.
     pub fn filter(mut self, filter: impl IntoFilter<T>) -> Self {
         self.query.filter(filter.into_filter().tree);
         self
     }
 
     /// Filters, orders or limits the rows of an embedded relation.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// # use sluice_sdk::query::{Embedding, Selection, relation};
+    /// let comments = Embedding::of("comments", Selection::new().all());
+    /// let read = posts.read().selection(Selection::new().all().embed(comments));
+    /// let call = read.embed(relation("comments").limit(3)).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?select=*,comments(*)&comments.limit=3");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select p.*, (select json_agg(c) from (select * from comments where post_id = p.id
+    /// limit 3) c) from posts p`.
     pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
         self.query.nested.push(nested.retyped());
         self
     }
 
     /// Orders the rows. A second order breaks the ties of the first.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.read().order((col("score").desc().nulls_last(), col("id").asc())).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?order=score.desc.nullslast,id.asc");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts order by score desc nulls last, id`.
     pub fn order(mut self, order: impl IntoOrder<T>) -> Self {
         self.query.window.keys.extend(keys_of(order));
         self
@@ -111,12 +174,30 @@ impl<T, V, C: Context> Read<T, V, C> {
 
     /// Reads this many rows at most. If the server's own limit is lower (1,000 on hosted Supabase),
     /// the rest is read by further requests.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.read().limit(20).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?limit=20");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts limit 20`.
     pub fn limit(mut self, limit: u64) -> Self {
         self.query.window.limit = Some(limit);
         self
     }
 
     /// Skips this many rows first.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.read().limit(20).offset(40).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?limit=20&offset=40");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts limit 20 offset 40`.
     pub fn offset(mut self, offset: u64) -> Self {
         self.query.window.offset = Some(offset);
         self
@@ -125,6 +206,15 @@ impl<T, V, C: Context> Read<T, V, C> {
     /// Leaves null columns out of the response, which makes it shorter. `V` needs defaults for
     /// them, as an `Option` has.
     ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.read().nulls_stripped().call()?;
+    /// assert_eq!(call.request.headers()["accept"], "application/vnd.pgrst.array+json;nulls=stripped");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select json_strip_nulls(to_json(p)) from posts p`.
+    ///
     /// PostgREST reference: "Stripped Nulls".
     pub fn nulls_stripped(mut self) -> Self {
         self.format = Format::JsonWithoutNulls;
@@ -132,6 +222,15 @@ impl<T, V, C: Context> Read<T, V, C> {
     }
 
     /// The request, for callers that send it themselves.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.read().limit(5).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?limit=5");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts limit 5`.
     ///
     /// # Errors
     ///
@@ -195,6 +294,18 @@ impl<T, V, C: Execute> Read<T, V, C> {
     /// [`keyset`](Self::keyset) costs less.
     ///
     /// A stream that breaks off ends with an error. The rows before it are valid.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # use sluice_sdk::futures_util::TryStreamExt;
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let mut posts = db.table("posts").read().stream();
+    /// while let Some(post) = posts.try_next().await? {}
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts`, and `GET /posts?offset=1000` and so on if the server cuts. SQL:
+    /// `select * from posts`.
     pub fn stream(self) -> BoxStream<'static, Result<V, Error>>
     where
         T: 'static,
@@ -237,6 +348,15 @@ impl<T, V, C: Execute> Read<T, V, C> {
 
     /// Reads the row, if there is one.
     ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, col};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let post = db.table("posts").filter(col("id").eq(1)).maybe_single().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts?id=eq.1&limit=2`. SQL: `select * from posts where id = 1 limit 2`.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::RowCount`] if more than one row matches. For
@@ -258,6 +378,16 @@ impl<T, V, C: Execute> Read<T, V, C> {
 
     /// Reads the row.
     ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, col};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let post = db.table("posts").filter(col("id").eq(1)).single().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts?id=eq.1` with `Accept: application/vnd.pgrst.object+json`. SQL:
+    /// `select * from posts where id = 1`.
+    ///
     /// # Errors
     ///
     /// PGRST116 if no row or more than one matches ([`Error::is_not_found`] distinguishes these).
@@ -276,6 +406,15 @@ impl<T, V, C: Execute> Read<T, V, C> {
 
     /// Counts the rows that match, without reading them.
     ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Count, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let many = db.table("posts").count_rows(Count::Exact).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `HEAD /posts` with `Prefer: count=exact`. SQL: `select count(*) from posts`.
+    ///
     /// # Errors
     ///
     /// Every failure of the call. The response has no body, so most errors have only a status.
@@ -291,115 +430,8 @@ impl<T, V, C: Execute> Read<T, V, C> {
         })
     }
 
-    /// Reads the rows as comma-separated values, with a line of names first. If the server's row limit
-    /// cuts the response, the rest is read too, as [`csv_stream`](Self::csv_stream) does.
-    ///
-    /// # Errors
-    ///
-    /// Every failure of the call, and [`ErrorKind::Decode`] if the response is not UTF-8.
-    pub async fn csv(self) -> Result<String, Error>
-    where
-        T: 'static,
-        V: 'static,
-    {
-        let first = self.response(Format::Csv).await?;
-        if !whole::has_more(&self, &self.query, whole::rows_of(&first)).await? {
-            return first.text();
-        }
-        let pieces: Vec<Bytes> = self.csv_stream().try_collect().await?;
-        csv::text(&pieces)
-    }
-
-    /// Reads any number of rows as comma-separated values, a page of rows at a time. Memory holds one
-    /// page. Only the first begins with the line of names.
-    ///
-    /// Without an order of its own, a table whose type has a primary key is read in its order. Other
-    /// reads of more than a page need an order by a unique key.
-    pub fn csv_stream(self) -> Body
-    where
-        T: 'static,
-        V: 'static,
-    {
-        csv::pages(self)
-    }
-
-    /// Reads the response as bytes, in a media type that the server knows, such as that of a
-    /// [media type handler](https://postgrest.org/en/stable/references/api/media_type_handlers.html).
-    /// The server's row limit applies.
-    ///
-    /// ```no_run
-    /// # use sluice_sdk::{Client, Error, col};
-    /// # async fn run(db: Client) -> Result<(), Error> {
-    /// let picture = db.table("pictures").filter(col("id").eq(7)).bytes("image/png").await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Every failure of the call, and PGRST107 if the server does not know the media type.
-    pub async fn bytes(self, media_type: &str) -> Result<Bytes, Error> {
-        Ok(self
-            .response(Format::Own(media_type.to_owned()))
-            .await?
-            .body)
-    }
-
-    /// As [`bytes`](Self::bytes), piece by piece as they arrive.
-    ///
-    /// # Errors
-    ///
-    /// As for [`bytes`](Self::bytes), until the response has begun. Later errors are in the stream.
-    pub async fn bytes_stream(self, media_type: &str) -> Result<Body, Error> {
-        let format = Format::Own(media_type.to_owned());
-        let call = self.call_as(&self.query, Method::GET, format)?;
-        self.context.open(call).await
-    }
-
-    /// Reads the rows as a `GeoJSON` `FeatureCollection`. The database needs `PostGIS`.
-    ///
-    /// # Errors
-    ///
-    /// Every failure of the call, and [`ErrorKind::Truncated`] if the server's row limit cut it.
-    pub async fn geojson(self) -> Result<serde_json::Value, Error> {
-        let response = self.response(Format::GeoJson).await?;
-        let rows = whole::rows_of(&response);
-        if whole::has_more(&self, &self.query, rows).await? {
-            let way_out =
-                "a FeatureCollection is one response; read it in parts by `limit` and `offset`";
-            return Err(whole::truncated(rows, way_out));
-        }
-        response.json()
-    }
-
-    /// Returns the execution plan of this read instead of its rows. The server must allow it
-    /// (`db-plan-enabled`).
-    ///
-    /// ```no_run
-    /// # use sluice_sdk::{Client, Error, query::Explain, col};
-    /// # async fn run(db: Client) -> Result<(), Error> {
-    /// let slow = db.table("posts").filter(col("text").contains_text("rain"));
-    /// let plan = slow.explain(Explain::plan().analyze().buffers()).await?;
-    /// let milliseconds = plan[0]["Execution Time"].as_f64();
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Every failure of the call, and PGRST107 if the server does not allow plans.
-    pub async fn explain(self, explain: Explain) -> Result<serde_json::Value, Error> {
-        self.response(Format::Plan(explain)).await?.json()
-    }
-
-    /// As [`explain`](Self::explain), as `EXPLAIN` prints it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`explain`](Self::explain).
-    pub async fn explain_text(self, explain: Explain) -> Result<String, Error> {
-        self.response(Format::PlanText(explain)).await?.text()
-    }
-
-    async fn response(&self, format: Format) -> Result<Response, Error> {
+    /// One response in this format, whether or not it is cut.
+    pub(super) async fn response(&self, format: Format) -> Result<Response, Error> {
         let call = self.call_as(&self.query, Method::GET, format)?;
         self.context.execute(call).await
     }

@@ -60,6 +60,15 @@ impl<C: Context> TableRef<Any, serde_json::Value, C> {
 impl<T, V, C: Context> TableRef<T, V, C> {
     /// The same table in another schema.
     ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.schema("archive").read().call()?;
+    /// assert_eq!(call.request.headers()["accept-profile"], "archive");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from archive.posts`.
+    ///
     /// PostgREST reference: "Schemas".
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.endpoint.schema = Some(schema.into());
@@ -67,6 +76,15 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     }
 
     /// Begins a read.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.read().call()?;
+    /// assert_eq!(call.request.uri(), "/posts");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts`.
     pub fn read(self) -> Read<T, V, C> {
         let mut query = Query::new(self.endpoint);
         query.selection = self.selection;
@@ -162,6 +180,9 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     /// let stored = db.from::<Post>().insert_one(&post).returning::<Post>().await?;
     /// # Ok(()) }
     /// ```
+    ///
+    /// Request: `POST /posts?columns=id,text&select=id,text`. SQL: `insert into posts (id, text)
+    /// values (…) returning id, text`.
     pub fn insert_one<R: Serialize>(self, row: &R) -> Write<'_, T, R, Inserting, One, C> {
         Write::new(
             self.context,
@@ -176,12 +197,31 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     ///
     /// SQL: `insert into posts (…) values … on conflict (…) do update set …`.
     ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().table("posts");
+    /// let rows = [json!({"id": 1, "text": "hail"})];
+    /// let calls = posts.upsert(&rows).on_conflict(col("id")).calls()?;
+    /// assert_eq!(calls[0].request.uri(), "/posts?on_conflict=id&columns=id,text");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
     /// PostgREST reference: "Upsert".
     pub fn upsert<R: Serialize>(self, rows: &[R]) -> Write<'_, T, R, Upserting, Many, C> {
         Write::new(self.context, self.endpoint, rows, true)
     }
 
     /// Inserts one row, or updates it if it exists already: see [`insert_one`](Self::insert_one).
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().table("posts");
+    /// let row = json!({"id": 1, "text": "hail"});
+    /// let calls = posts.upsert_one(&row).on_conflict(col("id")).calls()?;
+    /// assert_eq!(calls[0].request.uri(), "/posts?on_conflict=id&columns=id,text");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `insert into posts … on conflict (id) do update set id = excluded.id, text =
+    /// excluded.text`.
     pub fn upsert_one<R: Serialize>(self, row: &R) -> Write<'_, T, R, Upserting, One, C> {
         Write::new(self.context, self.endpoint, std::slice::from_ref(row), true)
     }
@@ -207,16 +247,49 @@ impl<T, V, C: Context> TableRef<T, V, C> {
     }
 
     /// Inserts the rows of a stream: see [`WriteStream`].
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # use sluice_sdk::{col, serde_json::json}; use sluice_sdk::futures_util::stream;
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let rows = stream::iter((0..9).map(|id| Ok::<_, std::io::Error>(json!({"id": id}))));
+    /// let report = db.table("posts").insert_stream(rows).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /posts?columns=id`. SQL: `insert into posts (id) values …`.
     pub fn insert_stream<S>(self, rows: S) -> WriteStream<T, S, Inserting, C> {
         WriteStream::new(self.context, self.endpoint, rows, false)
     }
 
     /// Upserts the rows of a stream: see [`WriteStream`].
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # use sluice_sdk::{col, serde_json::json}; use sluice_sdk::futures_util::stream;
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let rows = stream::iter((0..9).map(|id| Ok::<_, std::io::Error>(json!({"id": id}))));
+    /// let report = db.table("posts").upsert_stream(rows).on_conflict(col("id")).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /posts?on_conflict=id&columns=id`. SQL: `insert into posts (id) values … on
+    /// conflict (id) do update set id = excluded.id`.
     pub fn upsert_stream<S>(self, rows: S) -> WriteStream<T, S, Upserting, C> {
         WriteStream::new(self.context, self.endpoint, rows, true)
     }
 
     /// Deletes the rows that match a filter.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.delete().filter(col("id").eq(1)).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?id=eq.1");
+    /// assert_eq!(call.request.method(), "DELETE");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `delete from posts where id = 1`.
     ///
     /// PostgREST reference: "Delete".
     pub fn delete(self) -> Change<T, Deleting, NeedsFilter, C> {
@@ -236,6 +309,15 @@ impl<T, V: DeserializeOwned, C: Execute> TableRef<T, V, C> {
 
     /// Whether the server rolls back a [dry run](Change::dry_run), asked by a read of no rows. The
     /// client remembers it.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let rolls_back = db.table("posts").rolls_back().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts?limit=0`. SQL: `begin; select * from posts limit 0; rollback`.
     ///
     /// # Errors
     ///

@@ -1,15 +1,30 @@
 //! JSON as PostgREST reads it: as `serde_json` writes it, but for `NaN` and the infinities. JSON has no
 //! number for these, and `serde_json` writes null. Postgres reads them from a text.
 
+use std::io::Write;
+
 use serde::Serialize;
 use serde::ser::{
     SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
+use serde_json::ser::Formatter;
 
 /// Writes a value as JSON.
 pub(crate) fn to_vec<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&Whole(value))
+}
+
+/// Writes a value as JSON in a form of one's own.
+pub(super) fn write_to<V, W, F>(value: &V, out: W, form: F) -> serde_json::Result<()>
+where
+    V: Serialize + ?Sized,
+    W: Write,
+    F: Formatter,
+{
+    value.serialize(Floats(&mut serde_json::Serializer::with_formatter(
+        out, form,
+    )))
 }
 
 /// A value that serializes through [`Floats`], and so do all values in it.

@@ -5,10 +5,12 @@
 //! nothing is quoted at all. See "Reserved characters" in PostgREST's reference on URL grammar.
 
 mod json;
+mod row;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub(crate) use json::{to_vec, without_digits};
+pub(crate) use row::{Row, RowWriter};
 
 /// The characters that are not percent-encoded in a query. RFC 3986 allows commas, parentheses,
 /// colons and stars there, and leaving them fits more of a long list into a URL.

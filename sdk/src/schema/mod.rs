@@ -59,7 +59,7 @@ impl ColumnInfo {
 /// [`derive@crate::Function`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function of the database",
-    note = "derive it: `#[derive(Serialize, Function)] #[function(name = \"…\", returns = …)]`; for a function without a type use `db.call(\"…\", args)`"
+    note = "derive it: `#[derive(Serialize, Function)] #[function(name = \"…\", returns = …)]`; for a function without a type use `db.rpc_by_name(\"…\", &args)`"
 )]
 pub trait Function: serde::Serialize + Send + Sync {
     /// The function's name in the database.

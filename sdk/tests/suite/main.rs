@@ -16,6 +16,7 @@ mod list;
 mod memory;
 mod outcome;
 mod privacy;
+mod reference;
 mod server;
 mod session;
 mod surface;

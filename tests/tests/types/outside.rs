@@ -16,7 +16,7 @@ use crate::path;
 use crate::wire::postgres_that;
 
 /// The options that `odd/generated.rs` was made with, which its first line names.
-const OPTIONS: [&str; 14] = [
+const OPTIONS: [&str; 18] = [
     "--schema",
     "public",
     "--schema",
@@ -26,11 +26,15 @@ const OPTIONS: [&str; 14] = [
     "--nullable",
     "cheered.feeling",
     "--not-null",
-    "titles.id",
+    "moods.times",
     "--not-null",
     "add",
     "--not-null",
     "spread.n",
+    "--feature",
+    "bytes",
+    "--feature",
+    "pgvector",
 ];
 
 /// The database that is made on a server from outside.

@@ -38,7 +38,7 @@ pub(super) fn module(
     let (relations, functions) = chosen(catalog, options)?;
     let mut build = Build {
         options,
-        types: Types::new(catalog, options.time),
+        types: Types::new(catalog, options),
         names: TypeNames::new(),
         nullness: Nullness {
             options,
@@ -91,7 +91,7 @@ fn chosen<'a>(
         return Err(TypegenError::UnknownName(name.to_owned()));
     }
     relations.sort_by_key(|one| (options.order_of(&one.schema), &one.name));
-    let types = Types::new(catalog, options.time);
+    let types = Types::new(catalog, options);
     functions.sort_by_cached_key(|one| {
         let inputs = one.inputs();
         let signature: Vec<_> = inputs

@@ -16,7 +16,14 @@ from (
       select coalesce(json_agg(json_build_object(
         'name', a.attname,
         'type_id', a.atttypid::bigint,
-        'not_null', a.attnotnull,
+        'not_null', a.attnotnull or exists (
+          select
+          from regexp_matches(
+            plain.tree, ':resno (\d+) :resname (?:\\.|[^\s\\])+ :ressortgroupref \d+ :resorigtbl (\d+) :resorigcol (\d+)', 'g'
+          ) as found (place)
+          join pg_attribute base on base.attrelid = place[2]::oid and base.attnum = place[3]::int2
+          where place[1]::int2 = a.attnum and base.attnotnull
+        ),
         'has_default', a.atthasdef or a.attidentity = 'd',
         'generated', a.attgenerated <> '' or a.attidentity = 'a',
         'writable', pg_column_is_updatable(c.oid, a.attnum, true),
@@ -52,6 +59,14 @@ from (
     ) as foreign_keys
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
+  -- The tree of a view's query, if a plain column of a table in it cannot become null: it is one query, with
+  -- inner joins alone, and without grouping sets. A materialized view may be older than the constraint.
+  left join lateral (
+    select r.ev_action::text as tree
+    from pg_rewrite r
+    where r.ev_class = c.oid and c.relkind = 'v' and r.rulename = '_RETURN'
+      and r.ev_action::text !~ ':jointype [1-9]|:setOperations \{|:groupingSets \(|\{QUERY .*\{QUERY '
+  ) plain on true
   where n.nspname = any (:schemas)
     and c.relkind in ('r', 'p', 'v', 'm', 'f')
     and not c.relispartition

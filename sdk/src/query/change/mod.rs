@@ -131,6 +131,15 @@ impl<T, K, C: Context> Change<T, K, NeedsFilter, C> {
     }
 
     /// Changes every row of the table.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.delete().all_rows().call()?;
+    /// assert_eq!(call.request.uri(), "/posts");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `delete from posts`.
     pub fn all_rows(self) -> Change<T, K, HasFilter, C> {
         self.retyped()
     }
@@ -141,6 +150,16 @@ impl<T, S, C: Context> Change<T, Updating, S, C> {
     ///
     /// A value of another type does not compile, and neither does `None` for a column that cannot
     /// be null.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let change = posts.update().set(col("text"), "hail").set(col("url"), None::<String>);
+    /// let call = change.filter(col("id").eq(1)).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?id=eq.1&columns=text,url");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `update posts set text = 'hail', url = null where id = 1`.
     pub fn set<V, N>(mut self, column: Column<T, V, N>, value: impl Assignable<T, V, N>) -> Self {
         if let Kind::Update(patch) = self.kind {
             let patch = patch.and_then(|patch| patch.with(&column.target(), value.into_json()));
@@ -160,6 +179,8 @@ impl<T, S, C: Context> Change<T, Updating, S, C> {
     /// assert_eq!(call.request.uri(), "/posts?id=eq.1&columns=text,url");
     /// # Ok::<(), sluice_sdk::Error>(())
     /// ```
+    ///
+    /// SQL: `update posts set text = 'hail', url = null where id = 1`.
     pub fn patch(mut self, patch: &(impl Serialize + ?Sized)) -> Self {
         if let Kind::Update(before) = self.kind {
             self.kind = Kind::Update(before.and_then(|before| before.with_members(patch)));
@@ -170,6 +191,15 @@ impl<T, S, C: Context> Change<T, Updating, S, C> {
 
 impl<T, K, S, C: Context> Change<T, K, S, C> {
     /// Changes the rows that match. Rows must match every filter.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.delete().filter(col("id").gt(7)).filter(col("url").is_null()).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?id=gt.7&url=is.null");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `delete from posts where id > 7 and url is null`.
     pub fn filter(mut self, filter: impl IntoFilter<T>) -> Change<T, K, HasFilter, C> {
         self.query.filter(filter.into_filter().tree);
         self.retyped()
@@ -190,6 +220,8 @@ impl<T, K, S, C: Context> Change<T, K, S, C> {
     /// assert_eq!(calls.len(), 2);
     /// # Ok::<(), sluice_sdk::Error>(())
     /// ```
+    ///
+    /// Request: `DELETE /posts?id=in.(1,2,…)`. SQL: `delete from posts where id in (1, 2, …)`.
     pub fn filter_in<W, N>(
         mut self,
         column: Column<T, W, N>,
@@ -207,6 +239,16 @@ impl<T, K, S, C: Context> Change<T, K, S, C> {
     /// Declares that sending the call twice changes nothing more than once. It is then sent again
     /// if the outcome of the first time is unknown. The returned number of rows is that of the last
     /// time.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.update().set(col("text"), "hail").all_rows().idempotent().call()?;
+    /// assert_eq!(call.safety, sluice_sdk::query::Safety::Idempotent);
+    /// assert_eq!(call.request.uri(), "/posts?columns=text");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `update posts set text = 'hail'`.
     pub fn idempotent(mut self) -> Self {
         self.safety = Safety::Idempotent;
         self
@@ -228,12 +270,36 @@ impl<T, K, S, C> Change<T, K, S, C> {
 
 impl<T, K, C: Context> Change<T, K, HasFilter, C> {
     /// Returns the changed rows as `V`.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Serialize, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # async fn run(db: Client, post: Post) -> Result<(), Error> {
+    /// let gone = db.from::<Post>().delete().filter(Post::ID.eq(1)).returning::<Title>().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `DELETE /posts?select=text&id=eq.1` with `Prefer: return=representation`. SQL:
+    /// `delete from posts where id = 1 returning text`.
     pub fn returning<V: ShapeOf<T>>(mut self) -> ChangeReturning<T, V, C> {
         self.query.selection = Some(V::selection());
         self.returning_rows()
     }
 
     /// Returns the changed rows with all columns, each read into `V`.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, col, serde_json::Value};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let gone = db.table("posts").delete().filter(col("id").eq(1)).returning_rows::<Value>().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `DELETE /posts?id=eq.1` with `Prefer: return=representation`. SQL: `delete from
+    /// posts where id = 1 returning *`.
     pub fn returning_rows<V>(self) -> ChangeReturning<T, V, C> {
         ChangeReturning {
             change: self.retyped(),
@@ -242,6 +308,15 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
     }
 
     /// The request, for callers that send it themselves.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.delete().filter(col("id").eq(1)).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?id=eq.1");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `delete from posts where id = 1`.
     ///
     /// # Errors
     ///
@@ -260,6 +335,16 @@ impl<T, K, C: Context> Change<T, K, HasFilter, C> {
     }
 
     /// The requests: one, or one for each piece of a long list.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let calls = posts.delete().filter_in(col("id"), 1..=3_000).calls()?;
+    /// assert_eq!(calls.len(), 2);
+    /// assert!(calls[1].request.uri().to_string().starts_with("/posts?id=in.("));
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `delete from posts where id in (…)`.
     ///
     /// # Errors
     ///
@@ -358,12 +443,37 @@ where
     C: Execute,
 {
     /// Filters, orders or limits the rows of a relation that is embedded in the returned rows.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Serialize, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # async fn run(db: Client, post: Post) -> Result<(), Error> {
+    /// let change = db.table("posts").delete().filter(col("id").eq(1)).returning_rows::<Post>();
+    /// let gone = change.embed(sluice_sdk::query::relation("comments").limit(3)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `DELETE /posts?id=eq.1&comments.limit=3`. SQL: `delete from posts where id = 1
+    /// returning *`.
     pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
         self.change.query.nested.push(nested.retyped());
         self
     }
 
     /// Changes one row or none, and returns it. If several match, the change is rolled back.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, col, serde_json::Value};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let gone = db.table("posts").delete().filter(col("id").eq(1)).returning_rows::<Value>().maybe_single().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `DELETE /posts?id=eq.1` with `Accept: application/vnd.pgrst.object+json`. SQL:
+    /// `delete from posts where id = 1 returning *`.
     ///
     /// # Errors
     ///
@@ -375,6 +485,16 @@ where
 
     /// Changes exactly one row and returns it. If another number of rows matches, the change is
     /// rolled back.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, col, serde_json::Value};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let gone = db.table("posts").delete().filter(col("id").eq(1)).returning_rows::<Value>().single().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `DELETE /posts?id=eq.1` with `Accept: application/vnd.pgrst.object+json`. SQL:
+    /// `delete from posts where id = 1 returning *`.
     ///
     /// # Errors
     ///

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::query::json_keys::json_keys;
-use crate::quote;
+use crate::quote::RowWriter;
 use crate::schema::Target;
 
 /// The columns of an update with their new values.
@@ -22,11 +21,13 @@ pub(crate) struct Patch {
 impl Patch {
     /// Adds the columns that `patch` serializes.
     pub(super) fn with_members(mut self, patch: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
-        let object = quote::to_vec(patch).map_err(unwritable)?;
-        for column in json_keys(&object).map_err(unwritable)? {
-            self.add(Cow::Owned(column.into_owned()))?;
+        let mut writer = RowWriter::default();
+        let object = writer.write(patch).map_err(unwritable)?;
+        for column in object.columns.iter() {
+            self.add(Cow::Owned(column.clone()))?;
         }
         let members = object
+            .json
             .strip_prefix(b"{")
             .and_then(|rest| rest.strip_suffix(b"}"))
             .unwrap_or_default();

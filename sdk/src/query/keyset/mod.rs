@@ -55,6 +55,15 @@ pub struct Keyset<T, V, C> {
 
 impl<T, V, C: Context> Read<T, V, C> {
     /// Reads all rows, page by page in the order of `keys`: see [`Keyset`].
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.keyset(col("id").asc()).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?select=*&order=id.asc&limit=1000");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts order by id limit 1000`.
     pub fn keyset(self, keys: impl IntoOrder<T>) -> Keyset<T, V, C> {
         Keyset::new(self, keys_of(keys))
     }
@@ -102,6 +111,20 @@ impl<T, V, C: Context> Keyset<T, V, C> {
     }
 
     /// Reads rows of the shape `W` instead.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Client, Error, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Serialize, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// let keyset = Offline::default().from::<Post>().keyset(Post::ID.asc());
+    /// let call = keyset.select::<Title>().call()?;
+    /// assert_eq!(call.request.uri(), "/posts?select=text,keyset_0:id&order=id.asc&limit=1000");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select text, id from posts order by id limit 1000`.
     pub fn select<W: ShapeOf<T>>(self) -> Keyset<T, W, C> {
         Keyset {
             read: self.read.select(),
@@ -111,6 +134,15 @@ impl<T, V, C: Context> Keyset<T, V, C> {
     }
 
     /// Reads each row into `W`, with the same columns.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.keyset(col("id").asc()).rows::<(i64, String)>().call()?;
+    /// assert_eq!(call.request.uri(), "/posts?select=*&order=id.asc&limit=1000");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts order by id limit 1000`.
     pub fn rows<W>(self) -> Keyset<T, W, C> {
         Keyset {
             read: self.read.rows(),
@@ -120,24 +152,62 @@ impl<T, V, C: Context> Keyset<T, V, C> {
     }
 
     /// Keeps the rows that match.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.keyset(col("id").asc()).filter(col("url").is_null()).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?select=*&url=is.null&order=id.asc&limit=1000");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts where url is null order by id limit 1000`.
     pub fn filter(mut self, filter: impl IntoFilter<T>) -> Self {
         self.read = self.read.filter(filter);
         self
     }
 
     /// Filters, orders or limits the rows of an embedded relation.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// # use sluice_sdk::query::relation;
+    /// let call = posts.keyset(col("id").asc()).embed(relation("comments").limit(3)).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?select=*&comments.limit=3&order=id.asc&limit=1000");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select p.*, (select json_agg(c) from (select * from comments where post_id = p.id
+    /// limit 3) c) from posts p order by id limit 1000`.
     pub fn embed<U>(mut self, nested: Nested<T, U>) -> Self {
         self.read = self.read.embed(nested);
         self
     }
 
     /// Reads this many rows a page (1,000 by default).
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.keyset(col("id").asc()).page_rows(50).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?select=*&order=id.asc&limit=50");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts order by id limit 50`.
     pub fn page_rows(mut self, rows: u64) -> Self {
         self.page_rows = rows.max(1);
         self
     }
 
     /// The request for the first page.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col}; let posts = Offline::default().table("posts");
+    /// let call = posts.keyset(col("id").asc()).call()?;
+    /// assert_eq!(call.request.uri(), "/posts?select=*&order=id.asc&limit=1000");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from posts order by id limit 1000`.
     ///
     /// # Errors
     ///
@@ -183,6 +253,18 @@ where
     C: Execute,
 {
     /// The rows, one by one. The next page is read when the rows of the last are used up.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, col};
+    /// # use sluice_sdk::futures_util::TryStreamExt;
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let mut posts = db.table("posts").keyset(col("id").asc()).stream();
+    /// while let Some(post) = posts.try_next().await? {}
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts?select=*&order=id.asc&limit=1000`, then with `id=gt.1000` and so on. SQL:
+    /// `select * from posts where id > 1000 order by id limit 1000`.
     pub fn stream(self) -> BoxStream<'static, Result<V, Error>> {
         self.pages()
             .map_ok(|rows| stream::iter(rows).map(Ok))
@@ -191,6 +273,18 @@ where
     }
 
     /// The rows, a page at a time. No page is empty.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, col};
+    /// # use sluice_sdk::futures_util::TryStreamExt;
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let mut pages = db.table("posts").keyset(col("id").asc()).pages();
+    /// while let Some(rows) = pages.try_next().await? {}
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts?select=*&order=id.asc&limit=1000`, then with `id=gt.1000` and so on. SQL:
+    /// `select * from posts where id > 1000 order by id limit 1000`.
     pub fn pages(self) -> BoxStream<'static, Result<Vec<V>, Error>> {
         let first = Some((self, None));
         stream::try_unfold(first, |state| async move {

@@ -1,6 +1,7 @@
 //! Calls of functions in the database.
 
 mod arguments;
+mod invocation;
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -8,16 +9,16 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::whole::{self, Paged};
-use super::{Context, Endpoint, Execute, Query, rollback};
+use super::{Context, Endpoint, Execute, Query, whole};
 use crate::error::Error;
 use crate::grammar::{IntoFilter, IntoOrder, Nested, Selection, ShapeOf, keys_of};
-use crate::request::{Call, Count, Format, Page, Response, Safety};
+use crate::request::{Call, Format, Page, Safety};
 use crate::schema::{Function, ReadOnly, Rows};
+
+use invocation::Invocation;
 
 /// A call of a function. Awaiting it returns what the function returns.
 ///
@@ -65,18 +66,6 @@ pub struct Rpc<F, O, C> {
     marker: PhantomData<fn() -> (F, O)>,
 }
 
-/// Everything about a call except its types.
-#[derive(Clone)]
-struct Invocation<C> {
-    context: C,
-    query: Query,
-    arguments: Result<Bytes, Error>,
-    by_get: bool,
-    safety: Safety,
-    /// Whether it is known to return a set of rows, which the server can cut.
-    is_set: bool,
-}
-
 impl<F, O, C: Context> Rpc<F, O, C> {
     pub(crate) fn new(
         context: C,
@@ -103,6 +92,15 @@ impl<F, O, C: Context> Rpc<F, O, C> {
     }
 
     /// The same function in another schema.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().rpc_by_name("latest", &json!({"n": 9}));
+    /// let call = posts.schema("archive").call()?;
+    /// assert_eq!(call.request.headers()["content-profile"], "archive");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from archive.latest(n => 9)`.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.invocation.query.endpoint.schema = Some(schema.into());
         self
@@ -110,6 +108,22 @@ impl<F, O, C: Context> Rpc<F, O, C> {
 
     /// Calls by GET, so that caches and read replicas can serve it. The call is still sent by POST
     /// if an argument is unsafe in a URL (a text that looks like a filter, null, an object).
+    ///
+    /// ```
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// let call = Offline::default().rpc(Latest { n: 9 }).get().call()?;
+    /// assert_eq!(call.request.uri(), "/rpc/latest?n=9");
+    /// assert_eq!(call.request.method(), "GET");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from latest(n => 9)`.
     pub fn get(mut self) -> Self
     where
         F: ReadOnly,
@@ -120,6 +134,16 @@ impl<F, O, C: Context> Rpc<F, O, C> {
 
     /// Declares that a second call changes nothing more. It is then sent again if the outcome of
     /// the first is unknown.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().rpc_by_name("latest", &json!({"n": 9}));
+    /// let call = posts.idempotent().call()?;
+    /// assert_eq!(call.safety, sluice_sdk::query::Safety::Idempotent);
+    /// assert_eq!(call.request.uri(), "/rpc/latest");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from latest(n => 9)`.
     pub fn idempotent(mut self) -> Self {
         if self.invocation.safety == Safety::Write {
             self.invocation.safety = Safety::Idempotent;
@@ -128,6 +152,17 @@ impl<F, O, C: Context> Rpc<F, O, C> {
     }
 
     /// Returns these columns of the row or rows that the function returns.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().rpc_by_name("latest", &json!({"n": 9}));
+    /// # use sluice_sdk::query::Selection;
+    /// let selection = Selection::new().column(col("text"));
+    /// let call = posts.selection(selection).call()?;
+    /// assert_eq!(call.request.uri(), "/rpc/latest?select=text");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select text from latest(n => 9)`.
     pub fn selection(mut self, selection: Selection) -> Self {
         self.invocation.query.selection = Some(selection);
         self
@@ -135,6 +170,15 @@ impl<F, O, C: Context> Rpc<F, O, C> {
 
     /// Reads what the function returns into `W`: the whole of it, as for a value. For the rows of a
     /// set, see [`rows`](Self::rows).
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().rpc_by_name("latest", &json!({"n": 9}));
+    /// let call = posts.output::<Vec<i64>>().call()?;
+    /// assert_eq!(call.request.uri(), "/rpc/latest");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from latest(n => 9)`.
     pub fn output<W>(self) -> Rpc<F, W, C> {
         Rpc {
             invocation: self.invocation,
@@ -143,11 +187,29 @@ impl<F, O, C: Context> Rpc<F, O, C> {
     }
 
     /// Reads each row of the set that the function returns into `W`, with the same columns.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().rpc_by_name("latest", &json!({"n": 9}));
+    /// let call = posts.rows::<(i64, String)>().call()?;
+    /// assert_eq!(call.request.uri(), "/rpc/latest");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from latest(n => 9)`.
     pub fn rows<W>(self) -> Rpc<F, Vec<W>, C> {
         self.output()
     }
 
     /// The request, for callers that send it themselves.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().rpc_by_name("latest", &json!({"n": 9}));
+    /// let call = posts.call()?;
+    /// assert_eq!((call.request.uri().path(), &call.request.body()[..]), ("/rpc/latest", &br#"{"n":9}"#[..]));
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from latest(n => 9)`.
     ///
     /// # Errors
     ///
@@ -158,134 +220,154 @@ impl<F, O, C: Context> Rpc<F, O, C> {
     }
 }
 
-impl<C: Context> Invocation<C> {
-    fn call(&self, query: &Query, format: Format) -> Result<Call, Error> {
-        let body = self.arguments.clone()?;
-        let defaults = self.context.defaults();
-        let in_url = if self.by_get {
-            arguments::in_url(&body)
-        } else {
-            None
-        };
-        let method = if in_url.is_some() {
-            Method::GET
-        } else {
-            Method::POST
-        };
-        let mut draft = query.draft(method, self.safety, format, defaults.schema.as_deref())?;
-        match in_url {
-            Some(parameters) => {
-                for (name, value) in parameters {
-                    draft.params.push(name, value);
-                }
-            }
-            None => draft.body = Some(body),
-        }
-        Query::checked(draft, defaults.url_bytes)
-    }
-}
-
-impl<C: Execute> Invocation<C> {
-    async fn run(&self, query: &Query, format: Format) -> Result<Response, Error> {
-        let prefer = &query.options.prefer;
-        rollback::check(&self.context, prefer, &query.endpoint).await?;
-        let response = self.context.execute(self.call(query, format)?).await?;
-        response.check_dry_run(prefer)?;
-        Ok(response)
-    }
-
-    /// Runs a call that returns everything in one response. Fails if rows are missing.
-    async fn run_whole(&self) -> Result<Response, Error> {
-        let mut query = self.query.clone();
-        // A second call would do everything again, so the first must say how many rows there are.
-        let once = !self.safety.is_repeatable();
-        if once && self.is_set && query.window.limit.is_none() {
-            query.options.prefer.count = Some(Count::Exact);
-        }
-        let response = self.run(&query, Format::Json).await?;
-        let rows = whole::rows_of(&response);
-        let is_cut = match response.total() {
-            Some(total) if once && query.options.prefer.count == Some(Count::Exact) => {
-                let wanted = query.window.limit.unwrap_or(u64::MAX);
-                rows < wanted.min(total.saturating_sub(query.window.offset.unwrap_or_default()))
-            }
-            _ if once => {
-                query.window.limit.is_none_or(|limit| rows < limit)
-                    && !whole::is_whole(&self.context, rows)
-            }
-            _ => whole::has_more(self, &query, rows).await?,
-        };
-        if is_cut {
-            return Err(self.truncated(rows));
-        }
-        Ok(response)
-    }
-}
-
-impl<C: Execute> Paged for Invocation<C> {
-    type Context = C;
-
-    fn context(&self) -> &C {
-        &self.context
-    }
-
-    fn query(&self) -> &Query {
-        &self.query
-    }
-
-    fn part(&self, query: &Query) -> Result<Call, Error> {
-        self.call(query, Format::Json)
-    }
-
-    fn truncated(&self, rows: u64) -> Error {
-        let way_out = if self.safety.is_repeatable() {
-            "the rest needs further calls; order by a unique column and read all, `.order(…).all()` or `.stream()`, or a part with `limit` or `page`"
-        } else {
-            "a second call would run the function again, which has run; return one JSON value from it, limit its rows, or declare it `read_only` or `.idempotent()` and read `.order(…).all()`"
-        };
-        whole::truncated(rows, way_out)
-    }
-}
-
 /// Filters, order and limits of a function that returns a set of rows.
 impl<F, O: Rows, C: Context> Rpc<F, O, C> {
     /// Keeps the rows that match.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// let call = Offline::default().rpc(Latest { n: 9 }).filter(Post::TEXT.starts_with("rain")).call()?;
+    /// assert_eq!(call.request.uri(), "/rpc/latest?text=like.rain%25");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from latest(n => 9) where text like 'rain%'`.
     pub fn filter(mut self, filter: impl IntoFilter<O::Row>) -> Self {
         self.invocation.query.filter(filter.into_filter().tree);
         self
     }
 
     /// Orders the rows.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// let call = Offline::default().rpc(Latest { n: 9 }).order(Post::ID.desc()).call()?;
+    /// assert_eq!(call.request.uri(), "/rpc/latest?order=id.desc");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from latest(n => 9) order by id desc`.
     pub fn order(mut self, order: impl IntoOrder<O::Row>) -> Self {
         self.invocation.query.window.keys.extend(keys_of(order));
         self
     }
 
     /// Returns this many rows at most.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// let call = Offline::default().rpc(Latest { n: 9 }).limit(3).call()?;
+    /// assert_eq!(call.request.uri(), "/rpc/latest?limit=3");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from latest(n => 9) limit 3`.
     pub fn limit(mut self, limit: u64) -> Self {
         self.invocation.query.window.limit = Some(limit);
         self
     }
 
     /// Skips this many rows first.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// let call = Offline::default().rpc(Latest { n: 9 }).offset(3).call()?;
+    /// assert_eq!(call.request.uri(), "/rpc/latest?offset=3");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select * from latest(n => 9) offset 3`.
     pub fn offset(mut self, offset: u64) -> Self {
         self.invocation.query.window.offset = Some(offset);
         self
     }
 
     /// Filters, orders or limits the rows of an embedded relation.
+    ///
+    /// ```
+    /// # use sluice_sdk::{query::Relation, schema::Any};
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// let comments = Relation::<Post, Any>::new("comments");
+    /// let call = Offline::default().rpc(Latest { n: 9 }).embed(comments.limit(3)).call()?;
+    /// assert_eq!(call.request.uri(), "/rpc/latest?comments.limit=3");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select p.*, (select json_agg(c) from (select * from comments where post_id = p.id
+    /// limit 3) c) from latest(n => 9) p`.
     pub fn embed<U>(mut self, nested: Nested<O::Row, U>) -> Self {
         self.invocation.query.nested.push(nested.retyped());
         self
     }
 
     /// Returns rows of the shape `V` instead. Call it after the filters.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// let call = Offline::default().rpc(Latest { n: 9 }).select::<Title>().call()?;
+    /// assert_eq!(call.request.uri(), "/rpc/latest?select=text");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `select text from latest(n => 9)`.
     pub fn select<V: ShapeOf<O::Row>>(self) -> Rpc<F, Vec<V>, C> {
         self.selection(V::selection()).output()
     }
 
     /// Calls the function. Returns one page of its rows, with their position and total number. A
     /// function that only reads, or is [idempotent](Self::idempotent), also says whether more follow.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let page = db.rpc(Latest { n: 9 }).limit(3).page().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /rpc/latest?limit=4`, where the fourth row shows whether more follow. SQL:
+    /// `select * from latest(n => 9) limit 4`.
     ///
     /// # Errors
     ///
@@ -308,6 +390,22 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
     /// Reads every row of the set, by as many calls as the server's row limit makes necessary, in the
     /// order of the call. The order must be by a unique column, and the function must only read or be
     /// [idempotent](Self::idempotent).
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let posts = db.rpc(Latest { n: 9_000 }).order(Post::ID.asc()).all().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /rpc/latest?order=id.asc`, and with `offset=1000` and so on if the server
+    /// cuts. SQL: `select * from latest(n => 9000) order by id`.
     ///
     /// # Errors
     ///
@@ -333,6 +431,24 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
     /// an order if the server cuts the rows.
     ///
     /// A stream that breaks off ends with an error. The rows before it are valid.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, Function, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "latest")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # #[derive(Serialize, Function)] #[serde(crate = "sluice_sdk::serde")]
+    /// # #[function(name = "latest", returns = Vec<Post>, read_only)] struct Latest { n: i32 }
+    /// # use sluice_sdk::futures_util::TryStreamExt;
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let mut posts = db.rpc(Latest { n: 9_000 }).order(Post::ID.asc()).stream();
+    /// while let Some(post) = posts.try_next().await? {}
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /rpc/latest?order=id.asc`, and with `offset=1000` and so on if the server
+    /// cuts. SQL: `select * from latest(n => 9000) order by id`.
     pub fn stream(self) -> BoxStream<'static, Result<O::Row, Error>>
     where
         O::Row: DeserializeOwned + Send + 'static,
@@ -345,6 +461,15 @@ impl<F, O: Rows, C: Context> Rpc<F, O, C> {
 impl<F, O, C: Execute> Rpc<F, O, C> {
     /// Calls the function, and returns the response as bytes in a media type that the server knows:
     /// see [`Read::bytes`](crate::query::Read::bytes).
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, serde_json::json};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let picture = db.rpc_by_name("picture", &json!({"id": 7})).bytes("image/png").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /rpc/picture` with `Accept: image/png`. SQL: `select picture(id => 7)`.
     ///
     /// # Errors
     ///

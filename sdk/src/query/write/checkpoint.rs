@@ -82,12 +82,24 @@ struct State {
 
 impl Checkpoint {
     /// A checkpoint of a write that has not begun.
+    ///
+    /// ```
+    /// # use sluice_sdk::Checkpoint;
+    /// let checkpoint = Checkpoint::new();
+    /// assert_eq!(checkpoint.report().written(), 0);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// What happened to each row so far. Rows in flight count as
     /// [`uncertain`](WriteReport::uncertain).
+    ///
+    /// ```
+    /// # use sluice_sdk::Checkpoint; let checkpoint = Checkpoint::new();
+    /// let report = checkpoint.report();
+    /// assert!(report.pending.is_empty() && report.uncertain.is_empty());
+    /// ```
     pub fn report(&self) -> WriteReport {
         let state = self.lock();
         let mut report = state.report.clone();

@@ -102,8 +102,8 @@ impl<'a, R: Serialize> Driver<'a, R> {
             self.stopped = Some(failure.error.clone());
             return None;
         }
-        let batch = batch?;
-        match self.spec.call(&batch) {
+        let mut batch = batch?;
+        match self.spec.call(&mut batch) {
             Ok(call) => {
                 self.checkpoint.sent(&batch.rows);
                 Some((batch, call))

@@ -1,5 +1,8 @@
 //! Writing many rows: inserts and upserts.
 
+#[macro_use]
+mod options;
+
 mod checkpoint;
 mod driver;
 mod failure;
@@ -176,69 +179,6 @@ impl<'a, R> WriteSpec<'a, R> {
     }
 }
 
-/// How the rows of a write are sent: of one of slices, and of one of a stream.
-macro_rules! chunk_options {
-    (<$($parameter:tt),+> $kind:ident<$($argument:tt),+>, $life:lifetime) => {
-        impl<$($parameter),+> $kind<$($argument),+> {
-            /// Puts at most this many rows into a request (500 by default).
-            pub fn chunk_rows(mut self, rows: usize) -> Self {
-                self.spec.chunk_rows = rows.max(1);
-                self
-            }
-
-            /// Puts at most this many bytes into a request (1 MiB by default). A longer row goes
-            /// alone.
-            pub fn chunk_bytes(mut self, bytes: usize) -> Self {
-                self.spec.chunk_bytes = bytes;
-                self
-            }
-
-            /// Sends this many requests at once (4 by default).
-            pub fn concurrency(mut self, requests: usize) -> Self {
-                self.spec.concurrency = requests.max(1);
-                self
-            }
-
-            /// Stops if more rows than this are refused (1,000 by default), because finding each
-            /// costs requests.
-            pub fn max_failures(mut self, rows: usize) -> Self {
-                self.spec.max_failures = rows;
-                self
-            }
-
-            /// Calls `hook` after each response, for a progress bar. It must not block.
-            pub fn on_progress(mut self, hook: impl Fn(Progress) + Send + Sync + $life) -> Self {
-                self.spec.progress = Some(Arc::new(hook));
-                self
-            }
-        }
-    };
-}
-
-/// What an upsert does with a row that exists.
-macro_rules! conflict_options {
-    (<$($parameter:tt),+> $kind:ident<$($argument:tt),+>) => {
-        impl<$($parameter),+> $kind<$($argument),+> {
-            /// The columns of the unique constraint that decides whether a row exists
-            /// (`on_conflict=…`). By default this is the primary key.
-            pub fn on_conflict(mut self, columns: impl IntoColumns<T>) -> Self {
-                self.spec.conflict = columns.names();
-                self
-            }
-
-            /// Leaves existing rows as they are, instead of updating them
-            /// (`resolution=ignore-duplicates`, SQL `on conflict do nothing`).
-            ///
-            /// If a request is sent again, rows that its first attempt wrote exist by then. They are
-            /// neither counted as affected nor returned.
-            pub fn ignore_duplicates(mut self) -> Self {
-                self.spec.resolution = Resolution::Ignore;
-                self
-            }
-        }
-    };
-}
-
 chunk_options!(<'a, T, R, K, C> Write<'a, T, R, K, Many, C>, 'a);
 chunk_options!(<T, S, K, C> WriteStream<T, S, K, C>, 'static);
 conflict_options!(<'a, T, R, M, C> Write<'a, T, R, Upserting, M, C>);
@@ -262,11 +202,36 @@ impl<'a, T, R, K, M, C: Context> Write<'a, T, R, K, M, C> {
     }
 
     /// Returns the written rows as `V`, without those that an upsert ignored.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, Offline, Select, Table, col, serde::{Deserialize, Serialize}};
+    /// # #[derive(Table, Serialize, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[table(name = "posts")]
+    /// # struct Post { #[table(primary_key)] id: i64, text: String }
+    /// # #[derive(Select, Deserialize)] #[serde(crate = "sluice_sdk::serde")] #[select(from = Post)]
+    /// # struct Title { text: String }
+    /// # async fn run(db: Client, post: Post) -> Result<(), Error> {
+    /// let written = db.from::<Post>().insert(&[post]).returning::<Title>().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /posts?select=text&columns=id,text` with `Prefer: return=representation`.
+    /// SQL: `insert into posts (id, text) values (…) returning text`.
     pub fn returning<V: ShapeOf<T>>(self) -> WriteReturning<'a, T, R, V, M, C> {
         self.return_as(ReturnedRows::Columns(V::selection()))
     }
 
     /// Returns the written rows with all columns, each read into `V`.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, serde_json::{Value, json}};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let rows = [json!({"text": "hail"})];
+    /// let written = db.table("posts").insert(&rows).returning_rows::<Value>().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /posts?columns=text` with `Prefer: return=representation`. SQL: `insert into
+    /// posts (text) values ('hail') returning *`.
     pub fn returning_rows<V>(self) -> WriteReturning<'a, T, R, V, M, C> {
         self.return_as(ReturnedRows::All)
     }
@@ -285,6 +250,16 @@ impl<'a, T, R, K, M, C: Context> Write<'a, T, R, K, M, C> {
 
     /// The requests of a write in which nothing fails, for callers that send them themselves.
     ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().table("posts");
+    /// let rows = [json!({"id": 1}), json!({"id": 2})];
+    /// let calls = posts.insert(&rows).calls()?;
+    /// assert_eq!(calls[0].request.uri(), "/posts?columns=id");
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `insert into posts (id) values (1), (2)`.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) if a row does not serialize as an object,
@@ -295,8 +270,8 @@ impl<'a, T, R, K, M, C: Context> Write<'a, T, R, K, M, C> {
     {
         let mut plan = WritePlan::new(&self.spec, &[])?;
         let mut calls = Vec::new();
-        while let Some(batch) = plan.next(self.spec.chunk_rows) {
-            calls.push(self.spec.call(&batch)?);
+        while let Some(mut batch) = plan.next(self.spec.chunk_rows) {
+            calls.push(self.spec.call(&mut batch)?);
         }
         match plan.failed.pop() {
             Some(failure) => Err(failure.error),
@@ -309,6 +284,16 @@ impl<T, R, K, C: Context> Write<'_, T, R, K, Many, C> {
     /// Writes all rows in one request and so in one transaction. If one row is refused, none is
     /// written and the call fails. An insert may mix rows with different keys: missing ones get
     /// their defaults. An upsert may not, because missing keys would overwrite stored values.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().table("posts");
+    /// let rows = [json!({"id": 1}), json!({"text": "hail"})];
+    /// let calls = posts.insert(&rows).all_or_nothing().calls()?;
+    /// assert_eq!((calls.len(), calls[0].request.uri().to_string().as_str()), (1, "/posts?columns=id,text"));
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// SQL: `insert into posts (id, text) values (1, default), (default, 'hail')`.
     pub fn all_or_nothing(mut self) -> Self {
         self.spec.one_request = true;
         self
@@ -316,6 +301,16 @@ impl<T, R, K, C: Context> Write<'_, T, R, K, Many, C> {
 
     /// Notes in `checkpoint` what happens to each row, and sends only rows that are not done. So a
     /// write that stopped half way goes on. See [`Checkpoint`].
+    ///
+    /// ```
+    /// # use sluice_sdk::{Offline, col, serde_json::json}; let posts = Offline::default().table("posts");
+    /// let checkpoint = sluice_sdk::Checkpoint::new();
+    /// let rows = [json!({"id": 1}), json!({"id": 2})];
+    /// let insert = posts.insert(&rows).checkpoint(&checkpoint);
+    /// # Ok::<(), sluice_sdk::Error>(())
+    /// ```
+    ///
+    /// The request and the SQL stay the same.
     pub fn checkpoint(mut self, checkpoint: &Checkpoint) -> Self {
         self.spec.checkpoint = checkpoint.clone();
         self
@@ -403,6 +398,19 @@ where
     C: Execute,
 {
     /// Writes the row and returns it, or `None` if an upsert ignored it.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, col, serde_json::{Value, json}};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let row = json!({"id": 1});
+    /// let upsert = db.table("posts").upsert_one(&row).on_conflict(col("id")).ignore_duplicates();
+    /// let stored = upsert.returning_rows::<Value>().maybe_single().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /posts?on_conflict=id&columns=id` with `Prefer:
+    /// resolution=ignore-duplicates`. SQL: `insert into posts (id) values (1) on conflict (id) do
+    /// nothing returning *`.
     ///
     /// # Errors
     ///

@@ -1,6 +1,5 @@
 //! Splitting the rows of a write into requests.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
@@ -10,8 +9,7 @@ use serde::Serialize;
 
 use super::{ReturnedRows, WriteSpec};
 use crate::error::{Error, RejectedRow};
-use crate::query::json_keys::{json_keys, json_members};
-use crate::quote;
+use crate::quote::{self, Row, RowWriter};
 use crate::request::{Call, Count, Resolution, Returning, Safety};
 
 /// The rows of a write that are still to be sent.
@@ -19,6 +17,9 @@ pub(super) struct WritePlan<'a, R> {
     rows: &'a [R],
     /// The first row that has not been looked at.
     next_row: usize,
+    /// This row and those behind it, as far as they have been written as JSON.
+    written: VecDeque<WrittenRow>,
+    writer: RowWriter,
     /// For each set of keys, the request that is being filled.
     open: Vec<Batch>,
     /// The position in `open`, by the sorted keys.
@@ -40,6 +41,12 @@ pub(super) struct WritePlan<'a, R> {
     skipped: Vec<usize>,
 }
 
+/// A row as JSON, with its keys.
+struct WrittenRow {
+    json: Box<[u8]>,
+    columns: Arc<Vec<String>>,
+}
+
 /// The rows of one request. All have the same keys, unless the write is one request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
@@ -56,6 +63,7 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
         let Duplicates {
             mut superseded,
             in_order,
+            written,
         } = Duplicates::of(spec);
         superseded.retain(|index| settled.binary_search(index).is_err());
         let mut skipped = [settled, &superseded].concat();
@@ -63,6 +71,8 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
         let mut plan = Self {
             rows: spec.rows,
             next_row: 0,
+            written,
+            writer: RowWriter::default(),
             open: Vec::new(),
             by_keys: HashMap::new(),
             last: 0,
@@ -92,23 +102,40 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
         if let Some(batch) = self.first.pop_front() {
             return Some(self.encoded(batch));
         }
-        while let Some(row) = self.rows.get(self.next_row) {
-            let index = self.next_row;
-            self.next_row += 1;
-            if self.skipped.binary_search(&index).is_ok() {
-                continue;
-            }
-            match self.add(index, row, max_rows) {
-                Ok(None) => {}
-                Ok(full) => return full,
-                Err(error) => self.failed.push(RejectedRow {
-                    index,
-                    error: unserializable(&error),
-                }),
-            }
+        let mut writer = mem::take(&mut self.writer);
+        let full = self.fill(&mut writer, max_rows);
+        self.writer = writer;
+        if full.is_some() {
+            return full;
         }
         let left = self.open.iter_mut().find(|batch| !batch.rows.is_empty())?;
         Some(left.take())
+    }
+
+    /// Adds rows to their requests until one is full.
+    fn fill(&mut self, writer: &mut RowWriter, max_rows: usize) -> Option<Batch> {
+        while let Some(row) = self.rows.get(self.next_row) {
+            let index = self.next_row;
+            self.next_row += 1;
+            let written = self.written.pop_front();
+            if self.skipped.binary_search(&index).is_ok() {
+                continue;
+            }
+            let full = match written {
+                Some(row) => self.add(index, &row.json, &row.columns, max_rows),
+                None => match writer.write(row) {
+                    Ok(row) => self.add(index, row.json, row.columns, max_rows),
+                    Err(error) => {
+                        self.fail(index, &error);
+                        None
+                    }
+                },
+            };
+            if full.is_some() {
+                return full;
+            }
+        }
+        None
     }
 
     /// Splits a request in two, to be sent next.
@@ -146,11 +173,15 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
     }
 
     /// Adds a row to the request of its keys. Returns that request as it was if the row does not fit.
-    fn add(&mut self, index: usize, row: &R, max_rows: usize) -> serde_json::Result<Option<Batch>> {
-        let json = quote::to_vec(row)?;
-        let keys = json_keys(&json)?;
+    fn add(
+        &mut self,
+        index: usize,
+        json: &[u8],
+        columns: &Arc<Vec<String>>,
+        max_rows: usize,
+    ) -> Option<Batch> {
         let before = self.last;
-        let position = self.position(&keys);
+        let position = self.position(columns);
         self.last = position;
         if self.in_order && position != before {
             // Rows with other keys may have been there first.
@@ -160,29 +191,26 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
                 .filter(|batch| !batch.rows.is_empty());
             let earlier = earlier.map(Batch::take);
             if let Some(batch) = self.open.get_mut(position) {
-                batch.push(index, &json);
+                batch.push(index, json);
             }
-            return Ok(earlier);
+            return earlier;
         }
-        let Some(batch) = self.open.get_mut(position) else {
-            return Ok(None);
-        };
+        let batch = self.open.get_mut(position)?;
         let has_room = batch.rows.len() < max_rows.max(1)
             && batch.json.len() + json.len() + ",]".len() <= self.chunk_bytes;
         let is_full = !(batch.rows.is_empty() || has_room || self.one_request);
         let full = is_full.then(|| batch.take());
-        batch.push(index, &json);
-        Ok(full)
+        batch.push(index, json);
+        full
     }
 
     /// The position in `open` of the request for rows with these keys, in whatever order.
-    fn position(&mut self, keys: &[Cow<'_, str>]) -> usize {
+    fn position(&mut self, keys: &Arc<Vec<String>>) -> usize {
         let last = self.open.get(self.last);
-        if last.is_some_and(|batch| keys == batch.columns.as_slice()) {
+        if last.is_some_and(|batch| Arc::ptr_eq(keys, &batch.columns) || *keys == batch.columns) {
             return self.last;
         }
-        let names = || keys.iter().map(|key| key.clone().into_owned());
-        let mut sorted: Vec<String> = names().collect();
+        let mut sorted = keys.to_vec();
         sorted.sort_unstable();
         let next = self.by_keys.len();
         let position = *self.by_keys.entry(sorted).or_insert(next);
@@ -193,18 +221,26 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
                 .first_mut()
                 .map(|it| Arc::make_mut(&mut it.columns))
             {
-                let new: Vec<String> = names().filter(|key| !columns.contains(key)).collect();
+                let new = keys.iter().filter(|key| !columns.contains(key)).cloned();
+                let new: Vec<String> = new.collect();
                 columns.extend(new);
             }
             return 0;
         }
         if position == next {
             self.open.push(Batch {
-                columns: Arc::new(names().collect()),
+                columns: Arc::clone(keys),
                 ..Batch::default()
             });
         }
         position
+    }
+
+    fn fail(&mut self, index: usize, error: &serde_json::Error) {
+        self.failed.push(RejectedRow {
+            index,
+            error: unserializable(error),
+        });
     }
 
     /// Writes the rows of a request, if that has not been done.
@@ -219,10 +255,7 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
         for index in batch.rows {
             match self.rows.get(index).map(quote::to_vec) {
                 Some(Ok(json)) => encoded.push(index, &json),
-                Some(Err(error)) => self.failed.push(RejectedRow {
-                    index,
-                    error: unserializable(&error),
-                }),
+                Some(Err(error)) => self.fail(index, &error),
                 None => {}
             }
         }
@@ -249,8 +282,8 @@ impl Batch {
 }
 
 impl<R: Serialize> WriteSpec<'_, R> {
-    /// The request for a batch.
-    pub(super) fn call(&self, batch: &Batch) -> Result<Call, Error> {
+    /// The request for a batch. It takes the rows' JSON.
+    pub(super) fn call(&self, batch: &mut Batch) -> Result<Call, Error> {
         let query = self.query();
         let schema = self.schema.as_deref();
         let mut draft = query.draft(
@@ -274,13 +307,14 @@ impl<R: Serialize> WriteSpec<'_, R> {
         draft.options.prefer.resolution = self.upsert.then_some(self.resolution);
         draft.options.prefer.missing_default = self.one_request;
         draft.options.prefer.count = Some(Count::Exact);
-        draft.body = Some([batch.json.as_slice(), b"]"].concat().into());
+        let mut json = mem::take(&mut batch.json);
+        json.push(b']');
+        draft.body = Some(json.into());
         draft.build()
     }
 
     pub(super) fn safety(&self, batch: &Batch) -> Safety {
-        let keys = batch.columns.iter().map(String::as_str);
-        if self.is_idempotent(&keys.collect::<Vec<_>>()) {
+        if self.is_idempotent(&batch.columns) {
             Safety::Idempotent
         } else {
             Safety::Write
@@ -289,16 +323,17 @@ impl<R: Serialize> WriteSpec<'_, R> {
 
     /// Whether a row may be sent again if its first request got no response.
     pub(super) fn may_repeat(&self, row: &R) -> bool {
-        let json = quote::to_vec(row).unwrap_or_default();
-        let keys = json_keys(&json).unwrap_or_default();
-        self.is_idempotent(&keys.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+        RowWriter::default()
+            .write(row)
+            .is_ok_and(|row| self.is_idempotent(row.columns))
     }
 
     /// An upsert ends in the same rows however often it runs, if its rows hold the values of the
     /// conflict columns. With a generated key, every run would add rows.
-    fn is_idempotent(&self, keys: &[&str]) -> bool {
+    fn is_idempotent(&self, keys: &[String]) -> bool {
         let conflict = self.conflict_columns();
-        self.upsert && !conflict.is_empty() && conflict.iter().all(|column| keys.contains(column))
+        let has = |column: &&str| keys.iter().any(|key| key == column);
+        self.upsert && !conflict.is_empty() && conflict.iter().all(has)
     }
 
     /// The columns that decide whether a row exists, as far as they are known.
@@ -319,40 +354,49 @@ struct Duplicates {
     superseded: Vec<usize>,
     /// Whether the requests must be sent in the order of the rows.
     in_order: bool,
+    /// The first rows as JSON, as many as its requests hold at once.
+    written: VecDeque<WrittenRow>,
 }
 
 impl Duplicates {
     fn of<R: Serialize>(spec: &WriteSpec<'_, R>) -> Self {
         let columns = spec.conflict_columns();
+        let mut found = Self::default();
         if !spec.upsert || spec.rows.len() < 2 {
-            return Self::default();
+            return found;
         }
         if columns.is_empty() {
-            return Self {
-                superseded: Vec::new(),
-                in_order: true,
-            };
+            found.in_order = true;
+            return found;
         }
         let merges = spec.resolution == Resolution::Merge;
-        let mut found = Self::default();
         let mut last: HashMap<Vec<u8>, (usize, Arc<Vec<String>>)> =
             HashMap::with_capacity(spec.rows.len());
-        let mut keys = Arc::new(Vec::new());
+        let mut writer = RowWriter::default();
+        let mut room = spec.chunk_bytes.saturating_mul(spec.concurrency);
         for (index, row) in spec.rows.iter().enumerate() {
             // A row that cannot be serialized is reported when the requests are made.
-            let Some(key) = conflict_key(row, &columns, &mut keys) else {
+            let Ok(row) = writer.write(row) else {
+                room = 0;
                 continue;
             };
-            let earlier = last.insert(key, (index, Arc::clone(&keys)));
-            let Some((earlier, earlier_keys)) = earlier else {
-                continue;
-            };
-            // A column that only the earlier row has must be written too.
-            let replaces = !merges || earlier_keys.iter().all(|key| keys.contains(key));
-            if replaces {
-                found.superseded.push(earlier);
-            } else {
-                found.in_order = true;
+            let earlier = conflict_key(&row, &columns)
+                .and_then(|key| last.insert(key, (index, Arc::clone(row.columns))));
+            if let Some((earlier, earlier_columns)) = earlier {
+                // A column that only the earlier row has must be written too.
+                let has = |column| row.columns.contains(column);
+                if !merges || earlier_columns.iter().all(has) {
+                    found.superseded.push(earlier);
+                } else {
+                    found.in_order = true;
+                }
+            }
+            room = room.saturating_sub(row.json.len());
+            if room > 0 {
+                found.written.push_back(WrittenRow {
+                    json: row.json.into(),
+                    columns: Arc::clone(row.columns),
+                });
             }
         }
         found.superseded.sort_unstable();
@@ -360,27 +404,14 @@ impl Duplicates {
     }
 }
 
-/// The values of a row in the conflict columns, as JSON. Also returns the row's keys, which are mostly
-/// those of the row before. Nulls are distinct in SQL, so a row that lacks a value has no such key.
-fn conflict_key(
-    row: &impl Serialize,
-    columns: &[&str],
-    keys: &mut Arc<Vec<String>>,
-) -> Option<Vec<u8>> {
-    let json = quote::to_vec(row).ok()?;
-    let members = json_members(&json).ok()?;
+/// The values of a row in the conflict columns, as JSON. Nulls are distinct in SQL, so a row that lacks
+/// a value has no such key.
+fn conflict_key(row: &Row<'_>, columns: &[&str]) -> Option<Vec<u8>> {
     let mut key = Vec::new();
     for column in columns {
-        let (_, value) = members.iter().find(|(name, _)| name == column)?;
-        if value.get() == "null" {
-            return None;
-        }
-        key.extend_from_slice(value.get().as_bytes());
+        let value = row.value(column).filter(|value| *value != b"null")?;
+        key.extend_from_slice(value);
         key.push(b',');
-    }
-    let names = members.iter().map(|(name, _)| name.as_ref());
-    if !names.clone().eq(keys.iter().map(String::as_str)) {
-        *keys = Arc::new(names.map(str::to_owned).collect());
     }
     Some(key)
 }
@@ -407,7 +438,7 @@ mod tests {
         let spec = WriteSpec::new(rows, Endpoint::table("t"), false, &defaults);
         let mut plan = WritePlan::new(&spec, &[]).unwrap();
         let batches = std::iter::from_fn(|| plan.next(2));
-        let bodies = batches.map(|batch| spec.call(&batch).unwrap().request.into_body());
+        let bodies = batches.map(|mut batch| spec.call(&mut batch).unwrap().request.into_body());
         bodies
             .map(|body| String::from_utf8(body.to_vec()).unwrap())
             .collect()

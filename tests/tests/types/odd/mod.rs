@@ -10,7 +10,7 @@ mod generated;
 
 use serde_json::json;
 use sluice_runner::local::{LocalOptions, Server};
-use sluice_runner::typegen::{Catalog, TypegenOptions, generate};
+use sluice_runner::typegen::{Catalog, SdkFeature, TypegenOptions, generate};
 use sluice_sdk::{Client, Tristate};
 
 use crate::assert_current;
@@ -29,7 +29,8 @@ fn options() -> TypegenOptions {
         only: names(&[]),
         exclude: names(&["excluded"]),
         nullable: names(&["cheered.feeling"]),
-        not_null: names(&["titles.id", "add", "spread.n", "address.street"]),
+        not_null: names(&["moods.times", "add", "spread.n", "address.street"]),
+        features: [SdkFeature::Bytes, SdkFeature::Pgvector].into(),
         ..TypegenOptions::default()
     }
 }
@@ -91,10 +92,10 @@ async fn values_have_the_types_of_their_json() {
         clock: "12:30:00.5".parse().ok(),
         span: Some("1 day".to_owned()),
         doc: Some(json!({"a": [1]})),
-        raw: Some(r"\x00ff".to_owned()),
+        raw: Some(vec![0, 255].into()),
         ip: Some("10.0.0.1".to_owned()),
         price: Some("$1,234.50".to_owned()),
-        near: Some("[1,2,3]".to_owned()),
+        near: Some(vec![1.0, 2.0, 3.0].into()),
         flags: Some("101".to_owned()),
         transaction: Some(json!("7")),
         post: Some(Posts {
@@ -168,7 +169,7 @@ async fn rows_are_inserted_updated_and_filtered_by_the_types() {
     assert_eq!(noted.unwrap().len(), 1);
     run(&server, INSERT_MOODS).await;
     let moods = db.from::<Moods>().filter(Moods::MOOD.eq(Mood::DongJing));
-    assert_eq!(moods.await.unwrap()[0].times, Some(2));
+    assert_eq!(moods.await.unwrap()[0].times, 2);
     server.stop().await;
 }
 

@@ -87,6 +87,14 @@ create table readings_2026 partition of readings for values from ('2026-01-01') 
 
 create view titles as select id, "type" as title, "self" + 1 as next from "table";
 create view moods with (security_invoker) as select mood, count(*) as times from "table" group by mood;
+-- What the catalog tells of nulls: a plain column of a table that refuses null, and no outer join.
+create view "known nulls" as
+  select "table".id, "table"."type" as "the type", readings.at, upper("type") as computed
+  from "table" join readings on true where "table".id > 0;
+create view unknown_nulls as select "table".id, other.id as other from "table" left join "table" other on true;
+create view either_null as select id from "table" union all select null;
+create view rolled_up as select id, count(*) as times from "table" group by rollup (id);
+create view nested_nulls as select inside.id from (select id from "table") inside;
 create materialized view totals as select sum(total) as total from "table";
 
 create function greet(name text default 'you', "order" text default null) returns text
