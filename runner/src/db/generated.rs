@@ -9,12 +9,12 @@
 //   --only open_score_pass --only peek_work --only pipeline_status --only posts
 //   --only prune_weight_scores --only rank_posts --only record_run --only record_spending
 //   --only refresh_topic_frequencies --only release_job --only release_work --only replay_work
-//   --only reserve_budget --only retry_job --only run_status --only save_and_recompute
-//   --only search_posts_by_embedding --only search_posts_hybrid --only stage_post_scores
-//   --only store_batch --only store_dimension --only store_embeddings --only store_scores
-//   --only take_batch --only weight_configs --only work_items --nullable claim_work.p_after
-//   --nullable count_work.p_after --nullable peek_work.p_after --nullable record_run.p_host
-//   --nullable release_work.p_post_ids --nullable replay_work.p_kind
+//   --only reserve_budget --only retry_job --only run_status --only runs
+//   --only save_and_recompute --only search_posts_by_embedding --only search_posts_hybrid
+//   --only stage_post_scores --only store_batch --only store_dimension --only store_embeddings
+//   --only store_scores --only take_batch --only weight_configs --only work_items
+//   --nullable claim_work.p_after --nullable count_work.p_after --nullable peek_work.p_after
+//   --nullable record_run.p_host --nullable release_work.p_post_ids --nullable replay_work.p_kind
 //   --nullable replay_work.p_post_ids --nullable reserve_budget.p_day
 //   --nullable reserve_budget.p_usd_per_day --nullable reserve_budget.p_usd_per_month
 //   --nullable stage_post_scores.p_after --nullable store_batch.p_reason
@@ -559,6 +559,169 @@ pub struct PostsUpdate {
     /// The column `text_search`.
     #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
     pub text_search: sluice_sdk::Tristate<String>,
+}
+
+/// The table `runs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(name = "runs")]
+pub struct Runs {
+    /// The column `id`.
+    #[table(primary_key)]
+    pub id: uuid::Uuid,
+    /// The column `host`.
+    pub host: Option<String>,
+    /// The column `flow`.
+    pub flow: String,
+    /// The column `started_at`.
+    pub started_at: jiff::Timestamp,
+    /// The column `beat_at`.
+    pub beat_at: jiff::Timestamp,
+    /// The column `ended_at`.
+    pub ended_at: Option<jiff::Timestamp>,
+    /// The column `exit`.
+    pub exit: Option<i32>,
+    /// The column `counts`.
+    pub counts: serde_json::Value,
+    /// The column `input_tokens`.
+    pub input_tokens: i64,
+    /// The column `cached_tokens`.
+    pub cached_tokens: i64,
+    /// The column `written_tokens`.
+    pub written_tokens: i64,
+    /// The column `output_tokens`.
+    pub output_tokens: i64,
+    /// The column `usd`.
+    pub usd: Option<f64>,
+    /// The column `rate`.
+    pub rate: Option<serde_json::Value>,
+}
+
+/// A row to insert into `runs`.
+///
+/// What is left out gets its default, or else null.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunsInsert {
+    /// The column `id`.
+    pub id: uuid::Uuid,
+    /// The column `host`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The column `flow`.
+    pub flow: String,
+    /// The column `started_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<jiff::Timestamp>,
+    /// The column `beat_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beat_at: Option<jiff::Timestamp>,
+    /// The column `ended_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<jiff::Timestamp>,
+    /// The column `exit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+    /// The column `counts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<serde_json::Value>,
+    /// The column `input_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<i64>,
+    /// The column `cached_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<i64>,
+    /// The column `written_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_tokens: Option<i64>,
+    /// The column `output_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<i64>,
+    /// The column `usd`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+    /// The column `rate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<serde_json::Value>,
+}
+
+/// What a row to insert into `runs` cannot do without.
+///
+/// `RunsInsert { ..RunsRequired { … }.into() }` leaves out the rest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunsRequired {
+    /// The column `id`.
+    pub id: uuid::Uuid,
+    /// The column `flow`.
+    pub flow: String,
+}
+
+impl From<RunsRequired> for RunsInsert {
+    fn from(required: RunsRequired) -> Self {
+        Self {
+            id: required.id,
+            host: None,
+            flow: required.flow,
+            started_at: None,
+            beat_at: None,
+            ended_at: None,
+            exit: None,
+            counts: None,
+            input_tokens: None,
+            cached_tokens: None,
+            written_tokens: None,
+            output_tokens: None,
+            usd: None,
+            rate: None,
+        }
+    }
+}
+
+/// New values for columns of `runs`.
+///
+/// What is left out stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RunsUpdate {
+    /// The column `id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<uuid::Uuid>,
+    /// The column `host`.
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub host: sluice_sdk::Tristate<String>,
+    /// The column `flow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<String>,
+    /// The column `started_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<jiff::Timestamp>,
+    /// The column `beat_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beat_at: Option<jiff::Timestamp>,
+    /// The column `ended_at`.
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub ended_at: sluice_sdk::Tristate<jiff::Timestamp>,
+    /// The column `exit`.
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub exit: sluice_sdk::Tristate<i32>,
+    /// The column `counts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<serde_json::Value>,
+    /// The column `input_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<i64>,
+    /// The column `cached_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<i64>,
+    /// The column `written_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_tokens: Option<i64>,
+    /// The column `output_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<i64>,
+    /// The column `usd`.
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub usd: sluice_sdk::Tristate<f64>,
+    /// The column `rate`.
+    #[serde(skip_serializing_if = "sluice_sdk::Tristate::is_absent")]
+    pub rate: sluice_sdk::Tristate<serde_json::Value>,
 }
 
 /// The table `weight_configs`.

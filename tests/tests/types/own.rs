@@ -57,6 +57,7 @@ const ONLY: &[&str] = &[
     "reserve_budget",
     "retry_job",
     "run_status",
+    "runs",
     "save_and_recompute",
     "search_posts_by_embedding",
     "search_posts_hybrid",
