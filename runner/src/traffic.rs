@@ -278,6 +278,10 @@ fn ending(error: &Error) -> &'static str {
 mod tests {
     use super::*;
 
+    fn is_near(number: f64, expected: f64) -> bool {
+        (number - expected).abs() < 1e-9
+    }
+
     #[test]
     fn a_series_merges_and_keeps_its_sums() {
         let mut traffic = Traffic::default();
@@ -291,7 +295,8 @@ mod tests {
             traffic.billed(at, &usage, (Tier::Flex, 0.5));
         }
         let bill = traffic.bills[&Tier::Flex];
-        assert_eq!((bill.requests, bill.usd), (3_600, 1_800.0));
+        assert_eq!(bill.requests, 3_600);
+        assert!(is_near(bill.usd, 1_800.0));
         let series = &traffic.series;
         assert!(series.intervals().len() <= INTERVALS_MAX);
         assert_eq!(series.width(), Duration::from_secs(256));
@@ -309,12 +314,12 @@ mod tests {
             series.add(Duration::from_secs(at), |it| it.tokens += 10);
         }
         let rate = |seconds| series.rate(Duration::from_secs(seconds)).tokens;
-        assert_eq!(rate(90), 600.0);
-        assert_eq!(rate(120), 300.0);
-        assert_eq!(rate(200), 0.0);
+        assert!(is_near(rate(90), 600.0));
+        assert!(is_near(rate(120), 300.0));
+        assert!(is_near(rate(200), 0.0));
         let mut once = Series::default();
         once.add(Duration::ZERO, |it| it.requests += 5);
-        assert_eq!(once.rate(Duration::from_secs(1)).requests, 30.0);
+        assert!(is_near(once.rate(Duration::from_secs(1)).requests, 30.0));
     }
 
     #[test]

@@ -231,7 +231,7 @@ pub struct RescoreArgs {
     #[arg(long, requires = "all")]
     pub restart: bool,
     /// Score a sample (--limit, by default 200) with this model, compare it with the stored scores, and store nothing
-    #[arg(long, value_name = "MODEL", conflicts_with_all = ["all", "batch"])]
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["all", "batch"], add = complete::models())]
     pub compare: Option<String>,
 }
 

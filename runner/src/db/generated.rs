@@ -1379,6 +1379,13 @@ pub struct PeekWork {
     pub p_rule: serde_json::Value,
 }
 
+/// A call of `applied_migrations`.
+#[derive(Debug, Clone, PartialEq, Serialize, Function)]
+#[function(name = "applied_migrations")]
+#[function(returns = Option<serde_json::Value>)]
+#[function(read_only)]
+pub struct AppliedMigrations {}
+
 /// A call of `pipeline_status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Function)]
 #[function(name = "pipeline_status")]

@@ -18,10 +18,11 @@ use sluice_sdk::{Function, Select};
 use uuid::Uuid;
 
 use super::generated::{
-    BackgroundJobs, BatchRows, BeginScorePass, ClaimJob, ClaimWork, CompleteRecomputeJob,
-    CountWork, FailWork, InspectProject, ListBatches, ListWeightConfigs, Neighborhoods, PeekWork,
-    Posts, PruneWeightScores, ReserveBudget, RunStatus, SaveAndRecompute, SearchPostsByEmbedding,
-    SearchPostsHybrid, StagePostScores, TakeBatch, WeightConfigs, WorkItems,
+    AppliedMigrations, BackgroundJobs, BatchRows, BeginScorePass, ClaimJob, ClaimWork,
+    CompleteRecomputeJob, CountWork, FailWork, InspectProject, ListBatches, ListWeightConfigs,
+    Neighborhoods, PeekWork, Posts, PruneWeightScores, ReserveBudget, RunStatus, SaveAndRecompute,
+    SearchPostsByEmbedding, SearchPostsHybrid, StagePostScores, TakeBatch, WeightConfigs,
+    WorkItems,
 };
 use crate::provider::write_vector;
 
@@ -40,6 +41,7 @@ macro_rules! shapes {
 }
 
 shapes! {
+    AppliedMigrations => Option<Vec<String>>,
     BatchRows => BatchRowPage,
     BeginScorePass => BegunPass,
     ClaimJob => Option<ClaimedJob>,

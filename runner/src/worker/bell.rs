@@ -1,5 +1,6 @@
 //! Hears of new jobs through a connection to Postgres itself, so that an idle worker need not ask.
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,8 +12,6 @@ use crate::postgres::{Connection, PostgresError};
 const CHANNEL: &str = "sluice_jobs";
 /// A database that has not answered by then is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Between two attempts to connect again. Meanwhile the worker asks.
-const RECONNECT: Duration = Duration::from_secs(15);
 
 /// Rings if a job is announced. It connects again if the connection breaks.
 #[derive(Debug)]
@@ -54,7 +53,7 @@ impl Bell {
     }
 
     /// Waits until there may be a job: one was announced, or the connection broke or was made again. It may be dropped
-    /// at any time.
+    /// at any time. While there is no connection, each call tries once.
     pub(super) async fn rung(&mut self) {
         if let Some(connection) = &mut self.connection {
             if let Err(error) = connection.notified().await {
@@ -65,15 +64,11 @@ impl Bell {
             }
             return;
         }
-        loop {
-            tokio::time::sleep(RECONNECT).await;
-            match self.connect().await {
-                Ok(()) => {
-                    tracing::info!("jobs are announced again");
-                    return;
-                }
-                Err(error) => tracing::debug!(%error, "failed to connect to Postgres"),
-            }
+        // The next wait tries again.
+        if let Err(error) = self.connect().await {
+            tracing::debug!(%error, "failed to connect to Postgres");
+            return pending().await;
         }
+        tracing::info!("jobs are announced again");
     }
 }

@@ -315,6 +315,13 @@ async fn shells_are_offered_what_is_in_the_database() {
     assert_eq!(jobs.lines().next(), enqueued["job_id"].as_str());
     let slugs = offered(["sluice", "rank", "--neighborhood", "e"]).await;
     assert_eq!(slugs.trim(), "elm-park");
+    let models = offered(["sluice", "rescore", "--compare", "gpt-6-"]).await;
+    assert!(
+        models.lines().any(|model| model == "gpt-6-luna"),
+        "{models}"
+    );
+    let embedding = offered(["sluice", "rescore", "--compare", "text-"]).await;
+    assert_eq!(embedding.trim(), "");
 }
 
 #[tokio::test]

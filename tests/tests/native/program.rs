@@ -251,12 +251,14 @@ async fn vectors_become_halfvec_in_a_project_that_has_embeddings() {
     }
 }
 
+/// How long two workers are left alone.
+const IDLE: Duration = Duration::from_secs(100);
+
 /// A worker that listens starts a job at once, also after its connection was cut, and asks far less than one that does
 /// not listen.
 #[tokio::test]
 async fn a_worker_that_listens_starts_a_job_at_once_and_asks_less() {
     native!();
-    const IDLE: Duration = Duration::from_secs(100);
     let native = Native::migrated().await;
     let admin = native.admin().await;
     let server = serve(&native).await;

@@ -14,6 +14,7 @@ const FILE: &str = "../../../runner/src/db/generated.rs";
 const ONLY: &[&str] = &[
     "active_weight_config",
     "add_batch_rows",
+    "applied_migrations",
     "background_jobs",
     "batch_rows",
     "begin_batch",

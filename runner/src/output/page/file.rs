@@ -46,16 +46,23 @@ impl PageFile {
     /// Writes the page.
     ///
     /// # Errors
-    /// [`Error::File`] if the file cannot be written any more, for example because the disk is full.
+    /// [`Error::Unexpected`] if the file cannot be written any more, for example because the disk is full.
     pub fn write(&self, page: &str) -> Result<(), Error> {
         let Some((draft, target)) = &self.replaced else {
-            return fs::write(&self.path, page).map_err(|error| self.failed(error));
+            return fs::write(&self.path, page).map_err(|error| self.unwritten(&error));
         };
         let written = fs::write(draft, page).and_then(|()| fs::rename(draft, target));
         written.map_err(|error| {
             let _gone = fs::remove_file(draft);
-            self.failed(error)
+            self.unwritten(&error)
         })
+    }
+
+    fn unwritten(&self, error: &std::io::Error) -> Error {
+        let path = self.path.display();
+        Error::Unexpected(format!(
+            "failed to write the page {path}: {error}; the run itself is as the report says"
+        ))
     }
 
     fn failed(&self, source: std::io::Error) -> Error {
@@ -72,11 +79,13 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::exit::Exit;
 
     #[test]
     fn only_a_file_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let path = |name| folder.path().join(name);
+        let inside = folder.path().to_owned();
+        let path = |name| inside.join(name);
         let (file, link, pipe) = (path("page.html"), path("link.html"), path("pipe"));
         let write = |path: &Path| PageFile::prepare(path).unwrap().write("page").unwrap();
 
@@ -96,5 +105,14 @@ mod tests {
         assert_eq!(read.join().unwrap(), "page");
         assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+
+        let page = PageFile::prepare(&path("late.html")).unwrap();
+        folder.close().unwrap();
+        let error = page.write("page").unwrap_err();
+        assert!(
+            error.to_string().contains("late.html: No such file"),
+            "{error}"
+        );
+        assert_eq!(error.exit(), Exit::Unexpected);
     }
 }
