@@ -83,6 +83,8 @@ impl Error {
                 Exit::ProviderRefuses
             }
             #[cfg(feature = "local")]
+            Self::Local(LocalError::PortTaken { .. }) => Exit::Usage,
+            #[cfg(feature = "local")]
             Self::Local(_) => Exit::Unexpected,
             Self::Stdout(error) if error.kind() == ErrorKind::BrokenPipe => Exit::ClosedPipe,
             Self::Stdout(_) | Self::Provider(_) | Self::Unexpected(_) => Exit::Unexpected,

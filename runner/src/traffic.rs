@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::provider::{Error, ErrorKind, Overload, Usage};
+use crate::provider::{Error, ErrorKind, Overload, Tier, Usage};
 
 /// The most intervals of a [`Series`].
 const INTERVALS_MAX: usize = 240;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The shortest time over which a rate is measured.
+const SHORTEST: Duration = Duration::from_secs(10);
 
 /// Four for each doubling, up to 17 minutes.
 const LATENCIES: usize = 80;
@@ -24,10 +29,32 @@ pub struct Traffic {
     pub endings: BTreeMap<&'static str, u64>,
     /// The tokens that were billed.
     pub usage: Usage,
+    /// What was billed at each tier.
+    pub bills: BTreeMap<Tier, Bill>,
     /// Requests and tokens over time.
     pub series: Series,
     /// How long the provider took to respond with success.
     pub latencies: Latencies,
+}
+
+/// What was billed at one tier.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Bill {
+    /// Requests.
+    pub requests: u64,
+    /// Their tokens.
+    pub usage: Usage,
+    /// Their price in US dollars. 0 if the model has none.
+    pub usd: f64,
+}
+
+/// Requests and tokens a minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rate {
+    /// Requests.
+    pub requests: f64,
+    /// Tokens that were billed.
+    pub tokens: f64,
 }
 
 /// Counts over time, from the beginning of the run.
@@ -72,9 +99,13 @@ impl Traffic {
         self.series.add(at, |interval| interval.requests += 1);
     }
 
-    /// A request that was sent at this time was billed.
-    pub fn billed(&mut self, at: Duration, usage: &Usage) {
+    /// A request that was sent at this time was billed at a tier.
+    pub fn billed(&mut self, at: Duration, usage: &Usage, (tier, usd): (Tier, f64)) {
         self.usage += *usage;
+        let bill = self.bills.entry(tier).or_default();
+        bill.requests += 1;
+        bill.usage += *usage;
+        bill.usd += usd;
         let tokens = usage.total();
         self.series.add(at, |interval| interval.tokens += tokens);
     }
@@ -116,6 +147,23 @@ impl Series {
     /// The intervals from the beginning of the run to the last request.
     pub fn intervals(&self) -> &[Interval] {
         &self.intervals
+    }
+
+    /// The rate of the last minute before `now`, or of an interval if that is longer.
+    pub fn rate(&self, now: Duration) -> Rate {
+        let window = MINUTE.max(self.width).min(now);
+        let first = now
+            .saturating_sub(window)
+            .as_secs()
+            .div_ceil(self.width.as_secs());
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        let sum: Interval = self.intervals.iter().skip(first).sum();
+        // What came at once at the beginning is no rate yet.
+        let minutes = window.max(SHORTEST).as_secs_f64() / MINUTE.as_secs_f64();
+        Rate {
+            requests: sum.requests as f64 / minutes,
+            tokens: sum.tokens as f64 / minutes,
+        }
     }
 
     fn add(&mut self, at: Duration, change: impl FnOnce(&mut Interval)) {
@@ -230,6 +278,10 @@ fn ending(error: &Error) -> &'static str {
 mod tests {
     use super::*;
 
+    fn is_near(number: f64, expected: f64) -> bool {
+        (number - expected).abs() < 1e-9
+    }
+
     #[test]
     fn a_series_merges_and_keeps_its_sums() {
         let mut traffic = Traffic::default();
@@ -240,8 +292,11 @@ mod tests {
         // Ten hours, a request each ten seconds.
         for at in (0..36_000).step_by(10).map(Duration::from_secs) {
             traffic.sent(at);
-            traffic.billed(at, &usage);
+            traffic.billed(at, &usage, (Tier::Flex, 0.5));
         }
+        let bill = traffic.bills[&Tier::Flex];
+        assert_eq!(bill.requests, 3_600);
+        assert!(is_near(bill.usd, 1_800.0));
         let series = &traffic.series;
         assert!(series.intervals().len() <= INTERVALS_MAX);
         assert_eq!(series.width(), Duration::from_secs(256));
@@ -250,6 +305,21 @@ mod tests {
         // Each interval but the last has what was sent in 256 seconds.
         let (_, whole) = series.intervals().split_last().unwrap();
         assert!(whole.iter().all(|it| it.requests.abs_diff(26) <= 1));
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_minute() {
+        let mut series = Series::default();
+        for at in 0..90 {
+            series.add(Duration::from_secs(at), |it| it.tokens += 10);
+        }
+        let rate = |seconds| series.rate(Duration::from_secs(seconds)).tokens;
+        assert!(is_near(rate(90), 600.0));
+        assert!(is_near(rate(120), 300.0));
+        assert!(is_near(rate(200), 0.0));
+        let mut once = Series::default();
+        once.add(Duration::ZERO, |it| it.requests += 5);
+        assert!(is_near(once.rate(Duration::from_secs(1)).requests, 30.0));
     }
 
     #[test]

@@ -156,29 +156,97 @@ fn every_command_of_the_guides_is_understood() {
     assert!(understood > 30, "only {understood} commands were found");
 }
 
-#[test]
-fn targets_named_to_cargo_exist() {
-    let mut looked_up = 0;
-    for block in blocks().iter().filter(|block| block.language == "sh") {
-        for words in block.text.lines().flat_map(commands) {
-            for pair in words.windows(2) {
-                let [option, name] = pair else { continue };
-                let folders: &[&str] = match option.as_str() {
-                    "--bench" => &["tests/benches"],
-                    "--test" => &["tests/tests", "sdk/tests", "runner/tests"],
-                    "--example" => &["sdk/examples", "runner/examples"],
-                    _ => continue,
-                };
-                let is_there = folders.iter().any(|folder| {
-                    let folder = root().join(folder);
-                    folder.join(format!("{name}.rs")).exists() || folder.join(name).exists()
+/// What a page asks of cargo: its words after `cargo`, without variables before it.
+fn asked_of_cargo(words: &[String]) -> Option<&[String]> {
+    let is_variable = |word: &&String| word.contains('=');
+    let variables = words.iter().take_while(is_variable).count();
+    let words = words.get(variables..)?;
+    (words.first()? == "cargo").then(|| words.get(1..).unwrap_or_default())
+}
+
+/// The source of a target, which is a file or a folder.
+fn source(option: &str, name: &str) -> Option<String> {
+    let folders: &[&str] = match option {
+        "--bench" => &["tests/benches"],
+        "--test" => &["tests/tests", "sdk/tests", "runner/tests"],
+        _ => &["sdk/examples", "runner/examples"],
+    };
+    let places = folders.iter().flat_map(|folder| {
+        let folder = root().join(folder);
+        [folder.join(format!("{name}.rs")), folder.join(name)]
+    });
+    let place = places.into_iter().find(|place| place.exists())?;
+    if place.is_file() {
+        return Some(std::fs::read_to_string(place).unwrap());
+    }
+    let texts = sluice_tests::files(&place);
+    Some(
+        texts
+            .iter()
+            .map(|file| std::fs::read_to_string(file).unwrap())
+            .collect(),
+    )
+}
+
+/// The names of the packages of this workspace.
+fn packages() -> Vec<String> {
+    let manifests = sluice_tests::files(&root());
+    let manifests = manifests.iter().filter(|path| path.ends_with("Cargo.toml"));
+    let name = |path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let manifest: toml::Table = toml::from_str(&text).unwrap();
+        Some(manifest.get("package")?.get("name")?.as_str()?.to_owned())
+    };
+    manifests.filter_map(name).collect()
+}
+
+/// Asserts that this workspace has what a command of cargo names, and that a bench knows its own arguments.
+fn assert_cargo_knows(page: &str, words: &[String], packages: &[String]) {
+    let shown = format!("{page}: cargo {}", words.join(" "));
+    let (own, after) = match words.iter().position(|word| word == "--") {
+        Some(at) => words.split_at(at),
+        None => (words, [].as_slice()),
+    };
+    for pair in own.windows(2) {
+        let [option, name] = pair else { continue };
+        match option.as_str() {
+            "-p" => assert!(packages.contains(name), "{shown}: no package {name}"),
+            "--path" => assert!(root().join(name).join("Cargo.toml").exists(), "{shown}"),
+            "--bench" | "--test" | "--example" => {
+                let source = source(option, name);
+                let source = source.unwrap_or_else(|| panic!("{shown}: no {option} {name}"));
+                // A bench takes names of its parts, sizes and files.
+                let parts = after.iter().skip(1).filter(|word| {
+                    option == "--bench" && word.chars().all(|c| c.is_ascii_lowercase())
                 });
-                assert!(is_there, "{}: {option} {name}", block.page);
-                looked_up += 1;
+                for part in parts {
+                    let named = format!("\"{part}\"");
+                    assert!(source.contains(&named), "{shown}: no part {part}");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn what_the_pages_ask_of_cargo_is_in_the_workspace() {
+    let packages = packages();
+    let mut held = 0;
+    for (page, text) in pages() {
+        // Blocks, and commands within the text.
+        let lines = text.lines().flat_map(|line| line.split('`'));
+        for words in lines
+            .map(|line| line.split(" #").next().unwrap_or_default())
+            .flat_map(commands)
+        {
+            if let Some(words) = asked_of_cargo(&words) {
+                assert_cargo_knows(&page, words, &packages);
+                held += 1;
             }
         }
     }
-    assert!(looked_up > 0, "no command of cargo names a target");
+    assert!(held > 20, "only {held} commands of cargo were found");
 }
 
 #[test]

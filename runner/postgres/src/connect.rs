@@ -1,5 +1,6 @@
 //! Connecting by a URL, encrypted unless the database is on this machine.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,30 +10,40 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::PostgresError;
 use crate::error::described;
 
-/// Connects. The task serves the connection until it ends.
+/// Connects. The task serves the connection until it ends, and passes on that it was notified.
 pub(super) async fn connect(
     url: &SecretString,
     authority: Option<&Path>,
-) -> Result<(Client, JoinHandle<()>), PostgresError> {
+) -> Result<(Client, JoinHandle<()>, Receiver<()>), PostgresError> {
     let config = connection_config(url)?;
-    let (client, connection) = config
+    let (client, mut connection) = config
         .connect(tls(authority)?)
         .await
         .map_err(|error| PostgresError::Connection(advice(&error)))?;
+    let (notice, notices) = mpsc::channel(1);
     let task = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "the connection to Postgres broke");
+        while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+            match message {
+                // If one waits already, nobody has heard of it yet.
+                Ok(AsyncMessage::Notification(_)) => drop(notice.try_send(())),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "the connection to Postgres broke");
+                    return;
+                }
+            }
         }
     });
-    Ok((client, task))
+    Ok((client, task, notices))
 }
 
 /// Parses a connection string. Connections to other machines are encrypted unless it sets `sslmode`.

@@ -1,4 +1,4 @@
-//! A connection to Postgres itself, for what PostgREST cannot do: read the catalog, apply migrations.
+//! A connection to Postgres itself, for what PostgREST cannot do: read the catalog, apply migrations, listen.
 //!
 //! It speaks the simple protocol alone, which works through every pooler, because it prepares no statement.
 
@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -19,6 +20,8 @@ pub use error::{PostgresError, Refusal};
 pub struct Connection {
     client: Client,
     task: JoinHandle<()>,
+    /// Holds one notice at most. It closes with the connection.
+    notices: Receiver<()>,
 }
 
 impl Connection {
@@ -36,10 +39,32 @@ impl Connection {
     ) -> Result<Self, PostgresError> {
         let late = |_| PostgresError::Connection(format!("no response in {} s", within.as_secs()));
         let connecting = connect::connect(url, authority);
-        let (client, task) = tokio::time::timeout(within, connecting)
+        let (client, task, notices) = tokio::time::timeout(within, connecting)
             .await
             .map_err(late)??;
-        Ok(Self { client, task })
+        Ok(Self {
+            client,
+            task,
+            notices,
+        })
+    }
+
+    /// Listens to a channel, which must be a plain name. It works in a session of its own, so not through a pooler of
+    /// transactions.
+    ///
+    /// # Errors
+    /// [`PostgresError::Refused`] and [`PostgresError::Connection`].
+    pub async fn listen(&self, channel: &str) -> Result<(), PostgresError> {
+        self.execute(&format!("listen {channel}")).await
+    }
+
+    /// Waits until a channel that this connection listens to is notified. Several notifications may count as one.
+    ///
+    /// # Errors
+    /// [`PostgresError::Connection`] if the connection has ended.
+    pub async fn notified(&mut self) -> Result<(), PostgresError> {
+        let ended = || PostgresError::Connection("the connection has ended".to_owned());
+        self.notices.recv().await.ok_or_else(ended)
     }
 
     /// Runs statements, without their results.

@@ -47,7 +47,7 @@ pub struct LongInput {
 }
 
 /// At which price a request is processed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
     /// The usual one.
     #[default]
@@ -64,6 +64,16 @@ impl Tier {
     /// What it costs, as a part of the standard price.
     pub fn part(self) -> f64 {
         factor(self)
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Flex => "flex",
+            Self::Batch => "batch",
+            Self::Priority => "priority",
+        }
     }
 
     /// The tier that the `service_tier` of a response names. A name that is not known costs the usual price.

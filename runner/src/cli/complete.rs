@@ -8,6 +8,7 @@ use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use crate::config::{self, Environment, Settings};
 use crate::db::{BackgroundJobs, Database, Job, ListWeightConfigs, Neighborhood, Neighborhoods};
+use crate::provider::Models;
 
 /// How long a shell waits for the database.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,6 +63,23 @@ pub(super) fn neighborhoods() -> ArgValueCandidates {
                 .map(|found| candidate(&found.slug, found.name));
             Some(named.collect())
         })
+    })
+}
+
+/// The models that can score, each with its price.
+pub(super) fn models() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let models = settings().map_or_else(Models::default, |settings| settings.models);
+        let offered = Models::priced().filter_map(|name| {
+            let price = models.get(name).price()?;
+            // A model of embeddings writes nothing.
+            let help = format!(
+                "${} in, ${} out, a million tokens",
+                price.input, price.output
+            );
+            (price.output > 0.0).then(|| candidate(&name, help))
+        });
+        offered.collect()
     })
 }
 

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::SignedDuration;
 use uuid::Uuid;
-#[cfg(feature = "local")]
+#[cfg(any(feature = "local", feature = "postgres"))]
 use {schema::secret, secrecy::SecretString};
 
 pub use global::{GlobalArgs, LogFormat, OutputFormat};
@@ -231,7 +231,7 @@ pub struct RescoreArgs {
     #[arg(long, requires = "all")]
     pub restart: bool,
     /// Score a sample (--limit, by default 200) with this model, compare it with the stored scores, and store nothing
-    #[arg(long, value_name = "MODEL", conflicts_with_all = ["all", "batch"])]
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["all", "batch"], add = complete::models())]
     pub compare: Option<String>,
 }
 
@@ -293,6 +293,15 @@ pub struct WorkerArgs {
     /// Serve /metrics (for Prometheus) and /health on this address, such as 127.0.0.1:9464
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// Hear of new jobs at once through this Postgres, in place of asking every 15 s. Not a pooler of transactions (port
+    /// 6543): `postgres://USER:PASSWORD@HOST:5432/postgres`
+    #[cfg(feature = "postgres")]
+    #[arg(long, value_name = "URL", value_parser = secret)]
+    pub db_url: Option<SecretString>,
+    /// The PEM certificate of the authority that signed the database's certificate
+    #[cfg(feature = "postgres")]
+    #[arg(long, value_name = "FILE", requires = "db_url")]
+    pub db_ca: Option<PathBuf>,
 }
 
 /// `sluice jobs …`

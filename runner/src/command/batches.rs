@@ -11,6 +11,10 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{FlowOptions, Session, cancel_batch, collect_batches};
 use crate::output::{Printer, TextTable, dollars, one_line};
+use crate::text::count;
+
+/// How much of a note or a host a table shows, in columns.
+const SAID_SHOWN: usize = 60;
 
 pub(super) async fn run(
     arguments: &BatchesArgs,
@@ -53,34 +57,30 @@ fn table(batches: &[ListedBatch]) -> String {
     if batches.is_empty() {
         return "no batch is open".to_owned();
     }
-    let mut table = TextTable::new([
-        "batch",
-        "flow",
-        "state",
-        "rows",
-        "lines done",
-        "cost",
-        "made",
-        "by",
-        "note",
-    ]);
-    for column in 3..=5 {
-        table = table.right(column);
-    }
+    let mut table = TextTable::new(["batch", "state", "lines done", "cost"])
+        .with_ids()
+        .right(2)
+        .right(3);
     for batch in batches {
-        let at_most = batch
-            .usd_at_most
-            .map(|usd| format!("at most {}", dollars(usd)));
+        let at_most = batch.usd_at_most.map(|usd| format!("≤ {}", dollars(usd)));
+        let mut what = format!(
+            "{}\n{} of {}, {:.0}",
+            batch.id,
+            batch.flow,
+            count(batch.rows, "row"),
+            batch.created_at
+        );
+        for (word, said) in [(" by ", &batch.created_by), ("\n", &batch.reason)] {
+            if let Some(said) = said {
+                what += word;
+                what += &one_line(said, SAID_SHOWN);
+            }
+        }
         table.row([
-            batch.id.to_string(),
-            batch.flow.clone(),
+            what,
             state(batch),
-            batch.rows.to_string(),
             format!("{}/{}", batch.lines_done, batch.lines),
             batch.usd.map(dollars).or(at_most).unwrap_or_default(),
-            format!("{:.0}", batch.created_at),
-            batch.created_by.clone().unwrap_or_default(),
-            one_line(batch.reason.as_deref().unwrap_or_default(), 60),
         ]);
     }
     table.to_string()

@@ -73,18 +73,16 @@ fn table(items: &[WorkItem]) -> String {
     if items.is_empty() {
         return "nothing has failed".to_owned();
     }
-    let mut table = TextTable::new(["kind", "post", "state", "attempts", "reason"])
-        .right(3)
-        .whole(1);
+    let mut table = TextTable::new(["post", "state", "attempts"])
+        .with_ids()
+        .right(2);
     for item in items {
         let state = if item.dead { "dead letter" } else { "waiting" };
         let reason = one_line(item.last_error.as_deref().unwrap_or_default(), 100);
         table.row([
-            item.kind.clone(),
-            item.post_id.to_string(),
+            format!("{}\n{}: {reason}", item.post_id, item.kind),
             state.to_owned(),
             item.attempts.to_string(),
-            reason,
         ]);
     }
     table.to_string()

@@ -13,6 +13,9 @@ use crate::job::JobKind;
 use crate::output::{Printer, TextTable, one_line};
 use crate::scoring::{Rubric, Weights};
 
+/// How much of an error a table shows, in columns.
+const ERROR_SHOWN: usize = 120;
+
 /// Who asks, as the jobs table records it.
 const ASKED_BY: &str = "sluice";
 
@@ -87,10 +90,10 @@ fn table(jobs: &[Job]) -> String {
     if jobs.is_empty() {
         return "there are no jobs".to_owned();
     }
-    let mut table = TextTable::new(["job", "type", "status", "progress", "tries", "error"])
-        .whole(0)
-        .right(3)
-        .right(4);
+    let mut table = TextTable::new(["job", "status", "progress", "tries"])
+        .with_ids()
+        .right(2)
+        .right(3);
     for job in jobs {
         let progress = match (job.progress, job.total) {
             (Some(done), Some(total)) => format!("{done}/{total}"),
@@ -102,15 +105,12 @@ fn table(jobs: &[Job]) -> String {
             job.retry_count.unwrap_or(0),
             job.max_retries.unwrap_or(0)
         );
-        let error = one_line(job.error_message.as_deref().unwrap_or_default(), 60);
-        table.row([
-            job.id.to_string(),
-            job.r#type.clone(),
-            job.status.clone(),
-            progress,
-            tries,
-            error,
-        ]);
+        let mut what = format!("{}\n{}", job.id, one_line(&job.r#type, ERROR_SHOWN));
+        if let Some(error) = &job.error_message {
+            what.push('\n');
+            what += &one_line(error, ERROR_SHOWN);
+        }
+        table.row([what, job.status.clone(), progress, tries]);
     }
     table.to_string()
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::cli::{RankArgs, SearchArgs};
 use crate::config::BudgetSettings;
 use crate::db::{
-    FoundByBoth, FoundPost, PipelineStatus, RankPosts, RankPostsRow, RecordedRun, RunStatus, Runs,
-    SearchPostsByEmbedding, SearchPostsHybrid, int, vector_text,
+    FoundByBoth, FoundPost, PipelineStatus, RankPosts, RankPostsRow, RecordedRun, RunStatus,
+    RunsAndMoney, SearchPostsByEmbedding, SearchPostsHybrid, int, vector_text,
 };
 use crate::error::Error;
 use crate::exit::Exit;
@@ -69,7 +69,7 @@ fn counts(status: &Value) -> String {
     table.to_string()
 }
 
-fn money(runs: &Runs, budget: BudgetSettings) -> String {
+fn money(runs: &RunsAndMoney, budget: BudgetSettings) -> String {
     let mut table = TextTable::new(["(UTC)", "spent", "reserved", "budget"])
         .right(1)
         .right(2)

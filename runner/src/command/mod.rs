@@ -54,29 +54,29 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         #[cfg(all(feature = "local", feature = "simulator"))]
         Command::Demo(arguments) => {
             let work = async { Box::pin(demo::run(&arguments, settings(global)?, printer)).await };
-            reported(printer, "demo", &arguments.report, work).await
+            reported(printer, "demo", (&arguments.report, None), work).await
         }
         Command::Store(arguments) => {
             let work = Box::pin(async { store::run(&arguments, &settings(global)?).await });
-            reported(printer, "store", &arguments.report, work).await
+            reported(printer, "store", (&arguments.report, Some(global)), work).await
         }
         Command::Run(arguments) => {
             let work = async { Box::pin(run::run(&arguments, settings(global)?, printer)).await };
-            reported(printer, "run", &arguments.report, work).await
+            reported(printer, "run", (&arguments.report, Some(global)), work).await
         }
         Command::Embed(arguments) => {
             let flow = &arguments.flow;
             let work = Box::pin(async {
                 flows::embed(&arguments, flow_session(global, flow)?, printer).await
             });
-            reported(printer, "embed", &flow.report, work).await
+            reported(printer, "embed", (&flow.report, Some(global)), work).await
         }
         Command::Score(flow) => {
             let scope = ScoreScope::Missing;
             let work = Box::pin(async {
                 flows::score(&flow, scope, flow_session(global, &flow)?, printer).await
             });
-            reported(printer, "score", &flow.report, work).await
+            reported(printer, "score", (&flow.report, Some(global)), work).await
         }
         Command::Rescore(arguments) => {
             let (flow, scope) = (&arguments.flow, flows::rescore_scope(&arguments));
@@ -87,19 +87,25 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
             let work = Box::pin(async {
                 flows::score(flow, scope, flow_session(global, flow)?, printer).await
             });
-            reported(printer, "rescore", &flow.report, work).await
+            reported(printer, "rescore", (&flow.report, Some(global)), work).await
         }
         Command::Backfill(arguments) => {
             let flow = &arguments.flow;
             let work = Box::pin(async {
                 flows::backfill(&arguments, flow_session(global, flow)?, printer).await
             });
-            reported(printer, "backfill", &flow.report, work).await
+            reported(printer, "backfill", (&flow.report, Some(global)), work).await
         }
         Command::Recompute(arguments) => {
             let work =
                 Box::pin(async { flows::recompute(&arguments, session(global)?, printer).await });
-            reported(printer, "recompute", &arguments.report, work).await
+            reported(
+                printer,
+                "recompute",
+                (&arguments.report, Some(global)),
+                work,
+            )
+            .await
         }
         Command::Worker(arguments) => worker::run(&arguments, session(global)?, printer).await,
         Command::Jobs(arguments) => jobs::run(&arguments, &session(global)?, printer).await,

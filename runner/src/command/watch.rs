@@ -1,4 +1,5 @@
-//! `sluice status --watch`: what is due, in flight, done and dead, how fast it goes, and when it will be done.
+//! `sluice status --watch`: what is due, in flight, done and dead, how fast it goes, and when it will be done; the runs
+//! that go on with their rates and limits, and the money of today.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,12 +9,16 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::signal::signalled;
-use crate::db::PipelineStatus;
+use crate::db::{PipelineStatus, RecordedRun, RunRate, RunStatus, RunsAndMoney, Spending};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::Session;
-use crate::output::{Printer, TextTable, duration};
+use crate::output::{Printer, TextTable, dollars, duration, one_line};
 
+/// Runs that are looked at. Those that go on are among them, unless more began since.
+const RUNS: i32 = 50;
+/// How much of a host's name the table shows, in columns.
+const HOST_SHOWN: usize = 12;
 /// Rates are those of the last samples, so that a pause is soon forgotten.
 const SAMPLES: usize = 12;
 
@@ -31,28 +36,51 @@ struct FlowStatus {
     seconds_left: Option<u64>,
 }
 
+/// Everything at one moment.
+#[derive(Debug, Serialize)]
+struct Watched {
+    flows: Vec<FlowStatus>,
+    /// Those that go on.
+    runs: Vec<RecordedRun>,
+    today: Spending,
+    /// The budget of all runs.
+    usd_per_day: Option<f64>,
+}
+
 pub(super) async fn run(seconds: u64, session: &Session, printer: &Printer) -> Result<Exit, Error> {
     let mut samples: VecDeque<(Instant, Value)> = VecDeque::new();
     loop {
-        let status = tokio::select! {
-            status = session.database.call(PipelineStatus {}) => status?,
+        let (status, recorded) = tokio::select! {
+            both = look(session) => both?,
             () = signalled() => return Ok(Exit::Complete),
         };
         samples.push_back((Instant::now(), status));
         if samples.len() > SAMPLES {
             samples.pop_front();
         }
-        let flows = flows(&samples);
+        let goes_on = |run: &RecordedRun| run.state == "running";
+        let watched = Watched {
+            flows: flows(&samples),
+            runs: recorded.runs.into_iter().filter(goes_on).collect(),
+            today: recorded.today,
+            usd_per_day: session.settings.budget.usd_per_day,
+        };
         if printer.is_json() {
-            printer.json_line(&flows)?;
+            printer.json_line(&watched)?;
         } else {
-            printer.replace(&table(&flows))?;
+            printer.replace(&shown(&watched))?;
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
             () = signalled() => return Ok(Exit::Complete),
         }
     }
+}
+
+async fn look(session: &Session) -> Result<(Value, RunsAndMoney), Error> {
+    let status = session.database.call(PipelineStatus {}).await?;
+    let runs = RunStatus { p_runs: RUNS };
+    Ok((status, session.database.call_shaped(runs).await?))
 }
 
 /// Each flow by the newest sample, with its rate since the oldest.
@@ -104,6 +132,52 @@ fn rate(moved: f64, elapsed: Duration) -> Option<f64> {
 
 fn number(value: &Value, key: &str) -> u64 {
     value.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn shown(watched: &Watched) -> String {
+    let flows = table(&watched.flows);
+    let runs = match watched.runs.as_slice() {
+        [] => "no run is going on".to_owned(),
+        runs => run_table(runs),
+    };
+    format!("{flows}\n\n{runs}\n\n{}", money(watched))
+}
+
+/// The money of today, in a sentence.
+fn money(watched: &Watched) -> String {
+    let Spending { usd, reserved } = watched.today;
+    let mut said = vec![format!("today (UTC): {} spent", dollars(usd))];
+    if reserved > 0.0 {
+        said.push(format!("{} more reserved", dollars(reserved)));
+    }
+    if let Some(budget) = watched.usd_per_day {
+        said.push(format!("of a budget of {}", dollars(budget)));
+    }
+    said.join(", ")
+}
+
+fn run_table(runs: &[RecordedRun]) -> String {
+    let titles = ["run", "host", "rows", "tokens/min", "requests/min", "cost"];
+    let mut table = TextTable::new(titles);
+    for column in 2..titles.len() {
+        table = table.right(column);
+    }
+    for run in runs {
+        let rate = |rate: fn(&RunRate) -> (f64, Option<u32>)| match run.rate.as_ref().map(rate) {
+            None => String::new(),
+            Some((rate, None)) => format!("{rate:.0}"),
+            Some((rate, Some(limit))) => format!("{rate:.0} of {limit}"),
+        };
+        table.row([
+            run.flow.clone(),
+            one_line(run.host.as_deref().unwrap_or_default(), HOST_SHOWN),
+            number(&run.counts, "written").to_string(),
+            rate(|rate| (rate.tokens_per_minute, rate.tokens_limit)),
+            rate(|rate| (rate.requests_per_minute, rate.requests_limit)),
+            run.usd.map_or_else(|| "?".to_owned(), dollars),
+        ]);
+    }
+    table.to_string()
 }
 
 fn table(flows: &[FlowStatus]) -> String {
@@ -168,5 +242,20 @@ mod tests {
         assert_eq!(flows[0], expected);
         assert_eq!((flows[1].due, flows[1].seconds_left), (1_000, None));
         assert!(table(&flows).contains("50 s"), "{}", table(&flows));
+    }
+
+    #[test]
+    fn money_of_today_is_a_sentence() {
+        let watched = |usd, reserved, usd_per_day| Watched {
+            flows: Vec::new(),
+            runs: Vec::new(),
+            today: Spending { usd, reserved },
+            usd_per_day,
+        };
+        let said = money(&watched(0.25, 0.0, None));
+        assert_eq!(said, "today (UTC): $0.25 spent");
+        let said = money(&watched(0.25, 0.05, Some(2.0)));
+        let expected = "today (UTC): $0.25 spent, $0.05 more reserved, of a budget of $2.00";
+        assert_eq!(said, expected);
     }
 }

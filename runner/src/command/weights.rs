@@ -9,11 +9,14 @@ use crate::db::{ListWeightConfigs, PruneWeightScores, WeightScores};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::Session;
-use crate::output::{Printer, TextTable};
+use crate::output::{Printer, TextTable, one_line};
 use crate::text::count;
 
 /// Scores that one call deletes: a fraction of a second.
 const CHUNK: i32 = 50_000;
+
+/// How much of a name a table shows, in columns.
+const NAME_SHOWN: usize = 60;
 
 pub(super) async fn run(
     arguments: &WeightsArgs,
@@ -31,16 +34,16 @@ pub(super) async fn run(
 }
 
 fn table(configs: &[WeightScores]) -> String {
-    let mut table = TextTable::new(["weights", "name", "created", "scores", ""])
-        .right(3)
-        .whole(0);
+    let mut table = TextTable::new(["weights", "created", "scores", ""])
+        .with_ids()
+        .right(2);
     for config in configs {
         let created = config
             .created_at
             .map(|at| at.strftime("%F %H:%M").to_string());
+        let name = one_line(config.name.as_deref().unwrap_or_default(), NAME_SHOWN);
         table.row([
-            config.id.to_string(),
-            config.name.clone().unwrap_or_default(),
+            format!("{}\n{name}", config.id).trim_end().to_owned(),
             created.unwrap_or_default(),
             config.scores.to_string(),
             if config.active { "in force" } else { "" }.to_owned(),

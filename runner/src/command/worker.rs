@@ -12,7 +12,7 @@ use crate::flow::Session;
 use crate::job::JobKind;
 use crate::output::Printer;
 use crate::report::{Counts, Outcome, Report, RowCounts};
-use crate::worker::{self, Monitor};
+use crate::worker::{self, Hearing, Monitor};
 
 pub(super) async fn run(
     arguments: &WorkerArgs,
@@ -31,13 +31,14 @@ pub(super) async fn run(
         Some(address) => Some(monitoring::serve(address, &monitor).await?),
         None => None,
     };
+    let hearing = hearing(arguments).await?;
     let mut reports = Vec::new();
     // A worker whose output cannot be written still runs its jobs.
     let mut unwritten = None;
     let exit = worker::work(
         &session,
-        kinds,
-        arguments.once,
+        (kinds, arguments.once),
+        hearing,
         &stop,
         &monitor,
         |outcome: &Outcome| {
@@ -67,4 +68,20 @@ pub(super) async fn run(
         printer.outcome(&outcome)?;
     }
     Ok(exit)
+}
+
+/// How the worker hears of jobs. A connection that cannot be made is said at once.
+#[cfg(feature = "postgres")]
+async fn hearing(arguments: &WorkerArgs) -> Result<Hearing, Error> {
+    let Some(url) = arguments.db_url.clone() else {
+        return Ok(Hearing::Asks);
+    };
+    let bell = worker::Bell::hang(url, arguments.db_ca.clone()).await?;
+    Ok(Hearing::Hears(Box::new(bell)))
+}
+
+#[cfg(not(feature = "postgres"))]
+#[expect(clippy::unused_async, reason = "with the feature it connects")]
+async fn hearing(_: &WorkerArgs) -> Result<Hearing, Error> {
+    Ok(Hearing::Asks)
 }

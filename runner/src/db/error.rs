@@ -126,6 +126,13 @@ impl DatabaseError {
                 "the database refuses the key: {error}; {cure} (`sluice doctor` says more)"
             );
         }
+        let is_coded = error.pgrst_code().is_some() || error.sqlstate().is_some();
+        if error.status().is_some_and(|status| status == 404) && !is_coded {
+            return format!(
+                "something else than the project's API answers at this address ({error}); check SUPABASE_URL \
+                 (`sluice doctor` says what answers)"
+            );
+        }
         error.to_string()
     }
 }

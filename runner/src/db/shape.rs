@@ -18,10 +18,11 @@ use sluice_sdk::{Function, Select};
 use uuid::Uuid;
 
 use super::generated::{
-    BackgroundJobs, BatchRows, BeginScorePass, ClaimJob, ClaimWork, CompleteRecomputeJob,
-    CountWork, FailWork, InspectProject, ListBatches, ListWeightConfigs, Neighborhoods, PeekWork,
-    Posts, PruneWeightScores, ReserveBudget, RunStatus, SaveAndRecompute, SearchPostsByEmbedding,
-    SearchPostsHybrid, StagePostScores, TakeBatch, WeightConfigs, WorkItems,
+    AppliedMigrations, BackgroundJobs, BatchRows, BeginScorePass, ClaimJob, ClaimWork,
+    CompleteRecomputeJob, CountWork, FailWork, InspectProject, ListBatches, ListWeightConfigs,
+    Neighborhoods, PeekWork, Posts, PruneWeightScores, ReserveBudget, RunStatus, SaveAndRecompute,
+    SearchPostsByEmbedding, SearchPostsHybrid, StagePostScores, TakeBatch, WeightConfigs,
+    WorkItems,
 };
 use crate::provider::write_vector;
 
@@ -40,6 +41,7 @@ macro_rules! shapes {
 }
 
 shapes! {
+    AppliedMigrations => Option<Vec<String>>,
     BatchRows => BatchRowPage,
     BeginScorePass => BegunPass,
     ClaimJob => Option<ClaimedJob>,
@@ -53,7 +55,7 @@ shapes! {
     PeekWork => PeekedPosts,
     PruneWeightScores => PrunedScores,
     ReserveBudget => ReservedBudget,
-    RunStatus => Runs,
+    RunStatus => RunsAndMoney,
     SaveAndRecompute => SavedWeights,
     SearchPostsByEmbedding => Vec<FoundPost>,
     SearchPostsHybrid => Vec<FoundByBoth>,
@@ -215,7 +217,7 @@ pub enum Period {
 
 /// The money of today and of this month, and the latest runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Runs {
+pub struct RunsAndMoney {
     pub today: Spending,
     pub month: Spending,
     pub runs: Vec<RecordedRun>,
@@ -244,6 +246,17 @@ pub struct RecordedRun {
     pub written_tokens: u64,
     pub output_tokens: u64,
     pub usd: Option<f64>,
+    /// While it goes on.
+    pub rate: Option<RunRate>,
+}
+
+/// How fast a run goes, and its limits if they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RunRate {
+    pub requests_per_minute: f64,
+    pub tokens_per_minute: f64,
+    pub requests_limit: Option<u32>,
+    pub tokens_limit: Option<u32>,
 }
 
 /// Where a batch is: what of it may be at the provider.

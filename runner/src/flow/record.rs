@@ -11,6 +11,8 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::{Outcome, RowCounts};
 
+/// From the first record to the second, which is early so that a watcher soon sees a rate.
+const FIRST_BEAT: Duration = Duration::from_secs(3);
 /// Between two records of a run that goes on.
 const BEAT: Duration = Duration::from_secs(15);
 /// How long the last record may take.
@@ -67,8 +69,10 @@ impl Session {
     }
 
     async fn beat(&self, flow: &str, run: &Run) -> std::convert::Infallible {
+        let mut pause = FIRST_BEAT;
         loop {
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(pause).await;
+            pause = BEAT;
             if let Err(error) = self.record(flow, run, None).await {
                 tracing::debug!(%error, "failed to record the run");
             }
@@ -95,6 +99,7 @@ fn state(run: &Run, exit: Option<Exit>) -> Value {
         "written_tokens": usage.cache_write_tokens,
         "output_tokens": usage.output_tokens,
         "usd": run.requests.is_priced().then(|| run.usd()),
+        "rate": exit.is_none().then(|| run.requests.rate()),
         "exit": exit.map(Exit::code),
         "spent": run.ledger.spent_by_day(),
     })

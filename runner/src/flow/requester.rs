@@ -10,11 +10,12 @@ use tokio::time::Instant;
 
 use super::ledger::{Hold, Ledger};
 use super::price::{Tariff, Tiering, price_of};
+use crate::db::RunRate;
 use crate::engine::{
     Bisection, Blame, Fault, GaveUp, Patience, Setback, Stop, StopReason, Wait, backoff,
 };
 use crate::provider::limiter::{Limiter, NotSent, Permit, TooLarge};
-use crate::provider::{Breakage, Error, ErrorKind, Response, ServiceTier, Usage};
+use crate::provider::{Breakage, Error, ErrorKind, Response, ServiceTier, Tier, Usage};
 use crate::report::Requests;
 use crate::traffic::Traffic;
 
@@ -104,13 +105,13 @@ impl RequestMetrics {
     }
 
     /// Counts what was billed for a request that was sent at this time of the run.
-    fn billed(&self, at: Duration, usage: &Usage) {
-        self.change(|traffic| traffic.billed(at, usage));
+    fn billed(&self, at: Duration, usage: &Usage, bill: (Tier, f64)) {
+        self.change(|traffic| traffic.billed(at, usage, bill));
     }
 
-    /// Counts what was billed for a batch.
-    pub(super) fn billed_by_batch(&self, usage: &Usage) {
-        self.billed(self.elapsed(), usage);
+    /// Counts what was billed for a line of a batch.
+    pub(super) fn billed_by_batch(&self, usage: &Usage, usd: f64) {
+        self.billed(self.elapsed(), usage, (Tier::Batch, usd));
     }
 
     /// All requests of a run go to this model.
@@ -141,6 +142,20 @@ impl RequestMetrics {
     /// The rate limit, once a request was sent and the limit is known.
     pub fn tokens_per_minute(&self) -> Option<u64> {
         self.read(|traffic| traffic.tokens_per_minute.map(u64::from))
+    }
+
+    /// The requests and tokens of the last minute, and their limits, as the run's record has them.
+    pub(super) fn rate(&self) -> RunRate {
+        let now = self.elapsed();
+        self.read(|traffic| {
+            let rate = traffic.series.rate(now);
+            RunRate {
+                requests_per_minute: rate.requests.round(),
+                tokens_per_minute: rate.tokens.round(),
+                requests_limit: traffic.requests_per_minute,
+                tokens_limit: traffic.tokens_per_minute,
+            }
+        })
     }
 
     /// All of it over time, if anything was sent.
@@ -271,8 +286,7 @@ impl Requester {
             let answer = tokio::select! {
                 () = self.stop.aborted() => {
                     // It was sent, so it may be billed.
-                    self.metrics.billed(admission.at, &cost.input_usage());
-                    admission.reservation.settle_in_full();
+                    self.bill_in_full((admission.at, admission.reservation), cost, tier);
                     return Err(RequestError::Stopped);
                 }
                 answer = call(Attempt { cost, tier }) => answer,
@@ -305,9 +319,7 @@ impl Requester {
 
     /// Waits for money and for a place within the rate limit.
     async fn admit(&self, cost: RequestCost) -> Result<Admission, RequestError> {
-        let usd = self
-            .tariff
-            .usd_at_most(&cost.usage(), self.tiering.dearest());
+        let usd = self.usd_at_most(&cost);
         let reserved = tokio::select! {
             biased;
             () = self.stop.stopped() => return Err(RequestError::Stopped),
@@ -357,13 +369,36 @@ impl Requester {
         self.metrics.change(|traffic| traffic.succeeded(took));
         // Some servers return no usage. They have read what was counted.
         let usage = answer.usage.unwrap_or_else(|| cost.input_usage());
-        self.metrics.billed(at, &usage);
-        let billed = answer.tier.unwrap_or_else(|| price_of(tier));
-        admission
-            .reservation
-            .settle(self.tariff.usd(&usage, billed));
+        let tier = answer.tier.unwrap_or_else(|| price_of(tier));
+        self.bill((at, admission.reservation), &usage, tier);
         self.patience.answered();
         answer.value
+    }
+
+    /// Counts and pays for what a request was billed for.
+    fn bill(&self, (at, hold): (Duration, Hold), usage: &Usage, tier: Tier) {
+        let usd = self.tariff.usd(usage, tier);
+        self.metrics.billed(at, usage, (tier, usd));
+        hold.settle(usd);
+    }
+
+    /// The same if nobody said what it was billed for: it counts as the most that it can be.
+    fn bill_in_full(
+        &self,
+        (at, hold): (Duration, Hold),
+        cost: RequestCost,
+        tier: Option<ServiceTier>,
+    ) {
+        let usd = self.usd_at_most(&cost);
+        let bill = (price_of(tier), usd);
+        self.metrics.billed(at, &cost.input_usage(), bill);
+        hold.settle_in_full();
+    }
+
+    /// The most that a request can cost.
+    fn usd_at_most(&self, cost: &RequestCost) -> f64 {
+        self.tariff
+            .usd_at_most(&cost.usage(), self.tiering.dearest())
     }
 
     /// Accounts for a failed attempt. If it may have been billed, its reservation is spent.
@@ -381,13 +416,9 @@ impl Requester {
             ..
         } = admission;
         match error.usage() {
-            Some(usage) => {
-                self.metrics.billed(at, &usage);
-                reservation.settle(self.tariff.usd(&usage, price_of(tier)));
-            }
+            Some(usage) => self.bill((at, reservation), &usage, price_of(tier)),
             None if error.may_have_been_billed() => {
-                self.metrics.billed(at, &cost.input_usage());
-                reservation.settle_in_full();
+                self.bill_in_full((at, reservation), cost, tier);
             }
             None => drop(reservation),
         }

@@ -16,7 +16,9 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// The total is not known, or not yet.
 const WITHOUT_TOTAL: &str = "{spinner} {prefix} {pos} rows  {msg}";
-const WITH_TOTAL: &str = "{spinner} {prefix} [{bar:20}] {pos}/{len}  {msg}  {eta} left";
+/// Nothing is done, so nobody knows how long it takes.
+const WITHOUT_END: &str = "{spinner} {prefix} [{bar:20}] {pos}/{len}  {msg}";
+const WITH_END: &str = "{spinner} {prefix} [{bar:20}] {pos}/{len}  {msg}  {eta} left";
 
 /// The progress of a flow at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -82,9 +84,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             // An estimate that is too low is not shown.
             if let Some(total) = sample.total.filter(|total| *total >= sample.rows) {
-                if bar.length().is_none() {
-                    bar.set_style(style(WITH_TOTAL));
-                }
+                let is_moving = sample.rows > 0 && sample.rows < total;
+                bar.set_style(style(if is_moving { WITH_END } else { WITHOUT_END }));
                 bar.set_length(total);
             }
             bar.set_position(sample.rows);

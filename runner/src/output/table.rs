@@ -7,6 +7,9 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement};
 use terminal_size::{Width, terminal_size_of};
 use unicode_width::UnicodeWidthStr;
 
+/// An id with the spaces beside it.
+const ID_WIDTH: u16 = 38;
+
 /// A table with column titles.
 #[derive(Debug)]
 pub struct TextTable {
@@ -44,11 +47,17 @@ impl TextTable {
 }
 
 impl TextTable {
-    /// Keeps the cells of a column on one line, for ids that people copy. Others wrap instead.
+    /// The first column has an id, and below it what else is said about the row in words that wrap. The others stay on
+    /// one line.
     #[must_use]
-    pub fn whole(mut self, column: usize) -> Self {
-        if let Some(column) = self.inner.column_mut(column) {
-            column.set_constraint(ColumnConstraint::ContentWidth);
+    pub fn with_ids(mut self) -> Self {
+        let id = ColumnConstraint::LowerBoundary(comfy_table::Width::Fixed(ID_WIDTH));
+        for (at, column) in self.inner.column_iter_mut().enumerate() {
+            column.set_constraint(if at == 0 {
+                id
+            } else {
+                ColumnConstraint::ContentWidth
+            });
         }
         self
     }
@@ -128,15 +137,18 @@ mod tests {
     #[test]
     fn an_id_stays_on_one_line_in_80_columns() {
         let id = uuid::Uuid::nil().to_string();
-        let mut table = TextTable::new(["id", "created", "reason"]).whole(0);
+        let mut table = TextTable::new(["job", "status", "progress", "tries"]).with_ids();
         table.inner.set_width(80);
         table.row([
-            id.clone(),
-            "2026-11-25 22:31".to_owned(),
-            "words ".repeat(20),
+            format!("{id}\nrecompute_final_scores\n{}", "words ".repeat(20)),
+            "completed".to_owned(),
+            "123456/123456".to_owned(),
+            "1/3".to_owned(),
         ]);
         let text = table.to_string();
-        assert!(text.contains(&id), "{text}");
+        for word in [id.as_str(), "completed", "progress", "123456/123456"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
         assert!(
             text.lines().all(|line| line.chars().count() <= 80),
             "{text}"

@@ -3,6 +3,8 @@
 //! It leaves a job within a second after the job is cancelled or another worker has taken it over. A job
 //! with wrong parameters fails alone. If a worker dies, the next one takes over its job.
 
+#[cfg(feature = "postgres")]
+mod bell;
 mod monitor;
 
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tracing::Instrument;
 
+#[cfg(feature = "postgres")]
+pub use self::bell::Bell;
 pub use self::monitor::Monitor;
 
 use crate::db::ClaimedJob;
@@ -24,6 +28,42 @@ use crate::report::{Counts, Outcome, Report, RowCounts};
 const POLL_MIN: Duration = Duration::from_secs(1);
 /// The longest pause between claims.
 const POLL_MAX: Duration = Duration::from_secs(15);
+/// The same if jobs are announced. A job that is to be retried is not, and neither is one whose worker has died.
+const ANNOUNCED_POLL_MAX: Duration = Duration::from_secs(150);
+
+/// How a worker hears of jobs.
+#[derive(Debug)]
+pub enum Hearing {
+    /// It asks.
+    Asks,
+    /// They are announced.
+    #[cfg(feature = "postgres")]
+    Hears(Box<Bell>),
+}
+
+impl Hearing {
+    /// Waits until there may be a job, or the worker is stopped. `quiet` says how often in a row there was none since
+    /// one may have been left for later.
+    async fn wait(&mut self, quiet: u32, stop: &Stop) {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Hears(bell) => {
+                let longest = if bell.is_connected() {
+                    ANNOUNCED_POLL_MAX
+                } else {
+                    POLL_MAX
+                };
+                tokio::select! {
+                    _ = stop.sleep(backoff(quiet, POLL_MIN, longest)) => {}
+                    () = bell.rung() => {}
+                }
+            }
+            Self::Asks => {
+                stop.sleep(backoff(quiet, POLL_MIN, POLL_MAX)).await;
+            }
+        }
+    }
+}
 
 /// Runs jobs of these kinds until stopped or, with `once`, until none is due. Reports what it ran.
 ///
@@ -31,8 +71,8 @@ const POLL_MAX: Duration = Duration::from_secs(15);
 /// With `once`, if the database cannot be reached.
 pub async fn work(
     session: &Session,
-    kinds: &[JobKind],
-    once: bool,
+    (kinds, once): (&[JobKind], bool),
+    mut hearing: Hearing,
     stop: &Stop,
     monitor: &Monitor,
     mut on_report: impl FnMut(&Outcome),
@@ -58,7 +98,7 @@ pub async fn work(
                 tracing::warn!(%error, "no job can be claimed; trying again");
             }
         }
-        stop.sleep(backoff(idle, POLL_MIN, POLL_MAX)).await;
+        hearing.wait(idle, stop).await;
         idle = idle.saturating_add(1);
     }
     Ok(Exit::Interrupted)

@@ -8,7 +8,7 @@ use sluice_tests::{Program, Stack, signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::support::scores::{TWO, add_posts, add_scores};
-use crate::support::{set_faults, without_services};
+use crate::support::{set_faults, slow_down, without_services};
 
 /// A stack with this many posts and made-up scores, and the program.
 async fn scored(posts: u32) -> (Stack, Simulator, Program) {
@@ -95,26 +95,75 @@ async fn watched_status_shows_how_fast_rows_are_done() {
     let stack = Stack::fresh().await;
     add_posts(&stack, 60).await;
     let simulator = stack.simulator(Config::default()).await;
-    let program = Program::on(&stack, &simulator.base_url()).configured(TWO);
+    // Eight requests of a second each, one at a time.
+    slow_down(&simulator, 1_000);
+    let slow = "[embedding]\nbatch_size = 8\n[limits]\nconcurrency = 1\ntokens_per_minute = 90000\n\
+                requests_per_minute = 600\n[budget]\nusd_per_day = 2\n";
+    let program = Program::on(&stack, &simulator.base_url()).configured(&format!("{slow}{TWO}"));
     let mut watch = program.spawn(&["status", "--watch", "1", "--json"]);
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     let mut next = async || -> Value {
         serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap()
     };
     let first = next().await;
+    let embed = &first["flows"][0];
     assert_eq!(
-        (&first[0]["flow"], &first[0]["due"]),
+        (&embed["flow"], &embed["due"]),
         (&json!("embed"), &json!(60))
     );
-    assert_eq!(first[0]["rows_per_minute"], json!(null));
-    program.complete(&["embed"]).await;
+    assert_eq!(embed["rows_per_minute"], json!(null));
+    assert_eq!(
+        (&first["runs"], &first["today"]["usd"]),
+        (&json!([]), &json!(0.0))
+    );
+
+    let embedding = program.spawn(&["embed"]);
     let mut last = next().await;
-    while last[0]["done"] == 0 {
+    while last["runs"][0]["rate"]["requests_per_minute"]
+        .as_f64()
+        .unwrap_or(0.0)
+        == 0.0
+    {
         last = next().await;
     }
-    assert_eq!((&last[0]["due"], &last[0]["done"]), (&json!(0), &json!(60)));
-    assert!(last[0]["rows_per_minute"].as_f64().unwrap() > 0.0, "{last}");
-    assert_eq!(last[1]["due"], 60, "{last}");
+    let run = &last["runs"][0];
+    assert_eq!(
+        (&run["flow"], &run["state"]),
+        (&json!("embed"), &json!("running"))
+    );
+    let rate = &run["rate"];
+    assert_eq!(
+        (&rate["requests_limit"], &rate["tokens_limit"]),
+        (&json!(600), &json!(90_000))
+    );
+    assert!(rate["tokens_per_minute"].as_f64().unwrap() > 0.0, "{run}");
+    assert!(run["usd"].as_f64().unwrap() > 0.0, "{run}");
+    let table = program.spawn(&["status", "--watch", "1"]);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    signal(table.id(), "TERM");
+    let shown = program.end(table, Duration::from_secs(5)).await.stdout;
+    for word in [
+        "tokens/min",
+        "90000",
+        "today (UTC): $",
+        "of a budget of $2.00",
+    ] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+
+    while last["flows"][0]["done"] != 60 || last["runs"] != json!([]) {
+        last = next().await;
+    }
+    let run = program.end(embedding, Duration::from_secs(10)).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(last["flows"][0]["due"], 0);
+    let rows_per_minute = last["flows"][0]["rows_per_minute"].as_f64();
+    assert!(rows_per_minute.unwrap() > 0.0, "{last}");
+    assert_eq!(last["flows"][1]["due"], 60, "{last}");
+    let billed = simulator.ledger().usd;
+    let today = last["today"]["usd"].as_f64().unwrap();
+    assert!((today - billed).abs() < 1e-9, "{today} is not {billed}");
+    assert_eq!(last["usd_per_day"], 2.0);
     signal(watch.id(), "TERM");
     let run = program.end(watch, Duration::from_secs(5)).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -266,6 +315,13 @@ async fn shells_are_offered_what_is_in_the_database() {
     assert_eq!(jobs.lines().next(), enqueued["job_id"].as_str());
     let slugs = offered(["sluice", "rank", "--neighborhood", "e"]).await;
     assert_eq!(slugs.trim(), "elm-park");
+    let models = offered(["sluice", "rescore", "--compare", "gpt-6-"]).await;
+    assert!(
+        models.lines().any(|model| model == "gpt-6-luna"),
+        "{models}"
+    );
+    let embedding = offered(["sluice", "rescore", "--compare", "text-"]).await;
+    assert_eq!(embedding.trim(), "");
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ async fn message_names_a_taken_port_and_the_option_to_change_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let run = Program::bare().run(&["local", "up", "--port", &port]).await;
-    assert_eq!(run.code, Some(1));
+    assert_eq!(run.code, Some(2));
     assert!(
         run.stderr.contains(&format!("port {port} is taken")),
         "{}",

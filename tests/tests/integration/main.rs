@@ -20,6 +20,7 @@ mod jobs;
 mod leases;
 mod limits;
 mod local;
+mod mistakes;
 mod models;
 mod newcomer;
 mod oversized;

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sluice_runner::simulator::{ConfigChange, Fault, Faults, SimulatedLimits, Simulator};
+use sluice_runner::simulator::{ConfigChange, Fault, Faults, SimulatedLimits, Simulator, Tier};
 use sluice_sdk::testing::FILTERS;
 use sluice_tests::{Program, Stack, root, screenshots_wanted};
 
 use crate::support::posts::{line, seed, texts};
+use crate::support::scores::{TWO, add_posts};
 use crate::support::{poisoned_by, set_faults, slow, slow_down};
 
 /// What differs from run to run, besides ids: times, the lines of charts, and numbers that follow from times.
@@ -145,6 +146,89 @@ async fn a_page_that_cannot_be_written_is_said_before_anything_is_spent() {
         assert!(run.stderr.contains(bad.to_str().unwrap()), "{}", run.stderr);
     }
     assert_eq!(simulator.stats().requests, 0);
+}
+
+/// The numbers in the rows of the first table below a heading, with what stands between tags.
+fn cells(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, table) = page.split_once(heading).unwrap();
+    let (table, _) = table.split_once("</table>").unwrap();
+    let cell = |cell: &str| {
+        let parts = cell
+            .split('<')
+            .filter_map(|part| Some(part.split_once('>')?.1));
+        parts.collect::<String>()
+    };
+    let row = |row: &str| row.split("</td>").map(cell).collect();
+    table.split("<tr>").skip(2).map(row).collect()
+}
+
+#[tokio::test]
+async fn a_page_has_the_cost_of_each_tier_and_the_latest_runs_of_its_flow() {
+    let stack = Stack::fresh().await;
+    let simulator = stack.simulator(slow(0)).await;
+    add_posts(&stack, 40).await;
+    let flex = "[openai]\nservice_tier = 'flex'\nflex_fallback = true\n";
+    let program = Program::on(&stack, &simulator.base_url()).configured(&format!("{flex}{TWO}"));
+    stack
+        .sql(
+            "insert into runs (id, flow, started_at, ended_at, exit, counts, input_tokens, output_tokens, usd)
+               select gen_random_uuid(), flow, now() - i * interval '1 hour', now() - i * interval '59 minutes',
+                 5, '{\"written\": 7}', i, 0, 0.5
+               from generate_series(1, 40) as i, unnest(array['score', 'embed']) as flow",
+        )
+        .await;
+    set_faults(&simulator, Faults::only(Fault::ResourceUnavailable, 0.5));
+    let (file, code) = page(&program, &["score"]).await;
+    assert_eq!(code, Some(0));
+    let page_text = read(&file);
+
+    let grouped = |number: u64| match number {
+        0..1_000 => number.to_string(),
+        _ => format!("{},{:03}", number / 1_000, number % 1_000),
+    };
+    let billed = simulator.ledger().entries;
+    let tiers: Vec<_> = billed.iter().map(|entry| entry.tier).collect();
+    assert_eq!(tiers, [Tier::Default, Tier::Flex], "both tiers were used");
+    let shown = cells(&page_text, "Cost by model and tier");
+    for (entry, row) in billed.iter().zip(&shown) {
+        let name = match entry.tier {
+            Tier::Flex => "flex",
+            _ => "standard",
+        };
+        let usd = entry.picodollars as f64 / 1e12;
+        let usd = match usd {
+            0.01.. => format!("${usd:.2}"),
+            _ => format!("${usd:.6}"),
+        };
+        let expected = [
+            "score",
+            &entry.model,
+            name,
+            &grouped(entry.requests),
+            &grouped(entry.input_tokens),
+            &grouped(entry.cached_tokens),
+            &grouped(entry.output_tokens),
+            &usd,
+        ];
+        assert_eq!(row.get(..8).unwrap(), expected);
+    }
+    let runs = cells(&page_text, "Latest runs");
+    assert_eq!(runs.len(), 30);
+    assert!(runs.iter().all(|run| run[1] == "score"), "{runs:?}");
+    assert_eq!(
+        (runs[0][2].as_str(), runs[0][3].as_str()),
+        ("complete", "40")
+    );
+    assert_eq!(runs[1][2], "failed (exit 5)");
+    // The latest first: the one of 29 hours ago is the last that is shown.
+    assert_eq!(runs[29][5], "29");
+
+    // Without the table there are no latest runs, and the run is as good.
+    stack.sql("alter table runs rename to runs_gone").await;
+    let (file, code) = page(&program, &["score", "--dry-run"]).await;
+    stack.sql("alter table runs_gone rename to runs").await;
+    assert_eq!(code, Some(0));
+    assert!(!read(&file).contains("Latest runs"));
 }
 
 /// A longer run with a limit, for the charts. Only to be looked at.

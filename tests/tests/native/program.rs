@@ -250,3 +250,79 @@ async fn vectors_become_halfvec_in_a_project_that_has_embeddings() {
         assert_eq!(admin.value(callable).await, false);
     }
 }
+
+/// How long two workers are left alone.
+const IDLE: Duration = Duration::from_secs(100);
+
+/// A worker that listens starts a job at once, also after its connection was cut, and asks far less than one that does
+/// not listen.
+#[tokio::test]
+async fn a_worker_that_listens_starts_a_job_at_once_and_asks_less() {
+    native!();
+    let native = Native::migrated().await;
+    let admin = native.admin().await;
+    let server = serve(&native).await;
+    let program = Program::bare()
+        .with("SUPABASE_URL", server.url())
+        .with("SUPABASE_SERVICE_KEY", server.secret_key().expose_secret())
+        .with("OPENAI_API_KEY", "none");
+    let url = native.url();
+    let asked = async |options: &[&str]| {
+        let arguments = [&["worker", "--json"], options].concat();
+        let worker = program.spawn(&arguments);
+        tokio::time::sleep(IDLE).await;
+        signal(worker.id(), "TERM");
+        let run = program.end(worker, Duration::from_secs(10)).await;
+        assert_eq!(run.code, Some(130), "{}", run.stderr);
+        run.json()["requests"]["supabase"].as_u64().unwrap()
+    };
+    let listening = ["--db-url", url.as_str()];
+    let (asks, listens) = tokio::join!(asked(&[]), asked(&listening));
+    // The first minute is the same: pauses begin with a second. After that one asks every 7.5 to 15 s.
+    println!("idle for {IDLE:?}: {asks} requests if it asks, {listens} if it listens");
+    assert!(listens < asks, "{listens} and {asks}");
+
+    let worker = program.spawn(&["worker", "--json", "--db-url", &url]);
+    let mut waits = Vec::new();
+    for cut in [false, false, true] {
+        // Idle for long enough that the next question is far away.
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        if cut {
+            let cut = "select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen sluice_jobs'";
+            admin.sql(cut).await;
+            // It connects again.
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+        admin
+            .sql("insert into background_jobs (type, status) values ('embed_posts', 'pending')")
+            .await;
+        let ended = "select count(*) from background_jobs where status = 'completed'";
+        for _ in 0..100 {
+            if admin.value(ended).await == waits.len() as u64 + 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let wait =
+            "select extract(epoch from max(started_at - created_at))::float8 from background_jobs
+                    where created_at = (select max(created_at) from background_jobs)";
+        waits.push(admin.value(wait).await.as_f64().unwrap());
+    }
+    println!("seconds until a job began: {waits:?}");
+    assert!(waits.iter().all(|wait| *wait < 2.0), "{waits:?}");
+    signal(worker.id(), "TERM");
+    let run = program.end(worker, Duration::from_secs(10)).await;
+    assert!(!run.stderr.contains("super"), "{}", run.stderr);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_listen_says_so_at_once() {
+    let program = sluice_tests::Program::bare()
+        .with("SUPABASE_URL", "http://127.0.0.1:9")
+        .with("SUPABASE_SERVICE_KEY", "key");
+    let url = "postgres://nobody:hunter2@127.0.0.1:9/none";
+    let run = program.run(&["worker", "--db-url", url]).await;
+    assert_eq!(run.code, Some(6), "{}", run.stderr);
+    assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+}

@@ -1,7 +1,9 @@
 //! `sluice schema apply` over a connection to Postgres.
 
-use serde_json::json;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 use sluice_runner::bundled::MIGRATIONS;
+use sluice_runner::local::{LocalOptions, Server};
 use sluice_tests::{Native, Program, Run};
 
 use crate::earlier::earlier_schema;
@@ -150,4 +152,55 @@ async fn a_user_without_rights_and_a_wrong_address_are_told_what_to_do() {
         assert!(matches!(run.code, Some(2 | 6)), "{}", run.stderr);
         assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
     }
+}
+
+/// A migration that only changes a function leaves no other trace than its record.
+#[tokio::test]
+async fn doctor_names_a_migration_that_is_not_recorded_and_the_cure_works() {
+    native!();
+    let native = Native::project("").await;
+    assert_eq!(apply(&native, &[]).await.code, Some(0));
+    let admin = native.admin().await;
+    let options = LocalOptions {
+        database_url: Some(native.url().into()),
+        ..LocalOptions::default()
+    };
+    let server = Server::start(&options).await.unwrap();
+    let program = Program::bare()
+        .with("SUPABASE_URL", server.url())
+        .with("SUPABASE_SERVICE_KEY", server.secret_key().expose_secret());
+    let check = async || {
+        let checks = program.run(&["doctor", "--json"]).await.json();
+        let checks = checks.as_array().unwrap();
+        let is_it = |check: &&Value| check["what"] == "recorded migrations";
+        checks.iter().find(is_it).unwrap().clone()
+    };
+    assert_eq!(check().await["ok"], true);
+
+    let (file, _) = MIGRATIONS[MIGRATIONS.len() - 1];
+    let (version, _) = file.split_once('_').unwrap();
+    let forget = "delete from supabase_migrations.schema_migrations where version =";
+    admin.sql(&format!("{forget} '{version}'")).await;
+    let wrong = check().await;
+    assert_eq!(
+        (&wrong["ok"], &wrong["found"]),
+        (&json!(false), &json!(format!("not applied: {file}")))
+    );
+    assert!(
+        wrong["cure"]
+            .as_str()
+            .unwrap()
+            .contains("sluice schema apply"),
+        "{wrong}"
+    );
+    assert_eq!(apply(&native, &[]).await.code, Some(0));
+    assert_eq!(check().await["ok"], true);
+
+    admin.sql("drop schema supabase_migrations cascade").await;
+    assert_eq!(
+        check().await["ok"],
+        true,
+        "nothing is recorded, so nothing is wrong"
+    );
+    server.stop().await;
 }

@@ -14,6 +14,7 @@ const FILE: &str = "../../../runner/src/db/generated.rs";
 const ONLY: &[&str] = &[
     "active_weight_config",
     "add_batch_rows",
+    "applied_migrations",
     "background_jobs",
     "batch_rows",
     "begin_batch",
@@ -57,6 +58,7 @@ const ONLY: &[&str] = &[
     "reserve_budget",
     "retry_job",
     "run_status",
+    "runs",
     "save_and_recompute",
     "search_posts_by_embedding",
     "search_posts_hybrid",

@@ -6,8 +6,8 @@ use super::{Check, Finding};
 use crate::bundled::MIGRATIONS;
 use crate::config::Settings;
 use crate::db::{
-    Database, DatabaseError, EstimateWork, InspectProject, InspectedProject as Inspected, PostId,
-    Posts,
+    AppliedMigrations, Database, DatabaseError, EstimateWork, InspectProject,
+    InspectedProject as Inspected, PostId, Posts,
 };
 use crate::exit::Exit;
 use crate::text::count;
@@ -31,6 +31,7 @@ pub(super) async fn checks(settings: &Settings, database: &Database) -> Vec<Chec
     };
     vec![
         Check::of("migrations", migrations(&inspected)),
+        Check::of("recorded migrations", recorded(database).await),
         Check::of("rights", rights(&inspected)),
         Check::of("row-level security", row_level_security(&inspected)),
         Check::of(
@@ -82,6 +83,26 @@ fn migrations(inspected: &Inspected) -> Result<String, Finding> {
         return Ok("every table and function is there".to_owned());
     }
     let found = format!("not there: {}", shown(&missing));
+    Err(Finding::new(Exit::Database, found, APPLY))
+}
+
+/// Whether every migration of this program is recorded as applied. One that only changes a function leaves nothing else
+/// to find it by.
+async fn recorded(database: &Database) -> Result<String, Finding> {
+    let applied = database.call_shaped(AppliedMigrations {}).await;
+    let Some(applied) = applied.map_err(|error| failed(&error))? else {
+        return Ok("none, so only what is there can be checked".to_owned());
+    };
+    let is_missing = |name: &&str| {
+        let version = name.split('_').next().unwrap_or_default();
+        !applied.iter().any(|applied| applied == version)
+    };
+    let names = MIGRATIONS.iter().map(|(name, _)| *name);
+    let missing: Vec<&str> = names.filter(is_missing).collect();
+    if missing.is_empty() {
+        return Ok(format!("all {}", MIGRATIONS.len()));
+    }
+    let found = format!("not applied: {}", shown(&missing));
     Err(Finding::new(Exit::Database, found, APPLY))
 }
 

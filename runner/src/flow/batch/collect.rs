@@ -85,8 +85,9 @@ fn bill(session: &Session, run: &Run, held: &HeldBatch, output: &BatchOutput) ->
     let tariff = session.tariff(model.unwrap_or_default());
     let usages = output.usages.iter();
     let usd = usages.map(|usage| {
-        run.requests.billed_by_batch(usage);
-        tariff.usd(usage, Tier::Batch)
+        let usd = tariff.usd(usage, Tier::Batch);
+        run.requests.billed_by_batch(usage, usd);
+        usd
     });
     let usd: f64 = usd.sum();
     let is_known = output.usages.len() as u64 == output.succeeded;

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::line::MAX_LINE_BYTES;
 use super::zstd::ZstdFrames;
 use crate::error::Error;
-use crate::text::is_utf16;
+use crate::text::{count, is_utf16};
 
 /// How many lines the thread reads ahead.
 const LINES_AHEAD: usize = 8;
@@ -228,9 +228,9 @@ fn header(record: &csv::ByteRecord) -> Result<Vec<String>, InputError> {
 /// A record as an object. An empty cell is absent, and a cell with an array is an array.
 fn object(header: &[String], record: &csv::ByteRecord) -> Result<Vec<u8>, String> {
     if record.len() != header.len() {
-        let (cells, columns) = (record.len(), header.len());
+        let (cells, columns) = (count(record.len() as u64, "cell"), header.len());
         return Err(format!(
-            "{cells} cells below a header of {columns}; put quotes around a text that contains a comma"
+            "{cells} below a header of {columns}; put quotes around a text that contains a comma"
         ));
     }
     let mut object = Map::new();

@@ -313,7 +313,7 @@ fn one_place(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Usage;
+    use crate::provider::{Tier, Usage};
     use crate::traffic::Traffic;
 
     fn steady(seconds: u64, tokens: u64) -> Traffic {
@@ -324,7 +324,7 @@ mod tests {
                 input_tokens: tokens,
                 ..Usage::default()
             };
-            traffic.billed(at, &usage);
+            traffic.billed(at, &usage, (Tier::Standard, 0.0));
         }
         traffic
     }

@@ -15,17 +15,9 @@ use jiff::Timestamp;
 pub use self::file::PageFile;
 use self::text::span;
 use self::view::{Flow, PastRow, Spend, Words};
+use crate::db::Runs;
 use crate::exit::Exit;
-use crate::report::{Outcome, Report};
-
-/// An earlier run, for the page's history.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PastRun {
-    /// When it began.
-    pub started: Timestamp,
-    /// Its report. Failures and warnings are not shown.
-    pub report: Report,
-}
+use crate::report::Outcome;
 
 #[derive(Template)]
 #[template(path = "report.html")]
@@ -41,14 +33,14 @@ struct Page {
     history: Vec<PastRow>,
 }
 
-/// The page of a run that began at `started`, with earlier runs from the latest on.
+/// The page of a run that began at `started`, with what is recorded of it and of earlier ones, from the latest on.
 ///
 /// # Errors
 /// None that is known: [`askama::Error`] is what a template can return.
 pub fn render(
     outcome: &Outcome,
     started: Timestamp,
-    history: &[PastRun],
+    history: &[Runs],
 ) -> Result<String, askama::Error> {
     let Outcome { report, exit } = outcome;
     let took = Duration::try_from_secs_f64(report.elapsed_seconds).unwrap_or_default();
@@ -61,7 +53,7 @@ pub fn render(
         next: next_step(*exit).map(view::words).unwrap_or_default(),
         whole: Flow::new(report),
         parts: report.flows.iter().map(Flow::new).collect(),
-        spend: flows.filter_map(Spend::new).collect(),
+        spend: flows.flat_map(Spend::of).collect(),
         history: view::past_rows(history),
     };
     page.render()
@@ -91,7 +83,7 @@ fn next_step(exit: Exit) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Counts, Failure, RowCounts, StoreCounts};
+    use crate::report::{Counts, Failure, Report, RowCounts};
 
     #[test]
     fn what_came_from_outside_is_escaped() {
@@ -111,21 +103,38 @@ mod tests {
     }
 
     #[test]
-    fn earlier_runs_are_compared_by_their_tokens() {
-        let run = |flow, tokens| {
-            let mut report = Report::new(flow, Counts::Store(StoreCounts::default()));
-            report.tokens = tokens;
-            let started = Timestamp::UNIX_EPOCH;
-            PastRun { started, report }
+    fn recorded_runs_are_compared_by_their_tokens() {
+        let run = |exit, tokens| Runs {
+            id: uuid::Uuid::nil(),
+            host: None,
+            flow: "embed".to_owned(),
+            started_at: Timestamp::UNIX_EPOCH,
+            beat_at: Timestamp::UNIX_EPOCH,
+            ended_at: Some(Timestamp::from_second(75).unwrap()),
+            exit,
+            counts: serde_json::json!({ "written": 1_200, "failed": 2 }),
+            input_tokens: tokens,
+            cached_tokens: 0,
+            written_tokens: 0,
+            output_tokens: 0,
+            usd: None,
+            rate: None,
         };
         let report = Report::new("embed", Counts::Rows(RowCounts::default()));
-        let history = [run("score", 4_000), run("embed", 1_000)];
+        let history = [run(Some(0), 4_000), run(Some(5), 1_000), run(None, 0)];
         let page = render(&Outcome::ended(report), Timestamp::UNIX_EPOCH, &history).unwrap();
-        let (_, rows) = page.split_once("Earlier runs").unwrap();
-        assert!(rows.contains("1 January 1970, 00:00 UTC"));
-        assert!(
-            rows.contains("width:100%") && rows.contains("width:25%"),
-            "{rows}"
-        );
+        let (_, rows) = page.split_once("Latest runs").unwrap();
+        for shown in [
+            "1 January 1970, 00:00 UTC",
+            "width:100%",
+            "width:25%",
+            "1,200",
+            "1m 15s",
+            "complete",
+            "failed (exit 5)",
+            "no end recorded",
+        ] {
+            assert!(rows.contains(shown), "{shown}: {rows}");
+        }
     }
 }

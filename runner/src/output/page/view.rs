@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::super::human::dollars;
 use super::super::table::harmless;
 use super::chart::{self, Chart, LatencyChart};
+use super::shown;
 use super::text::{compact, grouped, percent, span};
-use super::{PastRun, shown};
+use crate::db::Runs;
+use crate::exit::Exit;
+use crate::provider::Tier;
 use crate::report::{Counts, Failure, Report, RowCounts, Status, StoreCounts};
 use crate::text::count;
-use crate::traffic::Traffic;
+use crate::traffic::{Bill, Traffic};
 
 /// The most ids of a reason that are shown without being asked for.
 const IDS_SHOWN: usize = 8;
@@ -73,10 +78,11 @@ pub(super) struct FailureGroup {
     pub(super) more: Vec<String>,
 }
 
-/// What a flow spent on a model.
+/// What a flow spent on a model at one tier.
 pub(super) struct Spend {
     pub(super) flow: String,
     pub(super) model: String,
+    pub(super) tier: &'static str,
     pub(super) requests: String,
     pub(super) input: String,
     pub(super) cached: String,
@@ -84,12 +90,12 @@ pub(super) struct Spend {
     pub(super) usd: String,
 }
 
-/// An earlier run.
+/// A run as it was recorded.
 pub(super) struct PastRow {
     pub(super) started: String,
     pub(super) flow: String,
     pub(super) tone: &'static str,
-    pub(super) status: &'static str,
+    pub(super) status: String,
     pub(super) rows: String,
     pub(super) failed: String,
     pub(super) tokens: String,
@@ -148,45 +154,62 @@ impl Flow {
 }
 
 impl Spend {
-    /// `None` if the flow sent nothing to a model.
-    pub(super) fn new(report: &Report) -> Option<Self> {
-        let traffic = report.traffic.as_deref()?;
-        Some(Self {
+    /// A row for each tier. None if the flow was billed for nothing.
+    pub(super) fn of(report: &Report) -> Vec<Self> {
+        let Some(traffic) = report.traffic.as_deref() else {
+            return Vec::new();
+        };
+        let of_tier = |(tier, bill): (&Tier, &Bill)| Self {
             flow: report.flow.clone(),
             model: harmless(&traffic.model),
-            requests: grouped(report.requests.openai),
-            input: grouped(traffic.usage.input_tokens),
-            cached: grouped(traffic.usage.cached_input_tokens),
-            output: grouped(traffic.usage.output_tokens),
-            usd: usd(report.usd),
-        })
+            tier: tier.name(),
+            requests: grouped(bill.requests),
+            input: grouped(bill.usage.input_tokens),
+            cached: grouped(bill.usage.cached_input_tokens),
+            output: grouped(bill.usage.output_tokens),
+            // Without a price, the sum of the report is unknown as well.
+            usd: usd(report.usd.map(|_| bill.usd)),
+        };
+        traffic.bills.iter().map(of_tier).collect()
     }
 }
 
-/// Earlier runs as rows of a table. The bar compares their tokens.
-pub(super) fn past_rows(runs: &[PastRun]) -> Vec<PastRow> {
-    let most = runs.iter().map(|run| run.report.tokens).max().unwrap_or(0);
-    let row = |run: &PastRun| {
-        let report = &run.report;
-        let (tone, status, _) = status(report);
-        let done = match &report.counts {
-            Counts::Store(counts) => counts.inserted,
-            Counts::Rows(counts) => counts.written,
-        };
+/// Recorded runs as rows of a table. The bar compares their tokens.
+pub(super) fn past_rows(runs: &[Runs]) -> Vec<PastRow> {
+    let tokens = |run: &Runs| u64::try_from(run.input_tokens + run.output_tokens).unwrap_or(0);
+    let most = runs.iter().map(tokens).max().unwrap_or(0);
+    let row = |run: &Runs| {
+        let (tone, status) = recorded_end(run.exit);
+        let count = |key| run.counts.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let took = run.ended_at.map(|end| end.duration_since(run.started_at));
+        let took = took.and_then(|took| Duration::try_from(took).ok());
         PastRow {
-            started: shown(run.started),
-            flow: report.flow.clone(),
+            started: shown(run.started_at),
+            flow: harmless(&run.flow),
             tone,
             status,
-            rows: grouped(done),
-            failed: grouped(report.failed()),
-            tokens: grouped(report.tokens),
-            usd: usd(report.usd),
-            took: span(took(report)),
-            share: percent(report.tokens as f64, most as f64),
+            rows: grouped(count("written")),
+            failed: grouped(count("failed")),
+            tokens: grouped(tokens(run)),
+            usd: usd(run.usd),
+            took: took.map(span).unwrap_or_default(),
+            share: percent(tokens(run) as f64, most as f64),
         }
     };
     runs.iter().map(row).collect()
+}
+
+/// How a recorded run ended, and its colour.
+fn recorded_end(exit: Option<i32>) -> (&'static str, String) {
+    let is = |known: Exit| exit == Some(known.code().into());
+    match exit {
+        None => ("idle", "no end recorded".to_owned()),
+        Some(_) if is(Exit::Complete) => ("good", "complete".to_owned()),
+        Some(_) if is(Exit::MoreRemains) => ("fair", "more remains".to_owned()),
+        Some(_) if is(Exit::SomeFailed) => ("fair", "some rows failed".to_owned()),
+        Some(_) if is(Exit::Interrupted) => ("fair", "interrupted".to_owned()),
+        Some(code) => ("bad", format!("failed (exit {code})")),
+    }
 }
 
 /// A sentence in pieces. If a backtick is never closed, it is all words.
