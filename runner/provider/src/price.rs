@@ -61,11 +61,6 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// What it costs, as a part of the standard price.
-    pub fn part(self) -> f64 {
-        factor(self)
-    }
-
     /// The tier that the `service_tier` of a response names. A name that is not known costs the usual price.
     pub fn of_response(name: &str) -> Self {
         match name {
@@ -100,7 +95,7 @@ impl Price {
         let long = self.long.filter(|long| usage.input_tokens > long.above);
         let (more_input, more_output) = long.map_or((1.0, 1.0), |long| (long.input, long.output));
         let output = tokens(usage.output_tokens) * self.output;
-        (input * more_input + output * more_output) * tier.part() / 1e6
+        (input * more_input + output * more_output) * factor(tier) / 1e6
     }
 }
 
