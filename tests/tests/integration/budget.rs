@@ -114,10 +114,36 @@ async fn what_a_run_has_reserved_and_not_spent_is_free_when_it_ends() {
     assert_eq!(run["input_tokens"], simulator.stats().input_tokens);
     assert!(run["host"].is_string());
     assert_billed_once(&simulator.stats(), &texts);
+    doctor_says_what_is_left(&program, bill).await;
     let shown = program.complete(&["status"]).await.stdout;
     assert!(
         shown.contains("this month") && shown.contains("exit 0"),
         "{shown}"
+    );
+}
+
+async fn doctor_says_what_is_left(program: &Program, bill: f64) {
+    let budget = async |code| {
+        let run = program.run(&["doctor", "--json"]).await;
+        assert_eq!(run.code, Some(code), "{}{}", run.stdout, run.stderr);
+        let checks = run.json().as_array().unwrap().clone();
+        checks
+            .into_iter()
+            .find(|check| check["what"] == "budget")
+            .unwrap()
+    };
+    let left = 50.0 - bill;
+    let said = format!("${left:.2} of $50 left today, ${left:.2} of $50 left this month");
+    assert_eq!(budget(0).await["found"], said.as_str());
+    program.configure(&format!("{DEAR}[budget]\nusd_per_day = 0.01\n"));
+    let spent = budget(3).await;
+    assert_eq!(spent["found"], "the $0.01 of today are spent or reserved");
+    assert!(
+        spent["cure"]
+            .as_str()
+            .unwrap()
+            .contains("raise budget.usd_per_day"),
+        "{spent}"
     );
 }
 
