@@ -42,7 +42,7 @@ struct TierPlan {
 enum Time {
     /// At the configured limits; null if none is configured.
     #[serde(rename = "minutes")]
-    AtLimits(Option<f64>),
+    Usual(Option<f64>),
     /// The same, if there is capacity at once.
     #[serde(rename = "minutes_at_least")]
     AtLeast(Option<f64>),
@@ -119,7 +119,7 @@ async fn planned(flow: &PlanFlow, session: &Session) -> Result<Planned, Error> {
         requests: preview.requests,
         input_tokens: preview.input_tokens,
         output_tokens_at_most: preview.output_tokens,
-        standard: at(preview.costs.standard, Time::AtLimits(minutes)),
+        standard: at(preview.costs.standard, Time::Usual(minutes)),
         flex: (model.flex() && !embeds).then(|| at(preview.costs.flex, Time::AtLeast(minutes))),
         batch: model.batch().then(|| at(preview.costs.batch, batches)),
     })
@@ -188,7 +188,7 @@ impl fmt::Display for TierPlan {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sign, minutes) = match *self {
-            Self::AtLimits(minutes) => ("", minutes),
+            Self::Usual(minutes) => ("", minutes),
             Self::AtLeast(minutes) => ("≥ ", minutes),
             Self::AtMost(minutes) => ("≤ ", Some(minutes)),
         };
