@@ -126,25 +126,18 @@ async fn doctor_says_what_is_left(program: &Program, bill: f64) {
     let budget = async |code| {
         let run = program.run(&["doctor", "--json"]).await;
         assert_eq!(run.code, Some(code), "{}{}", run.stdout, run.stderr);
-        let checks = run.json().as_array().unwrap().clone();
-        checks
-            .into_iter()
-            .find(|check| check["what"] == "budget")
-            .unwrap()
+        let checks = run.json();
+        let mut checks = checks.as_array().unwrap().iter();
+        let check = checks.find(|check| check["what"] == "budget").unwrap();
+        (check["found"].to_string(), check["cure"].to_string())
     };
     let left = 50.0 - bill;
-    let said = format!("${left:.2} of $50 left today, ${left:.2} of $50 left this month");
-    assert_eq!(budget(0).await["found"], said.as_str());
+    let said = format!("\"${left:.2} of $50 left today, ${left:.2} of $50 left this month\"");
+    assert_eq!(budget(0).await, (said, "null".to_owned()));
     program.configure(&format!("{DEAR}[budget]\nusd_per_day = 0.01\n"));
-    let spent = budget(3).await;
-    assert_eq!(spent["found"], "the $0.01 of today are spent or reserved");
-    assert!(
-        spent["cure"]
-            .as_str()
-            .unwrap()
-            .contains("raise budget.usd_per_day"),
-        "{spent}"
-    );
+    let (found, cure) = budget(3).await;
+    assert_eq!(found, "\"the $0.01 of today are spent or reserved\"");
+    assert!(cure.contains("raise budget.usd_per_day"), "{cure}");
 }
 
 /// A dry run spends nothing, and records nothing.
