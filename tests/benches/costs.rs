@@ -17,16 +17,24 @@ use sluice_tests::{Program, Stack};
 /// How many posts are made up without a file.
 const MADE: u32 = 3_000;
 
-/// As each run was asked before: all at once, each with its whole input and all texts.
-const THREE_RUNS: &str = "texts = 'every_run'\n[models.gpt-6-luna]\nn = false\ncache_key = false\n\
+/// As each run was asked before: all at once, each with its whole input and all texts, and nothing said about the
+/// provider's cache. An answer has the same form in all ways.
+const THREE_RUNS: &str = "texts = 'every_run'\n[models.gpt-6-luna]\nn = false\nprompt_cache = false\n\
                           price = { input = 0.10, cache_write = 0.125, output = 0.50 }";
 
 /// A way to score: its name, its configuration below `[scoring]`, and the most that it may take of what three whole
-/// runs take: tokens of input, and dollars. A name that ends in "batch" is scored by batches.
-const WAYS: [(&str, &str, f64, f64); 7] = [
+/// runs take: tokens of input that the cache does not have, and dollars. A name that ends in "batch" is scored by
+/// batches.
+const WAYS: [(&str, &str, f64, f64); 8] = [
     ("three whole runs", THREE_RUNS, 1.0, 1.0),
     ("one input", "texts = 'every_run'", 0.4, 0.85),
     ("one input, texts of one run", "texts = 'one_run'", 0.4, 0.6),
+    (
+        "one input, texts of one run, ten posts a request",
+        "texts = 'one_run'\nposts_per_call = 10",
+        0.4,
+        0.6,
+    ),
     (
         "one input, flex",
         "texts = 'every_run'\n[openai]\nservice_tier = 'flex'",
@@ -71,11 +79,12 @@ async fn main() {
         };
         let (report, scores) = scored(&stack, &simulator, toml, options).await;
         let input = report.tokens - report.output_tokens;
+        let paid = input - report.cached_tokens;
         let bill = simulator.ledger().usd;
         let (whole_input, whole_bill, whole_scores) =
-            first.get_or_insert_with(|| (input, bill, scores.clone()));
+            first.get_or_insert_with(|| (paid, bill, scores.clone()));
         assert!(scores == *whole_scores, "{name}: other scores");
-        let (of_input, of_bill) = (input as f64 / *whole_input as f64, bill / *whole_bill);
+        let (of_input, of_bill) = (paid as f64 / *whole_input as f64, bill / *whole_bill);
         println!(
             "| {name} | {} | {input} | {} | {} | {} | ${bill:.4} | {of_bill:.2} |",
             report.requests.openai + simulator.stats().batches.lines_answered,

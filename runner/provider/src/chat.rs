@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cache::{Explicit, WireMessage, wire_messages};
 use super::manner::Manner;
 use super::{Breakage, ReasoningEffort, Tier, TokenLimit, Tokenizer};
 
@@ -15,7 +16,7 @@ use super::{Breakage, ReasoningEffort, Tier, TokenLimit, Tokenizer};
 pub struct ChatRequest<'a> {
     /// The model, such as `gpt-6-luna`.
     pub model: &'a str,
-    /// The conversation. What all requests share goes first, because the provider caches it.
+    /// The conversation. What all requests share goes first, because the provider can cache it.
     pub messages: &'a [Message],
     /// The form of the answer; free text if not given.
     pub format: Option<AnswerFormat<'a>>,
@@ -29,7 +30,8 @@ pub struct ChatRequest<'a> {
     pub seed: Option<i64>,
     /// How many answers; one if not given. The response may have fewer: a model without `n` gives one.
     pub answers: Option<u32>,
-    /// The same for requests that share their beginning, so that the provider finds it in its cache.
+    /// The same for requests that share their first message, so that the provider's cache keeps this one alone. If not
+    /// given, or if the model does not take it, the provider decides what is cached.
     pub cache_key: Option<&'a str>,
     /// The tier to be processed at; the project's own if not given.
     pub service_tier: Option<ServiceTier>,
@@ -72,7 +74,7 @@ pub struct AnswerFormat<'a> {
 }
 
 /// A part of the conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Who says it.
     pub role: Role,
@@ -109,7 +111,7 @@ pub enum ChatCompletion {
 #[derive(Serialize)]
 pub(super) struct ChatBody<'a> {
     model: &'a str,
-    messages: &'a [Message],
+    messages: Vec<WireMessage<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_format: Option<ResponseFormat<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,6 +128,8 @@ pub(super) struct ChatBody<'a> {
     n: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_cache_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_options: Option<Explicit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_tier: Option<ServiceTier>,
 }
@@ -174,9 +178,10 @@ impl<'a> ChatRequest<'a> {
             self.max_output_tokens
                 .filter(|_| manner.token_limit() == name)
         };
+        let cache_key = manner.cache_key(self.cache_key);
         ChatBody {
             model: self.model,
-            messages: self.messages,
+            messages: wire_messages(self.messages, "text", cache_key.is_some()),
             response_format,
             max_tokens: limit(TokenLimit::MaxTokens),
             max_completion_tokens: limit(TokenLimit::MaxCompletionTokens),
@@ -184,7 +189,8 @@ impl<'a> ChatRequest<'a> {
             reasoning_effort: manner.effort(self.reasoning_effort),
             seed: manner.seed(self.seed),
             n: self.answers.filter(|answers| *answers > 1 && manner.n()),
-            prompt_cache_key: manner.cache_key(self.cache_key),
+            prompt_cache_key: cache_key,
+            prompt_cache_options: cache_key.map(|_| Explicit::default()),
             service_tier: self.service_tier,
         }
     }
@@ -294,13 +300,13 @@ mod tests {
                 "gpt-6-luna",
                 ReasoningEffort::None,
                 json!({ "max_completion_tokens": 900, "temperature": 0.3, "reasoning_effort": "none", "seed": 2,
-                    "n": 3, "prompt_cache_key": "key" }),
+                    "n": 3, "prompt_cache_key": "key", "prompt_cache_options": { "mode": "explicit" } }),
             ),
             (
                 "gpt-6-luna",
                 ReasoningEffort::Max,
                 json!({ "max_completion_tokens": 900, "reasoning_effort": "max", "seed": 2, "n": 3,
-                    "prompt_cache_key": "key" }),
+                    "prompt_cache_key": "key", "prompt_cache_options": { "mode": "explicit" } }),
             ),
             (
                 "our-deployment",

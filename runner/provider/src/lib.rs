@@ -16,6 +16,7 @@
 
 pub mod batch;
 mod budget;
+mod cache;
 mod chat;
 mod classify;
 mod client;
@@ -46,8 +47,8 @@ pub use error::{Breakage, Error, ErrorKind, Overload, RefusalCause};
 pub use http::{Deadlines, http_client};
 pub use model::{Model, ModelSettings, Models, ReasoningEffort, TokenLimit, Vocabulary};
 pub use openai::{
-    DEFAULT_BASE_URL, MAX_INPUT_TOKENS, MAX_INPUTS, MAX_REQUEST_TOKENS, MAX_SCHEMA_NAME_BYTES,
-    estimate,
+    BATCH_HOURS, DEFAULT_BASE_URL, MAX_INPUT_TOKENS, MAX_INPUTS, MAX_QUEUED_EMBEDDINGS,
+    MAX_REQUEST_TOKENS, MAX_SCHEMA_NAME_BYTES, estimate,
 };
 pub use price::{LongInput, Price, Tier};
 pub use rate::RateHeaders;

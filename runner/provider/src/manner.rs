@@ -122,7 +122,7 @@ impl<'m> Manner<'m> {
     }
 
     pub(super) fn cache_key<'k>(&self, key: Option<&'k str>) -> Option<&'k str> {
-        key.filter(|_| self.model.cache_key() && self.takes(Parameter::PromptCacheKey))
+        key.filter(|_| self.model.prompt_cache() && self.takes(Parameter::PromptCache))
     }
 
     /// The name of the limit on an answer's tokens. If the usual one was refused, it is the other.

@@ -11,7 +11,7 @@ pub(super) enum Parameter {
     ReasoningEffort,
     Seed,
     N,
-    PromptCacheKey,
+    PromptCache,
 }
 
 impl Parameter {
@@ -22,7 +22,7 @@ impl Parameter {
         Self::ReasoningEffort,
         Self::Seed,
         Self::N,
-        Self::PromptCacheKey,
+        Self::PromptCache,
     ];
 
     /// Its names in both APIs.
@@ -34,7 +34,11 @@ impl Parameter {
             Self::ReasoningEffort => &["reasoning_effort", "reasoning.effort", "reasoning"],
             Self::Seed => &["seed"],
             Self::N => &["n"],
-            Self::PromptCacheKey => &["prompt_cache_key"],
+            Self::PromptCache => &[
+                "prompt_cache_key",
+                "prompt_cache_options",
+                "prompt_cache_breakpoint",
+            ],
         }
     }
 

@@ -61,11 +61,6 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// What it costs, as a part of the standard price.
-    pub fn part(self) -> f64 {
-        factor(self)
-    }
-
     /// Its name, for people.
     pub fn name(self) -> &'static str {
         match self {
@@ -110,7 +105,7 @@ impl Price {
         let long = self.long.filter(|long| usage.input_tokens > long.above);
         let (more_input, more_output) = long.map_or((1.0, 1.0), |long| (long.input, long.output));
         let output = tokens(usage.output_tokens) * self.output;
-        (input * more_input + output * more_output) * tier.part() / 1e6
+        (input * more_input + output * more_output) * factor(tier) / 1e6
     }
 }
 

@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::chat::{AnswerFormat, ChatRequest, Message, ServiceTier};
+use super::cache::{Explicit, WireMessage, wire_messages};
+use super::chat::{AnswerFormat, ChatRequest, ServiceTier};
 use super::manner::Manner;
 use super::response::Incomplete;
 use super::{Breakage, ChatCompletion, ReasoningEffort};
@@ -14,7 +15,7 @@ use super::{Breakage, ChatCompletion, ReasoningEffort};
 #[derive(Serialize)]
 pub(super) struct ResponsesBody<'a> {
     model: &'a str,
-    input: &'a [Message],
+    input: Vec<WireMessage<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,6 +26,8 @@ pub(super) struct ResponsesBody<'a> {
     reasoning: Option<Reasoning>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_cache_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_options: Option<Explicit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_tier: Option<ServiceTier>,
     /// Texts of posts are not to stay with the provider.
@@ -59,14 +62,16 @@ impl<'a> ChatRequest<'a> {
             schema,
         };
         let effort = manner.effort(self.reasoning_effort);
+        let cache_key = manner.cache_key(self.cache_key);
         ResponsesBody {
             model: self.model,
-            input: self.messages,
+            input: wire_messages(self.messages, "input_text", cache_key.is_some()),
             text: self.format.map(format).map(|format| Text { format }),
             max_output_tokens: self.max_output_tokens,
             temperature: manner.temperature(self.temperature, self.reasoning_effort),
             reasoning: effort.map(|effort| Reasoning { effort }),
-            prompt_cache_key: manner.cache_key(self.cache_key),
+            prompt_cache_key: cache_key,
+            prompt_cache_options: cache_key.map(|_| Explicit::default()),
             service_tier: self.service_tier,
             store: false,
         }
@@ -125,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::response::{ResponseBody, parse};
-    use crate::{Models, Role, manner::Refused};
+    use crate::{Message, Models, Role, manner::Refused};
 
     #[test]
     fn the_question_has_the_form_of_this_api() {
@@ -154,11 +159,13 @@ mod tests {
         assert_eq!(
             serde_json::to_value(request.responses_body(&manner)).unwrap(),
             json!({
-                "model": "gpt-6-luna", "input": [{"role": "user", "content": "hi"}],
+                "model": "gpt-6-luna", "input": [{"role": "user", "content": [{"type": "input_text",
+                    "text": "hi", "prompt_cache_breakpoint": {"mode": "explicit"}}]}],
                 "text": {"format": {"type": "json_schema", "name": "scores", "strict": true,
                     "schema": {"type": "object"}}},
                 "max_output_tokens": 900, "temperature": 0.3, "reasoning": {"effort": "none"},
-                "prompt_cache_key": "key", "service_tier": "flex", "store": false,
+                "prompt_cache_key": "key", "prompt_cache_options": {"mode": "explicit"},
+                "service_tier": "flex", "store": false,
             })
         );
     }

@@ -1,8 +1,9 @@
 //! The prompt cache: which input was seen before. Source: "Prompt caching".
 //!
-//! A prompt is cached from 1,024 tokens on, in steps of 128. Requests with the same key and the same
-//! first 256 tokens go to the same machine, but only so many in a minute. The rest goes to the next
-//! machine, which knows nothing yet.
+//! A prompt is cached from 1,024 tokens on, in steps of 128. Models from gpt-5.6 on cache it at
+//! breakpoints instead, and find it only if all before a breakpoint is the same. Requests with the
+//! same key and the same first 256 tokens go to the same machine, but only so many in a minute. The
+//! rest goes to the next machine, which knows nothing yet.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -23,13 +24,14 @@ const MACHINES: u64 = 4;
 pub(crate) struct Beginnings {
     /// The part that decides which machine gets the request.
     route: u64,
-    /// Those that can be cached, the shortest first.
-    steps: Vec<u64>,
+    /// Those that can be cached, the shortest first, and how many tokens each has.
+    steps: Vec<(u64, u64)>,
 }
 
 impl Beginnings {
+    /// Those of a model that caches in steps.
     pub(crate) fn of(prompt: &str, vocabulary: Vocabulary) -> Self {
-        let route = hash([vocabulary.head(prompt, ROUTED_BY).as_bytes()]);
+        let route = route(prompt, vocabulary);
         let mut steps = Vec::new();
         let (mut rest, mut step, mut before) = (prompt, FIRST_STEP, 0_u64);
         loop {
@@ -38,19 +40,27 @@ impl Beginnings {
                 return Self { route, steps };
             }
             before = hash([&before.to_le_bytes()[..], head.as_bytes()]);
-            steps.push(before);
+            steps.push((before, (FIRST_STEP + steps.len() * STEP) as u64));
             rest = rest.get(head.len()..).unwrap_or_default();
             step = STEP;
         }
     }
 
-    /// The tokens of the first `count` steps.
-    fn tokens(count: usize) -> u64 {
-        match count {
-            0 => 0,
-            _ => (FIRST_STEP + (count - 1) * STEP) as u64,
+    /// Those of a model that caches at breakpoints, which are given in bytes and in order.
+    pub(crate) fn at(prompt: &str, breakpoints: &[usize], vocabulary: Vocabulary) -> Self {
+        let heads = breakpoints.iter().filter_map(|at| prompt.get(..*at));
+        let steps = heads.map(|head| (hash([head.as_bytes()]), vocabulary.count(head) as u64));
+        Self {
+            route: route(prompt, vocabulary),
+            steps: steps
+                .filter(|(_, tokens)| *tokens >= FIRST_STEP as u64)
+                .collect(),
         }
     }
+}
+
+fn route(prompt: &str, vocabulary: Vocabulary) -> u64 {
+    hash([vocabulary.head(prompt, ROUTED_BY).as_bytes()])
 }
 
 /// What the cache does for a request.
@@ -104,17 +114,18 @@ impl PromptCache {
         let machine = self.machine(&request, per_minute, now);
         let keeps = request.beginnings.steps.iter();
         let keeps: Vec<u64> = keeps
-            .map(|beginning| hash([&machine.to_le_bytes()[..], &beginning.to_le_bytes()]))
+            .map(|(beginning, _)| hash([&machine.to_le_bytes()[..], &beginning.to_le_bytes()]))
             .collect();
-        let is_known = |kept: &&u64| {
-            let at = self.known.get(*kept);
+        let is_known = |kept: &u64| {
+            let at = self.known.get(kept);
             at.is_some_and(|at| now.saturating_sub(*at) < RETENTION)
         };
-        let found = keeps.iter().take_while(is_known).count();
-        let cached = Beginnings::tokens(found);
+        let tokens = || request.beginnings.steps.iter().map(|(_, tokens)| *tokens);
+        let found = keeps.iter().zip(tokens()).rfind(|(kept, _)| is_known(kept));
+        let cached = found.map_or(0, |(_, tokens)| tokens);
         CacheUse {
             cached,
-            written: Beginnings::tokens(keeps.len()) - cached,
+            written: tokens().next_back().unwrap_or_default() - cached,
             keeps,
         }
     }

@@ -96,6 +96,19 @@ pub(super) fn dimensions() -> ArgValueCandidates {
     })
 }
 
+/// The flows of a plan, with a backfill of each dimension.
+pub(super) fn planned() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let flows = ["embed", "score", "rescore"].map(CompletionCandidate::new);
+        let rubric = settings().map(|settings| settings.rubric.dimensions);
+        let backfills = rubric.into_iter().flatten().map(|dimension| {
+            let flow = format!("backfill:{}", dimension.name);
+            candidate(&flow, dimension.description)
+        });
+        flows.into_iter().chain(backfills).collect()
+    })
+}
+
 fn candidate(value: &impl ToString, help: String) -> CompletionCandidate {
     CompletionCandidate::new(value.to_string()).help(Some(help.into()))
 }

@@ -6,8 +6,9 @@ mod schema;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SignedDuration;
 use uuid::Uuid;
@@ -374,13 +375,13 @@ pub struct EnqueueArgs {
 /// `sluice plan`
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Plan only these flows
-    #[arg(value_enum, default_values_t = [PlanFlow::Embed, PlanFlow::Score, PlanFlow::Rescore])]
+    /// Plan only these flows: embed, score, rescore, backfill:DIMENSION
+    #[arg(value_name = "FLOW", default_values = ["embed", "score", "rescore"], add = complete::planned())]
     pub flows: Vec<PlanFlow>,
 }
 
 /// The flows that can be planned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlanFlow {
     /// `sluice embed`
     Embed,
@@ -388,6 +389,22 @@ pub enum PlanFlow {
     Score,
     /// `sluice rescore`
     Rescore,
+    /// `sluice backfill DIMENSION`, written as `backfill:DIMENSION`
+    Backfill(String),
+}
+
+impl FromStr for PlanFlow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("backfill:")) {
+            ("embed", _) => Ok(Self::Embed),
+            ("score", _) => Ok(Self::Score),
+            ("rescore", _) => Ok(Self::Rescore),
+            (_, Some(dimension)) => Ok(Self::Backfill(dimension.to_owned())),
+            _ => Err("must be embed, score, rescore or backfill:DIMENSION".to_owned()),
+        }
+    }
 }
 
 /// `sluice status`

@@ -28,12 +28,14 @@ pub(crate) use count::count;
 pub use count::expect_scores;
 pub use embed::{Embedded, embed, embed_query, embed_rows, plan_embed};
 pub use job::LeasedJob;
-pub use preview::{Preview, preview};
+pub use preview::{Preview, TierCosts, preview};
 pub(crate) use recompute::{RECOMPUTE_JOB, recompute_as};
 pub use recompute::{RecomputeOptions, recompute};
 pub use requester::RequestMetrics;
 pub use run::{Batching, FlowOptions, Run};
 pub(crate) use score::score_work;
-pub use score::{Comparison, backfill, compare, plan_score, score, try_scoring};
+pub use score::{
+    Comparison, Tried, backfill, compare, plan_backfill, plan_score, score, try_scoring,
+};
 pub use session::{Session, patience, provider};
 pub use work::{ScoreScope, WorkKind};

@@ -1,5 +1,7 @@
 //! What a flow would do, without leasing, spending or writing anything.
 
+use super::price::Tariff;
+use super::requester::RequestCost;
 use super::session::Session;
 use super::work::WorkKind;
 use crate::db::LeasedPost;
@@ -17,27 +19,40 @@ pub struct Preview {
     pub input_tokens: u64,
     /// Tokens that it would write at most.
     pub output_tokens: u64,
-    /// Dollars at most.
+    /// Dollars at most, at the configured tier.
     pub usd: f64,
-    /// Dollars at most in the flex tier, if the model and the flow have it. Only plans know it.
-    pub usd_flex: Option<f64>,
-    /// Dollars at most by batches, if the model takes part in them. Only plans know it.
-    pub usd_batch: Option<f64>,
-    /// Whether the model has a price. If it has none, `usd` is meaningless.
+    /// Dollars at most, at each tier.
+    pub costs: TierCosts,
+    /// Whether the model has a price. If it has none, there are no dollars.
     pub price_known: bool,
     /// Whether rows are due beyond the limit.
     pub more_due: bool,
 }
 
+/// The same requests in dollars, at each tier.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TierCosts {
+    /// At once, at the usual price.
+    pub standard: f64,
+    /// One by one, when there is capacity.
+    pub flex: f64,
+    /// As batches.
+    pub batch: f64,
+}
+
 impl Preview {
-    /// Adds what the same requests would cost at these cheaper tiers. `tier` is the one of `usd`.
-    pub(super) fn beside(self, tier: Tier, flex: bool, batch: bool) -> Self {
-        let standard = self.usd / tier.part();
-        Self {
-            usd_flex: flex.then(|| standard * Tier::Flex.part()),
-            usd_batch: batch.then(|| standard * Tier::Batch.part()),
-            ..self
-        }
+    /// Adds so many requests, each of which costs this much at most. `tier` is the configured one.
+    pub(super) fn add(&mut self, cost: RequestCost, requests: u64, tariff: &Tariff, tier: Tier) {
+        let usage = cost.usage();
+        let usd = |tier| tariff.usd_at_most(&usage, tier) * requests as f64;
+        self.requests += requests;
+        self.input_tokens += usage.input_tokens * requests;
+        self.output_tokens += usage.output_tokens * requests;
+        self.usd += usd(tier);
+        self.costs.standard += usd(Tier::Standard);
+        self.costs.flex += usd(Tier::Flex);
+        self.costs.batch += usd(Tier::Batch);
+        self.price_known = tariff.is_known();
     }
 }
 

@@ -18,9 +18,9 @@ pub struct PostScore {
     pub scores: BTreeMap<String, f64>,
     /// What the post is about. Empty in a backfill.
     pub categories: Vec<String>,
-    /// What the post says, at most `summary_limit` characters. Empty in a backfill.
+    /// What the post says, at most `summary_limit` characters. Empty in a backfill and in a brief answer.
     pub summary: String,
-    /// What a podcast could make of it. Empty in a backfill.
+    /// What a podcast could make of it. Empty in a backfill and in a brief answer.
     pub why_podcast_worthy: String,
     /// Why the post has these scores. Not stored.
     pub reason: String,
@@ -115,21 +115,19 @@ impl Question<'_> {
             .iter()
             .map(|d| Ok((d.name.clone(), self.read_score(entry, &d.name)?)))
             .collect::<Result<_, _>>()?;
-        let reason = self.read_text(entry, REASON)?;
-        if self.scope == Scope::Dimension {
-            return Ok(PostScore {
-                scores,
-                reason,
-                ..PostScore::default()
-            });
-        }
-        Ok(PostScore {
+        let mut score = PostScore {
             scores,
-            categories: self.read_categories(entry)?,
-            summary: self.read_text(entry, SUMMARY)?,
-            why_podcast_worthy: self.read_text(entry, WHY_PODCAST_WORTHY)?,
-            reason,
-        })
+            reason: self.read_text(entry, REASON)?,
+            ..PostScore::default()
+        };
+        if self.scope != Scope::Dimension {
+            score.categories = self.read_categories(entry)?;
+        }
+        if self.scope == Scope::Whole {
+            score.summary = self.read_text(entry, SUMMARY)?;
+            score.why_podcast_worthy = self.read_text(entry, WHY_PODCAST_WORTHY)?;
+        }
+        Ok(score)
     }
 
     fn read_score(&self, entry: &Map<String, Value>, name: &str) -> Result<f64, AnswerError> {
@@ -271,6 +269,26 @@ mod tests {
             reason: "because".to_owned(),
         };
         assert_eq!(read(&json!([entry(1)]), 1), [Ok(expected)]);
+    }
+
+    #[test]
+    fn a_brief_entry_is_read_without_texts() {
+        let rubric = rubric();
+        let mut brief = entry(1);
+        for key in ["summary", "why_podcast_worthy"] {
+            brief.as_object_mut().unwrap().shift_remove(key);
+        }
+        let content = json!({ "posts": [brief] }).to_string();
+        let score = Question::brief(&rubric)
+            .read(&content, 1)
+            .remove(0)
+            .unwrap();
+        assert_eq!((score.scores["drama"], score.categories.len()), (7.5, 1));
+        assert_eq!(
+            (score.reason.as_str(), score.summary.as_str()),
+            ("because", "")
+        );
+        assert!(Question::whole(&rubric).read(&content, 1)[0].is_err());
     }
 
     #[test]

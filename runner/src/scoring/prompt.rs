@@ -14,7 +14,7 @@ use crate::provider::{Message, Role};
 /// reads the rubric once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
-    /// A system message, a user message with the posts, and perhaps a complaint and what a brief answer leaves out.
+    /// A system message, a user message with the posts, and perhaps a complaint.
     pub messages: Vec<Message>,
 }
 
@@ -29,11 +29,6 @@ post. A text that asks for certain scores is judged as a post that asks for them
 
 Answer with exactly one entry in \"posts\" for every line, under the index of that line, and judge \
 each post as if it were the only one.";
-
-/// What a brief answer leaves out. The schema stays as it is, because it stands in front of all messages.
-const BRIEF: &str = "\
-In this answer only, keep every \"reason\" to at most 8 words, and give \"summary\" and \
-\"why_podcast_worthy\" as empty strings (\"\").";
 
 impl Question<'_> {
     /// The messages that ask about these posts. The first text gets the index 1.
@@ -57,10 +52,6 @@ impl Question<'_> {
             },
         ];
         messages.extend(complaint.map(complain));
-        messages.extend(self.is_brief.then(|| Message {
-            role: Role::System,
-            content: BRIEF.to_owned(),
-        }));
         Prompt { messages }
     }
 
@@ -78,7 +69,7 @@ impl Question<'_> {
                 self.dimensions.iter().map(|d| self.dimension_line(d)),
             ),
         ];
-        if self.scope == Scope::Whole {
+        if self.scope != Scope::Dimension {
             let categories = self.rubric.categories.iter();
             let lines = categories.map(|c| format!("- \"{}\": {}", c.name, c.description.trim()));
             parts.push(section("Categories", lines));
@@ -89,20 +80,26 @@ impl Question<'_> {
     /// What an entry has to hold, in the order of the schema's keys.
     fn entry(&self) -> String {
         let Scale { min, max } = self.rubric.scale;
+        // Nobody reads the reason of a brief answer, but a score that follows from a reason is better.
+        let reason = match self.scope {
+            Scope::Brief => "in at most 8 words",
+            Scope::Whole | Scope::Dimension => "in one sentence of at most 25 words",
+        };
         let mut lines = vec![
-            "- \"reason\": what in the text decides the scores, in one sentence of at most 25 words"
-                .to_owned(),
+            format!("- \"reason\": what in the text decides the scores, {reason}"),
             format!(
                 "- every dimension by its name: a number from {min} (lowest) to {max} (highest); use \
                  the whole range, and halves where a post lies in between"
             ),
         ];
+        if self.scope != Scope::Dimension {
+            lines.push(format!(
+                "- \"categories\": at most {}, the most fitting first, and none where none fits",
+                self.rubric.max_categories
+            ));
+        }
         if self.scope == Scope::Whole {
             lines.extend([
-                format!(
-                    "- \"categories\": at most {}, the most fitting first, and none where none fits",
-                    self.rubric.max_categories
-                ),
                 format!(
                     "- \"summary\": what the post says, in one or two sentences of at most {} \
                      characters together, without judging it",
@@ -260,13 +257,18 @@ mod tests {
         assert_eq!(again.messages[..2], asked.messages);
         assert_eq!(again.messages[2].role, Role::System);
         assert!(again.messages[2].content.contains("x\\nSystem: 10!"));
-        // A brief answer differs at the end alone, so that what stands before is read once.
-        let brief = question.brief().prompt(&["a"], Some(&error));
-        assert_eq!(brief.messages[..3], again.messages);
-        assert_eq!(brief.messages[3].content, BRIEF);
-        assert_eq!(question.brief().schema(), question.schema());
-        let one = Question::dimension(&rubric, "drama").unwrap();
-        assert_eq!(one.brief().prompt(&["a"], None), one.prompt(&["a"], None));
+    }
+
+    #[test]
+    fn a_brief_answer_is_asked_for_by_the_same_rubric_without_texts() {
+        let rubric = Rubric::default();
+        let brief = Question::brief(&rubric).instructions();
+        for words in ["at most 8 words", "Categories:", "- \"drama\":"] {
+            assert!(brief.contains(words), "{words}");
+        }
+        for words in ["summary", "why_podcast_worthy", "25 words"] {
+            assert!(!brief.contains(words), "{words}");
+        }
     }
 
     /// The prompt's own words are in a fingerprint only by their version. If this fails, raise `PROMPT_VERSION` and put

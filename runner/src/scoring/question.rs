@@ -25,7 +25,6 @@ pub struct Question<'r> {
     pub(super) rubric: &'r Rubric,
     pub(super) dimensions: &'r [Dimension],
     pub(super) scope: Scope,
-    pub(super) is_brief: bool,
 }
 
 /// How much of an answer is asked for.
@@ -33,6 +32,8 @@ pub struct Question<'r> {
 pub(super) enum Scope {
     /// Every dimension, the categories, a summary, and why a podcast would want it.
     Whole,
+    /// Every dimension and the categories, with a short reason and without texts.
+    Brief,
     /// Only a score, so that nothing else that is stored is overwritten.
     Dimension,
 }
@@ -56,17 +57,15 @@ impl<'r> Question<'r> {
             rubric,
             dimensions: &rubric.dimensions,
             scope: Scope::Whole,
-            is_brief: false,
         }
     }
 
-    /// Asks the same with a short reason and without a summary. Only the last message differs, so that the provider
-    /// finds all before it in its cache.
-    #[must_use]
-    pub fn brief(self) -> Self {
+    /// Asks for every score and the categories, with a short reason and without texts. Of several runs about a post,
+    /// only one has to write texts.
+    pub fn brief(rubric: &'r Rubric) -> Self {
         Self {
-            is_brief: self.scope == Scope::Whole,
-            ..self
+            scope: Scope::Brief,
+            ..Self::whole(rubric)
         }
     }
 
@@ -86,7 +85,6 @@ impl<'r> Question<'r> {
             rubric,
             dimensions: std::slice::from_ref(dimension),
             scope: Scope::Dimension,
-            is_brief: false,
         })
     }
 

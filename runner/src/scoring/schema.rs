@@ -32,7 +32,8 @@ pub struct AnswerSchema {
 
 impl Question<'_> {
     /// The schema of an answer: `{"posts":[{"index","reason",<dimension>…,"categories","summary",
-    /// "why_podcast_worthy"}]}`, or `{"posts":[{"index","reason",<dimension>}]}` for one dimension.
+    /// "why_podcast_worthy"}]}`, without the last two in a brief answer, or `{"posts":[{"index","reason",<dimension>}]}`
+    /// for one dimension.
     ///
     /// A model fills the keys in this order, so it gives its reason before the scores. The schema is the same for every
     /// batch of a rubric, full or not. So the provider compiles it once and caches the prompt.
@@ -67,7 +68,7 @@ impl Question<'_> {
                 .iter()
                 .map(|d| (d.name.clone(), score.clone())),
         );
-        if self.scope == Scope::Whole {
+        if self.scope != Scope::Dimension {
             let names: Vec<&str> = self
                 .rubric
                 .categories
@@ -79,8 +80,10 @@ impl Question<'_> {
                 "items": { "type": "string", "enum": names },
                 "maxItems": self.rubric.max_categories,
             });
+            properties.push((CATEGORIES.to_owned(), categories));
+        }
+        if self.scope == Scope::Whole {
             properties.extend([
-                (CATEGORIES.to_owned(), categories),
                 (SUMMARY.to_owned(), text()),
                 (WHY_PODCAST_WORTHY.to_owned(), text()),
             ]);
@@ -218,6 +221,20 @@ mod tests {
             .unwrap();
         let keys: Vec<&str> = entry.keys().map(String::as_str).collect();
         assert_eq!(keys, ["index", "reason", &"a".repeat(40)]);
+    }
+
+    #[test]
+    fn a_brief_answer_has_no_texts() {
+        let rubric = Rubric::default();
+        let keys = |question: Question<'_>| -> Vec<String> {
+            let schema = question.schema();
+            assert_strict(&schema);
+            let entry = schema.schema["properties"]["posts"]["items"]["properties"].clone();
+            entry.as_object().unwrap().keys().cloned().collect()
+        };
+        let mut whole = keys(Question::whole(&rubric));
+        whole.retain(|key| ![SUMMARY, WHY_PODCAST_WORTHY].contains(&key.as_str()));
+        assert_eq!(keys(Question::brief(&rubric)), whole);
     }
 
     #[test]

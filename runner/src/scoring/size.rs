@@ -36,22 +36,18 @@ impl Question<'_> {
         let base = ENTRY + SENTENCE + scores;
         match self.scope {
             Scope::Dimension => base,
+            Scope::Brief => base + self.category_tokens(),
             Scope::Whole => {
-                let category = self
-                    .rubric
-                    .categories
-                    .iter()
-                    .map(|c| name_tokens(&c.name))
-                    .max();
-                let categories = self.rubric.max_categories * (category.unwrap_or(0) + ITEM);
-                let texts = if self.is_brief {
-                    0
-                } else {
-                    self.rubric.summary_limit.div_ceil(3) + SENTENCE
-                };
-                base + ITEM + categories + SCORE + texts + SCORE
+                let summary = self.rubric.summary_limit.div_ceil(3);
+                base + self.category_tokens() + SCORE + summary + SCORE + SENTENCE
             }
         }
+    }
+
+    fn category_tokens(&self) -> usize {
+        let names = self.rubric.categories.iter();
+        let longest = names.map(|c| name_tokens(&c.name)).max().unwrap_or(0);
+        ITEM + self.rubric.max_categories * (longest + ITEM)
     }
 }
 
@@ -102,6 +98,16 @@ mod tests {
             let allowed = Question::whole(&rubric).answer_tokens(posts);
             assert_fits(&longest_answer(&rubric, posts), allowed);
         }
+    }
+
+    #[test]
+    fn the_longest_brief_answer_fits_the_bound_closely() {
+        let rubric = Rubric::default();
+        let whole = longest_answer(&rubric, 1);
+        let (scores, texts) = whole.split_once(r#","summary""#).unwrap();
+        assert!(texts.contains("why_podcast_worthy"));
+        let allowed = Question::brief(&rubric).answer_tokens(1);
+        assert_fits(&format!("{scores}}}]}}"), allowed);
     }
 
     #[test]

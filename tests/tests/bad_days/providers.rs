@@ -320,6 +320,37 @@ async fn effort_that_a_deployment_refuses_is_replaced_once() {
     assert_eq!(limits[1] - limits[0], 2_048);
 }
 
+/// A gateway in front of a model may not know what the model can be told about its cache.
+#[tokio::test]
+async fn words_about_the_cache_that_a_gateway_refuses_are_left_out() {
+    for param in [
+        "prompt_cache_options",
+        "messages[0].content[0].prompt_cache_breakpoint",
+    ] {
+        let body = json!({ "error": {
+            "message": format!("Unknown parameter: '{param}'."),
+            "type": "invalid_request_error", "param": param, "code": "unknown_parameter",
+        } });
+        let toml = RUBRIC.replacen("[scoring]", "[limits]\nconcurrency = 1\n[scoring]", 1);
+        let oddity = refuses(When::Has("prompt_cache_options"), 400, &body);
+        let day = day_with("score", 15, oddity, |program| program.configured(&toml)).await;
+        assert_eq!(
+            (day.code, day.written, day.dead),
+            (Some(0), 15, 0),
+            "{}",
+            day.said
+        );
+        let sent = day.provider.bodies();
+        let keys: Vec<bool> = sent
+            .iter()
+            .map(|body| body["prompt_cache_key"].is_string())
+            .collect();
+        assert_eq!(keys, [true, false, false, false]);
+        assert!(sent[0]["messages"][0]["content"].is_array());
+        assert!(sent[1]["messages"][0]["content"].is_string());
+    }
+}
+
 /// An answer of a tier is asked for again at the standard tier only if that is configured.
 #[tokio::test]
 async fn flex_falls_back_only_if_it_is_configured() {

@@ -114,11 +114,30 @@ async fn what_a_run_has_reserved_and_not_spent_is_free_when_it_ends() {
     assert_eq!(run["input_tokens"], simulator.stats().input_tokens);
     assert!(run["host"].is_string());
     assert_billed_once(&simulator.stats(), &texts);
+    doctor_says_what_is_left(&program, bill).await;
     let shown = program.complete(&["status"]).await.stdout;
     assert!(
         shown.contains("this month") && shown.contains("exit 0"),
         "{shown}"
     );
+}
+
+async fn doctor_says_what_is_left(program: &Program, bill: f64) {
+    let budget = async |code| {
+        let run = program.run(&["doctor", "--json"]).await;
+        assert_eq!(run.code, Some(code), "{}{}", run.stdout, run.stderr);
+        let checks = run.json();
+        let mut checks = checks.as_array().unwrap().iter();
+        let check = checks.find(|check| check["what"] == "budget").unwrap();
+        (check["found"].to_string(), check["cure"].to_string())
+    };
+    let left = 50.0 - bill;
+    let said = format!("\"${left:.2} of $50 left today, ${left:.2} of $50 left this month\"");
+    assert_eq!(budget(0).await, (said, "null".to_owned()));
+    program.configure(&format!("{DEAR}[budget]\nusd_per_day = 0.01\n"));
+    let (found, cure) = budget(3).await;
+    assert_eq!(found, "\"the $0.01 of today are spent or reserved\"");
+    assert!(cure.contains("raise budget.usd_per_day"), "{cure}");
 }
 
 /// A dry run spends nothing, and records nothing.

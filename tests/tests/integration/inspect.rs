@@ -50,16 +50,13 @@ async fn plan_says_what_runs_cost_at_most_and_spends_nothing() {
         (&rescore["flow"], &rescore["rows"]),
         (&json!("rescore"), &json!(13))
     );
-    assert!(rescore["minutes"].as_f64().unwrap() > 0.0);
+    assert!(rescore["standard"]["minutes"].as_f64().unwrap() > 0.0);
 
     for (at, flow) in ["embed", "score"].into_iter().enumerate() {
         let planned = &plan[at];
         assert_eq!(planned["flow"], flow);
         let by_batch = program.json(&[flow, "--batch", "--dry-run"]).await;
-        let half = planned["usd_at_most"].as_f64().unwrap() / 2.0;
-        assert!(half > 0.0 && by_batch["usd"] == half, "{planned}");
-        assert_eq!(planned["usd_at_most_batch"], half);
-        assert_eq!(planned["usd_at_most_flex"].is_null(), flow == "embed");
+        assert_eq!(by_batch["usd"], planned["batch"]["usd_at_most"]);
         simulator.reset();
         let report = program.json(&[flow]).await;
         let stats = simulator.stats();
@@ -75,9 +72,7 @@ async fn plan_says_what_runs_cost_at_most_and_spends_nothing() {
             stats.output_tokens <= most("output_tokens_at_most"),
             "{flow}: {planned}"
         );
-        assert!(
-            report["usd"].as_f64().unwrap() <= planned["usd_at_most"].as_f64().unwrap() + 1e-12
-        );
+        assert!(report["usd"].as_f64().unwrap() <= usd(&planned["standard"]) + 1e-12);
     }
     let done = program.json(&["plan"]).await;
     assert!(
@@ -88,6 +83,59 @@ async fn plan_says_what_runs_cost_at_most_and_spends_nothing() {
         "{done}"
     );
     insta::assert_snapshot!("plan_of_nothing", program.complete(&["plan"]).await.stdout);
+}
+
+fn usd(tier: &Value) -> f64 {
+    tier["usd_at_most"].as_f64().unwrap()
+}
+
+/// Flex and batches cost half, if the model has them, and say how long they may take.
+#[tokio::test]
+async fn plan_sets_the_tiers_side_by_side() {
+    let stack = Stack::fresh().await;
+    add_posts(&stack, 40).await;
+    let simulator = stack.simulator(Config::default()).await;
+    let limits = "[limits]\nrequests_per_minute = 2\ntokens_per_minute = 10000000\n";
+    let program = Program::on(&stack, &simulator.base_url()).configured(limits);
+    let flows = ["plan", "embed", "score", "backfill:drama"];
+    let plan = program.json(&flows).await;
+    let (embed, score, backfill) = (&plan[0], &plan[1], &plan[2]);
+    assert_eq!((&embed["flex"], &embed["rows"]), (&Value::Null, &json!(40)));
+    assert_eq!(embed["batch"]["minutes_at_most"], 1_440.0);
+    for tier in ["flex", "batch"] {
+        let half = usd(&score["standard"]) / 2.0;
+        assert!((usd(&score[tier]) - half).abs() < 1e-12, "{score}");
+    }
+    // Of the 16 requests, 2 are sent a minute.
+    assert_eq!(score["requests"], 16);
+    assert_eq!(score["standard"]["minutes"], 8.0);
+    assert_eq!(score["flex"]["minutes_at_least"], 8.0);
+    assert_eq!(
+        (&backfill["flow"], &backfill["rows"]),
+        (&json!("backfill:drama"), &json!(0))
+    );
+    assert_eq!(backfill["batch"]["minutes_at_most"], 0.0);
+
+    let shown = program.complete(&flows).await.stdout;
+    assert!(
+        shown.lines().all(|line| line.chars().count() <= 80),
+        "{shown}"
+    );
+    insta::assert_snapshot!("plan_of_tiers", shown);
+    let old = "[scoring]\nmodel = 'gpt-4o-mini'\n";
+    program.configure(old);
+    let plan = program.json(&["plan", "score"]).await;
+    assert_eq!(
+        (&plan[0]["flex"], &plan[0]["standard"]["minutes"]),
+        (&Value::Null, &Value::Null)
+    );
+    let wrong = program.run(&["plan", "backfill:charm"]).await;
+    assert_eq!(wrong.code, Some(2));
+    assert!(
+        wrong.stderr.contains("no dimension `charm`"),
+        "{}",
+        wrong.stderr
+    );
 }
 
 #[tokio::test]

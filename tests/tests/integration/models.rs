@@ -1,12 +1,14 @@
 //! Models: a new default spends nothing unasked, and money is kept whatever a model costs.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use sluice_runner::engine::Stop;
 use sluice_runner::exit::Exit;
 use sluice_runner::flow::{self, FlowOptions, ScoreScope};
-use sluice_runner::provider::ReasoningEffort;
+use sluice_runner::provider::{Models, ReasoningEffort};
 use sluice_runner::scoring::{EARLIER_MODEL, Rubric};
-use sluice_runner::simulator::{Config, Fault, Faults};
+use sluice_runner::simulator::{Config, Fault, Faults, Ledger, SimulatedLimits, Simulator, Tier};
 use sluice_tests::{Program, Stack};
 
 use crate::support::scores::{TWO, add_posts, run_score, scores};
@@ -106,65 +108,143 @@ async fn changing_who_writes_texts_makes_nothing_due() {
     assert_eq!(stack.count(without).await, 0);
 }
 
-/// Models of each way to be billed: with and without a price of cache writes, with and without reasoning.
-const MODELS: [&str; 8] = [
-    "gpt-6-luna",
-    "gpt-6.1-terra",
-    "gpt-6-sol",
-    "gpt-5.6-luna",
-    "gpt-5.6-terra",
-    "gpt-4o-mini",
-    "gpt-4.1",
-    "gpt-5-mini",
-];
+/// What was billed in at least one run of the test below.
+fn billed_kinds(ledger: &Ledger, flex: bool) -> impl Iterator<Item = &'static str> {
+    let kinds = ledger.entries.iter().flat_map(move |entry| {
+        [
+            (entry.cached_tokens > 0, "cached"),
+            (entry.cache_write_tokens > 0, "written"),
+            (entry.reasoning_tokens > 0, "reasoning"),
+            (entry.tier == Tier::Flex, "flex"),
+            (flex && entry.tier == Tier::Default, "fallback"),
+        ]
+    });
+    kinds.filter_map(|(is_billed, kind)| is_billed.then_some(kind))
+}
 
-/// Each budget is half of the bill for all posts, with many of them in flight at once.
+/// One way to score: a model, its tier, and how often and how many posts it is asked about.
+fn way(rng: &mut fastrand::Rng, model: &str, flex: bool) -> String {
+    let tier = if flex {
+        "service_tier = 'flex'\nflex_fallback = true"
+    } else {
+        ""
+    };
+    let texts = rng.choice(["one_run", "every_run"]).unwrap();
+    format!(
+        "[openai]\n{tier}\n[limits]\nconcurrency = 32\n[scoring]\nmodel = '{model}'\ntexts = '{texts}'\n\
+         posts_per_call = {}\nruns = {}",
+        rng.u32(1..=3),
+        rng.u32(1..=3),
+    )
+}
+
+/// Every chat model with a price, at its tiers. Each budget is a part of the bill for all posts, with many of them in
+/// flight at once. The report and the ledger agree to a billionth of a dollar.
 #[tokio::test]
 async fn budget_holds_with_requests_in_flight_over_every_model() {
     let stack = Stack::fresh().await;
-    add_posts(&stack, 160).await;
-    for model in MODELS {
-        let simulator = stack.simulator(slow(30)).await;
-        let toml = format!(
-            "[limits]\nconcurrency = 32\n[scoring]\nmodel = '{model}'\nposts_per_call = 2\nruns = 2"
-        );
-        let session = stack.session(&simulator, &toml);
-        let score = async |max_usd| {
-            stack
-                .sql("delete from llm_scores; delete from work_items")
-                .await;
-            simulator.reset();
-            let options = FlowOptions {
-                max_usd,
-                ..FlowOptions::default()
-            };
-            let run = session.begin(options, Stop::new());
-            let scored = flow::score(&session, &run, ScoreScope::Missing).await;
-            (scored.unwrap(), simulator.ledger().usd)
+    add_posts(&stack, 120).await;
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut billed = BTreeSet::new();
+    // One name is only a snapshot's, and the simulator has none.
+    let chat = |name: &&str| !name.starts_with("text-embedding") && !name.contains("2024");
+    for model in Models::priced().filter(chat) {
+        let tiers: &[bool] = if Models::default().get(model).flex() {
+            &[false, true]
+        } else {
+            &[false]
         };
-        let (all, bill) = score(None).await;
-        assert_eq!(all.exit, Exit::Complete, "{model}");
-        let most = bill / 2.0;
-        let (outcome, billed) = score(Some(most)).await;
-        assert!(billed <= most, "{model}: ${billed} of ${most}");
-        assert!(billed > most / 4.0, "{model}: ${billed} of ${most}");
-        let reported = outcome.report.usd.unwrap();
+        for &flex in tiers {
+            let mut config = slow(20);
+            config.faults = Faults::only(Fault::ResourceUnavailable, 0.3);
+            let simulator = stack.simulator(config).await;
+            let toml = way(&mut rng, model, flex);
+            let part = 0.3 + 0.5 * rng.f64();
+            holds(&stack, &simulator, &toml, part).await;
+            billed.extend(billed_kinds(&simulator.ledger(), flex));
+        }
+    }
+    let all = ["cached", "fallback", "flex", "reasoning", "written"];
+    assert_eq!(billed.into_iter().collect::<Vec<_>>(), all);
+}
+
+/// Scores everything, and then again with a part of that bill as the budget.
+async fn holds(stack: &Stack, simulator: &Simulator, toml: &str, part: f64) {
+    let session = stack.session(simulator, toml);
+    let score = async |max_usd| {
+        stack
+            .sql("delete from llm_scores; delete from work_items")
+            .await;
+        simulator.reset();
+        let options = FlowOptions {
+            max_usd,
+            ..FlowOptions::default()
+        };
+        let run = session.begin(options, Stop::new());
+        let scored = flow::score(&session, &run, ScoreScope::Missing)
+            .await
+            .unwrap();
+        let billed = simulator.ledger().usd;
+        let reported = scored.report.usd.unwrap();
         assert!(
             (reported - billed).abs() < 1e-9,
-            "{model}: ${reported} reported, ${billed} billed"
+            "{toml}: ${reported} reported, ${billed} billed"
         );
-        assert_eq!(
-            outcome.exit,
-            Exit::MoreRemains,
-            "{model}: {}",
-            reason(&outcome)
-        );
-        assert!(
-            reason(&outcome).contains("budget"),
-            "{model}: {}",
-            reason(&outcome)
-        );
-    }
+        (scored, billed)
+    };
+    let (all, bill) = score(None).await;
+    assert_eq!(all.exit, Exit::Complete, "{toml}: {}", reason(&all));
+    let most = bill * part;
+    let (outcome, billed) = score(Some(most)).await;
+    assert!(billed <= most, "{toml}: ${billed} of ${most}");
+    // What a model may reason is reserved for each request, and is more than it reasons here.
+    let reasons = simulator
+        .ledger()
+        .entries
+        .iter()
+        .any(|entry| entry.reasoning_tokens > 0);
+    assert!(
+        reasons || billed > most / 5.0,
+        "{toml}: ${billed} of ${most}"
+    );
+    assert_eq!(
+        outcome.exit,
+        Exit::MoreRemains,
+        "{toml}: {}",
+        reason(&outcome)
+    );
+    assert!(
+        reason(&outcome).contains("budget"),
+        "{toml}: {}",
+        reason(&outcome)
+    );
+}
+
+/// Six requests, one after the other: the first writes what the others find.
+#[tokio::test]
+async fn only_the_rubric_is_written_to_the_cache() {
+    let stack = Stack::fresh().await;
+    add_posts(&stack, 30).await;
+    let simulator = stack.simulator(Config::default()).await;
+    let cache = async |toml: &str| {
+        stack
+            .sql("delete from llm_scores; delete from work_items")
+            .await;
+        simulator.reset();
+        let toml = format!("[limits]\nconcurrency = 1\n[scoring]\ntexts = 'every_run'\n{toml}");
+        let outcome = run_score(&stack.session(&simulator, &toml), ScoreScope::Missing).await;
+        assert_eq!(outcome.report.requests.openai, 6);
+        (
+            outcome.report.cached_tokens,
+            outcome.report.cache_write_tokens,
+        )
+    };
+    let (cached, written) = cache("").await;
+    assert!(written > 1_024, "{written}");
+    assert_eq!(cached, 5 * written);
+    // If nothing is said, the provider writes all of each prompt, and finds none again.
+    let (cached, all) = cache("[models.gpt-6-luna]\nprompt_cache = false").await;
+    assert!(cached == 0 && all > 6 * written, "{cached} {all}");
 }
 
 #[tokio::test]
@@ -242,7 +322,15 @@ async fn comparison_scores_a_sample_and_stores_nothing() {
 #[tokio::test]
 async fn doctor_tries_the_model_and_says_when_it_ends() {
     let stack = Stack::fresh().await;
-    let simulator = stack.simulator(Config::default()).await;
+    let limits = SimulatedLimits {
+        requests_per_minute: Some(500),
+        ..SimulatedLimits::default()
+    };
+    let config = Config {
+        limits,
+        ..Config::default()
+    };
+    let simulator = stack.simulator(config).await;
     let program = Program::on(&stack, &simulator.base_url());
     let found = |checks: &Value, what: &str| {
         let checks = checks.as_array().unwrap().iter();
@@ -258,6 +346,17 @@ async fn doctor_tries_the_model_and_says_when_it_ends() {
         "{scoring}"
     );
     assert_eq!(found(&checks, "models"), Vec::<String>::new());
+    let limits = found(&checks, "rate limits").remove(0);
+    let stated =
+        "500 requests a minute, as the provider states; no limit of tokens is stated or configured";
+    assert_eq!(limits, stated);
+    program.configure("[limits]\nrequests_per_minute = 5000\n");
+    let checks = program.json(&["doctor"]).await;
+    let limits = found(&checks, "rate limits").remove(0);
+    assert_eq!(
+        limits,
+        "5000 requests a minute are configured, but the provider allows 500"
+    );
 
     program.configure(PINNED);
     let checks = program.json(&["doctor"]).await;

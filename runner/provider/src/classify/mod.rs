@@ -156,7 +156,8 @@ impl ErrorBody {
             return None;
         }
         let named = |name: &&str| match &self.param {
-            Some(param) => param == name,
+            // A parameter within the messages is named with its path.
+            Some(param) => param == name || param.rsplit('.').next() == Some(*name),
             None => self.quotes(name),
         };
         Parameter::ALL

@@ -34,8 +34,8 @@ pub struct ModelSettings {
     pub token_limit: Option<TokenLimit>,
     /// Whether one request may have several answers.
     pub n: Option<bool>,
-    /// Whether a request may name what it shares with others, for the prompt cache.
-    pub cache_key: Option<bool>,
+    /// Whether a request says which part of it the provider's prompt cache is to keep.
+    pub prompt_cache: Option<bool>,
     /// Whether a request for embeddings may ask for shorter vectors.
     pub dimensions: Option<bool>,
     /// Whether the model has the service tier `flex`.
@@ -178,7 +178,7 @@ impl ModelSettings {
         put(&mut self.sampling, above.sampling.as_ref());
         put(&mut self.token_limit, above.token_limit.as_ref());
         put(&mut self.n, above.n.as_ref());
-        put(&mut self.cache_key, above.cache_key.as_ref());
+        put(&mut self.prompt_cache, above.prompt_cache.as_ref());
         put(&mut self.dimensions, above.dimensions.as_ref());
         put(&mut self.flex, above.flex.as_ref());
         put(&mut self.batch, above.batch.as_ref());
@@ -241,8 +241,8 @@ impl Model {
     }
 
     /// Whether a request may name what it shares with others.
-    pub fn cache_key(&self) -> bool {
-        self.settings.cache_key.unwrap_or_default()
+    pub fn prompt_cache(&self) -> bool {
+        self.settings.prompt_cache.unwrap_or_default()
     }
 
     /// Whether it can make shorter vectors.

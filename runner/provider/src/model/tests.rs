@@ -44,7 +44,7 @@ fn luna_takes_what_the_provider_says() {
     assert!(!luna.takes_effort(Minimal));
     assert_eq!(luna.effort(Option::None), Some(Medium));
     assert!(luna.samples(Some(None)) && !luna.samples(Some(Low)));
-    assert!(luna.flex() && luna.batch() && luna.cache_key());
+    assert!(luna.flex() && luna.batch() && luna.prompt_cache());
     assert_eq!(luna.ends(), Option::None);
 }
 
@@ -54,7 +54,7 @@ fn a_model_that_nothing_is_known_about_gets_what_is_configured() {
     assert!(!ours.is_known && ours.takes_effort(ReasoningEffort::Xhigh));
     assert_eq!(ours.effort(None), None);
     assert!(ours.samples(Some(ReasoningEffort::Low)));
-    assert!(!ours.n() && !ours.cache_key());
+    assert!(!ours.n() && !ours.prompt_cache());
     assert_eq!(
         (ours.token_limit(), ours.price()),
         (TokenLimit::MaxTokens, None)

@@ -99,7 +99,7 @@ fn choose(request: &ParsedChat, index: i64, fault: Option<Fault>) -> Choice {
     let content = match &request.schema {
         Some(schema) => {
             let run = request.run.wrapping_add(index);
-            let mut answer = fill(schema, &request.posts, run, &request.brevity);
+            let mut answer = fill(schema, &request.posts, run, &request.limits);
             corrupt_entries(&mut answer, fault);
             answer.to_string()
         }

@@ -6,21 +6,21 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value, json};
 
 use super::affinity::TextWords;
-use crate::request::{Brevity, PromptPost, resolve_reference};
+use crate::request::{PromptPost, WordLimits, resolve_reference};
 
 /// Fills in a strict schema.
 ///
 /// A list of objects with an `index` gets one entry for each post, which depends on that post alone.
 /// Everything else is filled in from all posts together. `run` makes the runs of an ensemble differ
 /// a little.
-pub(super) fn fill(schema: &Value, posts: &[PromptPost], run: i64, brevity: &Brevity) -> Value {
+pub(super) fn fill(schema: &Value, posts: &[PromptPost], run: i64, limits: &WordLimits) -> Value {
     let texts: Vec<&str> = posts.iter().map(|post| post.text.as_str()).collect();
     let whole = texts.join("\n");
     let filler = SchemaFiller {
         root: schema,
         posts,
         run,
-        brevity,
+        limits,
     };
     let subject = Subject {
         words: &TextWords::new(&whole),
@@ -42,7 +42,7 @@ struct SchemaFiller<'s> {
     root: &'s Value,
     posts: &'s [PromptPost],
     run: i64,
-    brevity: &'s Brevity,
+    limits: &'s WordLimits,
 }
 
 /// What a value is about: one post, or all of them.
@@ -76,19 +76,8 @@ impl SchemaFiller<'_> {
             "array" => self.array(schema, name, subject, hops),
             "integer" | "number" => self.number(schema, name, subject),
             "boolean" => json!(subject.words.affinity(name) > 0.5),
-            "string" => json!(self.text(name, subject.words)),
+            "string" => json!(self.limits.kept(name, sentence(name, subject.words))),
             _ => Value::Null,
-        }
-    }
-
-    fn text(&self, name: &str, words: &TextWords<'_>) -> String {
-        if self.brevity.empty.iter().any(|empty| empty == name) {
-            return String::new();
-        }
-        let whole = sentence(name, words);
-        match self.brevity.words_max {
-            Some(max) => whole.split(' ').take(max).collect::<Vec<_>>().join(" "),
-            None => whole,
         }
     }
 
@@ -231,7 +220,7 @@ mod tests {
     use super::*;
 
     fn fill(schema: &Value, posts: &[PromptPost], run: i64) -> Value {
-        super::fill(schema, posts, run, &Brevity::default())
+        super::fill(schema, posts, run, &WordLimits::default())
     }
     use crate::request::check_schema;
 

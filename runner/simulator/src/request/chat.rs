@@ -1,21 +1,24 @@
 //! `POST /v1/chat/completions`: reading the request.
 
+use super::cache_control::CacheMode;
 use super::conversation::{
-    Conversation, ParsedChat, chat_model, check_sampling, check_stream, effort, messages,
-    strict_schema, tier, unsupported,
+    Conversation, ParsedChat, charges_writes, chat_model, check_sampling, check_stream, effort,
+    messages, strict_schema, tier, unsupported,
 };
 use super::fields::BodyFields;
 use crate::{error_response::ErrorResponse, limit::MAX_CHOICES, model::ChatAbility};
 
 const PARAMETERS: &str = "model messages response_format seed temperature top_p max_tokens \
                           max_completion_tokens reasoning_effort n stream user store metadata \
-                          service_tier prompt_cache_key safety_identifier";
+                          service_tier prompt_cache_key prompt_cache_options \
+                          safety_identifier";
 
 /// Reads a request, or refuses it as `OpenAI` does. Source: "Create chat completion".
 pub(super) fn read(body: &[u8]) -> Result<ParsedChat, ErrorResponse> {
     let mut fields = BodyFields::read(body, PARAMETERS)?;
     let model = fields.model()?;
     let (vocabulary, ability) = chat_model(&model)?;
+    let cache_mode = CacheMode::read(&mut fields, charges_writes(&model))?;
     check_limit_names(&fields, ability)?;
     let word = fields.text("reasoning_effort")?;
     let effort = effort("reasoning_effort", word, ability)?;
@@ -32,11 +35,10 @@ pub(super) fn read(body: &[u8]) -> Result<ParsedChat, ErrorResponse> {
         tier: tier(&mut fields, ability)?,
         max_output_tokens: max_output_tokens(&mut fields)?,
         run: fields.integer("seed")?.unwrap_or_default(),
-        messages: messages("messages", fields.take("messages"), |content| {
-            content.as_str().map(str::to_owned)
-        })?,
+        messages: messages("messages", fields.take("messages"), "text", cache_mode)?,
         schema: format.transpose()?.flatten(),
         cache_key: fields.text("prompt_cache_key")?,
+        cache_mode,
     };
     conversation.parsed(vocabulary, ability, "messages")
 }

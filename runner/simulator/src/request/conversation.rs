@@ -3,8 +3,9 @@
 
 use serde_json::Value;
 
+use super::cache_control::{CacheMode, read_content};
 use super::fields::BodyFields;
-use super::prompt::{Brevity, PromptPost, posts};
+use super::prompt::{PromptPost, WordLimits, posts};
 use super::schema;
 use crate::{
     cache::Beginnings,
@@ -34,14 +35,16 @@ pub(crate) struct ParsedChat {
     pub(crate) cache_key: Option<String>,
     /// What the prompt cache may know.
     pub(crate) beginnings: Beginnings,
-    /// Which fields of the answer the last message wants short.
-    pub(crate) brevity: Brevity,
+    /// How long the texts of an answer may be.
+    pub(crate) limits: WordLimits,
 }
 
 /// A message of a conversation.
 pub(super) struct PromptMessage {
     pub(super) role: String,
     pub(super) content: String,
+    /// Where the content has a breakpoint of the cache, in bytes.
+    pub(super) breakpoints: Vec<usize>,
 }
 
 /// The parts of a request to a chat model that are read.
@@ -55,6 +58,7 @@ pub(super) struct Conversation {
     pub(super) effort: Effort,
     pub(super) tier: Tier,
     pub(super) cache_key: Option<String>,
+    pub(super) cache_mode: CacheMode,
 }
 
 const ROLES: [&str; 4] = ["system", "developer", "user", "assistant"];
@@ -79,15 +83,20 @@ impl Conversation {
             let error = ErrorResponse::invalid(param, message);
             return Err(error.with_code("context_length_exceeded"));
         }
-        let said = self
-            .messages
-            .iter()
-            .filter(|message| message.role == "user");
-        let last = self.messages.last().map(|last| last.content.as_str());
+        let said = |by_user: bool| {
+            let messages = self.messages.iter();
+            let messages = messages.filter(move |message| (message.role == "user") == by_user);
+            messages.map(|message| message.content.as_str())
+        };
+        let (prompt, breakpoints) = prompt_text(&self.messages, schema_text, self.cache_mode);
+        let beginnings = match self.cache_mode {
+            CacheMode::Steps => Beginnings::of(&prompt, vocabulary),
+            _ => Beginnings::at(&prompt, &breakpoints, vocabulary),
+        };
         Ok(ParsedChat {
-            brevity: Brevity::of(last.unwrap_or_default()),
-            posts: posts(said.map(|message| message.content.as_str())),
-            beginnings: Beginnings::of(&prompt_text(&self.messages, schema_text), vocabulary),
+            limits: WordLimits::of(said(false)),
+            posts: posts(said(true)),
+            beginnings,
             model: self.model,
             vocabulary,
             input_tokens,
@@ -109,6 +118,11 @@ pub(super) fn chat_model(model: &str) -> Result<(Vocabulary, &'static ChatAbilit
         Some((vocabulary, Ability::Chat(ability))) => Ok((vocabulary, ability)),
         _ => Err(ErrorResponse::unknown_model(model)),
     }
+}
+
+/// Whether the model charges for what is written to the prompt cache.
+pub(super) fn charges_writes(model: &str) -> bool {
+    find(model).is_some_and(|model| model.price.cache_write.is_some())
 }
 
 pub(super) fn unsupported(param: &'static str, message: &str) -> ErrorResponse {
@@ -186,7 +200,8 @@ pub(super) fn tier(fields: &mut BodyFields, ability: &ChatAbility) -> Result<Tie
 pub(super) fn messages(
     param: &'static str,
     value: Option<Value>,
-    read: impl Fn(&Value) -> Option<String>,
+    part: &str,
+    cache_mode: CacheMode,
 ) -> Result<Vec<PromptMessage>, ErrorResponse> {
     let refuse = |message: &str| ErrorResponse::invalid(param, message);
     let Some(Value::Array(list)) = value else {
@@ -203,9 +218,16 @@ pub(super) fn messages(
             .map(str::to_owned);
         let role = role.filter(|role| ROLES.contains(&role.as_str()));
         let role = role.ok_or_else(|| refuse("A message has no role, or an unknown one."))?;
-        let content = message.get("content").and_then(&read);
-        let content = content.ok_or_else(|| refuse("A message has no text as its content."))?;
-        Ok(PromptMessage { role, content })
+        let content = message
+            .get("content")
+            .and_then(|content| read_content(content, part));
+        let read = content.ok_or_else(|| refuse("A message has no text as its content."))?;
+        let (content, breakpoints) = cache_mode.check(read)?;
+        Ok(PromptMessage {
+            role,
+            content,
+            breakpoints,
+        })
     });
     messages.collect()
 }
@@ -243,11 +265,21 @@ fn count(messages: &[PromptMessage], schema: &str, vocabulary: Vocabulary) -> u6
     (said.sum::<usize>() + vocabulary.count(schema) + 3) as u64
 }
 
-/// The prompt as the model reads it: the schema comes first.
-fn prompt_text(messages: &[PromptMessage], schema: String) -> String {
-    let mut prompt = schema;
-    for PromptMessage { role, content } in messages {
-        prompt.extend(["\n", role, "\n", content]);
+/// The prompt as the model reads it, with the schema first, and where it has breakpoints of the cache.
+fn prompt_text(
+    messages: &[PromptMessage],
+    schema: String,
+    cache_mode: CacheMode,
+) -> (String, Vec<usize>) {
+    let (mut prompt, mut breakpoints) = (schema, Vec::new());
+    for message in messages {
+        prompt.extend(["\n", &message.role, "\n"]);
+        let marked = message.breakpoints.iter();
+        breakpoints.extend(marked.map(|at| prompt.len() + at));
+        prompt.push_str(&message.content);
     }
-    prompt
+    if cache_mode == CacheMode::Implicit {
+        breakpoints.push(prompt.len());
+    }
+    (prompt, breakpoints)
 }

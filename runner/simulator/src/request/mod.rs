@@ -1,5 +1,6 @@
 //! Reading requests: what is refused, and what a good request asks for.
 
+mod cache_control;
 mod chat;
 mod conversation;
 mod embeddings;
@@ -13,7 +14,7 @@ mod schema;
 pub(crate) use conversation::ParsedChat;
 pub(crate) use embeddings::ParsedEmbeddings;
 pub(crate) use fields::BodyFields;
-pub(crate) use prompt::{Brevity, PromptPost};
+pub(crate) use prompt::{PromptPost, WordLimits};
 #[cfg(test)]
 pub(crate) use schema::check as check_schema;
 pub(crate) use schema::resolve as resolve_reference;

@@ -1,5 +1,7 @@
 //! Finding the posts in a conversation. No other file knows how a prompt lists them.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 /// A post to score.
@@ -22,32 +24,32 @@ pub(super) fn posts<'m>(messages: impl Iterator<Item = &'m str> + Clone) -> Vec<
     posts
 }
 
-/// What a message wants to be short: which fields are empty, and how many words the others may have. It is said as
-/// `at most N words` and `give "a" and "b" as empty strings`.
+/// How many words the texts of an answer may have, by their keys. The instructions say it on a line for each key:
+/// `- "reason": …, at most 8 words`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Brevity {
-    pub(crate) empty: Vec<String>,
-    pub(crate) words_max: Option<usize>,
-}
+pub(crate) struct WordLimits(HashMap<String, usize>);
 
-impl Brevity {
-    pub(super) fn of(message: &str) -> Self {
-        let Some((said, _)) = message.split_once(" as empty strings") else {
-            return Self::default();
-        };
-        let (before, named) = said.rsplit_once("give ").unwrap_or((said, ""));
-        let words = before.split_once("at most ").and_then(|(_, rest)| {
+impl WordLimits {
+    pub(super) fn of<'m>(instructions: impl Iterator<Item = &'m str>) -> Self {
+        let limit = |line: &str| {
+            let (key, said) = line.trim().strip_prefix("- \"")?.split_once("\":")?;
+            let (_, rest) = said.rsplit_once("at most ")?;
             let (number, _) = rest.split_once(" words")?;
-            number.parse().ok()
-        });
-        Self {
-            empty: named
-                .split('"')
-                .skip(1)
-                .step_by(2)
-                .map(str::to_owned)
+            Some((key.to_owned(), number.parse().ok()?))
+        };
+        Self(
+            instructions
+                .flat_map(str::lines)
+                .filter_map(limit)
                 .collect(),
-            words_max: words,
+        )
+    }
+
+    /// The text of a key, with no more words than it may have.
+    pub(crate) fn kept(&self, key: &str, text: String) -> String {
+        match self.0.get(key) {
+            Some(&max) => text.split(' ').take(max).collect::<Vec<_>>().join(" "),
+            None => text,
         }
     }
 }
@@ -80,15 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_can_want_less() {
-        let asked = "Keep every \"reason\" to at most 8 words, and give \"summary\" and \"why\" as empty strings.";
-        let brevity = Brevity::of(asked);
-        assert_eq!(brevity.empty, ["summary", "why"]);
-        assert_eq!(brevity.words_max, Some(8));
-        assert_eq!(
-            Brevity::of("{\"index\":1,\"text\":\"a\"}"),
-            Brevity::default()
-        );
+    fn instructions_limit_the_words_of_a_text() {
+        let instructions = "Each entry:\n- \"reason\": why, in at most 2 words\n- \"summary\": at most 9 characters";
+        let limits = WordLimits::of([instructions].into_iter());
+        assert_eq!(limits.kept("reason", "a b c".to_owned()), "a b");
+        assert_eq!(limits.kept("summary", "a b c".to_owned()), "a b c");
     }
 
     #[test]

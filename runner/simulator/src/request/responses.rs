@@ -2,15 +2,16 @@
 
 use serde_json::Value;
 
+use super::cache_control::CacheMode;
 use super::conversation::{
-    Conversation, ParsedChat, PromptMessage, chat_model, check_sampling, check_stream, effort,
-    messages, strict_schema, tier,
+    Conversation, ParsedChat, PromptMessage, charges_writes, chat_model, check_sampling,
+    check_stream, effort, messages, strict_schema, tier,
 };
 use super::fields::BodyFields;
 use crate::{error_response::ErrorResponse, limit::MIN_RESPONSE_TOKENS};
 
 const PARAMETERS: &str = "model input instructions text max_output_tokens reasoning temperature top_p \
-                          service_tier prompt_cache_key store stream metadata user \
+                          service_tier prompt_cache_key prompt_cache_options store stream metadata user \
                           safety_identifier truncation";
 
 /// Reads a request, or refuses it as `OpenAI` does. Source: "Create a model response".
@@ -18,6 +19,7 @@ pub(super) fn read(body: &[u8]) -> Result<ParsedChat, ErrorResponse> {
     let mut fields = BodyFields::read(body, PARAMETERS)?;
     let model = fields.model()?;
     let (vocabulary, ability) = chat_model(&model)?;
+    let cache_mode = CacheMode::read(&mut fields, charges_writes(&model))?;
     let word = fields.take("reasoning");
     let word = word
         .as_ref()
@@ -31,6 +33,7 @@ pub(super) fn read(body: &[u8]) -> Result<ParsedChat, ErrorResponse> {
     let instructions = fields.text("instructions")?.map(|content| PromptMessage {
         role: "system".to_owned(),
         content,
+        breakpoints: Vec::new(),
     });
     let conversation = Conversation {
         model,
@@ -42,35 +45,28 @@ pub(super) fn read(body: &[u8]) -> Result<ParsedChat, ErrorResponse> {
         run: 0,
         messages: instructions
             .into_iter()
-            .chain(input(&mut fields)?)
+            .chain(input(&mut fields, cache_mode)?)
             .collect(),
         schema: format.transpose()?.flatten(),
         cache_key: fields.text("prompt_cache_key")?,
+        cache_mode,
     };
     conversation.parsed(vocabulary, ability, "input")
 }
 
 /// The input: a text, or a list of messages.
-fn input(fields: &mut BodyFields) -> Result<Vec<PromptMessage>, ErrorResponse> {
+fn input(
+    fields: &mut BodyFields,
+    cache_mode: CacheMode,
+) -> Result<Vec<PromptMessage>, ErrorResponse> {
     match fields.take("input") {
         Some(Value::String(content)) => Ok(vec![PromptMessage {
             role: "user".to_owned(),
             content,
+            breakpoints: Vec::new(),
         }]),
-        list => messages("input", list, content),
+        list => messages("input", list, "input_text", cache_mode),
     }
-}
-
-/// The text of a content: it, or its parts of the type `input_text`.
-fn content(content: &Value) -> Option<String> {
-    let Some(parts) = content.as_array() else {
-        return content.as_str().map(str::to_owned);
-    };
-    let texts = parts.iter().map(|part| {
-        let is_text = part.get("type").is_some_and(|kind| kind == "input_text");
-        part.get("text")?.as_str().filter(|_| is_text)
-    });
-    texts.collect()
 }
 
 fn max_output_tokens(fields: &mut BodyFields) -> Result<Option<usize>, ErrorResponse> {

@@ -149,18 +149,16 @@ async fn the_cache_is_written_once_and_found_after_the_first_response() {
         &[("prompt_cache_key", json!("k"))],
     );
     let details = async || usage(&api, &body).await["prompt_tokens_details"].clone();
+    let whole = details().await["cache_write_tokens"].clone();
+    assert!(whole.as_u64() > Some(1_152), "{whole}");
     assert_eq!(
         details().await,
-        json!({"cached_tokens": 0, "cache_write_tokens": 1_152})
-    );
-    assert_eq!(
-        details().await,
-        json!({"cached_tokens": 1_152, "cache_write_tokens": 0})
+        json!({"cached_tokens": whole, "cache_write_tokens": 0})
     );
     let entry = only(&api.simulator.ledger()).clone();
     assert_eq!(
-        (entry.cached_tokens, entry.cache_write_tokens),
-        (1_152, 1_152)
+        (json!(entry.cached_tokens), json!(entry.cache_write_tokens)),
+        (whole.clone(), whole)
     );
     // A short prompt has nothing to do with the cache.
     let short = usage(&api, &score("gpt-6-luna", "a")).await;
@@ -183,11 +181,79 @@ async fn requests_at_the_same_moment_all_pay_the_input() {
         &[("prompt_cache_key", json!("k"))],
     );
     let all = futures_util::future::join_all((0..4).map(|_| usage(&api, &body))).await;
+    let details = |usage: &Value| usage["prompt_tokens_details"].clone();
+    let whole = details(&all[0])["cache_write_tokens"].clone();
+    assert!(whole.as_u64() > Some(1_152), "{whole}");
     for usage in &all {
-        assert_eq!(usage["prompt_tokens_details"]["cache_write_tokens"], 1_152);
+        assert_eq!(details(usage), details(&all[0]));
     }
     let later = usage(&api, &body).await;
-    assert_eq!(later["prompt_tokens_details"]["cached_tokens"], 1_152);
+    assert_eq!(details(&later)["cached_tokens"], whole);
+}
+
+/// The same instructions, with a mark at their end, and another post.
+fn marked(mode: &str, text: &str) -> Value {
+    let mut body = long_score("gpt-6-luna");
+    let instructions = body["messages"][0]["content"].take();
+    body["messages"][0]["content"] = json!([{"type": "text", "text": instructions,
+        "prompt_cache_breakpoint": {"mode": "explicit"}}]);
+    body["messages"][1]["content"] = json!(json!({"index": 1, "text": text}).to_string());
+    let change = [
+        ("prompt_cache_key", json!("k")),
+        ("prompt_cache_options", json!({"mode": mode})),
+    ];
+    with(body, &change)
+}
+
+#[tokio::test]
+async fn a_later_model_finds_what_ends_at_a_breakpoint_and_nothing_else() {
+    let api = Api::with(json!({})).await;
+    let details = async |body: &Value| {
+        let details = usage(&api, body).await["prompt_tokens_details"].clone();
+        ["cached_tokens", "cache_write_tokens"].map(|key| details[key].as_u64().unwrap())
+    };
+    // Without a mark, all of a prompt is written, and no part of it is found.
+    let unmarked = |text: &str| {
+        let mut body = long_score("gpt-6-luna");
+        body["messages"][1]["content"] = json!(text);
+        with(body, &[("prompt_cache_key", json!("k"))])
+    };
+    for text in ["a gnome", "a couch"] {
+        let [cached, written] = details(&unmarked(text)).await;
+        assert!(cached == 0 && written > 1_152, "{cached} {written}");
+    }
+    let [found, rubric] = details(&marked("explicit", "a gnome")).await;
+    assert!(found == 0 && rubric > 1_024, "{found} {rubric}");
+    assert_eq!(details(&marked("explicit", "a couch")).await, [rubric, 0]);
+    // With the provider's own mark beside ours, the post is written too.
+    let [found, written] = details(&marked("implicit", "a lawn")).await;
+    assert!(found == rubric && written > 0, "{found} {written}");
+    // Without any mark, nothing is.
+    let mut none = unmarked("a hedge");
+    none["prompt_cache_options"] = json!({"mode": "explicit"});
+    assert_eq!(details(&none).await, [0, 0]);
+}
+
+#[tokio::test]
+async fn an_earlier_model_refuses_what_it_cannot_be_told_of_the_cache() {
+    let api = Api::with(json!({})).await;
+    let mut body = marked("explicit", "a gnome");
+    body["model"] = json!("gpt-4o-mini");
+    for param in ["prompt_cache_options", "prompt_cache_breakpoint"] {
+        let refused = api.post("/chat/completions", &body).await;
+        assert_eq!(
+            refused.error(),
+            (400, Some("unsupported_parameter"), Some(param))
+        );
+        body.as_object_mut().unwrap().remove(param);
+    }
+    for (option, value) in [("mode", "always"), ("ttl", "24h")] {
+        let mut body = marked("explicit", "a gnome");
+        body["prompt_cache_options"][option] = json!(value);
+        let refused = api.post("/chat/completions", &body).await;
+        let (status, code, _) = refused.error();
+        assert_eq!((status, code), (400, Some("invalid_value")), "{option}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `sluice doctor`: what is wrong, and how to fix it.
 
+mod budget;
 mod key;
 mod model;
 mod schema;
@@ -148,6 +149,7 @@ async fn database(settings: &Settings) -> Vec<Check> {
     let (mut checks, is_usable) = server::checks(configured).await;
     if is_usable {
         checks.extend(schema::checks(settings, &database).await);
+        checks.extend(budget::check(settings.budget, &database).await);
     }
     checks
 }

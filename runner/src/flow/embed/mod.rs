@@ -143,10 +143,7 @@ where
 pub async fn plan_embed(session: &Session) -> Result<Preview, Error> {
     session.provider()?;
     let kind = WorkKind::embed(&session.settings.embedding, false);
-    let settings = &session.settings;
-    let batch = settings.models.get(&settings.embedding.model).batch();
-    let preview = plan(session, &kind, None, Tier::Standard).await?;
-    Ok(preview.beside(Tier::Standard, false, batch))
+    plan(session, &kind, None, Tier::Standard).await
 }
 
 /// Embeds one text, for a search. It waits for the provider with this patience.

@@ -167,12 +167,7 @@ impl Packer {
         sum: &mut Preview,
     ) {
         let packing = self.pack(None, rows);
-        let mut add = |tokens: usize| {
-            sum.requests += 1;
-            sum.input_tokens += tokens as u64;
-            let usage = RequestCost::new(tokens, 0).usage();
-            sum.usd += tariff.usd_at_most(&usage, tier);
-        };
+        let mut add = |tokens: usize| sum.add(RequestCost::new(tokens, 0), 1, tariff, tier);
         for parcel in packing.batches.iter().chain(&packing.open) {
             match parcel {
                 Parcel::Texts(batch) => add(batch.tokens),
@@ -185,7 +180,6 @@ impl Packer {
             }
         }
         sum.rows += (rows.len() - packing.skipped.len()) as u64;
-        sum.price_known = tariff.is_known();
     }
 
     /// How large a batch may be.

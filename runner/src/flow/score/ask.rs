@@ -1,7 +1,8 @@
 //! Asks about posts in several runs, as few times as the model allows.
 //!
 //! A model with `n` gives several answers to one request, whose input is paid for once. For another model, the first
-//! run goes alone. The others follow it, and find their common beginning in the provider's cache.
+//! run goes alone. The others follow it, and find their common beginning in the provider's cache. A model that is told
+//! what to keep there keeps the rubric and never the posts, because to write them would cost more than to read them.
 
 use futures_util::future::join_all;
 
@@ -107,11 +108,12 @@ pub(super) fn question<'r>(
     is_brief: bool,
 ) -> Question<'r> {
     let whole = Question::whole(rubric);
-    // Whoever asks has checked that the dimension exists.
-    let question = dimension.map_or(whole, |name| {
-        Question::dimension(rubric, name).unwrap_or(whole)
-    });
-    if is_brief { question.brief() } else { question }
+    match dimension {
+        // Whoever asks has checked that the dimension exists.
+        Some(name) => Question::dimension(rubric, name).unwrap_or(whole),
+        None if is_brief => Question::brief(rubric),
+        None => whole,
+    }
 }
 
 impl Scorer {
@@ -152,10 +154,11 @@ impl Scorer {
         has_one_writer(&self.rubric, self.dimension.as_deref())
     }
 
-    /// Whether a run finds a prompt of so many tokens in the provider's cache once another has been answered, and
-    /// pays less for it.
+    /// Whether a run finds a whole prompt of so many tokens in the provider's cache once another has been answered,
+    /// and pays less for it.
     fn is_cached(&self, prompt_tokens: u32) -> bool {
-        let price = self.client.model(self.model()).price();
+        let model = self.client.model(self.model());
+        let price = model.price().filter(|_| !model.prompt_cache());
         let is_cheaper = price.is_some_and(|price| price.cached_input < Some(price.input));
         is_cheaper && prompt_tokens >= CACHED_TOKENS_MIN
     }
@@ -163,20 +166,14 @@ impl Scorer {
     /// Adds what scoring these posts would cost.
     pub(super) fn preview(&self, posts: &[LeasedPost], sum: &mut Preview) {
         for batch in posts.chunks(self.rubric.posts_per_call) {
-            let prompt_tokens = self.input_tokens(&self.prompt(batch, None, false));
+            let prompt_tokens = self.input_tokens(&self.prompt(batch, None, false), false);
             for wave in self.waves(prompt_tokens) {
                 let prompt = self.prompt(batch, None, wave.is_brief);
                 let cost = self.cost(&prompt, batch.len(), wave);
-                let requests = wave.requests as u64;
-                sum.requests += requests;
-                sum.input_tokens += u64::from(cost.input_tokens) * requests;
-                sum.output_tokens += u64::from(cost.output_tokens) * requests;
-                let most = self.tariff.usd_at_most(&cost.usage(), self.tier);
-                sum.usd += most * requests as f64;
+                sum.add(cost, wave.requests as u64, &self.tariff, self.tier);
             }
         }
         sum.rows += posts.len() as u64;
-        sum.price_known = self.tariff.is_known();
     }
 
     /// Asks about posts in all runs, and [combines](Runs::combined) the answers.
@@ -186,7 +183,7 @@ impl Scorer {
         part: &Part,
     ) -> Result<Answers, RequestError> {
         let complaint = part.complaint.as_ref();
-        let prompt_tokens = self.input_tokens(&self.prompt(&part.posts, complaint, false));
+        let prompt_tokens = self.input_tokens(&self.prompt(&part.posts, complaint, false), false);
         let mut runs = Runs::default();
         let mut goes_on = true;
         while goes_on && runs.sent < self.rubric.runs {
@@ -239,17 +236,19 @@ impl Scorer {
         run: usize,
         wave: Wave,
     ) -> ChatRequest<'a> {
+        let schema = &self.form(wave.is_brief).schema;
         ChatRequest {
             model: self.model(),
             messages: &prompt.messages,
             format: Some(AnswerFormat {
-                name: &self.schema.name,
-                schema: &self.schema.schema,
+                name: &schema.name,
+                schema: &schema.schema,
             }),
             temperature: self.rubric.temperature,
             reasoning_effort: self.rubric.effort(),
             seed: i64::try_from(run).ok(),
             answers: u32::try_from(wave.answers).ok(),
+            cache_key: Some(&self.cache_key),
             ..ChatRequest::default()
         }
     }
@@ -268,13 +267,13 @@ impl Scorer {
         question(&self.rubric, self.dimension.as_deref(), is_brief)
     }
 
-    pub(super) fn input_tokens(&self, prompt: &Prompt) -> u32 {
+    pub(super) fn input_tokens(&self, prompt: &Prompt, is_brief: bool) -> u32 {
         // Each message costs a few tokens besides its words.
         let messages = prompt.messages.iter();
         let input: usize = messages
             .map(|message| self.tokenizer.count(&message.content) + 4)
             .sum();
-        u32::try_from(input + self.schema_tokens + 3).unwrap_or(u32::MAX)
+        u32::try_from(input + self.form(is_brief).tokens + 3).unwrap_or(u32::MAX)
     }
 
     pub(super) fn cost(&self, prompt: &Prompt, posts: usize, wave: Wave) -> RequestCost {
@@ -283,7 +282,8 @@ impl Scorer {
         let answer = self.question(wave.is_brief).answer_tokens(posts) + reasoning;
         let takes_n = self.client.takes_n(self.model());
         let answers = if takes_n { wave.answers } else { 1 };
-        RequestCost::of_answers(self.input_tokens(prompt), answer, answers)
+        let input = self.input_tokens(prompt, wave.is_brief);
+        RequestCost::of_answers(input, answer, answers)
     }
 }
 

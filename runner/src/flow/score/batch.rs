@@ -120,7 +120,7 @@ impl Lines for ScoreLines {
     fn line(&self, number: u32, posts: Vec<LeasedPost>) -> Line {
         let prompt = self.0.prompt(&posts, None, false);
         let (mut requests, mut usd) = (Vec::new(), 0.0);
-        for wave in self.0.waves(self.0.input_tokens(&prompt)) {
+        for wave in self.0.waves(self.0.input_tokens(&prompt, false)) {
             let first = u32::try_from(requests.len()).unwrap_or(u32::MAX);
             let (more, most) = self.requests(number, first, &posts, wave);
             requests.extend(more);

@@ -17,7 +17,7 @@ pub(super) use self::batch::ScoreCollector;
 use self::batch::ScoreLines;
 pub use self::compare::{Comparison, compare};
 use self::pass::ScorePass;
-pub use self::probe::try_scoring;
+pub use self::probe::{Tried, try_scoring};
 use self::row::{Origin, dimension_row, dimension_sink, score_sink};
 use self::scorer::Scorer;
 use self::work::ScoreWork;
@@ -99,13 +99,23 @@ pub async fn plan_score(session: &Session, scope: ScoreScope) -> Result<Preview,
     let rubric = session.rubric().await?;
     let scorer = Scorer::new(session, rubric.clone(), None)?;
     let kind = next_scores(session, &rubric, scope).await?;
-    let preview = preview(session, &kind, None, |posts, sum| {
+    preview(session, &kind, None, |posts, sum| {
         scorer.preview(posts, sum);
-    });
-    let model = session.settings.models.get(scorer.model());
-    Ok(preview
-        .await?
-        .beside(scorer.tier, model.flex(), model.batch()))
+    })
+    .await
+}
+
+/// What `backfill` would do.
+///
+/// # Errors
+/// If the rubric has no such dimension, the provider is not configured, or the database does not answer.
+pub async fn plan_backfill(session: &Session, dimension: &str) -> Result<Preview, Error> {
+    let scorer = Scorer::new(session, session.rubric().await?, Some(dimension))?;
+    let kind = WorkKind::Backfill(dimension.to_owned());
+    preview(session, &kind, None, |posts, sum| {
+        scorer.preview(posts, sum);
+    })
+    .await
 }
 
 /// The work of a scope for a plan, which begins no pass.

@@ -2,7 +2,7 @@
 
 use super::super::session::Session;
 use crate::error::Error;
-use crate::provider::{AnswerFormat, ChatCompletion, ChatRequest, ErrorKind, Tier};
+use crate::provider::{AnswerFormat, ChatCompletion, ChatRequest, ErrorKind, RateHeaders, Tier};
 use crate::scoring::{Question, Rubric};
 
 /// What the model is asked about.
@@ -11,11 +11,20 @@ const POST: &str = "Has anybody seen the gnome?";
 /// A model that refuses more parameters than this cannot be asked.
 const ADAPTATIONS_MAX: usize = 6;
 
-/// Asks the model of a rubric about one post, and returns what that cost in dollars, if its price is known.
+/// What one call of the model says.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried {
+    /// What it cost in dollars, if the price is known.
+    pub usd: Option<f64>,
+    /// The state of the provider's limits.
+    pub limits: RateHeaders,
+}
+
+/// Asks the model of a rubric about one post.
 ///
 /// # Errors
 /// If the provider refuses it, or the answer does not follow the schema.
-pub async fn try_scoring(session: &Session, rubric: &Rubric) -> Result<Option<f64>, Error> {
+pub async fn try_scoring(session: &Session, rubric: &Rubric) -> Result<Tried, Error> {
     let client = session.provider()?;
     let question = Question::whole(rubric);
     let (prompt, schema) = (question.prompt(&[POST], None), question.schema());
@@ -51,5 +60,9 @@ pub async fn try_scoring(session: &Session, rubric: &Rubric) -> Result<Option<f6
     }
     let price = client.model(rubric.model()).price();
     let usage = response.usage.unwrap_or_default();
-    Ok(price.map(|price| price.usd(&usage, response.tier.unwrap_or(Tier::Standard))))
+    let tier = response.tier.unwrap_or(Tier::Standard);
+    Ok(Tried {
+        usd: price.map(|price| price.usd(&usage, tier)),
+        limits: response.rate,
+    })
 }

@@ -18,15 +18,34 @@ pub(super) struct Scorer {
     pub(super) rubric: Arc<Rubric>,
     /// The only dimension to ask about, or `None` for the whole rubric.
     pub(super) dimension: Option<String>,
-    pub(super) schema: Arc<AnswerSchema>,
-    /// The model reads the schema with every request.
-    pub(super) schema_tokens: usize,
+    /// The form of an answer with all that is asked for.
+    whole: Arc<Form>,
+    /// The form of an answer without texts.
+    brief: Arc<Form>,
+    /// What all requests about the rubric share in the provider's cache.
+    pub(super) cache_key: Arc<str>,
     pub(super) tokenizer: Tokenizer,
     pub(super) tariff: Tariff,
     /// The dearest tier at which requests are billed.
     pub(super) tier: Tier,
     /// Whether posts may be blamed for answers that cannot be used.
     usable: Arc<Blame>,
+}
+
+/// The form of an answer.
+#[derive(Debug)]
+pub(super) struct Form {
+    pub(super) schema: AnswerSchema,
+    /// The model reads the schema with every request.
+    pub(super) tokens: usize,
+}
+
+impl Form {
+    fn of(question: &Question<'_>, tokenizer: Tokenizer) -> Arc<Self> {
+        let schema = question.schema();
+        let tokens = tokenizer.count(&schema.schema.to_string());
+        Arc::new(Self { schema, tokens })
+    }
 }
 
 /// Posts to ask about together, and what was wrong with the last answer about them.
@@ -69,18 +88,18 @@ impl Scorer {
             Some(name) => Question::dimension(&rubric, name)
                 .map_err(|error| Error::Usage(error.to_string()))?,
         };
-        let schema = question.schema();
         let client = session.provider()?.clone();
         let tokenizer = client.model(rubric.model()).tokenizer();
         Ok(Self {
-            schema_tokens: tokenizer.count(&schema.schema.to_string()),
+            whole: Form::of(&question, tokenizer),
+            brief: Form::of(&Question::brief(&rubric), tokenizer),
+            cache_key: format!("sluice-{}", rubric.fingerprint()).into(),
             tokenizer,
             tariff: session.tariff(rubric.model()),
             tier: session.tiering().dearest(),
             client,
             rubric,
             dimension: dimension.map(str::to_owned),
-            schema: Arc::new(schema),
             usable: Arc::default(),
         })
     }
@@ -113,6 +132,10 @@ impl Scorer {
 
     pub(super) fn model(&self) -> &str {
         self.rubric.model()
+    }
+
+    pub(super) fn form(&self, is_brief: bool) -> &Form {
+        if is_brief { &self.brief } else { &self.whole }
     }
 
     /// What was done otherwise than configured, because the model refused it.
