@@ -82,7 +82,7 @@ impl Question<'_> {
         let Scale { min, max } = self.rubric.scale;
         // Nobody reads the reason of a brief answer, but a score that follows from a reason is better.
         let reason = match self.scope {
-            Scope::Brief => "in at most 8 words",
+            Scope::Brief => "in at most 5 words",
             Scope::Whole | Scope::Dimension => "in one sentence of at most 25 words",
         };
         let mut lines = vec![
@@ -263,7 +263,7 @@ mod tests {
     fn a_brief_answer_is_asked_for_by_the_same_rubric_without_texts() {
         let rubric = Rubric::default();
         let brief = Question::brief(&rubric).instructions();
-        for words in ["at most 8 words", "Categories:", "- \"drama\":"] {
+        for words in ["at most 5 words", "Categories:", "- \"drama\":"] {
             assert!(brief.contains(words), "{words}");
         }
         for words in ["summary", "why_podcast_worthy", "25 words"] {

@@ -20,7 +20,7 @@ impl Question<'_> {
     /// It is a bound, because a truncated answer is paid for and unreadable. It is a close bound, because the provider
     /// counts all of it against the rate limit. A token is taken to be two bytes of a name or three bytes of prose.
     ///
-    /// A brief answer has room for a whole reason, because models do not always keep to 8 words.
+    /// A brief answer has room for a whole reason, because models do not always keep to 5 words.
     ///
     /// For a model that reasons, add [`reasoning_tokens`](crate::provider::Client::reasoning_tokens).
     pub fn answer_tokens(&self, posts: usize) -> usize {

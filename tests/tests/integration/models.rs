@@ -160,16 +160,16 @@ async fn budget_holds_with_requests_in_flight_over_every_model() {
             let simulator = stack.simulator(config).await;
             let toml = way(&mut rng, model, flex);
             let part = 0.3 + 0.5 * rng.f64();
-            holds(&stack, &simulator, &toml, part).await;
-            billed.extend(billed_kinds(&simulator.ledger(), flex));
+            let ledger = holds(&stack, &simulator, &toml, part).await;
+            billed.extend(billed_kinds(&ledger, flex));
         }
     }
     let all = ["cached", "fallback", "flex", "reasoning", "written"];
     assert_eq!(billed.into_iter().collect::<Vec<_>>(), all);
 }
 
-/// Scores everything, and then again with a part of that bill as the budget.
-async fn holds(stack: &Stack, simulator: &Simulator, toml: &str, part: f64) {
+/// Scores everything, and then again with a part of that bill as the budget. Returns the first bill.
+async fn holds(stack: &Stack, simulator: &Simulator, toml: &str, part: f64) -> Ledger {
     let session = stack.session(simulator, toml);
     let score = async |max_usd| {
         stack
@@ -194,15 +194,15 @@ async fn holds(stack: &Stack, simulator: &Simulator, toml: &str, part: f64) {
     };
     let (all, bill) = score(None).await;
     assert_eq!(all.exit, Exit::Complete, "{toml}: {}", reason(&all));
-    let most = bill * part;
-    let (outcome, billed) = score(Some(most)).await;
-    assert!(billed <= most, "{toml}: ${billed} of ${most}");
+    let ledger = simulator.ledger();
     // What a model may reason is reserved for each request, and is more than it reasons here.
-    let reasons = simulator
-        .ledger()
+    let reasons = ledger
         .entries
         .iter()
         .any(|entry| entry.reasoning_tokens > 0);
+    let most = bill * part;
+    let (outcome, billed) = score(Some(most)).await;
+    assert!(billed <= most, "{toml}: ${billed} of ${most}");
     assert!(
         reasons || billed > most / 5.0,
         "{toml}: ${billed} of ${most}"
@@ -218,6 +218,7 @@ async fn holds(stack: &Stack, simulator: &Simulator, toml: &str, part: f64) {
         "{toml}: {}",
         reason(&outcome)
     );
+    ledger
 }
 
 /// Six requests, one after the other: the first writes what the others find.
