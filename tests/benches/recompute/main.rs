@@ -4,8 +4,7 @@
 //! `beside` times both ways for a weight config without scores and for the active one, while a reader asks for
 //! the whole ranking. `parts` times the parts of a recompute in the database. With `SLUICE_TEST_NATIVE=1` the server is a
 //! native Postgres, first with the schema of an empty project, then with the earlier one (`empty` or `earlier` for one
-//! of them). docs/benchmarks.md has the
-//! figures of one machine.
+//! of them). docs/benchmarks.md has the figures of one machine.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has failed")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -260,8 +259,8 @@ fn print(case: Case, part: &str, started: Instant) {
 async fn prepare(stack: &Stack, case: Case) -> Uuid {
     stack
         .sql(
-            "delete from post_scores where weight_config_id <> active_weight_config();
-             delete from weight_configs where id <> active_weight_config();
+            "delete from post_scores where weight_config_id <> (select active_weight_config());
+             delete from weight_configs where id <> (select active_weight_config());
              delete from post_scores_staging; delete from background_jobs",
         )
         .await;
