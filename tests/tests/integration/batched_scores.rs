@@ -455,7 +455,7 @@ async fn a_workflow_hands_over_and_a_later_one_stores() {
 }
 
 #[tokio::test]
-async fn a_cancelled_batch_gives_back_what_was_not_done() {
+async fn a_cancelled_batch_releases_what_was_not_done() {
     let (stack, simulator) = prepared(40, lasting(60_000)).await;
     let program = program(&stack, &simulator, ENSEMBLE);
     let run = program.run(&["score", "--batch", "--deadline", "2s"]).await;
