@@ -135,6 +135,31 @@ async fn responses_of_each_family() {
     }
 }
 
+/// A line of a batch asks what the same request asks by itself.
+#[tokio::test]
+async fn a_line_of_a_batch_has_the_body_of_the_request() {
+    let (messages, schema) = (messages(), schema());
+    let apis = [
+        (ChatApi::Chat, "/v1/chat/completions"),
+        (ChatApi::Responses, "/v1/responses"),
+    ];
+    for (api, url) in apis {
+        let alone = sent(api).await;
+        let provider = OddProvider::start(Oddity::None).await;
+        let client = client(&provider, api);
+        for (model, effort) in FAMILIES {
+            let asked = client.line_manner(model, effort);
+            let request = request(model, effort, &messages, &schema);
+            let line = client.chat_line("1.0.5", &request, &asked);
+            let line: Value = serde_json::from_slice(line.bytes()).unwrap();
+            let expected = json!({
+                "custom_id": "1.0.5", "method": "POST", "url": url, "body": alone[model]
+            });
+            assert_eq!(line, expected, "{model}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn embeddings_have_the_published_fields() {
     let provider = OddProvider::start(Oddity::None).await;

@@ -103,7 +103,12 @@ async fn a_batch_stores_the_scores_of_single_requests_whatever_is_asked() {
 
 #[tokio::test]
 async fn killed_at_random_moments_three_runners_score_each_post_once() {
-    let (stack, simulator) = prepared(300, lasting(400)).await;
+    // Some responses are lost too, so that a killed run often leaves open what it has made.
+    let faults = BatchFaults {
+        lost: BTreeMap::from([(BatchStep::Create, 0.4), (BatchStep::Upload, 0.2)]),
+        ..BatchFaults::default()
+    };
+    let (stack, simulator) = prepared(300, with_faults(400, faults)).await;
     let program = program(&stack, &simulator, ENSEMBLE);
     kill_at_random_moments(&program, &["score", "--batch"]).await;
     assert_eq!(stack.count("select count(*) from llm_scores").await, 300);
@@ -446,5 +451,30 @@ async fn a_workflow_hands_over_and_a_later_one_stores() {
     assert_scored_times(&stack, &simulator, 1).await;
     assert_eq!(simulator.stats().batches.created, 2);
     assert_nothing_is_left(&stack, &simulator).await;
+    assert_books_agree(&stack, &simulator).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_batch_releases_what_was_not_done() {
+    let (stack, simulator) = prepared(40, lasting(60_000)).await;
+    let program = program(&stack, &simulator, ENSEMBLE);
+    let run = program.run(&["score", "--batch", "--deadline", "2s"]).await;
+    assert_eq!(run.code, Some(3), "{}{}", run.stdout, run.stderr);
+    let open = program.json(&["batches", "list"]).await;
+    assert_eq!(open.as_array().unwrap().len(), 2, "{open}");
+    for batch in open.as_array().unwrap() {
+        assert_eq!(batch["flow"], "score");
+        let id = batch["id"].as_str().unwrap();
+        program.complete(&["batches", "cancel", id]).await;
+    }
+    until("the batches are cancelled", async || {
+        program.run(&["batches", "collect"]).await.code == Some(0)
+    })
+    .await;
+    assert_nothing_is_left(&stack, &simulator).await;
+    change_batches(&simulator, lasting(50).batches);
+    program.complete(&["score", "--batch"]).await;
+    assert_eq!(stack.count("select count(*) from llm_scores").await, 40);
+    assert_scored_times(&stack, &simulator, 3).await;
     assert_books_agree(&stack, &simulator).await;
 }
