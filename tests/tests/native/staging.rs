@@ -243,8 +243,8 @@ async fn who_deletes_posts_of_a_chunk_sees_no_deadlock() {
     let (hundred, middle) = (post(100), post(500));
     let part = (Some(hundred.as_str()), Some(middle.as_str()));
     let staged = stage_part(&sessions.first, (&job, &config), part, 1_000);
-    let (chunk, deleted) = tokio::join!(staged, deletes);
-    assert_eq!(deleted, Ok(()));
+    let (chunk, end) = tokio::join!(staged, deletes);
+    assert_eq!(end, Ok(()));
     assert!(started.elapsed() < Duration::from_secs(4));
     if let Err(waited) = chunk {
         assert!(waited.starts_with("55P03"), "{waited}");
