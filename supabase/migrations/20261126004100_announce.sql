@@ -24,5 +24,6 @@ create or replace trigger background_jobs_announce_pending
   execute function public.announce_jobs();
 
 revoke execute on function public.announce_jobs() from public, anon, authenticated;
+grant execute on function public.announce_jobs() to service_role;
 
 reset lock_timeout;
