@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use super::chat::{Message, Role};
+use super::message::{Message, Role};
 
 /// `{"mode":"explicit"}`. As the options of a request, it says that only marks count. At the end of a content, it is
 /// such a mark.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::cache::{Explicit, WireMessage, wire_messages};
 use super::manner::Manner;
-use super::{Breakage, ReasoningEffort, Tier, TokenLimit, Tokenizer};
+use super::{Breakage, Message, ReasoningEffort, Tier, TokenLimit, Tokenizer};
 
 /// A question to a language model.
 ///
@@ -71,27 +71,6 @@ pub struct AnswerFormat<'a> {
     pub name: &'a str,
     /// The schema. Its root is an object; every object in it is closed and requires all its keys.
     pub schema: &'a Value,
-}
-
-/// A part of the conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Who says it.
-    pub role: Role,
-    /// What is said.
-    pub content: String,
-}
-
-/// Who says a [`Message`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The instructions.
-    System,
-    /// The material.
-    User,
-    /// An earlier answer of the model.
-    Assistant,
 }
 
 /// How a model's answer ended. All of these are billed.
@@ -248,8 +227,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::Models;
     use crate::manner::Refused;
+    use crate::{Models, Role};
 
     /// What a model is sent if everything is configured.
     fn body(model: &str, reasoning_effort: ReasoningEffort) -> Value {

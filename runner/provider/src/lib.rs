@@ -26,6 +26,7 @@ mod head;
 mod http;
 pub mod limiter;
 mod manner;
+mod message;
 mod model;
 mod openai;
 mod parameter;
@@ -38,13 +39,14 @@ mod usage;
 mod vector;
 
 pub use budget::{Budget, Exhausted, Reservation};
-pub use chat::{AnswerFormat, ChatCompletion, ChatRequest, Message, Role, ServiceTier};
+pub use chat::{AnswerFormat, ChatCompletion, ChatRequest, ServiceTier};
 pub use client::{
     ChatApi, Client, ClientConfig, ClientConfigError, KeyHeader, Response, VectorEncoding,
 };
 pub use embedding::{EmbeddingRequest, Embeddings};
 pub use error::{Breakage, Error, ErrorKind, Overload, RefusalCause};
 pub use http::{Deadlines, http_client};
+pub use message::{Message, Role};
 pub use model::{Model, ModelSettings, Models, ReasoningEffort, TokenLimit, Vocabulary};
 pub use openai::{
     BATCH_HOURS, DEFAULT_BASE_URL, MAX_INPUT_TOKENS, MAX_INPUTS, MAX_QUEUED_EMBEDDINGS,
