@@ -184,7 +184,8 @@ async fn staged_scores_are_checked_as_all_others() {
     assert_eq!(completed(&stack).await, 2_998);
     assert_eq!(stack.count(&whole).await, 2_998);
     let tricks = "select count(*) from pg_proc where pronamespace = 'public'::regnamespace
-        and (prosecdef and proname <> 'applied_migrations' or prosrc ~ 'session_replication_role' or prosrc ~ 'lock table posts')";
+        and (prosecdef and proname <> 'applied_migrations'
+          or prosrc ~ 'session_replication_role' or prosrc ~ 'lock table posts')";
     assert_eq!(stack.count(tricks).await, 0);
 }
 
