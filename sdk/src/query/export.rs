@@ -24,7 +24,7 @@ impl<T, V, C: Execute> Read<T, V, C> {
     ///
     /// # Errors
     ///
-    /// Every failure of the call, and [`ErrorKind::Decode`] if the response is not UTF-8.
+    /// Every failure of the call, and [`ErrorKind::Decode`](crate::error::ErrorKind::Decode) if the response is not UTF-8.
     pub async fn csv(self) -> Result<String, Error>
     where
         T: 'static,
@@ -123,7 +123,7 @@ impl<T, V, C: Execute> Read<T, V, C> {
     ///
     /// # Errors
     ///
-    /// Every failure of the call, and [`ErrorKind::Truncated`] if the server's row limit cut it.
+    /// Every failure of the call, and [`ErrorKind::Truncated`](crate::error::ErrorKind::Truncated) if the server's row limit cut it.
     pub async fn geojson(self) -> Result<serde_json::Value, Error> {
         let response = self.response(Format::GeoJson).await?;
         let rows = whole::rows_of(&response);
