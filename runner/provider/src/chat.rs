@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::cache::{Explicit, WireMessage, wire_messages};
 use super::manner::Manner;
-use super::{Breakage, Message, ReasoningEffort, Tier, TokenLimit, Tokenizer};
+use super::{Breakage, Message, ReasoningEffort, Tier, TokenLimit};
 
 /// A question to a language model.
 ///
@@ -127,20 +127,6 @@ struct JsonSchema<'a> {
 }
 
 impl<'a> ChatRequest<'a> {
-    /// The tokens of the input: the messages, their frames, and the schema, which the model reads as
-    /// well. The provider's own count differs by a few.
-    pub fn input_tokens(&self, tokenizer: Tokenizer) -> usize {
-        let messages: usize = self
-            .messages
-            .iter()
-            .map(|message| tokenizer.count(&message.content) + 4)
-            .sum();
-        let schema = self
-            .format
-            .map_or(0, |format| tokenizer.count(&format.schema.to_string()));
-        messages + schema + 3
-    }
-
     /// The request as a model is asked now.
     pub(super) fn body(&self, manner: &Manner<'_>) -> ChatBody<'a> {
         let response_format = self

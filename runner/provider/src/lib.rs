@@ -46,7 +46,7 @@ pub use client::{
 pub use embedding::{EmbeddingRequest, Embeddings};
 pub use error::{Breakage, Error, ErrorKind, Overload, RefusalCause};
 pub use http::{Deadlines, http_client};
-pub use message::{Message, Role};
+pub use message::{Message, Role, input_tokens};
 pub use model::{Model, ModelSettings, Models, ReasoningEffort, TokenLimit, Vocabulary};
 pub use openai::{
     BATCH_HOURS, DEFAULT_BASE_URL, MAX_INPUT_TOKENS, MAX_INPUTS, MAX_QUEUED_EMBEDDINGS,

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sluice_provider::{
     AnswerFormat, Breakage, ChatCompletion, ChatRequest, Client, ClientConfig, Deadlines,
     EmbeddingRequest, Embeddings, Error, ErrorKind, Message, Overload, RefusalCause, Response,
-    Role, VectorEncoding, http_client,
+    Role, VectorEncoding, http_client, input_tokens,
 };
 use sluice_simulator::{
     Config, ConfigChange, Fault, Faults, SimulatedLimits, Simulator, Stats, start,
@@ -321,7 +321,9 @@ async fn a_chat_is_billed_as_the_client_counts_it() {
     let (simulator, client) = simulator(Faults::default()).await;
     let (messages, schema) = (messages(), schema());
     let request = scores(&messages, &schema);
-    let counted = request.input_tokens(client.model(request.model).tokenizer()) as u64;
+    let tokenizer = client.model(request.model).tokenizer();
+    let schema_tokens = tokenizer.count(&schema.to_string());
+    let counted = input_tokens(&messages, schema_tokens, tokenizer) as u64;
     let usage = client.chat(&request).await.unwrap().usage.unwrap();
     assert_eq!(usage.input_tokens, counted);
     let stats = simulator.stats();

@@ -18,6 +18,7 @@ use crate::provider;
 
 /// How far the provider's clock may differ from the database's.
 const CLOCKS: i64 = 1;
+
 /// Why work on a batch has ended early.
 #[derive(Debug)]
 pub(super) enum Trouble {

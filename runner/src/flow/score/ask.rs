@@ -10,7 +10,7 @@ use super::super::preview::Preview;
 use super::super::requester::{RequestCost, RequestError, Requester};
 use super::scorer::{Part, Scorer};
 use crate::db::LeasedPost;
-use crate::provider::{AnswerFormat, ChatCompletion, ChatRequest};
+use crate::provider::{AnswerFormat, ChatCompletion, ChatRequest, input_tokens};
 use crate::scoring::{AnswerError, PostScore, Prompt, Question, Rubric, Texts, combine_batch};
 
 /// A shorter common beginning is not cached.
@@ -268,12 +268,9 @@ impl Scorer {
     }
 
     pub(super) fn input_tokens(&self, prompt: &Prompt, is_brief: bool) -> u32 {
-        // Each message costs a few tokens besides its words.
-        let messages = prompt.messages.iter();
-        let input: usize = messages
-            .map(|message| self.tokenizer.count(&message.content) + 4)
-            .sum();
-        u32::try_from(input + self.form(is_brief).tokens + 3).unwrap_or(u32::MAX)
+        let schema = self.form(is_brief).tokens;
+        let input = input_tokens(&prompt.messages, schema, self.tokenizer);
+        u32::try_from(input).unwrap_or(u32::MAX)
     }
 
     pub(super) fn cost(&self, prompt: &Prompt, posts: usize, wave: Wave) -> RequestCost {
