@@ -14,7 +14,8 @@ use super::raw::{RawConfig, RawLeases, RawOpenAi, RawSupabase};
 use super::{ConfigError, Environment, Workflow};
 use crate::provider::batch::MAX_BATCH_REQUESTS;
 use crate::provider::{
-    ChatApi, DEFAULT_BASE_URL, KeyHeader, MAX_INPUTS, Models, ServiceTier, VectorEncoding,
+    ChatApi, DEFAULT_BASE_URL, EmbeddingRequest, KeyHeader, MAX_INPUTS, Models, ServiceTier,
+    VectorEncoding,
 };
 use crate::scoring::Rubric;
 
@@ -105,6 +106,18 @@ pub struct EmbeddingSettings {
     /// it in parts whose vectors are averaged (`average`).
     #[serde(alias = "overlong")]
     pub oversized: OversizedPolicy,
+}
+
+impl EmbeddingSettings {
+    /// The request for the vectors of these texts.
+    pub(crate) fn request<'a>(&'a self, inputs: &'a [&'a str]) -> EmbeddingRequest<'a> {
+        let dimensions = Some(self.dimensions as usize);
+        EmbeddingRequest {
+            model: &self.model,
+            inputs,
+            dimensions,
+        }
+    }
 }
 
 /// What to embed of a text with more tokens than the provider takes.

@@ -105,13 +105,8 @@ impl EmbeddingLines {
     }
 
     fn request<T: AsRef<str>>(&self, id: Request, note: &str, inputs: &[Input<T>]) -> BatchLine {
-        let settings = &self.packer.settings;
         let texts: Vec<&str> = inputs.iter().map(|input| input.item.as_ref()).collect();
-        let request = EmbeddingRequest {
-            model: &settings.model,
-            inputs: &texts,
-            dimensions: Some(settings.dimensions as usize),
-        };
+        let request = self.packer.settings.request(&texts);
         self.client.embedding_line(&id.custom_id(note), &request)
     }
 

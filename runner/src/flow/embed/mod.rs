@@ -29,7 +29,7 @@ use crate::config::EmbeddingSettings;
 use crate::db::{EmbeddingRow, EstimateWork, StoreEmbeddings};
 use crate::engine::{Flow, Patience, Sink, Source, Text};
 use crate::error::Error;
-use crate::provider::{Client, EmbeddingRequest, ErrorKind, MAX_INPUT_TOKENS, Tier};
+use crate::provider::{Client, ErrorKind, MAX_INPUT_TOKENS, Tier};
 use crate::report::Outcome;
 
 /// Embeddings in one write: about 2 MB of text at 1536 dimensions.
@@ -158,11 +158,8 @@ pub async fn embed_query(
 ) -> Result<Arc<[f32]>, Error> {
     let tokenizer = provider.model(&settings.model).tokenizer();
     let text = tokenizer.truncate(text, MAX_INPUT_TOKENS).text;
-    let request = EmbeddingRequest {
-        model: &settings.model,
-        inputs: &[text],
-        dimensions: Some(settings.dimensions as usize),
-    };
+    let inputs = [text];
+    let request = settings.request(&inputs);
     let mut wait = patience.begin();
     let answer = loop {
         let error = match provider.embed(&request).await {

@@ -12,7 +12,7 @@ use super::packer::{Packer, Parcel, Prepared, Row};
 use crate::engine::{
     BatchResult, Bisection, Deferred, Item, Packing, RowFailure, Step, StopReason, Text, Work,
 };
-use crate::provider::{Client, EmbeddingRequest};
+use crate::provider::Client;
 
 /// Batches in flight at once. They are most of a run's memory. At half a second a response, four batches of a
 /// hundred are 800 rows a second, which is more than a database with a vector index takes.
@@ -185,13 +185,8 @@ impl<T> EmbedWork<T> {
         &self,
         inputs: &[Input<I>],
     ) -> Result<Vec<Vec<f32>>, RequestError> {
-        let settings = &self.packer.settings;
         let texts: Vec<&str> = inputs.iter().map(|input| input.item.as_ref()).collect();
-        let request = EmbeddingRequest {
-            model: &settings.model,
-            inputs: &texts,
-            dimensions: Some(settings.dimensions as usize),
-        };
+        let request = self.packer.settings.request(&texts);
         let cost = RequestCost::new(inputs.iter().map(|input| input.tokens).sum(), 0);
         let sent = self
             .requester
