@@ -16,9 +16,10 @@ pub(super) async fn checks(settings: &Settings, asks_database: bool) -> Vec<Chec
         return Vec::new();
     };
     // Without a database, the configuration decides.
-    let settled = match asks_database {
-        true => session.rubric().await.ok(),
-        false => None,
+    let settled = if asks_database {
+        session.rubric().await.ok()
+    } else {
+        None
     };
     let rubric = settled.unwrap_or_else(|| settings.rubric.clone().into());
     let tried = flow::try_scoring(&session, &rubric).await;

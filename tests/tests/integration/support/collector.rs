@@ -1,6 +1,7 @@
 //! A collector of OpenTelemetry's spans.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -10,7 +11,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
-use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode as Code};
+use opentelemetry_proto::tonic::trace::v1::{
+    Span, Status, span::SpanKind, status::StatusCode as Code,
+};
 use prost::Message;
 use serde_json::Value;
 use sluice_tests::Service;
@@ -99,7 +102,7 @@ async fn receive(
 
 fn seen(span: Span) -> Seen {
     assert!(span.events.is_empty(), "events stay in the log: {span:?}");
-    let code = span.status.as_ref().map(|status| status.code());
+    let code = span.status.as_ref().map(Status::code);
     Seen {
         is_client: span.kind() == SpanKind::Client,
         failed: code == Some(Code::Error),
@@ -112,7 +115,10 @@ fn seen(span: Span) -> Seen {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn attributes(pairs: Vec<KeyValue>) -> BTreeMap<String, Value> {
