@@ -20,7 +20,6 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
-    output::init_logging(&cli.global);
     let printer = Printer::new(&cli.global);
     let exit = match run(cli, printer) {
         Ok(exit) => exit,
@@ -52,7 +51,12 @@ fn run(cli: Cli, printer: Printer) -> Result<Exit, Error> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    let result = runtime.block_on(command::run(cli, &printer));
+    let result = runtime.block_on(async {
+        let log = output::init_logging(&cli.global);
+        let result = command::run(cli, &printer).await;
+        log.finish().await;
+        result
+    });
     // A read of stdin cannot be cancelled. Waiting for it would block an interrupted `sluice store -`.
     runtime.shutdown_background();
     result

@@ -24,6 +24,8 @@ pub struct Exchange {
     pub target: String,
     /// Its `Prefer` header.
     pub prefer: Option<String>,
+    /// Its `traceparent` header.
+    pub traceparent: Option<String>,
     /// Its body, if it is JSON and the recorder keeps bodies.
     pub body: Value,
     /// The status of the response.
@@ -154,10 +156,11 @@ async fn forward(
     headers.remove("content-length");
     // Without this header the response comes uncompressed, so its size is the size of its content.
     headers.remove("accept-encoding");
-    let prefer = headers
-        .get("prefer")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    let header = |name| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.map(str::to_owned)
+    };
+    let (prefer, traceparent) = (header("prefer"), header("traceparent"));
     let request = upstream
         .client
         .request(method.clone(), format!("{}{target}", upstream.root))
@@ -177,6 +180,7 @@ async fn forward(
         method: method.to_string(),
         target: percent_decode_str(&target).decode_utf8_lossy().into_owned(),
         prefer,
+        traceparent,
         body: kept.flatten().unwrap_or(Value::Null),
         status: status.as_u16(),
         response_bytes: received.len(),

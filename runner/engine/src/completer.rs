@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::flow::{BatchResult, Item, RowFailure, Sink, Source, StorageError};
@@ -33,7 +34,8 @@ pub(super) async fn complete<P: Parts>(
                 resume_panic(write);
             }
         }
-        writes.spawn(persist(shared.clone(), result.outputs, places));
+        let write = persist(shared.clone(), result.outputs, places);
+        writes.spawn(write.in_current_span());
     }
     while let Some(write) = writes.join_next().await {
         resume_panic(write);

@@ -272,6 +272,10 @@ impl fmt::Display for Error {
         match &self.0.kind {
             ErrorKind::Refused(cause) => write!(f, "{}{detail}", cause.advice())?,
             ErrorKind::Overloaded { cause, retry_after } => match retry_after {
+                _ if cause.is_network() => match self.message() {
+                    Some(why) => write!(f, "{}: {why}", cause.name())?,
+                    None => f.write_str(cause.name())?,
+                },
                 Some(wait) => write!(f, "{}: try again in {wait:?}{detail}", cause.name())?,
                 None => write!(f, "{}: try again later{detail}", cause.name())?,
             },
@@ -316,6 +320,11 @@ impl RefusalCause {
 }
 
 impl Overload {
+    /// Whether the provider did not respond at all.
+    fn is_network(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Timeout | Self::Connection)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::RateLimit => "the rate limit is reached",

@@ -7,6 +7,7 @@ mod schema;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -119,15 +120,12 @@ pub struct ReportArgs {
     pub report_html: Option<PathBuf>,
 }
 
-/// The options of every flow that spends money.
+/// The options of everything that spends money.
 #[derive(Debug, Clone, Default, Args)]
-pub struct FlowArgs {
-    /// Work on at most N rows
-    #[arg(long, value_name = "N")]
-    pub limit: Option<u64>,
+pub struct SpendArgs {
     /// Claim no more rows after this long (13m, 90s, 1h30m), finish those in flight, then exit
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
-    pub deadline: Option<SignedDuration>,
+    pub deadline: Option<Duration>,
     /// Never spend more than this many US dollars
     #[arg(long, value_name = "USD", value_parser = positive_dollars)]
     pub max_usd: Option<f64>,
@@ -143,6 +141,17 @@ pub struct FlowArgs {
     /// Where the report goes.
     #[command(flatten)]
     pub report: ReportArgs,
+}
+
+/// The options of every flow that spends money.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FlowArgs {
+    /// Work on at most N rows
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Those that `sluice run` has, too.
+    #[command(flatten)]
+    pub spend: SpendArgs,
 }
 
 /// `sluice demo`
@@ -185,27 +194,19 @@ pub struct StoreArgs {
 
 /// `sluice run`
 #[derive(Debug, Args)]
+#[command(
+    mut_arg("deadline", |arg| arg.help("End after this long (13m, 90s, 1h30m): all steps together")),
+    mut_arg("max_usd", |arg| arg.help("Never spend more than this many US dollars: all steps together")),
+    mut_arg("batch", |arg| {
+        arg.help("Use the provider's batches: store what is done, hand over what is due, and wait for none")
+    })
+)]
 pub struct RunArgs {
     /// Posts to store first, as `sluice store` takes them
     pub file: Option<PathBuf>,
-    /// End after this long (13m, 90s, 1h30m): all steps together
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
-    pub deadline: Option<SignedDuration>,
-    /// Never spend more than this many US dollars: all steps together
-    #[arg(long, value_name = "USD", value_parser = positive_dollars)]
-    pub max_usd: Option<f64>,
-    /// Show what would be done; spend and write nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Send at most N requests to the provider at once
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
-    pub concurrency: Option<u32>,
-    /// Use the provider's batches: store what is done, hand over what is due, and wait for none
-    #[arg(long)]
-    pub batch: bool,
-    /// Where the report goes.
+    /// The bounds of all steps together.
     #[command(flatten)]
-    pub report: ReportArgs,
+    pub spend: SpendArgs,
 }
 
 /// `sluice embed`
@@ -523,15 +524,15 @@ pub enum LocalArgs {
     },
 }
 
-fn positive_duration(text: &str) -> Result<SignedDuration, String> {
+fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration = text
         .parse()
         .map_err(|_| "expected a duration such as 90s, 13m or 1h30m".to_owned())?;
-    if duration.is_positive() {
-        Ok(duration)
-    } else {
-        Err("must be longer than 0s".to_owned())
+    let duration = Duration::try_from(duration).unwrap_or_default();
+    if duration.is_zero() {
+        return Err("must be longer than 0s".to_owned());
     }
+    Ok(duration)
 }
 
 fn positive_dollars(text: &str) -> Result<f64, String> {
@@ -554,11 +555,8 @@ mod tests {
 
     #[test]
     fn durations_are_parsed_as_people_write_them() {
-        assert_eq!(positive_duration("13m"), Ok(SignedDuration::from_mins(13)));
-        assert_eq!(
-            positive_duration("1h30m"),
-            Ok(SignedDuration::from_mins(90))
-        );
+        assert_eq!(positive_duration("13m"), Ok(Duration::from_secs(13 * 60)));
+        assert_eq!(positive_duration("1h30m"), Ok(Duration::from_secs(90 * 60)));
         assert!(positive_duration("0s").is_err());
         assert!(positive_duration("soon").is_err());
     }

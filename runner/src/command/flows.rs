@@ -85,13 +85,13 @@ pub(super) async fn recompute(
 
 /// The options of a flow, from the arguments.
 pub(super) fn options(arguments: &FlowArgs) -> FlowOptions {
-    let deadline = arguments.deadline;
+    let spend = &arguments.spend;
     FlowOptions {
         limit: arguments.limit,
-        deadline: deadline.and_then(|deadline| deadline.try_into().ok()),
-        max_usd: arguments.max_usd,
-        dry_run: arguments.dry_run,
-        batch: arguments.batch.then_some(Batching::Wait),
+        deadline: spend.deadline,
+        max_usd: spend.max_usd,
+        dry_run: spend.dry_run,
+        batch: spend.batch.then_some(Batching::Wait),
     }
 }
 

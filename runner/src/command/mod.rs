@@ -36,7 +36,7 @@ use sluice_sdk::{Client, query::Keyset};
 
 #[cfg(feature = "typegen")]
 use crate::cli::GenArgs;
-use crate::cli::{Cli, Command, FlowArgs, GlobalArgs};
+use crate::cli::{Cli, Command, GlobalArgs, SpendArgs};
 use crate::config::{self, Environment, Settings};
 use crate::db::DatabaseError;
 use crate::error::Error;
@@ -61,40 +61,55 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
             reported(printer, "store", (&arguments.report, Some(global)), work).await
         }
         Command::Run(arguments) => {
-            let work = async { Box::pin(run::run(&arguments, settings(global)?, printer)).await };
-            reported(printer, "run", (&arguments.report, Some(global)), work).await
+            let spend = &arguments.spend;
+            let work = Box::pin(async {
+                run::run(&arguments, spending_session(global, spend)?, printer).await
+            });
+            reported(printer, "run", (&spend.report, Some(global)), work).await
         }
         Command::Embed(arguments) => {
             let flow = &arguments.flow;
             let work = Box::pin(async {
-                flows::embed(&arguments, flow_session(global, flow)?, printer).await
+                flows::embed(&arguments, spending_session(global, &flow.spend)?, printer).await
             });
-            reported(printer, "embed", (&flow.report, Some(global)), work).await
+            reported(printer, "embed", (&flow.spend.report, Some(global)), work).await
         }
         Command::Score(flow) => {
             let scope = ScoreScope::Missing;
             let work = Box::pin(async {
-                flows::score(&flow, scope, flow_session(global, &flow)?, printer).await
+                flows::score(
+                    &flow,
+                    scope,
+                    spending_session(global, &flow.spend)?,
+                    printer,
+                )
+                .await
             });
-            reported(printer, "score", (&flow.report, Some(global)), work).await
+            reported(printer, "score", (&flow.spend.report, Some(global)), work).await
         }
         Command::Rescore(arguments) => {
             let (flow, scope) = (&arguments.flow, flows::rescore_scope(&arguments));
             if let Some(model) = &arguments.compare {
-                let session = flow_session(global, flow)?;
+                let session = spending_session(global, &flow.spend)?;
                 return compare::run(model, flows::options(flow), &session, printer).await;
             }
             let work = Box::pin(async {
-                flows::score(flow, scope, flow_session(global, flow)?, printer).await
+                flows::score(flow, scope, spending_session(global, &flow.spend)?, printer).await
             });
-            reported(printer, "rescore", (&flow.report, Some(global)), work).await
+            reported(printer, "rescore", (&flow.spend.report, Some(global)), work).await
         }
         Command::Backfill(arguments) => {
             let flow = &arguments.flow;
             let work = Box::pin(async {
-                flows::backfill(&arguments, flow_session(global, flow)?, printer).await
+                flows::backfill(&arguments, spending_session(global, &flow.spend)?, printer).await
             });
-            reported(printer, "backfill", (&flow.report, Some(global)), work).await
+            reported(
+                printer,
+                "backfill",
+                (&flow.spend.report, Some(global)),
+                work,
+            )
+            .await
         }
         Command::Recompute(arguments) => {
             let work =
@@ -137,8 +152,8 @@ fn settings(global: &GlobalArgs) -> Result<Settings, Error> {
     Ok(config::load(global.config.as_deref(), &environment)?)
 }
 
-/// A session for a flow. Its flags override the configuration.
-fn flow_session(global: &GlobalArgs, flags: &FlowArgs) -> Result<Session, Error> {
+/// A session for what spends money. Its flags override the configuration.
+fn spending_session(global: &GlobalArgs, flags: &SpendArgs) -> Result<Session, Error> {
     let mut settings = settings(global)?;
     if let Some(concurrency) = flags.concurrency {
         settings.limits.concurrency = concurrency;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::cli::{GlobalArgs, ReportArgs};
 use crate::db::{Database, DatabaseError, Runs};
@@ -26,6 +28,7 @@ pub(super) async fn reported(
     (arguments, history): (&ReportArgs, Option<&GlobalArgs>),
     work: impl Future<Output = Result<Outcome, Error>>,
 ) -> Result<Exit, Error> {
+    let work = traced(flow, work);
     let file = arguments.report_html.as_deref();
     let Some(file) = file.map(PageFile::prepare).transpose()? else {
         return print(*printer, work.await);
@@ -52,6 +55,45 @@ pub(super) async fn reported(
     }
     let exit = print(*printer, result)?;
     written.map(|()| exit)
+}
+
+/// Runs a flow in the span that all others of the command belong to.
+async fn traced(
+    flow: &str,
+    work: impl Future<Output = Result<Outcome, Error>>,
+) -> Result<Outcome, Error> {
+    let span = tracing::trace_span!(
+        "command",
+        "otel.name" = format!("sluice {flow}"),
+        "otel.status_code" = Empty,
+        "sluice.exit_code" = Empty,
+        "sluice.rows.written" = Empty,
+        "sluice.rows.failed" = Empty,
+        "sluice.usd" = Empty,
+    );
+    let result = work.instrument(span.clone()).await;
+    let exit = match &result {
+        Ok(outcome) => outcome.exit,
+        Err(error) => error.exit(),
+    };
+    span.record("sluice.exit_code", i64::from(exit.code()));
+    if !matches!(exit, Exit::Complete | Exit::MoreRemains) {
+        span.record("otel.status_code", "ERROR");
+    }
+    if let Ok(Outcome { report, .. }) = &result {
+        let written = match &report.counts {
+            Counts::Store(counts) => counts.inserted,
+            Counts::Rows(counts) => counts.written,
+        };
+        for (name, rows) in [
+            ("sluice.rows.written", written),
+            ("sluice.rows.failed", report.failed()),
+        ] {
+            span.record(name, i64::try_from(rows).unwrap_or(i64::MAX));
+        }
+        span.record("sluice.usd", report.usd);
+    }
+    result
 }
 
 fn print(printer: Printer, result: Result<Outcome, Error>) -> Result<Exit, Error> {

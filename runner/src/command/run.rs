@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::flows::watched;
 use super::signal::Watch;
 use crate::cli::RunArgs;
-use crate::config::{Settings, Step};
+use crate::config::Step;
 use crate::db::{ListWeightConfigs, PipelineStatus};
 use crate::engine::{Stop, StopReason};
 use crate::error::Error;
@@ -21,20 +21,16 @@ use crate::report::{Counts, Outcome, Report, RowCounts, StoreCounts};
 
 pub(super) async fn run(
     arguments: &RunArgs,
-    mut settings: Settings,
+    session: Session,
     printer: &Printer,
 ) -> Result<Outcome, Error> {
-    if let Some(concurrency) = arguments.concurrency {
-        settings.limits.concurrency = concurrency;
-    }
-    let steps = settings.workflow.steps.clone();
+    let steps = session.settings.workflow.steps.clone();
     if arguments.file.is_some() && !steps.contains(&Step::Store) {
         return Err(Error::Usage(
             "a file is given, but workflow.steps has no `store`; add it, or leave the file out"
                 .to_owned(),
         ));
     }
-    let session = Session::new(settings)?;
     if steps.iter().any(|step| step.spends()) {
         // Nothing is stored by a run that cannot do the rest.
         session.provider()?;
@@ -99,7 +95,8 @@ impl WorkflowRun<'_> {
 
     /// What is left of the deadline and the budget, or which of them is reached.
     fn bounds(&self) -> Result<FlowOptions, StopReason> {
-        let deadline = self.deadline();
+        let spend = &self.arguments.spend;
+        let deadline = spend.deadline;
         let left = deadline.map(|deadline| deadline.saturating_sub(self.started.elapsed()));
         if let (Some(deadline), Some(Duration::ZERO)) = (deadline, left) {
             return Err(StopReason::Deadline(deadline));
@@ -108,25 +105,18 @@ impl WorkflowRun<'_> {
             limit: None,
             deadline: left,
             // Not zero: a step with nothing to do needs no money, and one with something to do says why it stops.
-            max_usd: self
-                .arguments
+            max_usd: spend
                 .max_usd
                 .map(|usd| (usd - self.usd).max(f64::MIN_POSITIVE)),
-            dry_run: self.arguments.dry_run,
-            batch: self.arguments.batch.then_some(Batching::HandOver),
+            dry_run: spend.dry_run,
+            batch: spend.batch.then_some(Batching::HandOver),
         })
     }
 
     /// The deadline of the run, if it is reached.
     fn reached_deadline(&self) -> Option<Duration> {
-        self.deadline()
-            .filter(|deadline| self.started.elapsed() >= *deadline)
-    }
-
-    fn deadline(&self) -> Option<Duration> {
-        self.arguments
-            .deadline
-            .and_then(|deadline| deadline.try_into().ok())
+        let deadline = self.arguments.spend.deadline;
+        deadline.filter(|deadline| self.started.elapsed() >= *deadline)
     }
 
     /// Runs a step, unless there is nothing to do.
@@ -185,7 +175,7 @@ impl WorkflowRun<'_> {
         work: impl Future<Output = T>,
     ) -> T {
         tokio::pin!(work);
-        let (Some(left), Some(deadline)) = (options.deadline, self.deadline()) else {
+        let (Some(left), Some(deadline)) = (options.deadline, self.arguments.spend.deadline) else {
             return work.await;
         };
         tokio::select! {
@@ -198,7 +188,7 @@ impl WorkflowRun<'_> {
 
     /// Whether this run wrote scores, or a scored post has no final score under the active weights.
     async fn needs_recompute(&self) -> Result<bool, Error> {
-        if self.arguments.dry_run {
+        if self.arguments.spend.dry_run {
             return Ok(false);
         }
         let wrote = |outcome: &Outcome| match &outcome.report.counts {

@@ -35,6 +35,7 @@ pub(super) async fn run(
     let mut reports = Vec::new();
     // A worker whose output cannot be written still runs its jobs.
     let mut unwritten = None;
+    let mut cut_short = false;
     let exit = worker::work(
         &session,
         (kinds, arguments.once),
@@ -42,6 +43,7 @@ pub(super) async fn run(
         &stop,
         &monitor,
         |outcome: &Outcome| {
+            cut_short = stop.is_stopped() && outcome.exit == Exit::Interrupted;
             if !printer.is_json() {
                 if let Err(error) = printer.outcome(outcome) {
                     tracing::error!("{error}");
@@ -56,6 +58,16 @@ pub(super) async fn run(
     if let Some(error) = unwritten {
         return Err(error);
     }
+    let reason = match exit {
+        Exit::Interrupted if cut_short => {
+            "stopped by a signal; the job that was running is due again"
+        }
+        Exit::Interrupted => "stopped by a signal; no job was running",
+        _ => "not every job completed",
+    };
+    if exit == Exit::Interrupted {
+        printer.say(reason)?;
+    }
     if printer.is_json() {
         let mut report = Report::new("worker", Counts::Rows(RowCounts::default()));
         report.flows = reports;
@@ -63,7 +75,7 @@ pub(super) async fn run(
         let report = report.finished(started.elapsed(), crate::memory::peak_bytes());
         let outcome = match exit {
             Exit::Complete => Outcome::ended(report),
-            exit => Outcome::stopped(report, exit, "not every job completed"),
+            exit => Outcome::stopped(report, exit, reason),
         };
         printer.outcome(&outcome)?;
     }

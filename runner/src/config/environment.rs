@@ -73,6 +73,25 @@ pub fn log_filter() -> Option<String> {
     filter.filter(|filter| !filter.trim().is_empty())
 }
 
+/// Whether the spans of runs are sent to a collector, by OpenTelemetry's own variables. Its exporter reads the rest of
+/// them. A `.env` has no say, because it may be a stranger's.
+#[cfg(feature = "otel")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module reads the environment"
+)]
+pub fn exports_traces() -> bool {
+    let value = |name: &str| std::env::var(name).unwrap_or_default();
+    let is = |name: &str, wanted: &str| value(name).trim().eq_ignore_ascii_case(wanted);
+    let is_set = |name: &str| !value(name).trim().is_empty();
+    if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
+        return false;
+    }
+    is("OTEL_TRACES_EXPORTER", "otlp")
+        || is_set("OTEL_EXPORTER_OTLP_ENDPOINT")
+        || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+}
+
 impl Environment {
     /// Reads the environment of the process, and the nearest `.env`.
     ///

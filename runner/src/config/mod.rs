@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use crate::scoring::RubricError;
 use environment::Source;
+#[cfg(feature = "otel")]
+pub use environment::exports_traces;
 pub use environment::{Environment, log_filter};
 pub use raw::RawConfig;
 

@@ -1,16 +1,33 @@
 //! Failed requests to the database: what to tell the operator, and what the engine does about them.
 
+use std::error::Error as StdError;
+use std::fmt;
+
+use sluice_sdk::error::ErrorKind;
 use sluice_sdk::query::Outcome;
 
 use crate::engine::{GaveUp, Setback, StopReason, StorageError, Wait};
 
 /// A request to the database that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", self.advice())]
+#[derive(Debug)]
 pub struct DatabaseError {
     source: sluice_sdk::Error,
     /// Why a caller did not wait any longer.
     gave_up: Option<GaveUp>,
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.advice())
+    }
+}
+
+impl StdError for DatabaseError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        // The message says already why there is no connection.
+        let is_said = self.source.kind() == ErrorKind::Connect;
+        if is_said { None } else { Some(&self.source) }
+    }
 }
 
 impl From<sluice_sdk::Error> for DatabaseError {

@@ -8,6 +8,8 @@ mod logging;
 pub mod page;
 mod progress;
 mod table;
+#[cfg(feature = "otel")]
+mod traces;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -16,7 +18,7 @@ use serde::Serialize;
 pub use color::choose as choose_colors;
 pub use human::checklist;
 pub(crate) use human::dollars;
-pub use logging::init as init_logging;
+pub use logging::{Logging, init as init_logging};
 pub use progress::{Progress, Sample, duration};
 pub use table::{TextTable, one_line};
 

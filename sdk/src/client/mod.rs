@@ -22,7 +22,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::error::{Error, ErrorKind};
 use crate::grammar::Select;
@@ -36,7 +37,7 @@ use token::Tokens;
 
 pub use builder::ClientBuilder;
 pub use functions::Invoke;
-pub use network::Http;
+pub use network::{Http, why_no_response};
 pub use observe::{Attempt, Observer};
 pub use patience::{Patience, Wait};
 #[cfg(feature = "postgrest")]
@@ -249,7 +250,14 @@ impl Client {
         call: &Call,
         attempt: impl Fn(u32, Option<Instant>) -> F,
     ) -> Result<O, Error> {
-        let span = tracing::debug_span!("postgrest", request = tracing::field::Empty);
+        let span = tracing::debug_span!(
+            "postgrest",
+            request = Empty,
+            "otel.kind" = cfg!(feature = "otel").then_some("client"),
+            "otel.status_code" = Empty,
+            "error.type" = Empty,
+            "http.response.status_code" = Empty,
+        );
         if !span.is_disabled() {
             span.record("request", call.shape());
         }
@@ -281,7 +289,12 @@ impl Client {
                 retries += 1;
             }
         };
-        attempts.instrument(span).await
+        let result: Result<O, Error> = attempts.instrument(span.clone()).await;
+        if let Err(error) = &result {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", tracing::field::debug(error.kind()));
+        }
+        result
     }
 
     /// Forgets a token that the server refused, so that the source is asked for another.
@@ -386,6 +399,9 @@ impl Client {
         elapsed: Duration,
         response_bytes: usize,
     ) {
+        if let Some(status) = status {
+            Span::current().record("http.response.status_code", i64::from(status.as_u16()));
+        }
         if let Some(observer) = &self.shared.observer {
             observer.attempt(&Attempt {
                 method: call.request.method(),

@@ -1,5 +1,6 @@
 //! The transport of this crate: reqwest.
 
+use std::error::Error as _;
 use std::mem;
 use std::time::Duration;
 
@@ -89,14 +90,43 @@ impl Transport for Http {
     }
 }
 
-/// Decides whether anything can have been sent. The URL holds values, so it is left out.
+/// Decides whether anything can have been sent. The URL holds values, so only its host is shown.
 fn classify(error: reqwest::Error) -> TransportError {
+    let why = why_no_response(&error);
     let error = error.without_url();
     if error.is_connect() {
-        TransportError::connect(error)
+        TransportError::connect(error).because(why)
     } else if error.is_builder() {
         TransportError::invalid(error)
     } else {
         TransportError::interrupted(error)
+    }
+}
+
+/// Why a request has no response, in a few words: "the name `x.test` does not resolve". The URL holds values, so only
+/// its host is shown.
+///
+/// For programs that send with [`reqwest`] themselves. The errors of this crate have these words already.
+pub fn why_no_response(error: &reqwest::Error) -> String {
+    let host = error.url().and_then(|url| url.host_str());
+    let host = host.unwrap_or("the host");
+    // The libraries below tell the causes apart by their texts alone.
+    let (mut causes, mut next) = (Vec::new(), error.source());
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    let last = causes.last().map_or("no cause is known", String::as_str);
+    let said = |start| causes.iter().find_map(|cause| cause.strip_prefix(start));
+    if said("tunnel error: ").is_some() {
+        format!("the proxy makes no connection to {host} ({last})")
+    } else if said("dns error").is_some() {
+        format!("the name `{host}` does not resolve")
+    } else if let Some(why) = said("invalid peer certificate: ") {
+        format!("the certificate of {host} is not accepted ({why})")
+    } else if error.is_timeout() {
+        format!("{host} does not answer")
+    } else {
+        format!("{host}: {last}")
     }
 }

@@ -73,6 +73,8 @@ pub type Chunks = BoxStream<'static, Result<Bytes, TransportError>>;
 #[derive(Debug)]
 pub struct TransportError {
     kind: ErrorKind,
+    /// More about it, without a value of the request.
+    why: Option<String>,
     source: Box<dyn StdError + Send + Sync>,
 }
 
@@ -81,7 +83,16 @@ impl TransportError {
     pub fn connect(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             kind: ErrorKind::Connect,
+            why: None,
             source: source.into(),
+        }
+    }
+
+    /// Says why, such as "the name `x` does not resolve".
+    pub(super) fn because(self, why: String) -> Self {
+        Self {
+            why: Some(why),
+            ..self
         }
     }
 
@@ -89,6 +100,7 @@ impl TransportError {
     pub fn interrupted(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             kind: ErrorKind::Interrupted,
+            why: None,
             source: source.into(),
         }
     }
@@ -97,6 +109,7 @@ impl TransportError {
     pub fn invalid(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             kind: ErrorKind::Invalid,
+            why: None,
             source: source.into(),
         }
     }
@@ -108,7 +121,11 @@ impl fmt::Display for TransportError {
             ErrorKind::Connect => "no connection could be made",
             ErrorKind::Invalid => "the request cannot be sent",
             _ => "the connection broke before the response was complete",
-        })
+        })?;
+        match &self.why {
+            Some(why) => write!(f, ": {why}"),
+            None => Ok(()),
+        }
     }
 }
 

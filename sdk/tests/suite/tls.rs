@@ -142,6 +142,41 @@ async fn a_refused_stream_is_sent_again_and_a_broken_one_is_not() {
     }
 }
 
+/// Nobody vouches for the certificate of this server.
+#[tokio::test]
+async fn a_certificate_that_is_not_accepted_is_named() {
+    let Peers {
+        listener,
+        acceptor,
+        url,
+        ..
+    } = Peers::new(&["h2"]).await;
+    let serving = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        acceptor.accept(stream).await.map(|_| ())
+    });
+    let db = Client::builder()
+        .postgrest_url(url)
+        .retry(RetryPolicy::never());
+    let error = db.build().unwrap().table("t").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    let expected =
+        "GET /t: no connection could be made: the certificate of localhost is not accepted";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    assert!(serving.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_named() {
+    let db = Client::builder()
+        .supabase_url("https://project-of-nobody.invalid")
+        .retry(RetryPolicy::never());
+    let error = db.build().unwrap().table("t").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    let expected = "GET /t: no connection could be made: the name `project-of-nobody.invalid` does not resolve";
+    assert_eq!(error.to_string(), expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_never_answers_the_tls_handshake_is_a_connect_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -11,6 +11,7 @@ mod address;
 mod blame;
 mod faults;
 mod input;
+mod network;
 mod output;
 mod patience;
 mod providers;

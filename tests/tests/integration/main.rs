@@ -32,6 +32,7 @@ mod rescore;
 mod score;
 mod store;
 mod support;
+mod traces;
 mod triggers;
 mod worker;
 mod workflow;

@@ -225,7 +225,7 @@ async fn stopped_worker_releases_its_job() {
     let (stack, simulator, program) = prepared(120).await;
     slow_down(&simulator, 200);
     program.complete(&["jobs", "enqueue", "rescore_all"]).await;
-    let mut worker = program.spawn(&["worker"]);
+    let worker = program.spawn(&["worker", "--json"]);
     until("some are scored", async || stack.count(KIND).await > 0).await;
     let total = "select total from background_jobs";
     until("the total is known", async || {
@@ -233,9 +233,38 @@ async fn stopped_worker_releases_its_job() {
     })
     .await;
     signal(worker.id(), "TERM");
-    assert_eq!(worker.wait().await.unwrap().code(), Some(130));
+    let run = program.end(worker, Duration::from_secs(10)).await;
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    let reason = "stopped by a signal; the job that was running is due again";
+    assert_eq!(run.json()["reason"], reason);
     assert_eq!(jobs(&stack).await, [job("rescore_all", "pending", 0)]);
     assert_eq!(stack.count("select count(*) from work_items").await, 0);
+}
+
+#[tokio::test]
+async fn idle_worker_that_is_stopped_says_that_no_job_was_running() {
+    let (stack, _simulator, program) = prepared(3).await;
+    program.complete(&["jobs", "enqueue", "embed_posts"]).await;
+    let reason = "stopped by a signal; no job was running";
+    for json in [true, false] {
+        let arguments: &[&str] = if json {
+            &["worker", "--json"]
+        } else {
+            &["worker"]
+        };
+        let worker = program.spawn(arguments);
+        let done = "select count(*) from background_jobs where status = 'completed'";
+        until("the job is done", async || stack.count(done).await == 1).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        signal(worker.id(), "TERM");
+        let run = program.end(worker, Duration::from_secs(10)).await;
+        assert_eq!(run.code, Some(130), "{}", run.stderr);
+        if json {
+            assert_eq!(run.json()["reason"], reason);
+        } else {
+            assert_eq!(run.stdout.trim_end(), reason);
+        }
+    }
 }
 
 #[tokio::test]

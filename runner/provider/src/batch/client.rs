@@ -92,7 +92,7 @@ impl Client {
         let mut bytes = 0;
         loop {
             let chunk = response.chunk().await;
-            let chunk = chunk.map_err(|error| self.unreachable(error, ResponseHead::default()))?;
+            let chunk = chunk.map_err(|error| self.unreachable(&error, ResponseHead::default()))?;
             let Some(chunk) = chunk else { break };
             self.write(to.write_all(&chunk).await)?;
             bytes += chunk.len() as u64;

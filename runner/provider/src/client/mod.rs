@@ -1,6 +1,7 @@
 //! The client: one call, one request.
 
 mod models;
+mod trace;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,6 +14,7 @@ use reqwest::{
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sluice_sdk::client::why_no_response;
 
 use super::{
     Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind, Models,
@@ -25,6 +27,7 @@ use super::{
     openai::DEFAULT_BASE_URL,
     response::{BodyError, Incomplete, RawResponse, ResponseBody, parse, read_body},
 };
+use trace::{Operation, traced};
 
 /// The most bytes of a response: well above 2048 vectors of 3072 numbers written as text.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
@@ -238,9 +241,12 @@ impl Client {
         &self,
         request: &EmbeddingRequest<'_>,
     ) -> Result<Response<Embeddings>, Error> {
-        let body = self.embedding_body(request);
-        let response = self.post("embeddings", &body).await;
-        self.read_embeddings(request, response)
+        let exchange = async {
+            let body = self.embedding_body(request);
+            let response = self.post("embeddings", &body).await;
+            self.read_embeddings(request, response)
+        };
+        traced(self, (Operation::Embeddings, request.model), exchange).await
     }
 
     /// The body of a request for embeddings.
@@ -280,14 +286,17 @@ impl Client {
         let model = self.model(request.model);
         let manner = Manner::new(&model, self.learnt.about(request.model));
         let api = self.config.chat_api;
-        let response = match api {
-            ChatApi::Chat => self.post("chat/completions", &request.body(&manner)).await,
-            ChatApi::Responses => {
-                self.post("responses", &request.responses_body(&manner))
-                    .await
-            }
+        let exchange = async {
+            let response = match api {
+                ChatApi::Chat => self.post("chat/completions", &request.body(&manner)).await,
+                ChatApi::Responses => {
+                    self.post("responses", &request.responses_body(&manner))
+                        .await
+                }
+            };
+            self.read_answers((api, &manner, request.reasoning_effort), response)
         };
-        self.read_answers((api, &manner, request.reasoning_effort), response)
+        traced(self, (Operation::Chat, request.model), exchange).await
     }
 
     /// Reads the response to a question that was sent to this API in this manner, and named this effort.
@@ -332,7 +341,7 @@ impl Client {
         match read_body(response, MAX_RESPONSE_BYTES).await {
             Ok(body) => Ok(RawResponse { head, body }),
             Err(BodyError::Transport(error)) => {
-                Err(NoSuccess::Error(self.unreachable(error, head)))
+                Err(NoSuccess::Error(self.unreachable(&error, head)))
             }
             Err(BodyError::TooLong { limit }) => Err(NoSuccess::Error(self.broken(
                 head,
@@ -350,7 +359,7 @@ impl Client {
         let response = request
             .send()
             .await
-            .map_err(|error| NoSuccess::Error(self.unreachable(error, ResponseHead::default())))?;
+            .map_err(|error| NoSuccess::Error(self.unreachable(&error, ResponseHead::default())))?;
         let head = ResponseHead::read(&response, Timestamp::now());
         if !response.status().is_success() {
             let status = response.status().as_u16();
@@ -460,7 +469,7 @@ impl Client {
         })
     }
 
-    pub(super) fn unreachable(&self, error: reqwest::Error, head: ResponseHead) -> Error {
+    pub(super) fn unreachable(&self, error: &reqwest::Error, head: ResponseHead) -> Error {
         // A connection that is not made in time is both; nothing was sent over it.
         let cause = if error.is_connect() {
             Overload::Unreachable
@@ -474,7 +483,7 @@ impl Client {
             retry_after: None,
         };
         Error::new(Failure {
-            message: Some(self.excerpt(&root_cause(&error.without_url()))),
+            message: Some(self.excerpt(&why_no_response(error))),
             ..Failure::new(kind, head)
         })
     }
@@ -490,15 +499,6 @@ impl fmt::Debug for Client {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
-}
-
-/// The innermost reason, which is the most specific ("connection refused").
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -465,7 +465,7 @@ async fn a_stopped_server_is_an_overload() {
     assert!(
         error
             .to_string()
-            .starts_with("the provider cannot be reached: try again later; it said: ")
+            .starts_with("the provider cannot be reached: 127.0.0.1: Connection refused")
     );
 }
 

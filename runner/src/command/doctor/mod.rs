@@ -118,12 +118,14 @@ async fn check_all(settings: Settings) -> Vec<Check> {
         "configuration",
         Ok("complete and valid".to_owned()),
     )];
-    checks.extend(database(&settings).await);
-    checks.push(Check::of(
-        "provider",
-        provider(&settings).await.map_err(Finding::from),
-    ));
-    checks.extend(model::checks(&settings).await);
+    let ((of_database, is_usable), provider) =
+        tokio::join!(database(&settings), provider(&settings));
+    checks.extend(of_database);
+    let is_reached = !matches!(provider, Err(Error::GaveUp(_)));
+    checks.push(Check::of("provider", provider.map_err(Finding::from)));
+    if is_reached {
+        checks.extend(model::checks(&settings, is_usable).await);
+    }
     // Few people need Node, so its absence is no failure.
     #[cfg(feature = "local")]
     checks.push(Check {
@@ -136,22 +138,22 @@ async fn check_all(settings: Settings) -> Vec<Check> {
     checks
 }
 
-/// The server first, and what is behind it only if the server takes the key.
-async fn database(settings: &Settings) -> Vec<Check> {
+/// The server first, and what is behind it only if the server takes the key. Returns whether it does.
+async fn database(settings: &Settings) -> (Vec<Check>, bool) {
     let connected = || {
         let configured = settings.database().map_err(Error::from)?;
         Ok::<_, Error>((configured, Database::new(configured)?))
     };
     let (configured, database) = match connected() {
         Ok(connected) => connected,
-        Err(error) => return vec![Check::of("database", Err(error.into()))],
+        Err(error) => return (vec![Check::of("database", Err(error.into()))], false),
     };
     let (mut checks, is_usable) = server::checks(configured).await;
     if is_usable {
         checks.extend(schema::checks(settings, &database).await);
         checks.extend(budget::check(settings.budget, &database).await);
     }
-    checks
+    (checks, is_usable)
 }
 
 async fn provider(settings: &Settings) -> Result<String, Error> {

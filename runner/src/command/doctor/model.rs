@@ -8,7 +8,7 @@ use crate::flow::{self, Session, Tried};
 use crate::provider::RateHeaders;
 
 /// Has one post scored, and says what that cost. A warning about a model is no failure.
-pub(super) async fn checks(settings: &Settings) -> Vec<Check> {
+pub(super) async fn checks(settings: &Settings, asks_database: bool) -> Vec<Check> {
     let Ok(session) = Session::new(settings.clone()) else {
         return Vec::new();
     };
@@ -16,8 +16,12 @@ pub(super) async fn checks(settings: &Settings) -> Vec<Check> {
         return Vec::new();
     };
     // Without a database, the configuration decides.
-    let settled = session.rubric().await;
-    let rubric = settled.unwrap_or_else(|_| settings.rubric.clone().into());
+    let settled = if asks_database {
+        session.rubric().await.ok()
+    } else {
+        None
+    };
+    let rubric = settled.unwrap_or_else(|| settings.rubric.clone().into());
     let tried = flow::try_scoring(&session, &rubric).await;
     let stated = tried.as_ref().ok().map(|tried| tried.limits);
     let tried = tried.map(|Tried { usd, .. }| {

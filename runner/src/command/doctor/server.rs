@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, SERVER};
 use reqwest::{Response, Url, redirect};
 use secrecy::ExposeSecret;
+use sluice_sdk::client::why_no_response;
 
 use super::key::Key;
 use super::{Check, Finding};
@@ -74,7 +75,7 @@ async fn ask(settings: &DatabaseSettings) -> Result<Answer, Finding> {
         let found = format!(
             "no answer from {}: {}",
             settings.postgrest_url,
-            described(error)
+            why_no_response(error)
         );
         let cure = "is the address right, the project not paused, and this machine online?";
         Finding::new(Exit::Database, found, cure)
@@ -105,21 +106,6 @@ async fn ask(settings: &DatabaseSettings) -> Result<Answer, Finding> {
         headers,
         body,
     })
-}
-
-/// An error with its causes, without its URL.
-fn described(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
-    }
-    if error.is_timeout() {
-        format!("nothing for {} s", TIMEOUT.as_secs())
-    } else {
-        text
-    }
 }
 
 fn address(settings: &DatabaseSettings, answer: &Answer) -> Result<String, Finding> {

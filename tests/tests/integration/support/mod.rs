@@ -1,6 +1,7 @@
 //! What the integration tests share.
 
 pub(crate) mod batches;
+pub(crate) mod collector;
 pub(crate) mod posts;
 pub(crate) mod scores;
 
