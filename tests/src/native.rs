@@ -178,6 +178,9 @@ impl Session {
     }
 }
 
+/// The time between two looks for locks. Each look takes processor time from what is watched.
+const WATCH: Duration = Duration::from_millis(50);
+
 /// The longest time for which `watcher` saw a lock on a whole table that writers of posts or scores wait for, until the
 /// work is done.
 pub async fn longest_lock<T>(watcher: &Session, work: impl Future<Output = T>) -> (T, Duration) {
@@ -193,7 +196,7 @@ pub async fn longest_lock<T>(watcher: &Session, work: impl Future<Output = T>) -
             } else {
                 longest.set(longest.get().max(free.elapsed()));
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(WATCH).await;
         }
     };
     tokio::select! {

@@ -35,6 +35,7 @@ mod rate;
 mod response;
 mod responses;
 mod surrogate;
+mod tier;
 mod usage;
 mod vector;
 
@@ -52,9 +53,10 @@ pub use openai::{
     BATCH_HOURS, DEFAULT_BASE_URL, MAX_INPUT_TOKENS, MAX_INPUTS, MAX_QUEUED_EMBEDDINGS,
     MAX_REQUEST_TOKENS, MAX_SCHEMA_NAME_BYTES, estimate,
 };
-pub use price::{LongInput, Price, Tier};
+pub use price::{LongInput, Price};
 pub use rate::RateHeaders;
 pub use sluice_tokens::{Piece, Tokenizer};
 pub use surrogate::mend_surrogates;
+pub use tier::Tier;
 pub use usage::Usage;
 pub use vector::write_vector;

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Usage, model::factor};
+use super::tier::Tier;
+use super::usage::Usage;
 
 /// The price of a model's tokens, in US dollars for a million at the standard tier.
 ///
@@ -46,42 +47,6 @@ pub struct LongInput {
     pub output: f64,
 }
 
-/// At which price a request is processed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tier {
-    /// The usual one.
-    #[default]
-    Standard,
-    /// Slower and cheaper.
-    Flex,
-    /// Within a day, and cheaper.
-    Batch,
-    /// Faster and dearer.
-    Priority,
-}
-
-impl Tier {
-    /// Its name, for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Flex => "flex",
-            Self::Batch => "batch",
-            Self::Priority => "priority",
-        }
-    }
-
-    /// The tier that the `service_tier` of a response names. A name that is not known costs the usual price.
-    pub fn of_response(name: &str) -> Self {
-        match name {
-            "flex" => Self::Flex,
-            "batch" => Self::Batch,
-            "priority" | "fast" => Self::Priority,
-            _ => Self::Standard,
-        }
-    }
-}
-
 impl Price {
     /// What the usage of one request costs, in US dollars.
     pub fn usd(&self, usage: &Usage, tier: Tier) -> f64 {
@@ -105,7 +70,7 @@ impl Price {
         let long = self.long.filter(|long| usage.input_tokens > long.above);
         let (more_input, more_output) = long.map_or((1.0, 1.0), |long| (long.input, long.output));
         let output = tokens(usage.output_tokens) * self.output;
-        (input * more_input + output * more_output) * factor(tier) / 1e6
+        (input * more_input + output * more_output) * tier.factor() / 1e6
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Moment, Serial};
-use crate::RateHeaders;
+use crate::rate::RateHeaders;
 
 /// The longest wait that the provider's word can cause: a daily limit is whole again by then.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::limit::{NotSent, RateLimits, TooLarge};
 use super::state::{Admit, State};
 use super::{Moment, Serial};
-use crate::{MAX_INPUT_TOKENS, RateHeaders};
+use crate::openai::MAX_INPUT_TOKENS;
+use crate::rate::RateHeaders;
 
 /// Lets requests out as fast as the limits allow, in the order in which they came. Clones share
 /// one line and one set of limits.

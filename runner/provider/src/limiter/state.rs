@@ -8,7 +8,7 @@ use super::gate::Gate;
 use super::limit::{RateLimits, TooLarge};
 use super::meter::RateMeter;
 use super::{Moment, Serial};
-use crate::RateHeaders;
+use crate::rate::RateHeaders;
 
 /// Everything that a decision depends on.
 #[derive(Debug)]

@@ -15,7 +15,6 @@ use self::table::TABLE;
 use super::{Price, Tokenizer};
 
 pub use self::effort::ReasoningEffort;
-pub(super) use self::table::factor;
 
 /// What a model takes and what it costs, as the table of models and `[models."NAME"]` in `sluice.toml` say. A key
 /// that is left out is as in the table.

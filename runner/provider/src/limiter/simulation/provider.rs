@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::MINUTE;
-use crate::RateHeaders;
 use crate::limiter::Moment;
+use crate::rate::RateHeaders;
 
 /// A provider with an allowance for each limit. Each allowance holds a minute's worth and refills steadily. Refused
 /// requests count against the requests, as the real ones do.
