@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Breakage, VectorEncoding, vector::Vector};
+use super::{Breakage, vector::Vector};
 
 /// Texts to embed.
 ///
@@ -18,6 +19,17 @@ pub struct EmbeddingRequest<'a> {
     /// The length that every vector must have. If it is not given, all vectors must be equally long.
     /// It is sent only to models that take it, and checked in any case.
     pub dimensions: Option<usize>,
+}
+
+/// The form in which vectors are requested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VectorEncoding {
+    /// Little-endian bytes in base64: a quarter of the size of numbers, and far cheaper to read.
+    #[default]
+    Base64,
+    /// Numbers, for servers that refuse base64.
+    Float,
 }
 
 /// A vector of finite numbers for each input, in the order of the inputs.

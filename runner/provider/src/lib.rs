@@ -41,10 +41,8 @@ mod vector;
 
 pub use budget::{Budget, Exhausted, Reservation};
 pub use chat::{AnswerFormat, ChatCompletion, ChatRequest, ServiceTier};
-pub use client::{
-    ChatApi, Client, ClientConfig, ClientConfigError, KeyHeader, Response, VectorEncoding,
-};
-pub use embedding::{EmbeddingRequest, Embeddings};
+pub use client::{ChatApi, Client, ClientConfig, ClientConfigError, KeyHeader, Response};
+pub use embedding::{EmbeddingRequest, Embeddings, VectorEncoding};
 pub use error::{Breakage, Error, ErrorKind, Overload, RefusalCause};
 pub use http::{Deadlines, http_client};
 pub use message::{Message, Role, input_tokens};

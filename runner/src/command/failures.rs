@@ -1,6 +1,6 @@
 //! `sluice failures list|replay`
 
-use super::{print_list, up_to};
+use super::list::{print_list, up_to};
 use crate::cli::FailuresArgs;
 use crate::db::{ReplayWork, WorkItem, WorkItems};
 use crate::error::Error;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{print_list, up_to};
+use super::list::{print_list, up_to};
 use crate::cli::{EnqueueArgs, JobsArgs};
 use crate::db::{BackgroundJobs, CancelJob, EnqueueJob, Job, RetryJob, SaveAndRecompute, int};
 use crate::error::Error;

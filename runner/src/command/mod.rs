@@ -10,12 +10,14 @@ mod flows;
 #[cfg(feature = "typegen")]
 mod gen_types;
 mod jobs;
+mod list;
 #[cfg(feature = "local")]
 mod local;
 mod look;
 mod manual;
 mod models;
 mod monitoring;
+mod open;
 mod plan;
 mod reported;
 mod run;
@@ -28,20 +30,14 @@ mod watch;
 mod weights;
 mod worker;
 
+use self::open::{session, settings, spending_session};
 use self::reported::reported;
-use futures_util::TryStreamExt;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use sluice_sdk::{Client, query::Keyset};
-
 #[cfg(feature = "typegen")]
 use crate::cli::GenArgs;
-use crate::cli::{Cli, Command, GlobalArgs, SpendArgs};
-use crate::config::{self, Environment, Settings};
-use crate::db::DatabaseError;
+use crate::cli::{Cli, Command};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::flow::{ScoreScope, Session};
+use crate::flow::ScoreScope;
 use crate::output::Printer;
 
 /// Runs the command that the arguments name, and returns its exit code.
@@ -145,61 +141,4 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Completions { shell } => manual::completions(shell, *printer),
         Command::Man { out } => manual::pages(&out, *printer),
     }
-}
-
-fn settings(global: &GlobalArgs) -> Result<Settings, Error> {
-    let environment = Environment::read().allow_http(global.allow_http);
-    Ok(config::load(global.config.as_deref(), &environment)?)
-}
-
-/// A session for what spends money. Its flags override the configuration.
-fn spending_session(global: &GlobalArgs, flags: &SpendArgs) -> Result<Session, Error> {
-    let mut settings = settings(global)?;
-    if let Some(concurrency) = flags.concurrency {
-        settings.limits.concurrency = concurrency;
-    }
-    Session::new(settings)
-}
-
-fn session(global: &GlobalArgs) -> Result<Session, Error> {
-    Session::new(settings(global)?)
-}
-
-/// The first rows of a read, and whether there are more.
-///
-/// It reads page by page: a server returns at most 1000 rows at once, or fewer if it is set up so.
-async fn up_to<T, V>(
-    limit: u32,
-    read: Keyset<T, V, Client>,
-) -> Result<(Vec<V>, bool), DatabaseError>
-where
-    T: 'static,
-    V: DeserializeOwned + Send + 'static,
-{
-    let most = limit.try_into().unwrap_or(usize::MAX);
-    let mut pages = read.page_rows((u64::from(limit) + 1).min(1_000)).pages();
-    let mut rows = Vec::new();
-    while rows.len() <= most
-        && let Some(page) = pages.try_next().await?
-    {
-        rows.extend(page);
-    }
-    let more = rows.len() > most;
-    rows.truncate(most);
-    Ok((rows, more))
-}
-
-/// Prints a list, and says if it is not all.
-fn print_list<T: Serialize>(
-    printer: Printer,
-    rows: &[T],
-    more: bool,
-    table: impl FnOnce(&[T]) -> String,
-) -> Result<(), Error> {
-    printer.either(&rows, || table(rows))?;
-    if more {
-        let shown = rows.len();
-        tracing::warn!("the list ends after {shown}, and there are more; --limit shows more");
-    }
-    Ok(())
 }

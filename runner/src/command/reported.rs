@@ -115,7 +115,7 @@ async fn latest_runs(global: &GlobalArgs, outcome: &Outcome) -> Vec<Runs> {
     let flows = std::iter::once(report).chain(&report.flows);
     let flows: Vec<&str> = flows.map(|report| report.flow.as_str()).collect();
     let read = async {
-        let settings = super::settings(global)?;
+        let settings = super::open::settings(global)?;
         let database = Database::new(settings.database()?)?;
         let runs = database
             .client()

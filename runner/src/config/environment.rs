@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
-
-use super::nearest;
+use std::path::{Path, PathBuf};
 
 /// The variables that we read. A broken line of `.env` with one of these names is worth a warning.
 const OURS: &[&str] = &[
@@ -231,6 +229,24 @@ fn ours(line: &str) -> Option<&'static str> {
     let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
     let (name, _) = line.split_once('=')?;
     OURS.iter().find(|ours| **ours == name.trim_end()).copied()
+}
+
+/// The file of this name in the current folder, or in the nearest folder above it up to the root of its repository.
+/// Outside a repository, only the current folder counts.
+pub(super) fn nearest(name: &str) -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let is_file = |path: &PathBuf| path.exists() && !path.is_dir();
+    let of_here = PathBuf::from(name);
+    if is_file(&of_here) {
+        return Some(of_here);
+    }
+    let root = here
+        .ancestors()
+        .find(|folder| folder.join(".git").exists())?;
+    let folders = here
+        .ancestors()
+        .take_while(|folder| folder.starts_with(root));
+    folders.map(|folder| folder.join(name)).find(is_file)
 }
 
 #[cfg(test)]

@@ -8,22 +8,23 @@ mod bound;
 mod environment;
 mod model;
 mod raw;
+mod section;
 mod settings;
 mod workflow;
 
 use std::path::{Path, PathBuf};
 
 use crate::scoring::RubricError;
-use environment::Source;
 #[cfg(feature = "otel")]
 pub use environment::exports_traces;
 pub use environment::{Environment, log_filter};
+use environment::{Source, nearest};
 pub use raw::RawConfig;
 
-pub use settings::{
-    AppHook, BatchSettings, BudgetSettings, DatabaseSettings, EmbeddingSettings, LeaseSettings,
-    LimitSettings, OpenAiSettings, OversizedPolicy, Settings,
+pub use section::{
+    BatchSettings, BudgetSettings, EmbeddingSettings, LimitSettings, OversizedPolicy,
 };
+pub use settings::{AppHook, DatabaseSettings, LeaseSettings, OpenAiSettings, Settings};
 pub use workflow::{Step, Workflow};
 
 /// Why a configuration cannot be used. Every message names the key and says what to do.
@@ -91,22 +92,4 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Settings, 
         tracing::warn!("{notice}");
     }
     Ok(settings)
-}
-
-/// The file of this name in the current folder, or in the nearest folder above it up to the root of its repository.
-/// Outside a repository, only the current folder counts.
-fn nearest(name: &str) -> Option<PathBuf> {
-    let here = std::env::current_dir().ok()?;
-    let is_file = |path: &PathBuf| path.exists() && !path.is_dir();
-    let of_here = PathBuf::from(name);
-    if is_file(&of_here) {
-        return Some(of_here);
-    }
-    let root = here
-        .ancestors()
-        .find(|folder| folder.join(".git").exists())?;
-    let folders = here
-        .ancestors()
-        .take_while(|folder| folder.starts_with(root));
-    folders.map(|folder| folder.join(name)).find(is_file)
 }

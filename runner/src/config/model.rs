@@ -1,9 +1,7 @@
 //! The models of the configuration, and whether they take what is configured.
 
-use std::collections::BTreeMap;
-
 use super::{ConfigError, Settings};
-use crate::provider::{ModelSettings, Models, Price, ServiceTier};
+use crate::provider::ServiceTier;
 use crate::scoring::Rubric;
 
 impl Settings {
@@ -34,22 +32,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-/// The table of models with those of the configuration, and with prices that were written the earlier way.
-pub(super) fn models(
-    mut models: BTreeMap<String, ModelSettings>,
-    prices: BTreeMap<String, Price>,
-) -> Result<Models, ConfigError> {
-    for (name, price) in prices {
-        let model = models.entry(name.clone()).or_default();
-        if model.price.replace(price).is_some() {
-            let message =
-                format!("is there twice: remove it, and keep the one under [models.\"{name}\"]");
-            return Err(ConfigError::invalid(format!("prices.\"{name}\""), message));
-        }
-    }
-    Ok(Models::with(models))
 }
 
 #[cfg(test)]

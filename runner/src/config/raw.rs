@@ -7,10 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::environment::Source;
-use super::{
-    BatchSettings, BudgetSettings, ConfigError, EmbeddingSettings, LimitSettings, Workflow,
-};
-use crate::provider::{ChatApi, KeyHeader, ModelSettings, Price, ServiceTier};
+use super::section::{BatchSettings, BudgetSettings, EmbeddingSettings, LimitSettings};
+use super::{ConfigError, Workflow};
+use crate::provider::{ChatApi, KeyHeader, ModelSettings, Models, Price, ServiceTier};
 use crate::scoring::Rubric;
 
 /// `sluice.toml`. `sluice schema config` prints its JSON Schema.
@@ -115,4 +114,20 @@ impl RawConfig {
     pub fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())
     }
+}
+
+/// The table of models with those of the configuration, and with prices that were written the earlier way.
+pub(super) fn models(
+    mut models: BTreeMap<String, ModelSettings>,
+    prices: BTreeMap<String, Price>,
+) -> Result<Models, ConfigError> {
+    for (name, price) in prices {
+        let model = models.entry(name.clone()).or_default();
+        if model.price.replace(price).is_some() {
+            let message =
+                format!("is there twice: remove it, and keep the one under [models.\"{name}\"]");
+            return Err(ConfigError::invalid(format!("prices.\"{name}\""), message));
+        }
+    }
+    Ok(Models::with(models))
 }

@@ -20,7 +20,7 @@ use super::{
     Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind, Models,
     Overload, RateHeaders, ReasoningEffort, Tier, Usage,
     classify::{ErrorBody, classify},
-    embedding::EmbeddingBody,
+    embedding::{EmbeddingBody, VectorEncoding},
     error::{Failure, excerpt},
     head::ResponseHead,
     manner::{Learnt, Manner},
@@ -120,17 +120,6 @@ pub enum KeyHeader {
     Authorization,
     /// `api-key: KEY`, as Azure wants it.
     ApiKey,
-}
-
-/// The form in which vectors are requested.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum VectorEncoding {
-    /// Little-endian bytes in base64: a quarter of the size of numbers, and far cheaper to read.
-    #[default]
-    Base64,
-    /// Numbers, for servers that refuse base64.
-    Float,
 }
 
 /// A configuration that no client can use.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use jiff::civil::Date;
 use serde::Deserialize;
 
-use super::ModelSettings;
+use super::settings::ModelSettings;
 
 /// The file beside this one.
 pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {

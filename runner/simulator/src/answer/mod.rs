@@ -6,46 +6,12 @@ mod corrupt;
 mod embeddings;
 mod fill;
 mod responses;
+mod terms;
 mod vector;
 
-use crate::{
-    config::Style,
-    fault::Fault,
-    ledger::{Tier, TokenUsage},
-    request::ParsedRequest,
-};
-
-/// What a response depends on beside its request.
-#[derive(Clone, Debug)]
-pub(crate) struct AnswerTerms {
-    /// How many requests came before it.
-    pub(crate) number: u64,
-    /// What goes wrong with it.
-    pub(crate) fault: Option<Fault>,
-    pub(crate) style: Style,
-    pub(crate) tier: Tier,
-    /// Tokens from the prompt cache.
-    pub(crate) cached: u64,
-    /// Tokens written to the prompt cache, if the model tells of them.
-    pub(crate) written: Option<u64>,
-    /// In seconds of the Unix epoch.
-    pub(crate) unix_time: u64,
-}
-
-#[cfg(test)]
-impl Default for AnswerTerms {
-    fn default() -> Self {
-        Self {
-            number: 0,
-            fault: None,
-            style: Style::OpenAi,
-            tier: Tier::Default,
-            cached: 0,
-            written: None,
-            unix_time: 0,
-        }
-    }
-}
+pub(crate) use self::terms::AnswerTerms;
+use crate::ledger::TokenUsage;
+use crate::request::ParsedRequest;
 
 /// The response to a [`ParsedRequest`], and what it used.
 #[derive(Debug)]

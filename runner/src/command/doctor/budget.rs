@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use super::{Check, Finding};
+use super::check::{Check, Finding};
 use crate::config::BudgetSettings;
 use crate::db::{Database, RunStatus, Spending};
 use crate::exit::Exit;

@@ -1,6 +1,7 @@
 //! `sluice doctor`: what is wrong, and how to fix it.
 
 mod budget;
+mod check;
 mod key;
 mod model;
 mod schema;
@@ -8,8 +9,7 @@ mod server;
 
 use std::time::Duration;
 
-use serde::Serialize;
-
+use self::check::{Check, Finding};
 use crate::config::Settings;
 use crate::db::Database;
 use crate::error::Error;
@@ -19,62 +19,6 @@ use crate::output::{Printer, checklist};
 
 /// A service that does not answer for so long is reported. This is enough for a hiccup.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// The result of one check.
-#[derive(Debug, Serialize)]
-struct Check {
-    what: &'static str,
-    ok: bool,
-    found: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cure: Option<String>,
-    #[serde(skip)]
-    exit: Exit,
-}
-
-/// What is wrong, and the cure. The exit code is that of a command that would fail because of it.
-#[derive(Debug)]
-struct Finding {
-    exit: Exit,
-    found: String,
-    cure: String,
-}
-
-impl Finding {
-    fn new(exit: Exit, found: String, cure: &str) -> Self {
-        let cure = cure.to_owned();
-        Self { exit, found, cure }
-    }
-}
-
-/// The messages of commands have their cure in them.
-impl From<Error> for Finding {
-    fn from(error: Error) -> Self {
-        Self::new(error.exit(), error.to_string(), "")
-    }
-}
-
-impl Check {
-    fn of(what: &'static str, result: Result<String, Finding>) -> Self {
-        match result {
-            Ok(found) => Self {
-                what,
-                ok: true,
-                found,
-                cure: None,
-                exit: Exit::Complete,
-            },
-            Err(Finding { exit, found, cure }) => Self {
-                what,
-                ok: false,
-                found,
-                cure: Some(cure).filter(|cure| !cure.is_empty()),
-                exit,
-            },
-        }
-    }
-}
 
 pub(super) async fn run(
     settings: Result<Settings, Error>,

@@ -1,7 +1,7 @@
 //! The model that scores, by one call, and what is known about the models.
 
 use super::super::models::warnings;
-use super::{Check, Finding};
+use super::check::{Check, Finding};
 use crate::config::{LimitSettings, Settings};
 use crate::exit::Exit;
 use crate::flow::{self, Session, Tried};

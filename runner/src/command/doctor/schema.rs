@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, Finding};
+use super::check::{Check, Finding};
 use crate::bundled::MIGRATIONS;
 use crate::config::Settings;
 use crate::db::{

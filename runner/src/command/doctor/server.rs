@@ -8,8 +8,8 @@ use reqwest::{Response, Url, redirect};
 use secrecy::ExposeSecret;
 use sluice_sdk::client::why_no_response;
 
+use super::check::{Check, Finding};
 use super::key::Key;
-use super::{Check, Finding};
 use crate::config::DatabaseSettings;
 use crate::exit::Exit;
 

@@ -16,7 +16,7 @@ use super::super::session::Session;
 use super::oversized::{Parts, average};
 use super::pack::{Batch, Bounds, Input, pack};
 use super::packer::{Packer, Parcel, Prepared, Row};
-use super::sink;
+use super::sink::sink;
 use super::work::Embedded;
 use crate::db::{BatchRecord, BatchRow, LeasedPost};
 use crate::engine::{Packing, Stop};

@@ -4,11 +4,12 @@ mod batch;
 mod oversized;
 mod pack;
 mod packer;
+mod sink;
 mod work;
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 pub(super) use self::batch::EmbeddingCollector;
@@ -23,17 +24,13 @@ use super::price::Tiering;
 use super::requester::setback;
 use super::run::Run;
 use super::session::Session;
-use super::sink::PostSink;
 use super::work::WorkKind;
 use crate::config::EmbeddingSettings;
-use crate::db::{EmbeddingRow, EstimateWork, StoreEmbeddings};
+use crate::db::EstimateWork;
 use crate::engine::{Flow, Patience, Sink, Source, Text};
 use crate::error::Error;
 use crate::provider::{Client, ErrorKind, MAX_INPUT_TOKENS, Tier};
 use crate::report::Outcome;
-
-/// Embeddings in one write: about 2 MB of text at 1536 dimensions.
-const EMBEDDINGS_MAX: usize = 100;
 
 /// Embeds posts until none lacks a current embedding.
 ///
@@ -77,34 +74,11 @@ async fn embed_posts(session: &Session, run: &Run, refresh: bool) -> Result<Outc
         return Ok(session.finish("embed", run, &kind).await);
     }
     let worker = Uuid::new_v4();
-    let sink = sink(session, worker, &settings.model);
+    let sink = sink::sink(session, worker, &settings.model);
     session
         .drive_posts(run, &kind, worker, settings.chunk_size, (work, sink))
         .await;
     Ok(session.finish("embed", run, &kind).await)
-}
-
-/// Where vectors go that were leased by this worker.
-fn sink(session: &Session, worker: Uuid, model: &str) -> PostSink<Embedded, StoreEmbeddings> {
-    let model = model.to_owned();
-    let store = move |outputs: &[Embedded]| {
-        let rows = outputs.iter().map(|output| row(output, &model));
-        StoreEmbeddings {
-            p_worker: worker,
-            p_rows: json!(rows.collect::<Vec<_>>()),
-        }
-    };
-    PostSink::new(&session.database.outlasting(), EMBEDDINGS_MAX, store)
-}
-
-fn row(output: &Embedded, model: &str) -> EmbeddingRow {
-    EmbeddingRow {
-        post_id: output.id,
-        embedding: output.vector.clone(),
-        model: model.to_owned(),
-        dimensions: output.vector.len(),
-        text_hash: output.text_hash.to_string(),
-    }
 }
 
 /// Embeds rows of any table, from a source of your own into a sink of your own. It keeps the limits and the

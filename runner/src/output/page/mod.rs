@@ -47,7 +47,7 @@ pub fn render(
     let flows = std::iter::once(report).chain(&report.flows);
     let page = Page {
         title: format!("{}: {}", report.flow, view::status(report).1),
-        started: shown(started),
+        started: view::shown(started),
         took: span(took),
         version: env!("CARGO_PKG_VERSION"),
         next: next_step(*exit).map(view::words).unwrap_or_default(),
@@ -57,10 +57,6 @@ pub fn render(
         history: view::past_rows(history),
     };
     page.render()
-}
-
-fn shown(time: Timestamp) -> String {
-    time.strftime("%-d %B %Y, %H:%M UTC").to_string()
 }
 
 /// What a person does after a run that ended so.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::human::dollars;
 use super::super::table::harmless;
 use super::chart::{self, Chart, LatencyChart};
-use super::shown;
 use super::text::{compact, grouped, percent, span};
 use crate::db::Runs;
 use crate::exit::Exit;
@@ -438,6 +438,11 @@ fn id(failure: &Failure) -> String {
         (None, Some(post)) => post.to_string(),
         (None, None) => String::new(),
     }
+}
+
+/// A moment.
+pub(super) fn shown(time: Timestamp) -> String {
+    time.strftime("%-d %B %Y, %H:%M UTC").to_string()
 }
 
 #[cfg(test)]
