@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What the wire does with connections.
+/// Whether connections get through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Whole,

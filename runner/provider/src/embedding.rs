@@ -175,7 +175,7 @@ mod tests {
             [none(7), none(8), none(9)],
             [none(7), at(1, 8), at(2, 9)],
             [vector(r#""index":null,"#, 7), at(1, 8), none(9)],
-            // Only one place is left for the vector without an index.
+            // The vector without an index belongs to the only input that is left.
             [at(2, 9), none(7), at(1, 8)],
         ] {
             assert_eq!(read(3, Some(1), &data.join(",")), by_place, "{data:?}");

@@ -252,7 +252,7 @@ mod tests {
         Question::whole(&rubric()).read(&json!({ "posts": entries }).to_string(), posts)
     }
 
-    /// Reads a single post whose entry has this value instead.
+    /// Reads an answer for one post, in whose entry this key has this value.
     fn read_with(key: &str, value: Value) -> Result<PostScore, AnswerError> {
         let mut changed = entry(1);
         changed[key] = value;

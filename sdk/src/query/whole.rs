@@ -243,7 +243,7 @@ pub(super) fn truncated(rows: u64, way_out: &str) -> Error {
     Error::new(ErrorKind::Truncated, message)
 }
 
-/// Adds to an error about the number of rows what it does not say itself: how many match, up to two.
+/// Adds the number of matching rows, up to two, to an error that does not say it.
 pub(super) async fn with_row_count<C: Execute>(context: &C, query: &Query, error: Error) -> Error {
     if !error.lacks_row_count() {
         return error;

@@ -146,7 +146,7 @@ async fn budget_holds_with_requests_in_flight_over_every_model() {
     add_posts(&stack, 120).await;
     let mut rng = fastrand::Rng::with_seed(7);
     let mut billed = BTreeSet::new();
-    // One name is only a snapshot's, and the simulator has none.
+    // Without the one name of a dated snapshot, which the simulator does not know.
     let chat = |name: &&str| !name.starts_with("text-embedding") && !name.contains("2024");
     for model in Models::priced().filter(chat) {
         let tiers: &[bool] = if Models::default().get(model).flex() {

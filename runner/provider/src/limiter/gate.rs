@@ -218,7 +218,8 @@ mod tests {
         let mut gate = Gate::default();
         gate.observe(at(10), 1, &left(10_000, 50));
         gate.pass(at(10), 1_000);
-        // A tenth of what is left, a tenth of the time; then a ninth of what is left, a ninth of it.
+        // The request takes a tenth of the tokens that are left, so the gate stays shut for a tenth of the time until the
+        // reset. The next one takes a ninth of both.
         assert_eq!(gate.opens(1), at(15));
         gate.pass(at(15), 1_000);
         assert_eq!(gate.opens(1), at(20));

@@ -66,7 +66,7 @@ impl SimulatorState {
         done
     }
 
-    /// Decides whether a line of a batch is answered. The limits of a minute do not count for it.
+    /// Decides whether a line of a batch is answered. Batches do not use up the limits of a minute.
     pub(crate) fn admit_line(
         &mut self,
         route: Route,

@@ -1,4 +1,4 @@
-//! A text is asked which elements it has.
+//! `contains`, which is for arrays, is used on a text column.
 
 use sluice_sdk::{Error, Offline, Table};
 

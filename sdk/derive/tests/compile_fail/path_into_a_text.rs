@@ -1,4 +1,4 @@
-//! A text is gone into as if it were JSON.
+//! A JSON path is used on a text column.
 
 use sluice_sdk::{Error, Offline, Table};
 
