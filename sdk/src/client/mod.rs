@@ -437,7 +437,9 @@ impl Client {
             // A header of the call itself wins.
             headers.entry(name).or_insert_with(|| value.clone());
         }
-        headers.extend((*self.credentials).clone());
+        for (name, value) in &*self.credentials {
+            headers.insert(name, value.clone());
+        }
         if let Some(tokens) = &self.tokens {
             let token = timeout_at(deadline, tokens.header()).await;
             let token = token.unwrap_or_else(|_| {
