@@ -280,17 +280,6 @@ impl Parts<'_> {
         value.serialize(Json::new(self.out))
     }
 
-    /// Writes the value of a member.
-    fn value<V: Serialize + ?Sized>(&mut self, value: &V) -> Result<()> {
-        self.out.push(b':');
-        let start = self.out.len();
-        value.serialize(Json::new(self.out))?;
-        if let Some(notes) = &mut self.notes {
-            notes.value(start..self.out.len());
-        }
-        Ok(())
-    }
-
     fn field<V: Serialize + ?Sized>(&mut self, name: &'static str, value: &V) -> Result<()> {
         if self.raw {
             return value.serialize(Json {
@@ -299,12 +288,17 @@ impl Parts<'_> {
                 raw: true,
             });
         }
-        self.separate();
-        text(name.as_bytes(), self.out);
-        if let Some(notes) = &mut self.notes {
-            notes.field(name);
-        }
-        self.value(value)
+        let Some(notes) = &mut self.notes else {
+            self.separate();
+            text(name.as_bytes(), self.out);
+            self.out.push(b':');
+            return value.serialize(Json::new(self.out));
+        };
+        notes.field(name, self.out);
+        let start = self.out.len();
+        value.serialize(Json::new(self.out))?;
+        notes.value(start..self.out.len());
+        Ok(())
     }
 
     fn close(self) {
@@ -366,7 +360,13 @@ impl SerializeMap for Parts<'_> {
     }
 
     fn serialize_value<V: Serialize + ?Sized>(&mut self, value: &V) -> Result<()> {
-        self.value(value)
+        self.out.push(b':');
+        let start = self.out.len();
+        value.serialize(Json::new(self.out))?;
+        if let Some(notes) = &mut self.notes {
+            notes.value(start..self.out.len());
+        }
+        Ok(())
     }
 
     fn end(self) -> Result<()> {
@@ -376,7 +376,7 @@ impl SerializeMap for Parts<'_> {
 }
 
 /// Writes a text between quotes.
-fn text(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn text(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     escaped(text, out);
     out.push(b'"');
@@ -411,14 +411,37 @@ fn escaped(text: &[u8], out: &mut Vec<u8>) {
 
 /// The length of the beginning that needs no escapes.
 fn clean_length(text: &[u8]) -> usize {
-    let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
     let (blocks, rest) = text.as_chunks::<16>();
-    let is_clean =
-        |block: &&[u8; 16]| !block.iter().fold(false, |any, byte| any | is_special(byte));
-    let clean = blocks.iter().take_while(is_clean).count();
-    let from = blocks.get(clean).map_or(rest, |block| block.as_slice());
-    let length = from.iter().position(is_special).unwrap_or(from.len());
-    clean * 16 + length
+    let clean = blocks.iter().take_while(|block| is_clean(block)).count() * 16;
+    if clean + rest.len() == text.len() && is_end_clean(text, rest) {
+        return text.len();
+    }
+    let from = text.get(clean..).unwrap_or_default();
+    let length = from.iter().position(|&byte| is_special(byte));
+    clean + length.unwrap_or(from.len())
+}
+
+/// Whether the end of a text needs no escapes. It is looked at together with what is before it.
+fn is_end_clean(text: &[u8], end: &[u8]) -> bool {
+    match text.len() {
+        16.. => text.last_chunk::<16>().is_some_and(is_clean),
+        8.. => [text.first_chunk::<8>(), text.last_chunk()]
+            .into_iter()
+            .flatten()
+            .all(is_clean),
+        _ => !end.iter().any(|&byte| is_special(byte)),
+    }
+}
+
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Looks at all bytes at once: the compiler makes a few vector instructions of it.
+fn is_clean<const N: usize>(block: &[u8; N]) -> bool {
+    !block
+        .iter()
+        .fold(false, |any, &byte| any | is_special(byte))
 }
 
 #[cfg(test)]
@@ -483,7 +506,7 @@ mod tests {
             BTreeMap::from([(-1, 'a')]),
             BTreeMap::from([(true, "b")]),
             BTreeMap::from([('"', Some(1))]),
-            BTreeMap::from([(Some("k\n"), ())]),
+            BTreeMap::from([(Some("k\n"), None::<u8>)]),
         );
         assert_eq!(written(&keys), serde_json::to_string(&keys).unwrap());
         assert!(to_vec(&BTreeMap::from([((), 1)])).is_err());

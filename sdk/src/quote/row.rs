@@ -12,7 +12,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::write_noted;
+use super::json::{text, write_noted};
 
 /// The columns that a row sets, in the order of its keys.
 pub(crate) type Columns = Arc<Vec<Cow<'static, str>>>;
@@ -72,6 +72,10 @@ impl<'a> Row<'a> {
 pub(super) struct Notes {
     /// The columns of the row before, until this one differs.
     columns: Columns,
+    /// What is before each value of a row with `columns` (`"id":`, `,"text":`), one behind the other, and
+    /// where each is.
+    beginnings: Vec<u8>,
+    places: Vec<Range<usize>>,
     /// How many members are as in `columns`. Those behind them are in `others`.
     same: usize,
     others: Vec<Cow<'static, str>>,
@@ -85,11 +89,15 @@ impl Notes {
         self.values.clear();
     }
 
-    /// Notes the name of a struct's field.
-    pub(super) fn field(&mut self, name: &'static str) {
+    /// Notes the name of a struct's field, and writes all that is before its value.
+    pub(super) fn field(&mut self, name: &'static str, out: &mut Vec<u8>) {
+        let place = self.places.get(self.same).cloned();
         // The names of one type are mostly in one place.
-        let is_same = |column: &str| ptr::eq(column, name) || column == name;
-        if !self.is_next(is_same) {
+        if self.is_next(|column| ptr::eq(column, name) || column == name) {
+            let beginning = place.and_then(|place| self.beginnings.get(place));
+            out.extend_from_slice(beginning.unwrap_or_default());
+        } else {
+            begin_member(name, self.values.is_empty(), out);
             self.others.push(Cow::Borrowed(name));
         }
     }
@@ -125,8 +133,24 @@ impl Notes {
         if self.same < self.columns.len() || !self.others.is_empty() {
             let same = self.columns.iter().take(self.same).cloned();
             self.columns = Arc::new(same.chain(mem::take(&mut self.others)).collect());
+            self.beginnings.clear();
+            self.places.clear();
+            for column in self.columns.iter() {
+                let start = self.beginnings.len();
+                begin_member(column, start == 0, &mut self.beginnings);
+                self.places.push(start..self.beginnings.len());
+            }
         }
     }
+}
+
+/// Writes all that is before the value of a member.
+fn begin_member(name: &str, is_first: bool, out: &mut Vec<u8>) {
+    if !is_first {
+        out.push(b',');
+    }
+    text(name.as_bytes(), out);
+    out.push(b':');
 }
 
 /// The members of an object, read from JSON, each with its value as it is written.

@@ -1,6 +1,7 @@
 //! Which rows of an upsert share a conflict key.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use crate::quote::{Columns, Row};
@@ -58,7 +59,8 @@ impl<'a> ConflictKeys<'a> {
     /// the rows, because an earlier row with the same key must be written too.
     pub(super) fn duplicates(&self, merges: bool) -> (Vec<usize>, bool) {
         let (mut superseded, mut in_order) = (Vec::new(), false);
-        let mut last: HashMap<&[u8], (usize, usize)> = HashMap::with_capacity(self.rows.len());
+        let mut last: HashMap<&[u8], (usize, usize), _> =
+            HashMap::with_capacity_and_hasher(self.rows.len(), Seed::random());
         let mut start = 0;
         for (index, row) in self.rows.iter().enumerate() {
             let key = self.text.get(start..row.end).unwrap_or_default();
@@ -113,5 +115,69 @@ impl<'a> ConflictKeys<'a> {
             columns(other).unwrap_or_default(),
         );
         other.iter().all(|column| of.contains(column))
+    }
+}
+
+/// Makes hashers of keys. It is random, so that nobody can choose keys with the same hash.
+struct Seed {
+    start: u64,
+    factor: u64,
+}
+
+impl Seed {
+    fn random() -> Self {
+        let random = RandomState::new();
+        Self {
+            start: random.hash_one(0_u8),
+            factor: random.hash_one(1_u8) | 1,
+        }
+    }
+}
+
+impl BuildHasher for Seed {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher {
+            state: self.start,
+            factor: self.factor,
+        }
+    }
+}
+
+/// Hashes eight bytes by one multiplication. Keys are short, so this is cheaper than the hasher of the
+/// standard library.
+struct KeyHasher {
+    state: u64,
+    factor: u64,
+}
+
+impl KeyHasher {
+    fn mix(&mut self, word: u64) {
+        let product = u128::from(self.state ^ word) * u128::from(self.factor);
+        let halves = [product >> 64, product & u128::from(u64::MAX)];
+        let [high, low] = halves.map(|half| u64::try_from(half).unwrap_or_default());
+        self.state = high ^ low;
+    }
+}
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        let last = rest
+            .iter()
+            .fold(0, |word, &byte| word << 8 | u64::from(byte));
+        self.mix(last);
+    }
+
+    fn write_usize(&mut self, length: usize) {
+        self.mix(length as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.state
     }
 }

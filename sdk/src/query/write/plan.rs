@@ -105,8 +105,10 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
             if room > 0 {
                 self.next_row += 1;
                 let full = self.take_in(index, written, spec.chunk_rows);
-                room = room.saturating_sub(full.as_ref().map_or(0, |batch| batch.json.len()));
-                self.ready.extend(full);
+                if let Some(full) = full {
+                    room = room.saturating_sub(full.json.len());
+                    self.ready.push_back(full);
+                }
             }
         }
         self.writer = writer;
@@ -235,11 +237,18 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
             }
             return earlier;
         }
+        let is_only = self.open.len() == 1;
         let batch = self.open.get_mut(position)?;
         let has_room = batch.rows.len() < max_rows.max(1)
             && batch.json.len() + row.json.len() + ",]".len() <= self.chunk_bytes;
         let is_full = !(batch.rows.is_empty() || has_room || self.one_request);
         let full = is_full.then(|| batch.take());
+        if batch.rows.is_empty() && is_only {
+            // The rows that follow are mostly as long, or a little longer.
+            let rows = max_rows.min(self.rows.len() - index);
+            let bytes = rows.saturating_mul(row.json.len() + row.json.len() / 8 + 2);
+            batch.json.reserve(bytes.min(self.chunk_bytes));
+        }
         batch.push(index, row.json);
         full
     }
