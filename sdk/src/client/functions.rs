@@ -17,7 +17,7 @@ impl Client {
     /// Calls an Edge Function by its name: see [`Invoke`].
     ///
     /// ```no_run
-    /// # use sluice_sdk::{Client, Error, http::Method, serde_json::json};
+    /// # use sluice_sdk::{Client, Error};
     /// # async fn run(db: Client) -> Result<(), Error> {
     /// let answer = db.invoke("summarize").await?;
     /// # Ok(()) }
@@ -80,7 +80,7 @@ impl Invoke {
     /// Sends this as JSON.
     ///
     /// ```no_run
-    /// # use sluice_sdk::{Client, Error, http::Method, serde_json::json};
+    /// # use sluice_sdk::{Client, Error, serde_json::json};
     /// # async fn run(db: Client) -> Result<(), Error> {
     /// let answer = db.invoke("summarize").json(&json!({"post": 7})).await?;
     /// # Ok(()) }
@@ -100,7 +100,7 @@ impl Invoke {
     /// Sends these bytes, of this type, such as `image/png`.
     ///
     /// ```no_run
-    /// # use sluice_sdk::{Client, Error, http::Method, serde_json::json};
+    /// # use sluice_sdk::{Client, Error};
     /// # async fn run(db: Client) -> Result<(), Error> {
     /// let answer = db.invoke("shrink").bytes(&b"\x89PNG"[..], "image/png").await?;
     /// # Ok(()) }
@@ -117,7 +117,7 @@ impl Invoke {
     /// Uses this method instead of POST.
     ///
     /// ```no_run
-    /// # use sluice_sdk::{Client, Error, http::Method, serde_json::json};
+    /// # use http::Method; use sluice_sdk::{Client, Error};
     /// # async fn run(db: Client) -> Result<(), Error> {
     /// let answer = db.invoke("health").method(Method::GET).await?;
     /// # Ok(()) }
@@ -135,7 +135,7 @@ impl Invoke {
     /// Runs the function in this region, such as `us-east-1`.
     ///
     /// ```no_run
-    /// # use sluice_sdk::{Client, Error, http::Method, serde_json::json};
+    /// # use sluice_sdk::{Client, Error};
     /// # async fn run(db: Client) -> Result<(), Error> {
     /// let answer = db.invoke("summarize").region("us-east-1").await?;
     /// # Ok(()) }
@@ -152,7 +152,7 @@ impl Invoke {
     /// first is unknown.
     ///
     /// ```no_run
-    /// # use sluice_sdk::{Client, Error, http::Method, serde_json::json};
+    /// # use sluice_sdk::{Client, Error};
     /// # async fn run(db: Client) -> Result<(), Error> {
     /// let answer = db.invoke("summarize").idempotent().await?;
     /// # Ok(()) }
@@ -169,7 +169,7 @@ impl Invoke {
     /// Sends the call, and returns the body piece by piece as it arrives: server-sent events, a file.
     ///
     /// ```no_run
-    /// # use sluice_sdk::{Client, Error, http::Method, serde_json::json};
+    /// # use sluice_sdk::{Client, Error};
     /// # async fn run(db: Client) -> Result<(), Error> {
     /// let body = db.invoke("export").stream().await?;
     /// # Ok(()) }
@@ -248,7 +248,7 @@ impl Invoke {
     /// when the call is sent.
     ///
     /// ```no_run
-    /// # use sluice_sdk::{Client, Error, http::Method, serde_json::json};
+    /// # use sluice_sdk::{Client, Error};
     /// # async fn run(db: Client) -> Result<(), Error> {
     /// let answer = db.invoke("summarize").header("x-trace", "7").await?;
     /// # Ok(()) }
@@ -263,7 +263,7 @@ impl Invoke {
     /// Allows the call this long with all its retries, in place of both timeouts of the client.
     ///
     /// ```no_run
-    /// # use sluice_sdk::{Client, Error, http::Method, serde_json::json};
+    /// # use sluice_sdk::{Client, Error};
     /// # async fn run(db: Client) -> Result<(), Error> {
     /// let limit = std::time::Duration::from_secs(300);
     /// let answer = db.invoke("summarize").deadline(limit).await?;

@@ -433,6 +433,7 @@ impl Client {
             address.join(call.request.uri())?
         };
         let headers = request.headers_mut();
+        headers.reserve(self.headers.len() + self.credentials.len() + 2);
         for (name, value) in &*self.headers {
             // A header of the call itself wins.
             headers.entry(name).or_insert_with(|| value.clone());

@@ -62,8 +62,8 @@ impl<T, V, N> Column<T, V, N> {
     /// Lies wholly before `range` (`sl`, `<<`).
     ///
     /// ```
-    /// # use sluice_sdk::col;
-    /// assert_eq!(col("floors").strictly_left_of(1..3).to_string(), "floors=sl.[1,3)");
+    /// # use sluice_sdk::{col, schema::Range}; let floors = col("floors").typed::<Range<i32>>();
+    /// assert_eq!(floors.strictly_left_of(1..3).to_string(), "floors=sl.[1,3)");
     /// ```
     ///
     /// SQL: `where floors << '[1,3)'`.
@@ -77,8 +77,8 @@ impl<T, V, N> Column<T, V, N> {
     /// Lies wholly after `range` (`sr`, `>>`).
     ///
     /// ```
-    /// # use sluice_sdk::col;
-    /// assert_eq!(col("floors").strictly_right_of(1..3).to_string(), "floors=sr.[1,3)");
+    /// # use sluice_sdk::{col, schema::Range}; let floors = col("floors").typed::<Range<i32>>();
+    /// assert_eq!(floors.strictly_right_of(1..3).to_string(), "floors=sr.[1,3)");
     /// ```
     ///
     /// SQL: `where floors >> '[1,3)'`.
@@ -92,8 +92,8 @@ impl<T, V, N> Column<T, V, N> {
     /// Does not reach beyond the upper end of `range` (`nxr`, `&<`).
     ///
     /// ```
-    /// # use sluice_sdk::col;
-    /// assert_eq!(col("floors").not_right_of(1..3).to_string(), "floors=nxr.[1,3)");
+    /// # use sluice_sdk::{col, schema::Range}; let floors = col("floors").typed::<Range<i32>>();
+    /// assert_eq!(floors.not_right_of(1..3).to_string(), "floors=nxr.[1,3)");
     /// ```
     ///
     /// SQL: `where floors &< '[1,3)'`.
@@ -107,8 +107,8 @@ impl<T, V, N> Column<T, V, N> {
     /// Does not reach below the lower end of `range` (`nxl`, `&>`).
     ///
     /// ```
-    /// # use sluice_sdk::col;
-    /// assert_eq!(col("floors").not_left_of(1..3).to_string(), "floors=nxl.[1,3)");
+    /// # use sluice_sdk::{col, schema::Range}; let floors = col("floors").typed::<Range<i32>>();
+    /// assert_eq!(floors.not_left_of(1..3).to_string(), "floors=nxl.[1,3)");
     /// ```
     ///
     /// SQL: `where floors &> '[1,3)'`.
@@ -122,8 +122,8 @@ impl<T, V, N> Column<T, V, N> {
     /// Ends where `range` begins, or begins where it ends (`adj`, `-|-`).
     ///
     /// ```
-    /// # use sluice_sdk::col;
-    /// assert_eq!(col("floors").adjacent_to(1..3).to_string(), "floors=adj.[1,3)");
+    /// # use sluice_sdk::{col, schema::Range}; let floors = col("floors").typed::<Range<i32>>();
+    /// assert_eq!(floors.adjacent_to(1..3).to_string(), "floors=adj.[1,3)");
     /// ```
     ///
     /// SQL: `where floors -|- '[1,3)'`.
