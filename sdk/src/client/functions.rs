@@ -15,6 +15,15 @@ use crate::request::{Body, Call, Options, Response, Safety};
 
 impl Client {
     /// Calls an Edge Function by its name: see [`Invoke`].
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let answer = db.invoke("summarize").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /functions/v1/summarize`.
     pub fn invoke(&self, function: &str) -> Invoke {
         let mut path = String::from("/functions/v1/");
         let mut parts = function.split('/');
@@ -69,6 +78,16 @@ pub(super) struct OfProject;
 
 impl Invoke {
     /// Sends this as JSON.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error, serde_json::json};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let answer = db.invoke("summarize").json(&json!({"post": 7})).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /functions/v1/summarize` with `Content-Type: application/json` and the body
+    /// `{"post":7}`.
     pub fn json(mut self, body: &(impl Serialize + ?Sized)) -> Self {
         let json = quote::to_vec(body).map_err(|error| {
             Error::invalid("the body cannot be written as JSON").with_source(error)
@@ -79,6 +98,15 @@ impl Invoke {
     }
 
     /// Sends these bytes, of this type, such as `image/png`.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let answer = db.invoke("shrink").bytes(&b"\x89PNG"[..], "image/png").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /functions/v1/shrink` with `Content-Type: image/png` and these bytes.
     pub fn bytes(mut self, body: impl Into<Bytes>, content_type: &str) -> Self {
         let kind = HeaderValue::from_str(content_type)
             .map_err(|_| Error::invalid("the content type cannot be sent in a header"));
@@ -87,6 +115,15 @@ impl Invoke {
     }
 
     /// Uses this method instead of POST.
+    ///
+    /// ```no_run
+    /// # use http::Method; use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let answer = db.invoke("health").method(Method::GET).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /functions/v1/health`.
     pub fn method(mut self, method: Method) -> Self {
         if method == Method::GET && self.safety == Safety::Write {
             self.safety = Safety::Read;
@@ -96,6 +133,16 @@ impl Invoke {
     }
 
     /// Runs the function in this region, such as `us-east-1`.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let answer = db.invoke("summarize").region("us-east-1").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /functions/v1/summarize?forceFunctionRegion=us-east-1` with `X-Region:
+    /// us-east-1`.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
@@ -103,6 +150,15 @@ impl Invoke {
 
     /// Declares that a second call changes nothing more. It is then sent again if the outcome of the
     /// first is unknown.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let answer = db.invoke("summarize").idempotent().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /functions/v1/summarize`, once more if no response comes.
     pub fn idempotent(mut self) -> Self {
         if self.safety == Safety::Write {
             self.safety = Safety::Idempotent;
@@ -111,6 +167,15 @@ impl Invoke {
     }
 
     /// Sends the call, and returns the body piece by piece as it arrives: server-sent events, a file.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let body = db.invoke("export").stream().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /functions/v1/export`.
     ///
     /// # Errors
     ///
@@ -181,12 +246,31 @@ impl IntoFuture for Invoke {
 impl Invoke {
     /// Sends this header too. One that cannot be sent, or that the client itself writes, is an error
     /// when the call is sent.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let answer = db.invoke("summarize").header("x-trace", "7").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /functions/v1/summarize` with `X-Trace: 7`.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.options.header(name, value);
         self
     }
 
     /// Allows the call this long with all its retries, in place of both timeouts of the client.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # async fn run(db: Client) -> Result<(), Error> {
+    /// let limit = std::time::Duration::from_secs(300);
+    /// let answer = db.invoke("summarize").deadline(limit).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `POST /functions/v1/summarize`.
     pub fn deadline(mut self, limit: std::time::Duration) -> Self {
         self.options.deadline = Some(limit);
         self

@@ -433,11 +433,14 @@ impl Client {
             address.join(call.request.uri())?
         };
         let headers = request.headers_mut();
+        headers.reserve(self.headers.len() + self.credentials.len() + 2);
         for (name, value) in &*self.headers {
             // A header of the call itself wins.
             headers.entry(name).or_insert_with(|| value.clone());
         }
-        headers.extend((*self.credentials).clone());
+        for (name, value) in &*self.credentials {
+            headers.insert(name, value.clone());
+        }
         if let Some(tokens) = &self.tokens {
             let token = timeout_at(deadline, tokens.header()).await;
             let token = token.unwrap_or_else(|_| {

@@ -53,6 +53,8 @@ impl Client {
     /// let posts: Vec<Post> = db.run(old.from("posts").select("id").eq("kind", "ad")).await?;
     /// # Ok(()) }
     /// ```
+    ///
+    /// Request: `GET /posts?select=id&kind=eq.ad`. SQL: `select id from posts where kind = 'ad'`.
     pub fn run<V>(&self, query: postgrest::Builder) -> CompatQuery<V> {
         CompatQuery {
             client: self.clone(),
@@ -65,6 +67,17 @@ impl Client {
 impl<V> CompatQuery<V> {
     /// Declares that a second time changes nothing more. The query is then sent again if the
     /// outcome of the first time is unknown.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # #[derive(serde::Deserialize)] struct Post { id: i64 }
+    /// # async fn run(db: Client, old: postgrest::Postgrest) -> Result<(), Error> {
+    /// let touch = old.rpc("touch", "{}");
+    /// db.run::<()>(touch).idempotent().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The request and the SQL stay the same.
     pub fn idempotent(mut self) -> Self {
         if let Ok(call) = &mut self.call
             && call.safety == Safety::Write
@@ -75,6 +88,16 @@ impl<V> CompatQuery<V> {
     }
 
     /// The request, for callers that send it themselves.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # #[derive(serde::Deserialize)] struct Post { id: i64 }
+    /// # async fn run(db: Client, old: postgrest::Postgrest) -> Result<(), Error> {
+    /// let call = db.run::<Vec<Post>>(old.from("posts").select("id")).call()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts?select=id`. SQL: `select id from posts`.
     ///
     /// # Errors
     ///
@@ -88,6 +111,17 @@ impl<V> CompatQuery<V> {
 impl<V: DeserializeOwned> CompatQuery<Vec<V>> {
     /// Sends the query. Returns the rows, with their position and number from the headers, such as
     /// the total that `exact_count()` requests.
+    ///
+    /// ```no_run
+    /// # use sluice_sdk::{Client, Error};
+    /// # #[derive(serde::Deserialize)] struct Post { id: i64 }
+    /// # async fn run(db: Client, old: postgrest::Postgrest) -> Result<(), Error> {
+    /// let page = db.run::<Vec<Post>>(old.from("posts").exact_count()).page().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Request: `GET /posts` with `Prefer: count=exact`. SQL: `select *, count(*) over () from
+    /// posts`.
     ///
     /// # Errors
     ///

@@ -61,11 +61,25 @@ impl Nullability for Nullable {
 /// The order by this column.
 impl<T, V, N: Nullability> Column<T, V, N> {
     /// Smallest first. Nulls are last by default.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("views").asc().to_string(), "views.asc");
+    /// ```
+    ///
+    /// SQL: `order by views asc`.
     pub fn asc(self) -> Order<T> {
         self.ordered(false)
     }
 
     /// Largest first. Nulls are first by default.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("views").desc().to_string(), "views.desc");
+    /// ```
+    ///
+    /// SQL: `order by views desc`.
     pub fn desc(self) -> Order<T> {
         self.ordered(true)
     }
@@ -90,6 +104,13 @@ impl<T> Order<T> {
     }
 
     /// Puts nulls before everything else.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("views").asc().nulls_first().to_string(), "views.asc.nullsfirst");
+    /// ```
+    ///
+    /// SQL: `order by views asc nulls first`.
     #[must_use]
     pub fn nulls_first(mut self) -> Self {
         self.key.nulls_first = Some(true);
@@ -97,6 +118,13 @@ impl<T> Order<T> {
     }
 
     /// Puts nulls after everything else.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("views").desc().nulls_last().to_string(), "views.desc.nullslast");
+    /// ```
+    ///
+    /// SQL: `order by views desc nulls last`.
     #[must_use]
     pub fn nulls_last(mut self) -> Self {
         self.key.nulls_first = Some(false);
@@ -106,6 +134,13 @@ impl<T> Order<T> {
 
 impl Order<Any> {
     /// Forgets the table of an order, to use it with [`Client::table`](crate::Client::table).
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Order};
+    /// assert_eq!(Order::untyped(col("views").asc()).to_string(), "views.asc");
+    /// ```
+    ///
+    /// SQL: `order by views asc`.
     pub fn untyped<T>(order: Order<T>) -> Self {
         Self::of(order.key)
     }

@@ -40,6 +40,13 @@ pub struct Nested<T, U> {
 }
 
 /// A relation by its name alone.
+///
+/// ```
+/// # use sluice_sdk::query::relation;
+/// assert_eq!(relation("comments").is_null().to_string(), "comments=is.null");
+/// ```
+///
+/// SQL: `where not exists (select from comments where post_id = posts.id)`.
 pub fn relation(name: impl Into<Cow<'static, str>>) -> Relation<Any, Any> {
     Relation {
         name: name.into(),
@@ -49,6 +56,14 @@ pub fn relation(name: impl Into<Cow<'static, str>>) -> Relation<Any, Any> {
 
 impl<T, U> Relation<T, U> {
     /// Names a relation; the derive calls this.
+    ///
+    /// ```
+    /// # use sluice_sdk::{schema::Any, query::Relation};
+    /// const COMMENTS: Relation<Any, Any> = Relation::new("comments");
+    /// assert_eq!(COMMENTS.is_null().to_string(), "comments=is.null");
+    /// ```
+    ///
+    /// SQL: `where not exists (select from comments where post_id = posts.id)`.
     pub const fn new(name: &'static str) -> Self {
         Self {
             name: Cow::Borrowed(name),
@@ -57,6 +72,13 @@ impl<T, U> Relation<T, U> {
     }
 
     /// Continues to a relation that this relation's rows embed.
+    ///
+    /// ```
+    /// # use sluice_sdk::query::relation;
+    /// assert_eq!(relation("comments").then(relation("likes").limit(3)).to_string(), "comments.likes.limit=3");
+    /// ```
+    ///
+    /// SQL: `select from likes where comment_id = comments.id limit 3`.
     #[must_use]
     pub fn then<W>(self, inner: Nested<U, W>) -> Nested<T, W> {
         Nested {
@@ -66,6 +88,13 @@ impl<T, U> Relation<T, U> {
     }
 
     /// A filter of the outer rows: those without a related row.
+    ///
+    /// ```
+    /// # use sluice_sdk::query::relation;
+    /// assert_eq!(relation("comments").is_null().to_string(), "comments=is.null");
+    /// ```
+    ///
+    /// SQL: `where not exists (select from comments where post_id = posts.id)`.
     pub fn is_null(self) -> Filter<T> {
         Filter::condition(Condition::is_null(Target {
             name: self.name,
@@ -74,24 +103,52 @@ impl<T, U> Relation<T, U> {
     }
 
     /// A filter of the outer rows: those with a related row.
+    ///
+    /// ```
+    /// # use sluice_sdk::query::relation;
+    /// assert_eq!(relation("comments").is_not_null().to_string(), "comments=not.is.null");
+    /// ```
+    ///
+    /// SQL: `where exists (select from comments where post_id = posts.id)`.
     pub fn is_not_null(self) -> Filter<T> {
         !self.is_null()
     }
 
     /// Keeps the related rows that match. The outer rows stay, unless the relation is embedded with
     /// `inner`.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::relation};
+    /// assert_eq!(relation("comments").filter(col("spam").eq(false)).to_string(), "comments.spam=eq.false");
+    /// ```
+    ///
+    /// SQL: `select from comments where post_id = posts.id and spam = false`.
     #[must_use]
     pub fn filter(self, filter: impl IntoFilter<U>) -> Nested<T, U> {
         self.nested().filter(filter)
     }
 
     /// Orders the related rows.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::relation};
+    /// assert_eq!(relation("comments").order(col("id").desc()).to_string(), "comments.order=id.desc");
+    /// ```
+    ///
+    /// SQL: `select from comments where post_id = posts.id order by id desc`.
     #[must_use]
     pub fn order(self, order: impl IntoOrder<U>) -> Nested<T, U> {
         self.nested().order(order)
     }
 
     /// Limits the related rows of each outer row.
+    ///
+    /// ```
+    /// # use sluice_sdk::query::relation;
+    /// assert_eq!(relation("comments").limit(3).to_string(), "comments.limit=3");
+    /// ```
+    ///
+    /// SQL: `select from comments where post_id = posts.id limit 3`.
     #[must_use]
     pub fn limit(self, limit: u64) -> Nested<T, U> {
         self.nested().limit(limit)
@@ -99,6 +156,13 @@ impl<T, U> Relation<T, U> {
 
     /// Orders the outer rows by a column of the related row. The relation must have one row at
     /// most.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::relation};
+    /// assert_eq!(relation("author").by(col("name").asc()).to_string(), "author(name).asc");
+    /// ```
+    ///
+    /// SQL: `order by author.name asc`.
     pub fn by(self, order: Order<U>) -> Order<T> {
         let relation = Some(self.written());
         Order::of(Key {
@@ -124,6 +188,14 @@ impl<T, U> Relation<T, U> {
 
 impl<T, U> Nested<T, U> {
     /// Keeps the related rows that match. Rows must match every filter.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::relation};
+    /// let latest = relation("comments").limit(3);
+    /// assert_eq!(latest.filter(col("spam").eq(false)).to_string(), "comments.spam=eq.false&comments.limit=3");
+    /// ```
+    ///
+    /// SQL: `select from comments where post_id = posts.id and spam = false limit 3`.
     #[must_use]
     pub fn filter(mut self, filter: impl IntoFilter<U>) -> Self {
         self.window.filters.push(filter.into_filter().tree);
@@ -131,6 +203,14 @@ impl<T, U> Nested<T, U> {
     }
 
     /// Orders the related rows. A second order breaks the ties of the first.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::relation};
+    /// let latest = relation("comments").limit(3);
+    /// assert_eq!(latest.order(col("id").desc()).to_string(), "comments.order=id.desc&comments.limit=3");
+    /// ```
+    ///
+    /// SQL: `select from comments where post_id = posts.id order by id desc limit 3`.
     #[must_use]
     pub fn order(mut self, order: impl IntoOrder<U>) -> Self {
         self.window.keys.extend(keys_of(order));
@@ -138,6 +218,14 @@ impl<T, U> Nested<T, U> {
     }
 
     /// Limits the related rows of each outer row.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::relation};
+    /// let ordered = relation("comments").order(col("id").desc());
+    /// assert_eq!(ordered.limit(3).to_string(), "comments.order=id.desc&comments.limit=3");
+    /// ```
+    ///
+    /// SQL: `select from comments where post_id = posts.id order by id desc limit 3`.
     #[must_use]
     pub fn limit(mut self, limit: u64) -> Self {
         self.window.limit = Some(limit);
@@ -145,6 +233,14 @@ impl<T, U> Nested<T, U> {
     }
 
     /// Skips related rows of each outer row.
+    ///
+    /// ```
+    /// # use sluice_sdk::query::relation;
+    /// let latest = relation("comments").limit(3);
+    /// assert_eq!(latest.offset(3).to_string(), "comments.limit=3&comments.offset=3");
+    /// ```
+    ///
+    /// SQL: `select from comments where post_id = posts.id limit 3 offset 3`.
     #[must_use]
     pub fn offset(mut self, offset: u64) -> Self {
         self.window.offset = Some(offset);

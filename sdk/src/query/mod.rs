@@ -146,7 +146,8 @@ impl Query {
     /// As [`draft`](Self::draft) and `build`. A URL that common gateways do not take is refused.
     pub(crate) fn checked(draft: Draft, url_bytes: usize) -> Result<Call, Error> {
         let call = draft.build()?;
-        let bytes = call.request.uri().to_string().len();
+        let target = call.request.uri().path_and_query();
+        let bytes = target.map_or(0, |target| target.as_str().len());
         if bytes <= url_bytes {
             return Ok(call);
         }

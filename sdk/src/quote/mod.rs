@@ -10,7 +10,7 @@ mod row;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub(crate) use json::{to_vec, without_digits};
-pub(crate) use row::{Row, RowWriter};
+pub(crate) use row::{Columns, Row, RowWriter};
 
 /// The characters that are not percent-encoded in a query. RFC 3986 allows commas, parentheses,
 /// colons and stars there, and leaving them fits more of a long list into a URL.

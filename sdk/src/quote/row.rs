@@ -1,191 +1,156 @@
 //! A row as JSON, and the columns that it sets: the keys of the object, noted while it is written.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Write};
 use std::mem;
 use std::ops::Range;
+use std::ptr;
 use std::sync::Arc;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
-use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 
-use super::json::write_to;
+use super::json::{text, write_noted};
+
+/// The columns that a row sets, in the order of its keys.
+pub(crate) type Columns = Arc<Vec<Cow<'static, str>>>;
 
 /// Writes rows as JSON, each into the place of the one before.
 #[derive(Default)]
 pub(crate) struct RowWriter {
     json: Vec<u8>,
-    members: Vec<Member>,
-    /// Those of the last row. Rows with the same columns share the list.
-    columns: Arc<Vec<String>>,
+    notes: Notes,
 }
 
 /// A row as a JSON object.
+#[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) json: &'a [u8],
     /// The keys, in order. A row that leaves a key out (`skip_serializing_if`) and one that writes null
-    /// are different: only the first keeps the stored value.
-    pub(crate) columns: &'a Arc<Vec<String>>,
-    members: &'a [Member],
+    /// are different: only the first keeps the stored value. Rows with the same columns, one after
+    /// another, share the list.
+    pub(crate) columns: &'a Columns,
+    values: &'a [Range<usize>],
 }
 
 impl RowWriter {
     /// Writes a row, which must serialize as an object.
-    pub(crate) fn write(&mut self, row: &(impl Serialize + ?Sized)) -> serde_json::Result<Row<'_>> {
+    pub(crate) fn write<R: Serialize + ?Sized>(&mut self, row: &R) -> serde_json::Result<Row<'_>> {
         self.note(row)?;
-        let is_noted = self.json == b"{}" || !self.members.is_empty();
-        if !(self.json.starts_with(b"{") && is_noted) {
+        let is_noted = !self.notes.values.is_empty() || self.json == b"{}";
+        if !(is_noted && self.json.starts_with(b"{")) {
             // JSON that was written before, or no object.
             let json = mem::take(&mut self.json);
             self.note(&serde_json::from_slice::<Members<'_>>(&json)?)?;
         }
-        self.note_columns()?;
+        self.notes.end();
         Ok(Row {
             json: &self.json,
-            columns: &self.columns,
-            members: &self.members,
+            columns: &self.notes.columns,
+            values: &self.notes.values,
         })
     }
 
-    /// Writes a row and notes its members, if it is an object.
-    fn note(&mut self, row: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
+    fn note<R: Serialize + ?Sized>(&mut self, row: &R) -> serde_json::Result<()> {
         self.json.clear();
-        self.members.clear();
-        let written = Cell::new(0);
-        let notes = Notes {
-            written: &written,
-            depth: 0,
-            members: &mut self.members,
-        };
-        let out = Counted {
-            out: &mut self.json,
-            written: &written,
-        };
-        write_to(row, out, notes)
-    }
-
-    fn note_columns(&mut self) -> serde_json::Result<()> {
-        let key = |member: &Member| self.json.get(member.key.clone()).unwrap_or_default();
-        let is_key = |(member, column): (&Member, &String)| {
-            let unquoted = key(member).strip_prefix(b"\"");
-            unquoted.and_then(|text| text.strip_suffix(b"\"")) == Some(column.as_bytes())
-        };
-        let known = &self.columns;
-        let is_known =
-            known.len() == self.members.len() && self.members.iter().zip(known.iter()).all(is_key);
-        if !is_known {
-            let names = self.members.iter();
-            let names = names.map(|member| serde_json::from_slice(key(member)));
-            self.columns = Arc::new(names.collect::<Result<_, _>>()?);
-        }
-        Ok(())
+        self.notes.begin();
+        write_noted(row, &mut self.json, &mut self.notes)
     }
 }
 
 impl<'a> Row<'a> {
-    /// The value of a column, as it is written.
-    pub(crate) fn value(&self, column: &str) -> Option<&'a [u8]> {
-        let position = self.columns.iter().position(|name| name == column)?;
-        self.json.get(self.members.get(position)?.value.clone())
+    /// The value of the column at this position, as it is written.
+    pub(crate) fn value(&self, position: usize) -> Option<&'a [u8]> {
+        self.json.get(self.values.get(position)?.clone())
     }
 }
 
-/// The places of a member of an object: of its key, with the quotes, and of its value.
-struct Member {
-    key: Range<usize>,
-    value: Range<usize>,
+/// The members of an object, noted while it is written.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// The columns of the row before, until this one differs.
+    columns: Columns,
+    /// What is before each value of a row with `columns` (`"id":`, `,"text":`), one behind the other, and
+    /// where each is.
+    beginnings: Vec<u8>,
+    places: Vec<Range<usize>>,
+    /// How many members are as in `columns`. Those behind them are in `others`.
+    same: usize,
+    others: Vec<Cow<'static, str>>,
+    values: Vec<Range<usize>>,
 }
 
-/// Notes where the members of the outermost object are.
-struct Notes<'a> {
-    written: &'a Cell<usize>,
-    depth: usize,
-    members: &'a mut Vec<Member>,
-}
+impl Notes {
+    fn begin(&mut self) {
+        self.same = 0;
+        self.others.clear();
+        self.values.clear();
+    }
 
-impl Notes<'_> {
-    /// Notes something about the last member of the outermost object.
-    fn note(&mut self, note: impl FnOnce(&mut Member, usize)) {
-        if self.depth == 1
-            && let Some(member) = self.members.last_mut()
-        {
-            note(member, self.written.get());
+    /// Notes the name of a struct's field, and writes all that is before its value.
+    pub(super) fn field(&mut self, name: &'static str, out: &mut Vec<u8>) {
+        let place = self.places.get(self.same).cloned();
+        // The names of one type are mostly in one place.
+        if self.is_next(|column| ptr::eq(column, name) || column == name) {
+            let beginning = place.and_then(|place| self.beginnings.get(place));
+            out.extend_from_slice(beginning.unwrap_or_default());
+        } else {
+            begin_member(name, self.values.is_empty(), out);
+            self.others.push(Cow::Borrowed(name));
         }
     }
-}
 
-impl Formatter for Notes<'_> {
-    fn begin_object<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.depth += 1;
-        writer.write_all(b"{")
-    }
-
-    fn end_object<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.depth -= 1;
-        writer.write_all(b"}")
-    }
-
-    fn begin_object_key<W: Write + ?Sized>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        if !first {
-            writer.write_all(b",")?;
-        }
-        if self.depth == 1 {
-            let at = self.written.get();
-            self.members.push(Member {
-                key: at..at,
-                value: at..at,
-            });
+    /// Notes a key as it was written.
+    pub(super) fn key(&mut self, json: &[u8]) -> serde_json::Result<()> {
+        let text = json.strip_prefix(b"\"");
+        let text = text.and_then(|text| text.strip_suffix(b"\""));
+        let is_same =
+            |column: &str| text == Some(column.as_bytes()) && !column.contains(['\\', '"']);
+        if !self.is_next(is_same) {
+            self.others.push(Cow::Owned(serde_json::from_slice(json)?));
         }
         Ok(())
     }
 
-    fn end_object_key<W: Write + ?Sized>(&mut self, _writer: &mut W) -> io::Result<()> {
-        self.note(|member, at| member.key.end = at);
-        Ok(())
+    /// Notes the place of the last member's value.
+    pub(super) fn value(&mut self, place: Range<usize>) {
+        self.values.push(place);
     }
 
-    fn begin_object_value<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b":")?;
-        self.note(|member, at| member.value.start = at);
-        Ok(())
+    fn is_next(&mut self, is_same: impl FnOnce(&str) -> bool) -> bool {
+        let is_next = self.others.is_empty()
+            && self
+                .columns
+                .get(self.same)
+                .is_some_and(|column| is_same(column));
+        self.same += usize::from(is_next);
+        is_next
     }
 
-    fn end_object_value<W: Write + ?Sized>(&mut self, _writer: &mut W) -> io::Result<()> {
-        self.note(|member, at| member.value.end = at);
-        Ok(())
+    fn end(&mut self) {
+        if self.same < self.columns.len() || !self.others.is_empty() {
+            let same = self.columns.iter().take(self.same).cloned();
+            self.columns = Arc::new(same.chain(mem::take(&mut self.others)).collect());
+            self.beginnings.clear();
+            self.places.clear();
+            for column in self.columns.iter() {
+                let start = self.beginnings.len();
+                begin_member(column, start == 0, &mut self.beginnings);
+                self.places.push(start..self.beginnings.len());
+            }
+        }
     }
 }
 
-/// Counts what it writes.
-struct Counted<'a> {
-    out: &'a mut Vec<u8>,
-    written: &'a Cell<usize>,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
+/// Writes all that is before the value of a member.
+fn begin_member(name: &str, is_first: bool, out: &mut Vec<u8>) {
+    if !is_first {
+        out.push(b',');
     }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.extend_from_slice(bytes);
-        self.written.set(self.out.len());
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    text(name.as_bytes(), out);
+    out.push(b':');
 }
 
 /// The members of an object, read from JSON, each with its value as it is written.
@@ -237,10 +202,10 @@ mod tests {
         let members: Members<'_> = serde_json::from_slice(row.json)?;
         let names: Vec<&str> = members.0.iter().map(|(key, _)| key.as_ref()).collect();
         assert_eq!(row.columns.as_slice(), names);
-        for (key, value) in &members.0 {
-            assert_eq!(row.value(key), Some(value.get().as_bytes()));
+        for (position, (_, value)) in members.0.iter().enumerate() {
+            assert_eq!(row.value(position), Some(value.get().as_bytes()));
         }
-        Ok(row.columns.to_vec())
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 
     #[derive(Serialize)]
@@ -299,7 +264,24 @@ mod tests {
         assert_eq!(keys(&raw).unwrap(), ["a", "b\n"]);
         let mut writer = RowWriter::default();
         let row = writer.write(&raw).unwrap();
-        assert_eq!(row.value("a"), Some(&b"1.50"[..]));
+        assert_eq!(row.value(0), Some(&b"1.50"[..]));
+    }
+
+    #[test]
+    fn a_key_is_compared_as_it_is_meant() {
+        let mut writer = RowWriter::default();
+        let mut columns = |key: &str| {
+            let row = serde_json::Map::from_iter([(key.to_owned(), json!(1))]);
+            writer.write(&row).unwrap().columns.to_vec()
+        };
+        // The second is written as the first is read.
+        assert_eq!(columns("a\\n"), ["a\\n"]);
+        assert_eq!(columns("a\n"), ["a\n"]);
+    }
+
+    #[derive(Serialize)]
+    enum Kind {
+        Named { a: i32 },
     }
 
     #[test]
@@ -308,5 +290,6 @@ mod tests {
         assert!(keys([1]).is_err());
         assert!(keys([json!({"a": 1})]).is_err());
         assert!(keys(None::<()>).is_err());
+        assert_eq!(keys(Kind::Named { a: 1 }).unwrap(), ["Named"]);
     }
 }

@@ -52,6 +52,8 @@ pub(crate) enum Step {
 /// let filter = col("status").eq("open").or(col("views").gt(10));
 /// assert_eq!(filter.to_string(), r#"or=(status.eq."open",views.gt.10)"#);
 /// ```
+///
+/// SQL: `where status = 'open' or views > 10`.
 pub fn col(name: impl Into<Cow<'static, str>>) -> Column<Any, Any, Nullable> {
     Column {
         name: name.into(),
@@ -84,6 +86,8 @@ impl<T, V, N> Column<T, V, N> {
     /// assert_eq!(Person::FULL_NAME.ilike("%ann%").to_string(), "full_name=ilike.%ann%");
     /// ```
     ///
+    /// SQL: `select id, full_name(people) from people; … where full_name(people) ilike '%ann%'`.
+    ///
     /// PostgREST reference: "Computed Fields".
     pub const fn new(name: &'static str) -> Self {
         Self {
@@ -94,12 +98,24 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Returns the column's name, without the path into it.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("meta").key("kind").name(), "meta");
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Treats this column as one that holds `W`: for an enum of the database, a computed column, or
     /// a member of a document that is known to be a number.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("meta").key("views").typed::<i64>().gt(10).to_string(), "meta->views=gt.10");
+    /// ```
+    ///
+    /// SQL: `where meta->'views' > '10'`.
     pub fn typed<W>(self) -> Column<T, W, N> {
         self.retyped()
     }
@@ -132,6 +148,13 @@ impl<T, V, N> Column<T, V, N> {
 /// PostgREST reference: "JSON Columns".
 impl<T, V, N> Column<T, V, N> {
     /// The member `key` as JSON (`->`), null if there is none.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("meta").key("a").key("b").eq(1).to_string(), "meta->a->b=eq.1");
+    /// ```
+    ///
+    /// SQL: `where meta->'a'->'b' = '1'`.
     pub fn key(self, key: impl Into<Cow<'static, str>>) -> Column<T, V, Nullable>
     where
         V: JsonLike<T>,
@@ -140,6 +163,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// The element at `index` as JSON (`->`); negative counts from the end.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("meta").key("tags").index(-1).eq(1).to_string(), "meta->tags->-1=eq.1");
+    /// ```
+    ///
+    /// SQL: `where meta->'tags'->-1 = '1'`.
     pub fn index(self, index: i64) -> Column<T, V, Nullable>
     where
         V: JsonLike<T>,
@@ -148,6 +178,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// The member `key` as text (`->>`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("meta").text("kind").eq("ad").to_string(), "meta->>kind=eq.ad");
+    /// ```
+    ///
+    /// SQL: `where meta->>'kind' = 'ad'`.
     pub fn text(self, key: impl Into<Cow<'static, str>>) -> Column<T, String, Nullable>
     where
         V: JsonLike<T>,
@@ -156,6 +193,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// The element at `index` as text (`->>`); negative counts from the end.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("meta").key("tags").text_at(0).eq("ad").to_string(), "meta->tags->>0=eq.ad");
+    /// ```
+    ///
+    /// SQL: `where meta->'tags'->>0 = 'ad'`.
     pub fn text_at(self, index: i64) -> Column<T, String, Nullable>
     where
         V: JsonLike<T>,

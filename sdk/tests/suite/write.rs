@@ -134,6 +134,18 @@ async fn a_request_that_is_too_large_or_too_slow_is_halved() {
 }
 
 #[tokio::test]
+async fn a_size_that_was_too_large_once_is_not_tried_again() {
+    let memory = Memory::default().max_batch(100);
+    let (db, fake) = memory.client();
+    let rows: Vec<Value> = (0..2_000).map(|id| json!({"id": id})).collect();
+    let upsert = db.from::<Item>().upsert(&rows).concurrency(1);
+    assert!(upsert.await.unwrap().is_complete());
+    assert_eq!(memory.rows().len(), 2_000);
+    // 500, 250 and 125 rows fail once each on the way to 63.
+    assert!(fake.requests().len() < 45, "{}", fake.requests().len());
+}
+
+#[tokio::test]
 async fn a_row_that_alone_is_too_large_is_the_only_one_refused() {
     let (db, _) = Memory::default().max_body(100).client();
     let rows = [

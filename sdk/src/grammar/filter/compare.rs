@@ -9,37 +9,86 @@ use crate::schema::{CanBeNull, Column, Operand, Operands, Scalar};
 /// [`all`](crate::all).
 impl<T, V, N> Column<T, V, N> {
     /// `= value` (`eq`), or equal to one [`any`](crate::any) of several.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("id").eq(7).to_string(), "id=eq.7");
+    /// ```
+    ///
+    /// SQL: `where id = 7`.
     pub fn eq(self, value: impl Operands<V, T>) -> Filter<T> {
         self.compared(Operator::Eq, value)
     }
 
     /// `<> value` (`neq`): null is neither equal nor unequal; see
     /// [`is_distinct`](Self::is_distinct).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("status").neq("open").to_string(), "status=neq.open");
+    /// ```
+    ///
+    /// SQL: `where status <> 'open'`.
     pub fn neq(self, value: impl Operand<V, T>) -> Filter<T> {
         self.scalar(Operator::Neq, value.into_scalar())
     }
 
     /// `> value` (`gt`), or greater than [`any`](crate::any) or [`all`](crate::all) of several.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("views").gt(10).to_string(), "views=gt.10");
+    /// ```
+    ///
+    /// SQL: `where views > 10`.
     pub fn gt(self, value: impl Operands<V, T>) -> Filter<T> {
         self.compared(Operator::Gt, value)
     }
 
     /// `>= value` (`gte`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("views").gte(10).to_string(), "views=gte.10");
+    /// ```
+    ///
+    /// SQL: `where views >= 10`.
     pub fn gte(self, value: impl Operands<V, T>) -> Filter<T> {
         self.compared(Operator::Gte, value)
     }
 
     /// `< value` (`lt`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("views").lt(10).to_string(), "views=lt.10");
+    /// ```
+    ///
+    /// SQL: `where views < 10`.
     pub fn lt(self, value: impl Operands<V, T>) -> Filter<T> {
         self.compared(Operator::Lt, value)
     }
 
     /// `<= value` (`lte`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("views").lte(10).to_string(), "views=lte.10");
+    /// ```
+    ///
+    /// SQL: `where views <= 10`.
     pub fn lte(self, value: impl Operands<V, T>) -> Filter<T> {
         self.compared(Operator::Lte, value)
     }
 
     /// `is distinct from value` (`isdistinct`): as [`neq`](Self::neq), and true for null.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("views").is_distinct(10).to_string(), "views=isdistinct.10");
+    /// ```
+    ///
+    /// SQL: `where views is distinct from 10`.
     pub fn is_distinct(self, value: impl Operand<V, T>) -> Filter<T> {
         self.scalar(Operator::IsDistinct, value.into_scalar())
     }
@@ -48,6 +97,13 @@ impl<T, V, N> Column<T, V, N> {
     ///
     /// The whole list goes into one URL. For a list of any length see
     /// [`TableRef::filter_in`](crate::query::TableRef::filter_in).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("code").in_(["a,b", "c"]).to_string(), r#"code=in.("a,b","c")"#);
+    /// ```
+    ///
+    /// SQL: `where code = any ('{"a,b",c}')`.
     pub fn in_(self, values: impl IntoIterator<Item = impl Operand<V, T>>) -> Filter<T> {
         self.list(values.into_iter().map(Operand::into_scalar).collect())
     }
@@ -61,6 +117,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Whether it is null (`is.null`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("url").is_null().to_string(), "url=is.null");
+    /// ```
+    ///
+    /// SQL: `where url is null`.
     pub fn is_null(self) -> Filter<T>
     where
         N: CanBeNull<T, V>,
@@ -69,6 +132,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Whether it is not null (`not.is.null`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("url").is_not_null().to_string(), "url=not.is.null");
+    /// ```
+    ///
+    /// SQL: `where not url is null`.
     pub fn is_not_null(self) -> Filter<T>
     where
         N: CanBeNull<T, V>,
@@ -108,16 +178,37 @@ impl<T, V, N> Column<T, V, N> {
 /// PostgREST reference: "Operators" (`is`).
 impl<T, N> Column<T, bool, N> {
     /// Whether it is true (`is.true`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("sold").typed::<bool>().is_true().to_string(), "sold=is.true");
+    /// ```
+    ///
+    /// SQL: `where sold is true`.
     pub fn is_true(self) -> Filter<T> {
         self.is("true")
     }
 
     /// Whether it is false (`is.false`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("sold").typed::<bool>().is_false().to_string(), "sold=is.false");
+    /// ```
+    ///
+    /// SQL: `where sold is false`.
     pub fn is_false(self) -> Filter<T> {
         self.is("false")
     }
 
     /// Whether it is unknown, which for a truth value is null (`is.unknown`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("sold").typed::<bool>().is_unknown().to_string(), "sold=is.unknown");
+    /// ```
+    ///
+    /// SQL: `where sold is unknown`.
     pub fn is_unknown(self) -> Filter<T>
     where
         N: CanBeNull<T, bool>,

@@ -15,6 +15,8 @@ impl<T, V, N> Column<T, V, N> {
     /// assert_eq!(col("tags").contains(["a b", "c"]).to_string(), r#"tags=cs.{"a b","c"}"#);
     /// assert_eq!(col("meta").contains(json!({"n": 1})).to_string(), r#"meta=cs.{"n":1}"#);
     /// ```
+    ///
+    /// SQL: `where tags @> '{"a b","c"}'`.
     pub fn contains(self, value: impl Operand<V, T>) -> Filter<T>
     where
         V: ArrayLike<T>,
@@ -23,6 +25,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Is held by `value` (`cd`, `<@`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("tags").contained_by(["a", "b"]).to_string(), r#"tags=cd.{"a","b"}"#);
+    /// ```
+    ///
+    /// SQL: `where tags <@ '{"a","b"}'`.
     pub fn contained_by(self, value: impl Operand<V, T>) -> Filter<T>
     where
         V: ArrayLike<T>,
@@ -31,6 +40,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Has an element in common with `value` (`ov`, `&&`): arrays and ranges only.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("tags").overlaps(["a", "b"]).to_string(), r#"tags=ov.{"a","b"}"#);
+    /// ```
+    ///
+    /// SQL: `where tags && '{"a","b"}'`.
     pub fn overlaps(self, value: impl Operand<V, T>) -> Filter<T>
     where
         V: ArrayLike<T>,
@@ -44,6 +60,13 @@ impl<T, V, N> Column<T, V, N> {
 /// PostgREST reference: "Operators" (`sl`, `sr`, `nxr`, `nxl`, `adj`).
 impl<T, V, N> Column<T, V, N> {
     /// Lies wholly before `range` (`sl`, `<<`).
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, schema::Range}; let floors = col("floors").typed::<Range<i32>>();
+    /// assert_eq!(floors.strictly_left_of(1..3).to_string(), "floors=sl.[1,3)");
+    /// ```
+    ///
+    /// SQL: `where floors << '[1,3)'`.
     pub fn strictly_left_of(self, range: impl Operand<V, T>) -> Filter<T>
     where
         V: RangeLike<T>,
@@ -52,6 +75,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Lies wholly after `range` (`sr`, `>>`).
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, schema::Range}; let floors = col("floors").typed::<Range<i32>>();
+    /// assert_eq!(floors.strictly_right_of(1..3).to_string(), "floors=sr.[1,3)");
+    /// ```
+    ///
+    /// SQL: `where floors >> '[1,3)'`.
     pub fn strictly_right_of(self, range: impl Operand<V, T>) -> Filter<T>
     where
         V: RangeLike<T>,
@@ -60,6 +90,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Does not reach beyond the upper end of `range` (`nxr`, `&<`).
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, schema::Range}; let floors = col("floors").typed::<Range<i32>>();
+    /// assert_eq!(floors.not_right_of(1..3).to_string(), "floors=nxr.[1,3)");
+    /// ```
+    ///
+    /// SQL: `where floors &< '[1,3)'`.
     pub fn not_right_of(self, range: impl Operand<V, T>) -> Filter<T>
     where
         V: RangeLike<T>,
@@ -68,6 +105,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Does not reach below the lower end of `range` (`nxl`, `&>`).
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, schema::Range}; let floors = col("floors").typed::<Range<i32>>();
+    /// assert_eq!(floors.not_left_of(1..3).to_string(), "floors=nxl.[1,3)");
+    /// ```
+    ///
+    /// SQL: `where floors &> '[1,3)'`.
     pub fn not_left_of(self, range: impl Operand<V, T>) -> Filter<T>
     where
         V: RangeLike<T>,
@@ -76,6 +120,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Ends where `range` begins, or begins where it ends (`adj`, `-|-`).
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, schema::Range}; let floors = col("floors").typed::<Range<i32>>();
+    /// assert_eq!(floors.adjacent_to(1..3).to_string(), "floors=adj.[1,3)");
+    /// ```
+    ///
+    /// SQL: `where floors -|- '[1,3)'`.
     pub fn adjacent_to(self, range: impl Operand<V, T>) -> Filter<T>
     where
         V: RangeLike<T>,

@@ -109,24 +109,52 @@ impl<T> Filter<T> {
     }
 
     /// Both this and `other`.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("a").eq(1).and(col("b").eq(2)).to_string(), "a=eq.1&b=eq.2");
+    /// ```
+    ///
+    /// SQL: `where a = 1 and b = 2`.
     #[must_use]
     pub fn and(self, other: impl IntoFilter<T>) -> Self {
         self.joined(Logic::And, other.into_filter())
     }
 
     /// This or `other`, or both.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("a").eq(1).or(col("b").eq(2)).to_string(), "or=(a.eq.1,b.eq.2)");
+    /// ```
+    ///
+    /// SQL: `where a = 1 or b = 2`.
     #[must_use]
     pub fn or(self, other: impl IntoFilter<T>) -> Self {
         self.joined(Logic::Or, other.into_filter())
     }
 
     /// All of `filters`, or every row if there are none.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Filter, col};
+    /// assert_eq!(Filter::all([col("a").eq(1), col("b").eq(2)]).to_string(), "a=eq.1&b=eq.2");
+    /// ```
+    ///
+    /// SQL: `where a = 1 and b = 2`.
     pub fn all(filters: impl IntoIterator<Item = Self>) -> Self {
         Self::many(Logic::And, filters)
     }
 
     /// At least one of `filters`. An empty list is refused when the request is built, because the
     /// grammar cannot express "no row".
+    ///
+    /// ```
+    /// # use sluice_sdk::{Filter, col};
+    /// assert_eq!(Filter::any([col("a").eq(1), col("b").eq(2)]).to_string(), "or=(a.eq.1,b.eq.2)");
+    /// ```
+    ///
+    /// SQL: `where a = 1 or b = 2`.
     pub fn any(filters: impl IntoIterator<Item = Self>) -> Self {
         Self::many(Logic::Or, filters)
     }
@@ -188,6 +216,13 @@ impl<T> std::ops::Not for Filter<T> {
 /// A filter of a typed table can be used for an untyped one.
 impl Filter<Any> {
     /// Forgets the table of a filter, to use it with [`Client::table`](crate::Client::table).
+    ///
+    /// ```
+    /// # use sluice_sdk::{Filter, col};
+    /// assert_eq!(Filter::untyped(col("a").eq(1)).to_string(), "a=eq.1");
+    /// ```
+    ///
+    /// SQL: `where a = 1`.
     pub fn untyped<T>(filter: Filter<T>) -> Self {
         Self::of(filter.tree)
     }

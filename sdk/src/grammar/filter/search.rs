@@ -15,28 +15,63 @@ pub struct Search {
 
 impl Search {
     /// `to_tsquery` (`fts`): words joined by `&`, `|` and `!`. A syntax error fails the request.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Search, col};
+    /// assert_eq!(col("body").search(Search::query("rain & !flood")).to_string(), "body=fts.rain & !flood");
+    /// ```
+    ///
+    /// SQL: `where to_tsvector(body) @@ to_tsquery('rain & !flood')`.
     pub fn query(query: impl Into<String>) -> Self {
         Self::of(Operator::Fts, query)
     }
 
     /// `plainto_tsquery` (`plfts`): all the words, in any order.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Search, col};
+    /// assert_eq!(col("body").search(Search::plain("heavy rain")).to_string(), "body=plfts.heavy rain");
+    /// ```
+    ///
+    /// SQL: `where to_tsvector(body) @@ plainto_tsquery('heavy rain')`.
     pub fn plain(query: impl Into<String>) -> Self {
         Self::of(Operator::Plfts, query)
     }
 
     /// `phraseto_tsquery` (`phfts`): the words, one after the other.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Search, col};
+    /// assert_eq!(col("body").search(Search::phrase("heavy rain")).to_string(), "body=phfts.heavy rain");
+    /// ```
+    ///
+    /// SQL: `where to_tsvector(body) @@ phraseto_tsquery('heavy rain')`.
     pub fn phrase(query: impl Into<String>) -> Self {
         Self::of(Operator::Phfts, query)
     }
 
     /// `websearch_to_tsquery` (`wfts`): as people type into a search box. It is never a syntax
     /// error.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Search, col};
+    /// assert_eq!(col("body").search(Search::web("rain -flood")).to_string(), "body=wfts.rain -flood");
+    /// ```
+    ///
+    /// SQL: `where to_tsvector(body) @@ websearch_to_tsquery('rain -flood')`.
     pub fn web(query: impl Into<String>) -> Self {
         Self::of(Operator::Wfts, query)
     }
 
     /// The text search configuration, such as `english`. PostgREST can only name one of letters,
     /// digits and `_`; another is refused when the request is built.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Search, col};
+    /// assert_eq!(col("body").search(Search::plain("rain").config("english")).to_string(), "body=plfts(english).rain");
+    /// ```
+    ///
+    /// SQL: `where to_tsvector('english', body) @@ plainto_tsquery('english', 'rain')`.
     #[must_use]
     pub fn config(mut self, config: impl Into<String>) -> Self {
         self.config = Some(config.into());
@@ -64,6 +99,9 @@ impl<T, V, N> Column<T, V, N> {
     /// let filter = col("body").search(Search::web("\"heavy rain\" -flood").config("english"));
     /// assert_eq!(filter.to_string(), r#"body=wfts(english)."heavy rain" -flood"#);
     /// ```
+    ///
+    /// SQL: `where to_tsvector('english', body) @@ websearch_to_tsquery('english', '"heavy rain"
+    /// -flood')`.
     pub fn search(self, search: Search) -> Filter<T>
     where
         V: Searchable<T>,

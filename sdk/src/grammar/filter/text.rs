@@ -36,6 +36,13 @@ impl<P: AsRef<str>> Patterns for Quantified<P> {
 /// PostgREST reference: "Pattern Matching".
 impl<T, V, N> Column<T, V, N> {
     /// Matches a pattern (`like`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("text").like("%rain%").to_string(), "text=like.%rain%");
+    /// ```
+    ///
+    /// SQL: `where text like '%rain%'`.
     pub fn like(self, pattern: impl Patterns) -> Filter<T>
     where
         V: TextLike<T>,
@@ -44,6 +51,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Matches a pattern, ignoring case (`ilike`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("text").ilike("%rain%").to_string(), "text=ilike.%rain%");
+    /// ```
+    ///
+    /// SQL: `where text ilike '%rain%'`.
     pub fn ilike(self, pattern: impl Patterns) -> Filter<T>
     where
         V: TextLike<T>,
@@ -52,6 +66,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Matches a regular expression of Postgres (`match`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("text").matches("^rain").to_string(), "text=match.^rain");
+    /// ```
+    ///
+    /// SQL: `where text ~ '^rain'`.
     pub fn matches(self, expression: impl Patterns) -> Filter<T>
     where
         V: TextLike<T>,
@@ -61,6 +82,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Matches a regular expression, ignoring case (`imatch`).
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("text").imatches("^rain").to_string(), "text=imatch.^rain");
+    /// ```
+    ///
+    /// SQL: `where text ~* '^rain'`.
     pub fn imatches(self, expression: impl Patterns) -> Filter<T>
     where
         V: TextLike<T>,
@@ -77,6 +105,8 @@ impl<T, V, N> Column<T, V, N> {
     /// assert_eq!(col("body").contains_text("100%").to_string(), r"body=like.%100\%%");
     /// assert_eq!(col("body").contains_text("5*").to_string(), r"body=match.^.*5\*.*$");
     /// ```
+    ///
+    /// SQL: `where body like '%100\%%'`.
     pub fn contains_text(self, text: impl AsRef<str>) -> Filter<T>
     where
         V: TextLike<T>,
@@ -85,6 +115,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Begins with `text` literally.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("body").starts_with("100%").to_string(), r"body=like.100\%%");
+    /// ```
+    ///
+    /// SQL: `where body like '100\%%'`.
     pub fn starts_with(self, text: impl AsRef<str>) -> Filter<T>
     where
         V: TextLike<T>,
@@ -93,6 +130,13 @@ impl<T, V, N> Column<T, V, N> {
     }
 
     /// Ends with `text` literally.
+    ///
+    /// ```
+    /// # use sluice_sdk::col;
+    /// assert_eq!(col("body").ends_with("100%").to_string(), r"body=like.%100\%");
+    /// ```
+    ///
+    /// SQL: `where body like '%100\%'`.
     pub fn ends_with(self, text: impl AsRef<str>) -> Filter<T>
     where
         V: TextLike<T>,

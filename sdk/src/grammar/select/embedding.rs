@@ -44,6 +44,15 @@ impl Embedding {
     /// Embeds `selection` of a relation: a table, a view, a computed relationship, or the foreign
     /// key's column. With an empty selection, rows can be filtered by the relation without reading
     /// it.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::{Embedding, Selection}};
+    /// let name = Selection::new().column(col("name"));
+    /// assert_eq!(Selection::new().embed(Embedding::of("users", name)).to_string(), "users(name)");
+    /// ```
+    ///
+    /// SQL: `select (select to_json(u) from (select name from users where id = posts.author_id) u)
+    /// as users from posts`.
     pub fn of(relation: impl Into<Cow<'static, str>>, selection: Selection) -> Self {
         Self {
             relation: relation.into(),
@@ -56,6 +65,15 @@ impl Embedding {
 
     /// The name under which the rows are returned and filtered. By default it is the relation's
     /// own.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::{Embedding, Selection}};
+    /// let name = Selection::new().column(col("name"));
+    /// assert_eq!(Selection::new().embed(Embedding::of("users", name).alias("author")).to_string(), "author:users(name)");
+    /// ```
+    ///
+    /// SQL: `select (select to_json(u) from (select name from users where id = posts.author_id) u)
+    /// as author from posts`.
     pub fn alias(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.alias = Some(name.into());
         self
@@ -63,18 +81,43 @@ impl Embedding {
 
     /// The foreign key (its constraint or its column) or the joining table to use, if there are
     /// several.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::{Embedding, Selection}};
+    /// let name = Selection::new().column(col("name"));
+    /// assert_eq!(Selection::new().embed(Embedding::of("users", name).hint("editor_id")).to_string(), "users!editor_id(name)");
+    /// ```
+    ///
+    /// SQL: `select (select to_json(u) from (select name from users where id = posts.editor_id) u)
+    /// as users from posts`.
     pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// Leaves out the rows that have no related row (`!inner`).
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::{Embedding, Selection}};
+    /// let name = Selection::new().column(col("name"));
+    /// assert_eq!(Selection::new().embed(Embedding::of("users", name).inner()).to_string(), "users!inner(name)");
+    /// ```
+    ///
+    /// SQL: `select … from posts inner join users on users.id = posts.author_id`.
     pub fn inner(mut self) -> Self {
         self.join = Some(Join::Inner);
         self
     }
 
     /// Keeps the rows that have no related row (`!left`). This is the default.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::{Embedding, Selection}};
+    /// let name = Selection::new().column(col("name"));
+    /// assert_eq!(Selection::new().embed(Embedding::of("users", name).left()).to_string(), "users!left(name)");
+    /// ```
+    ///
+    /// SQL: `select … from posts left join users on users.id = posts.author_id`.
     pub fn left(mut self) -> Self {
         self.join = Some(Join::Left);
         self

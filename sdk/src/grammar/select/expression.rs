@@ -51,38 +51,87 @@ enum Aggregate {
 /// What can be selected of a column.
 impl<T, V, N> Column<T, V, N> {
     /// This column under another name.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("text").alias("title")).to_string(), "title:text");
+    /// ```
+    ///
+    /// SQL: `select text as title`.
     pub fn alias(self, name: impl Into<Cow<'static, str>>) -> Expression {
         Expression::from(self).alias(name)
     }
 
     /// This column as another type of Postgres (`views::text`). The type's name may have letters,
     /// digits, `_`, `$` and spaces only.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("views").cast("text")).to_string(), "views::text");
+    /// ```
+    ///
+    /// SQL: `select views::text`.
     pub fn cast(self, kind: impl Into<Cow<'static, str>>) -> Expression {
         Expression::from(self).cast(kind)
     }
 
     /// The average over each group. A group is the rows that have the same values in everything
     /// selected without an aggregate. The server must allow aggregates (`db-aggregates-enabled`).
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("views").avg()).to_string(), "views.avg()");
+    /// ```
+    ///
+    /// SQL: `select avg(views)`.
     pub fn avg(self) -> Expression {
         Expression::from(self).avg()
     }
 
     /// The number of values that are not null in each group.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("views").count()).to_string(), "views.count()");
+    /// ```
+    ///
+    /// SQL: `select count(views)`.
     pub fn count(self) -> Expression {
         Expression::from(self).count()
     }
 
     /// The greatest value of each group.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("views").max()).to_string(), "views.max()");
+    /// ```
+    ///
+    /// SQL: `select max(views)`.
     pub fn max(self) -> Expression {
         Expression::from(self).max()
     }
 
     /// The least value of each group.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("views").min()).to_string(), "views.min()");
+    /// ```
+    ///
+    /// SQL: `select min(views)`.
     pub fn min(self) -> Expression {
         Expression::from(self).min()
     }
 
     /// The sum over each group.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("views").sum()).to_string(), "views.sum()");
+    /// ```
+    ///
+    /// SQL: `select sum(views)`.
     pub fn sum(self) -> Expression {
         Expression::from(self).sum()
     }
@@ -90,6 +139,13 @@ impl<T, V, N> Column<T, V, N> {
 
 impl Expression {
     /// The number of rows of each group (`count()`).
+    ///
+    /// ```
+    /// # use sluice_sdk::query::{Expression, Selection};
+    /// assert_eq!(Selection::new().column(Expression::row_count()).to_string(), "count()");
+    /// ```
+    ///
+    /// SQL: `select count(*)`.
     pub fn row_count() -> Self {
         Self {
             alias: None,
@@ -101,12 +157,26 @@ impl Expression {
     }
 
     /// This under another name.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("views").sum().alias("total")).to_string(), "total:views.sum()");
+    /// ```
+    ///
+    /// SQL: `select sum(views) as total`.
     pub fn alias(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.alias = Some(name.into());
         self
     }
 
     /// This as another type of Postgres: the aggregate if there is one, else the column.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("views").sum().cast("text")).to_string(), "views.sum()::text");
+    /// ```
+    ///
+    /// SQL: `select sum(views)::text`.
     pub fn cast(mut self, kind: impl Into<Cow<'static, str>>) -> Self {
         let cast = if self.aggregate.is_some() {
             &mut self.aggregate_cast

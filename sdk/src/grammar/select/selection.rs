@@ -37,26 +37,64 @@ enum Item {
 
 impl Selection {
     /// Selects nothing yet.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("id")).to_string(), "id");
+    /// ```
+    ///
+    /// SQL: `select id`.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Selects every column (`*`).
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().all().to_string(), "*");
+    /// ```
+    ///
+    /// SQL: `select *`.
     pub fn all(self) -> Self {
         self.with(Item::All)
     }
 
     /// Selects a column or an [`Expression`].
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::Selection};
+    /// assert_eq!(Selection::new().column(col("id")).column(col("meta").text("kind")).to_string(), "id,meta->>kind");
+    /// ```
+    ///
+    /// SQL: `select id, meta->>'kind' as kind`.
     pub fn column(self, column: impl Into<Expression>) -> Self {
         self.with(Item::Expression(column.into()))
     }
 
     /// Selects rows of a related table.
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::{Embedding, Selection}};
+    /// let name = Selection::new().column(col("name"));
+    /// assert_eq!(Selection::new().all().embed(Embedding::of("users", name)).to_string(), "*,users(name)");
+    /// ```
+    ///
+    /// SQL: `select posts.*, (select to_json(u) from (select name from users where id =
+    /// posts.author_id) u) as users from posts`.
     pub fn embed(self, embedding: Embedding) -> Self {
         self.with(Item::Embed(embedding))
     }
 
     /// Selects columns of a related row as if they were this row's own (`...relation(…)`).
+    ///
+    /// ```
+    /// # use sluice_sdk::{col, query::{Embedding, Selection}};
+    /// let name = Selection::new().column(col("name"));
+    /// assert_eq!(Selection::new().all().spread(Embedding::of("users", name)).to_string(), "*,...users(name)");
+    /// ```
+    ///
+    /// SQL: `select posts.*, users.name from posts left join users on users.id = posts.author_id`.
     pub fn spread(self, embedding: Embedding) -> Self {
         self.with(Item::Spread(embedding))
     }

@@ -24,7 +24,7 @@ impl Patch {
         let mut writer = RowWriter::default();
         let object = writer.write(patch).map_err(unwritable)?;
         for column in object.columns.iter() {
-            self.add(Cow::Owned(column.clone()))?;
+            self.add(column.clone())?;
         }
         let members = object
             .json

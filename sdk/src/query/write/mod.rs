@@ -4,6 +4,7 @@
 mod options;
 
 mod checkpoint;
+mod conflict;
 mod driver;
 mod failure;
 mod plan;

@@ -1,5 +1,6 @@
 //! Splitting the rows of a write into requests.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
@@ -7,9 +8,10 @@ use std::sync::Arc;
 use http::Method;
 use serde::Serialize;
 
+use super::conflict::ConflictKeys;
 use super::{ReturnedRows, WriteSpec};
 use crate::error::{Error, RejectedRow};
-use crate::quote::{self, Row, RowWriter};
+use crate::quote::{self, Columns, Row, RowWriter};
 use crate::request::{Call, Count, Resolution, Returning, Safety};
 
 /// The rows of a write that are still to be sent.
@@ -17,17 +19,17 @@ pub(super) struct WritePlan<'a, R> {
     rows: &'a [R],
     /// The first row that has not been looked at.
     next_row: usize,
-    /// This row and those behind it, as far as they have been written as JSON.
-    written: VecDeque<WrittenRow>,
     writer: RowWriter,
     /// For each set of keys, the request that is being filled.
     open: Vec<Batch>,
     /// The position in `open`, by the sorted keys.
-    by_keys: HashMap<Vec<String>, usize>,
+    by_keys: HashMap<Vec<Cow<'static, str>>, usize>,
     /// The position in `open` of the last row: the next one mostly has the same keys.
     last: usize,
     /// Requests that are sent before all others, such as halves of one that failed.
     first: VecDeque<Batch>,
+    /// Requests that were filled while the keys of all rows were compared.
+    ready: VecDeque<Batch>,
     chunk_bytes: usize,
     one_request: bool,
     /// Whether requests must be sent one after another, each with the rows that follow the last one's,
@@ -41,18 +43,12 @@ pub(super) struct WritePlan<'a, R> {
     skipped: Vec<usize>,
 }
 
-/// A row as JSON, with its keys.
-struct WrittenRow {
-    json: Box<[u8]>,
-    columns: Arc<Vec<String>>,
-}
-
 /// The rows of one request. All have the same keys, unless the write is one request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
     /// Indexes into the rows of the write.
     pub(super) rows: Vec<usize>,
-    columns: Arc<Vec<String>>,
+    columns: Columns,
     /// The rows as a JSON array without its closing bracket. Empty if it has to be written yet.
     json: Vec<u8>,
 }
@@ -60,30 +56,25 @@ pub(super) struct Batch {
 impl<'a, R: Serialize> WritePlan<'a, R> {
     /// Plans a write of all rows except those that are `settled` (indexes, in order).
     pub(super) fn new(spec: &WriteSpec<'a, R>, settled: &[usize]) -> Result<Self, Error> {
-        let Duplicates {
-            mut superseded,
-            in_order,
-            written,
-        } = Duplicates::of(spec);
-        superseded.retain(|index| settled.binary_search(index).is_err());
-        let mut skipped = [settled, &superseded].concat();
-        skipped.sort_unstable();
         let mut plan = Self {
             rows: spec.rows,
             next_row: 0,
-            written,
             writer: RowWriter::default(),
             open: Vec::new(),
             by_keys: HashMap::new(),
             last: 0,
             first: VecDeque::new(),
+            ready: VecDeque::new(),
             chunk_bytes: spec.chunk_bytes,
             one_request: spec.one_request,
-            in_order: in_order && !spec.one_request,
+            in_order: false,
             failed: Vec::new(),
-            superseded,
-            skipped,
+            superseded: Vec::new(),
+            skipped: settled.to_vec(),
         };
+        if spec.upsert && spec.rows.len() > 1 {
+            plan.compare(spec);
+        }
         if plan.one_request {
             let whole = plan.next(usize::MAX);
             plan.first.extend(whole);
@@ -97,10 +88,57 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
         Ok(plan)
     }
 
+    /// Compares the conflict keys of all rows, so that the later of two rows wins. The first requests
+    /// are filled on the way, as many bytes as are in flight at once.
+    fn compare(&mut self, spec: &WriteSpec<'a, R>) {
+        let columns = spec.conflict_columns();
+        if columns.is_empty() {
+            self.in_order = !self.one_request;
+            return;
+        }
+        let mut keys = ConflictKeys::of(columns);
+        let mut writer = mem::take(&mut self.writer);
+        let mut room = spec.chunk_bytes.saturating_mul(spec.concurrency);
+        for (index, row) in spec.rows.iter().enumerate() {
+            let written = writer.write(row);
+            keys.add(written.as_ref().ok());
+            if room > 0 {
+                self.next_row += 1;
+                let full = self.take_in(index, written, spec.chunk_rows);
+                if let Some(full) = full {
+                    room = room.saturating_sub(full.json.len());
+                    self.ready.push_back(full);
+                }
+            }
+        }
+        self.writer = writer;
+        let (superseded, in_order) = keys.duplicates(spec.resolution == Resolution::Merge);
+        if superseded.is_empty() && !in_order {
+            return;
+        }
+        // Requests without the rows that are not sent, and in the right order.
+        self.next_row = 0;
+        self.last = 0;
+        self.open.clear();
+        self.by_keys.clear();
+        self.ready.clear();
+        self.failed.clear();
+        self.in_order = in_order && !self.one_request;
+        self.superseded = superseded;
+        let skipped = &mut self.skipped;
+        self.superseded
+            .retain(|index| skipped.binary_search(index).is_err());
+        skipped.extend(&self.superseded);
+        skipped.sort_unstable();
+    }
+
     /// Returns the next request, of at most `max_rows` rows, until all rows have been returned.
     pub(super) fn next(&mut self, max_rows: usize) -> Option<Batch> {
         if let Some(batch) = self.first.pop_front() {
             return Some(self.encoded(batch));
+        }
+        if let Some(ready) = self.ready.pop_front() {
+            return Some(self.limited(ready, max_rows));
         }
         let mut writer = mem::take(&mut self.writer);
         let full = self.fill(&mut writer, max_rows);
@@ -109,7 +147,20 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
             return full;
         }
         let left = self.open.iter_mut().find(|batch| !batch.rows.is_empty())?;
-        Some(left.take())
+        let left = left.take();
+        Some(self.limited(left, max_rows))
+    }
+
+    /// The first rows of a request that was filled before the limit fell. The others are sent next.
+    fn limited(&mut self, batch: Batch, max_rows: usize) -> Batch {
+        let mut parts = batch.rows.chunks(max_rows.max(1));
+        match parts.next() {
+            Some(first) if first.len() < batch.rows.len() => {
+                self.first.extend(parts.map(|rows| batch.part(rows)));
+                self.encoded(batch.part(first))
+            }
+            _ => batch,
+        }
     }
 
     /// Adds rows to their requests until one is full.
@@ -117,20 +168,7 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
         while let Some(row) = self.rows.get(self.next_row) {
             let index = self.next_row;
             self.next_row += 1;
-            let written = self.written.pop_front();
-            if self.skipped.binary_search(&index).is_ok() {
-                continue;
-            }
-            let full = match written {
-                Some(row) => self.add(index, &row.json, &row.columns, max_rows),
-                None => match writer.write(row) {
-                    Ok(row) => self.add(index, row.json, row.columns, max_rows),
-                    Err(error) => {
-                        self.fail(index, &error);
-                        None
-                    }
-                },
-            };
+            let full = self.take_in(index, writer.write(row), max_rows);
             if full.is_some() {
                 return full;
             }
@@ -138,50 +176,54 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
         None
     }
 
+    /// Adds a row to its request, unless it must not be sent. Returns a request that is full.
+    fn take_in(
+        &mut self,
+        index: usize,
+        row: serde_json::Result<Row<'_>>,
+        max_rows: usize,
+    ) -> Option<Batch> {
+        if self.skipped.binary_search(&index).is_ok() {
+            return None;
+        }
+        match row {
+            Ok(row) => self.add(index, row, max_rows),
+            Err(error) => {
+                self.fail(index, &error);
+                None
+            }
+        }
+    }
+
     /// Splits a request in two, to be sent next.
     pub(super) fn halve(&mut self, batch: &Batch) {
         let (left, right) = batch.rows.split_at(batch.rows.len() / 2);
         for rows in [right, left] {
-            self.first.push_front(Batch {
-                rows: rows.to_vec(),
-                columns: Arc::clone(&batch.columns),
-                json: Vec::new(),
-            });
+            self.first.push_front(batch.part(rows));
         }
     }
 
     /// Takes back a request, to be sent later. If `probed`, its first and its last row are sent alone,
     /// before all others.
     pub(super) fn put_back(&mut self, batch: &Batch, probed: bool) {
-        let part = |rows: &[usize]| Batch {
-            rows: rows.to_vec(),
-            columns: Arc::clone(&batch.columns),
-            json: Vec::new(),
-        };
         let [first, rest @ .., last] = batch.rows.as_slice() else {
             return;
         };
         if !probed {
-            self.first.push_back(part(&batch.rows));
+            self.first.push_back(batch.part(&batch.rows));
             return;
         }
         if !rest.is_empty() {
-            self.first.push_front(part(rest));
+            self.first.push_front(batch.part(rest));
         }
-        self.first.push_front(part(&[*last]));
-        self.first.push_front(part(&[*first]));
+        self.first.push_front(batch.part(&[*last]));
+        self.first.push_front(batch.part(&[*first]));
     }
 
     /// Adds a row to the request of its keys. Returns that request as it was if the row does not fit.
-    fn add(
-        &mut self,
-        index: usize,
-        json: &[u8],
-        columns: &Arc<Vec<String>>,
-        max_rows: usize,
-    ) -> Option<Batch> {
+    fn add(&mut self, index: usize, row: Row<'_>, max_rows: usize) -> Option<Batch> {
         let before = self.last;
-        let position = self.position(columns);
+        let position = self.position(row.columns);
         self.last = position;
         if self.in_order && position != before {
             // Rows with other keys may have been there first.
@@ -191,21 +233,28 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
                 .filter(|batch| !batch.rows.is_empty());
             let earlier = earlier.map(Batch::take);
             if let Some(batch) = self.open.get_mut(position) {
-                batch.push(index, json);
+                batch.push(index, row.json);
             }
             return earlier;
         }
+        let is_only = self.open.len() == 1;
         let batch = self.open.get_mut(position)?;
         let has_room = batch.rows.len() < max_rows.max(1)
-            && batch.json.len() + json.len() + ",]".len() <= self.chunk_bytes;
+            && batch.json.len() + row.json.len() + ",]".len() <= self.chunk_bytes;
         let is_full = !(batch.rows.is_empty() || has_room || self.one_request);
         let full = is_full.then(|| batch.take());
-        batch.push(index, json);
+        if batch.rows.is_empty() && is_only {
+            // The rows that follow are mostly as long, or a little longer.
+            let rows = max_rows.min(self.rows.len() - index);
+            let bytes = rows.saturating_mul(row.json.len() + row.json.len() / 8 + 2);
+            batch.json.reserve(bytes.min(self.chunk_bytes));
+        }
+        batch.push(index, row.json);
         full
     }
 
     /// The position in `open` of the request for rows with these keys, in whatever order.
-    fn position(&mut self, keys: &Arc<Vec<String>>) -> usize {
+    fn position(&mut self, keys: &Columns) -> usize {
         let last = self.open.get(self.last);
         if last.is_some_and(|batch| Arc::ptr_eq(keys, &batch.columns) || *keys == batch.columns) {
             return self.last;
@@ -222,7 +271,7 @@ impl<'a, R: Serialize> WritePlan<'a, R> {
                 .map(|it| Arc::make_mut(&mut it.columns))
             {
                 let new = keys.iter().filter(|key| !columns.contains(key)).cloned();
-                let new: Vec<String> = new.collect();
+                let new: Vec<_> = new.collect();
                 columns.extend(new);
             }
             return 0;
@@ -269,6 +318,15 @@ impl Batch {
             .push(if self.rows.is_empty() { b'[' } else { b',' });
         self.json.extend_from_slice(json);
         self.rows.push(index);
+    }
+
+    /// A request for some of these rows, which have to be written again.
+    fn part(&self, rows: &[usize]) -> Self {
+        Self {
+            rows: rows.to_vec(),
+            columns: Arc::clone(&self.columns),
+            json: Vec::new(),
+        }
     }
 
     /// Takes the rows out, and leaves a request for others with the same keys.
@@ -330,7 +388,7 @@ impl<R: Serialize> WriteSpec<'_, R> {
 
     /// An upsert ends in the same rows however often it runs, if its rows hold the values of the
     /// conflict columns. With a generated key, every run would add rows.
-    fn is_idempotent(&self, keys: &[String]) -> bool {
+    fn is_idempotent(&self, keys: &[Cow<'static, str>]) -> bool {
         let conflict = self.conflict_columns();
         let has = |column: &&str| keys.iter().any(|key| key == column);
         self.upsert && !conflict.is_empty() && conflict.iter().all(has)
@@ -347,75 +405,6 @@ impl<R: Serialize> WriteSpec<'_, R> {
     }
 }
 
-/// What is done about rows of an upsert with the same conflict key, so that the later one wins.
-#[derive(Default)]
-struct Duplicates {
-    /// The rows that a later row replaces, in order. They are not sent.
-    superseded: Vec<usize>,
-    /// Whether the requests must be sent in the order of the rows.
-    in_order: bool,
-    /// The first rows as JSON, as many as its requests hold at once.
-    written: VecDeque<WrittenRow>,
-}
-
-impl Duplicates {
-    fn of<R: Serialize>(spec: &WriteSpec<'_, R>) -> Self {
-        let columns = spec.conflict_columns();
-        let mut found = Self::default();
-        if !spec.upsert || spec.rows.len() < 2 {
-            return found;
-        }
-        if columns.is_empty() {
-            found.in_order = true;
-            return found;
-        }
-        let merges = spec.resolution == Resolution::Merge;
-        let mut last: HashMap<Vec<u8>, (usize, Arc<Vec<String>>)> =
-            HashMap::with_capacity(spec.rows.len());
-        let mut writer = RowWriter::default();
-        let mut room = spec.chunk_bytes.saturating_mul(spec.concurrency);
-        for (index, row) in spec.rows.iter().enumerate() {
-            // A row that cannot be serialized is reported when the requests are made.
-            let Ok(row) = writer.write(row) else {
-                room = 0;
-                continue;
-            };
-            let earlier = conflict_key(&row, &columns)
-                .and_then(|key| last.insert(key, (index, Arc::clone(row.columns))));
-            if let Some((earlier, earlier_columns)) = earlier {
-                // A column that only the earlier row has must be written too.
-                let has = |column| row.columns.contains(column);
-                if !merges || earlier_columns.iter().all(has) {
-                    found.superseded.push(earlier);
-                } else {
-                    found.in_order = true;
-                }
-            }
-            room = room.saturating_sub(row.json.len());
-            if room > 0 {
-                found.written.push_back(WrittenRow {
-                    json: row.json.into(),
-                    columns: Arc::clone(row.columns),
-                });
-            }
-        }
-        found.superseded.sort_unstable();
-        found
-    }
-}
-
-/// The values of a row in the conflict columns, as JSON. Nulls are distinct in SQL, so a row that lacks
-/// a value has no such key.
-fn conflict_key(row: &Row<'_>, columns: &[&str]) -> Option<Vec<u8>> {
-    let mut key = Vec::new();
-    for column in columns {
-        let value = row.value(column).filter(|value| *value != b"null")?;
-        key.extend_from_slice(value);
-        key.push(b',');
-    }
-    Some(key)
-}
-
 fn unserializable(error: &serde_json::Error) -> Error {
     Error::invalid(format!(
         "the row cannot be written as a JSON object: {error}"
@@ -424,6 +413,7 @@ fn unserializable(error: &serde_json::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -465,5 +455,58 @@ mod tests {
         ];
         assert_eq!(bodies(&rows), expected);
         assert!(bodies(&[]).is_empty());
+    }
+
+    /// A row with an id of a few, or without one, and with some columns.
+    fn row() -> impl Strategy<Value = Value> {
+        (0..6_u8, 0..4_u8, any::<u8>()).prop_map(|(id, shape, number)| {
+            let mut row = json!({"id": (id > 0).then_some(id)});
+            for (bit, column) in [(1, "a"), (2, "b")] {
+                if shape & bit != 0 {
+                    row[column] = number.into();
+                }
+            }
+            row
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn of_two_rows_with_one_key_the_later_is_sent_last(
+            rows in prop::collection::vec(row(), 0..30),
+            (chunk_rows, chunk_bytes, later_rows) in (1..8_usize, 20..200_usize, 1..8_usize),
+        ) {
+            let defaults = CallDefaults { chunk_bytes, chunk_rows, concurrency: 2, ..CallDefaults::default() };
+            let mut spec = WriteSpec::new(&rows, Endpoint::table("t"), true, &defaults);
+            spec.conflict = vec!["id".to_owned()];
+            let mut plan = WritePlan::new(&spec, &[]).unwrap();
+            let first = plan.next(chunk_rows);
+            // As if the first request had been too large.
+            let later_rows = later_rows.min(chunk_rows);
+            let rest = std::iter::from_fn(|| plan.next(later_rows));
+            let mut sent = Vec::new();
+            for (number, batch) in first.into_iter().chain(rest).enumerate() {
+                let limit = if number == 0 { chunk_rows } else { later_rows };
+                prop_assert!(batch.rows.len() <= limit);
+                let json: Vec<Value> = serde_json::from_slice(&[&batch.json, &b"]"[..]].concat()).unwrap();
+                let wanted: Vec<&Value> = batch.rows.iter().map(|&index| &rows[index]).collect();
+                prop_assert_eq!(json.iter().collect::<Vec<_>>(), wanted);
+                sent.extend(batch.rows);
+            }
+            let sets_all = |of: &Value, other: &Value| {
+                other.as_object().unwrap().keys().all(|key| of.get(key).is_some())
+            };
+            for (index, row) in rows.iter().enumerate() {
+                let place = sent.iter().position(|&it| it == index);
+                prop_assert_eq!(place.is_none(), plan.superseded.contains(&index));
+                let same_key = |later: &&usize| !row["id"].is_null() && rows[**later]["id"] == row["id"];
+                let later: Vec<usize> = (index + 1..rows.len()).collect();
+                let next = later.iter().find(same_key).copied();
+                let replaced = next.is_some_and(|next| sets_all(&rows[next], row));
+                prop_assert_eq!(replaced, place.is_none());
+                let next_place = next.and_then(|next| sent.iter().position(|&it| it == next));
+                prop_assert!(place.is_none() || next_place.is_none() || (place < next_place && plan.in_order));
+            }
+        }
     }
 }

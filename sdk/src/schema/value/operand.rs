@@ -83,6 +83,8 @@ pub enum Quantifier {
 /// assert_eq!(col("body").ilike(any(["%rain%", "%hail%"])).to_string(), r#"body=ilike(any).{"%rain%","%hail%"}"#);
 /// ```
 ///
+/// SQL: `where views >= any ('{1,2}')`.
+///
 /// PostgREST reference: "Operator Modifiers".
 pub fn any<W>(values: impl IntoIterator<Item = W>) -> Quantified<W> {
     Quantified {
@@ -98,6 +100,8 @@ pub fn any<W>(values: impl IntoIterator<Item = W>) -> Quantified<W> {
 ///
 /// assert_eq!(col("body").like(all(["a%", "%z"])).to_string(), r#"body=like(all).{"a%","%z"}"#);
 /// ```
+///
+/// SQL: `where body like all ('{a%,%z}')`.
 pub fn all<W>(values: impl IntoIterator<Item = W>) -> Quantified<W> {
     Quantified {
         quantifier: Quantifier::All,
