@@ -81,6 +81,14 @@ impl Stack {
         self.shared.database.run(statements).await.unwrap();
     }
 
+    /// Runs SQL statements that change what the API offers.
+    pub async fn prepare(&self, statements: &str) {
+        match Outside::named() {
+            Some(outside) => outside.prepare(statements).await,
+            None => self.sql(statements).await,
+        }
+    }
+
     /// The error of statements that the database refuses.
     pub async fn refusal(&self, statements: &str) -> String {
         self.shared.database.run(statements).await.unwrap_err()
