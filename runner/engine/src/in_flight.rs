@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_leaves_during_a_claim_is_dropped_unless_it_is_leased_anew() {
+    fn a_row_that_leaves_during_a_claim_is_dropped_unless_it_is_leased_again() {
         let in_flight = InFlight::default();
         in_flight.admit(vec![Row(1)], false);
         in_flight.begin_claim();
