@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::native::Native;
+use crate::outside::Outside;
 use crate::sql::Database as TestDatabase;
 
 /// The tables of the schema, emptied before each test.
@@ -78,6 +79,14 @@ impl Stack {
     /// Runs SQL statements.
     pub async fn sql(&self, statements: &str) {
         self.shared.database.run(statements).await.unwrap();
+    }
+
+    /// Runs SQL statements that change what the API offers.
+    pub async fn prepare(&self, statements: &str) {
+        match Outside::named() {
+            Some(outside) => outside.prepare(statements).await,
+            None => self.sql(statements).await,
+        }
     }
 
     /// The error of statements that the database refuses.
@@ -162,22 +171,18 @@ async fn shared() -> &'static Arc<Shared> {
 }
 
 async fn start() -> Shared {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if let Some(postgrest_url) = variable("SLUICE_TEST_POSTGREST_URL") {
-        let url =
-            variable("SLUICE_TEST_DATABASE_URL").expect("SLUICE_TEST_DATABASE_URL is not set");
-        let key = variable("SLUICE_TEST_SERVICE_KEY").expect("SLUICE_TEST_SERVICE_KEY is not set");
-        let database = TestDatabase::Outside(url);
+    if let Some(outside) = Outside::named() {
+        let database = TestDatabase::Outside(outside.database_url.clone());
         for (name, migration) in MIGRATIONS {
             database
                 .run(migration)
                 .await
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
-        database.run("notify pgrst, 'reload schema'").await.unwrap();
+        outside.prepare("").await;
         return Shared {
-            postgrest_url,
-            key: key.into(),
+            postgrest_url: outside.postgrest_url,
+            key: outside.key,
             database,
             turn: Mutex::new(()),
         };

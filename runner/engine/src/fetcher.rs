@@ -80,12 +80,13 @@ async fn pass<P: Parts>(shared: &Shared<P>, batcher: &mut Batcher<Batch<P>>) -> 
     let mut cursor = None;
     loop {
         let room = room(shared)?;
+        shared.in_flight.begin_claim();
         let claim = claim(shared, room, cursor).await?;
         pass.waiting = claim.waiting;
         pass.next_attempt = claim.next_attempt;
         pass.leased_elsewhere += claim.leased_elsewhere;
         let claimed = claim.rows.len();
-        let admitted = shared.in_flight.admit(claim.rows);
+        let admitted = shared.in_flight.admit(claim.rows, claim.is_leased);
         let already_done = usize::try_from(claim.already_done).unwrap_or(usize::MAX);
         shared.metrics.selected(admitted.new + already_done);
         shared.metrics.written(already_done);

@@ -19,11 +19,13 @@ pub trait Text: Item {
     fn text(&self) -> &str;
 }
 
-/// Rows that were just leased, and where the next claim continues.
+/// Rows that are due, leased unless the source has no leases, and where the next claim continues.
 #[derive(Debug, Clone)]
 pub struct Claim<T> {
-    /// The rows, now leased by this runner.
+    /// The rows.
     pub rows: Vec<T>,
+    /// Whether they are now leased by this runner.
+    pub is_leased: bool,
     /// The cursor for the next claim. `None` means that the pass has reached the end of the table.
     pub next_after: Option<Uuid>,
     /// Failed rows that wait for their next attempt. Set at the end of a pass only.
@@ -44,6 +46,7 @@ impl<T: Item> Claim<T> {
         let next_after = rows.last().map(Item::id);
         Self {
             rows,
+            is_leased: false,
             next_after,
             waiting: 0,
             next_attempt: None,
@@ -130,7 +133,8 @@ impl StorageError {
 ///
 /// Several runners can share a source that leases its rows. A source without leases serves one runner at a
 /// time. It implements [`claim`](Self::claim) and [`fail`](Self::fail) and keeps the other defaults. In both
-/// cases the engine ignores a row that it claims again while that row is in flight.
+/// cases the engine ignores a row that it claims again while that row is in flight. Without leases it also ignores one
+/// that was written while the claim was under way.
 pub trait Source: Send + Sync + 'static {
     /// The rows.
     type Item: Item;

@@ -22,6 +22,8 @@ struct Rows {
     deferred: HashSet<Uuid>,
     /// Rows that failed in this run and will be tried again. They are not counted a second time.
     retrying: HashSet<Uuid>,
+    /// Rows that left since the present claim began. A claim without leases may have seen them before they did.
+    left: HashSet<Uuid>,
 }
 
 /// The rows of a claim that are not in flight yet.
@@ -35,12 +37,19 @@ pub(super) struct Admitted<T> {
 }
 
 impl InFlight {
-    /// Adds the rows of a claim, and drops those that are in flight already.
-    pub(super) fn admit<T: Item>(&self, mut claimed: Vec<T>) -> Admitted<T> {
+    /// Notes that a claim is about to be made.
+    pub(super) fn begin_claim(&self) {
+        self.lock().left.clear();
+    }
+
+    /// Adds the rows of a claim, and drops those that are in flight already. Without leases it also drops those that
+    /// have left while the claim was under way.
+    pub(super) fn admit<T: Item>(&self, mut claimed: Vec<T>, is_leased: bool) -> Admitted<T> {
         let mut rows = self.lock();
         let all = claimed.len();
         claimed.retain(|row| !rows.deferred.contains(&row.id()));
         let deferred = all - claimed.len();
+        claimed.retain(|row| is_leased || !rows.left.contains(&row.id()));
         claimed.retain(|row| rows.in_flight.insert(row.id()));
         let is_new = |row: &&T| !rows.retrying.remove(&row.id());
         let new = claimed.iter().filter(is_new).count();
@@ -56,6 +65,7 @@ impl InFlight {
         for id in ids {
             rows.in_flight.remove(id);
         }
+        rows.left.extend(ids);
         if rows.in_flight.is_empty() {
             self.emptied.notify_waiters();
         }
@@ -148,7 +158,7 @@ mod tests {
     async fn empty_resolves_when_the_last_row_is_removed() {
         let in_flight = std::sync::Arc::new(InFlight::default());
         in_flight.empty().await;
-        assert_eq!(in_flight.admit(vec![Row(1)]).rows, [Row(1)]);
+        assert_eq!(in_flight.admit(vec![Row(1)], true).rows, [Row(1)]);
         let waiting = tokio::spawn({
             let in_flight = in_flight.clone();
             async move { in_flight.empty().await }
@@ -162,27 +172,43 @@ mod tests {
     #[test]
     fn a_row_that_is_claimed_again_while_in_flight_is_dropped() {
         let in_flight = InFlight::default();
-        in_flight.admit(vec![Row(1), Row(2)]);
-        assert_eq!(in_flight.admit(vec![Row(1), Row(2), Row(3)]).rows, [Row(3)]);
+        in_flight.admit(vec![Row(1), Row(2)], true);
+        assert_eq!(
+            in_flight.admit(vec![Row(1), Row(2), Row(3)], true).rows,
+            [Row(3)]
+        );
+    }
+
+    #[test]
+    fn a_row_that_leaves_during_a_claim_is_dropped_unless_it_is_leased_again() {
+        let in_flight = InFlight::default();
+        in_flight.admit(vec![Row(1)], false);
+        in_flight.begin_claim();
+        in_flight.remove(&[Row(1).id()]);
+        assert!(in_flight.admit(vec![Row(1)], false).rows.is_empty());
+        assert_eq!(in_flight.admit(vec![Row(1)], true).rows, [Row(1)]);
+        in_flight.remove(&[Row(1).id()]);
+        in_flight.begin_claim();
+        assert_eq!(in_flight.admit(vec![Row(1)], false).rows, [Row(1)]);
     }
 
     #[test]
     fn a_deferred_row_stays_leased_and_is_not_taken_up_again() {
         let in_flight = InFlight::default();
-        in_flight.admit(vec![Row(1), Row(2)]);
+        in_flight.admit(vec![Row(1), Row(2)], true);
         in_flight.defer(&[Row(1).id()]);
         assert_eq!((in_flight.len(), in_flight.all().len()), (1, 2));
-        let admitted = in_flight.admit(vec![Row(1), Row(3)]);
+        let admitted = in_flight.admit(vec![Row(1), Row(3)], true);
         assert_eq!((admitted.rows, admitted.deferred), (vec![Row(3)], 1));
     }
 
     #[test]
     fn a_retried_row_is_not_counted_again() {
         let in_flight = InFlight::default();
-        assert_eq!(in_flight.admit(vec![Row(1), Row(2)]).new, 2);
+        assert_eq!(in_flight.admit(vec![Row(1), Row(2)], true).new, 2);
         in_flight.will_retry(Row(1).id());
         in_flight.remove(&[Row(1).id(), Row(2).id()]);
-        assert_eq!(in_flight.admit(vec![Row(1), Row(3)]).new, 1);
+        assert_eq!(in_flight.admit(vec![Row(1), Row(3)], true).new, 1);
         assert_eq!(in_flight.all().len(), 2);
     }
 }

@@ -152,6 +152,7 @@ impl Source for Table {
             rows: rows
                 .map(|(row, _)| Row(row, world.texts[row].clone()))
                 .collect(),
+            is_leased: world.has_leases,
             next_after: (end < world.texts.len()).then(|| Uuid::from_u128(end as u128)),
             waiting: 0,
             next_attempt: None,
@@ -376,6 +377,18 @@ async fn rows_that_stay_due_are_sent_once_and_released_while_the_others_are_writ
         let reason = StopReason::Deferred("raise the limit".to_owned());
         assert_eq!(stop.reason(), Some(&reason));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_written_while_a_claim_is_under_way_is_sent_once() {
+    let world = Arc::new(World {
+        has_leases: false,
+        claim_takes: Duration::from_millis(300),
+        ..World::new(sparse(100, 1))
+    });
+    let counts = work(&world, 4, Stop::new()).await;
+    assert_eq!((counts.selected, counts.written), (100, 100));
+    assert!(world.billed().values().all(|times| *times == 1));
 }
 
 #[tokio::test(start_paused = true)]

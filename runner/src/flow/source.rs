@@ -123,6 +123,7 @@ impl Source for DuePosts {
         }
         Ok(Claim {
             rows: claimed.rows,
+            is_leased: true,
             next_after: claimed.next_after,
             waiting: claimed.waiting,
             next_attempt: claimed.next_attempt_ms.map(Duration::from_millis),

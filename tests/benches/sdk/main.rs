@@ -1,12 +1,15 @@
 //! What the SDK costs, compared with the same requests by hand (with reqwest and serde) and with
 //! the crates `rp-postgrest`, `rust_supabase_sdk` and `postgrest`. Run `cargo bench -p sluice-tests --bench sdk --
-//! instructions|canned|embedded|native` (without a name, all run). docs/benchmarks.md has the figures from
-//! one machine.
+//! instructions|canned|embedded|native|outside` (without a name, all run). docs/benchmarks.md has the figures
+//! from one machine.
 //!
 //! - `instructions`: counted by valgrind, which must be installed, in a process that only sends.
 //! - `canned`: wall time against a server in another process that returns fixed bytes.
 //! - `embedded`: wall time against the embedded Supabase.
 //! - `native`: the same with a Postgres of its own behind it, if `SLUICE_TEST_NATIVE=1` is set.
+//! - `outside`: the same against the server that `SLUICE_TEST_POSTGREST_URL`, `SLUICE_TEST_DATABASE_URL` and
+//!   `SLUICE_TEST_SERVICE_KEY` name. It replaces four objects there. The address ends with `/rest/v1`, because one of the
+//!   crates knows no other.
 //!
 //! Each prints its table in the format of that page.
 
@@ -28,7 +31,7 @@ use axum::Router;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use sluice_runner::local::{LocalOptions, Server};
-use sluice_tests::{Native, native_wanted};
+use sluice_tests::{Native, Outside, native_wanted};
 
 use peer::{Clients, PEERS, Peer, Reading, reading};
 
@@ -56,12 +59,14 @@ async fn main() {
             canned().await;
             embedded().await;
             native().await;
+            outside().await;
         }
         ["instructions"] => instructions(),
         ["canned"] => canned().await,
         ["embedded"] => embedded().await,
         ["native"] => native().await,
-        _ => panic!("name instructions, canned, embedded or native"),
+        ["outside"] => outside().await,
+        _ => panic!("name instructions, canned, embedded, native or outside"),
     }
 }
 
@@ -72,31 +77,52 @@ enum Operation {
     In,
     /// 1,000 rows.
     Read,
-    /// An insert of 1,000 rows in one request that returns only the count.
-    Insert,
-    /// An upsert of 1,000 rows in one request that returns only the count.
-    Upsert,
+    /// An insert of 1,000 rows in one request.
+    Insert(Asked),
+    /// An upsert of 1,000 rows in one request.
+    Upsert(Asked),
     /// A call of a function of two numbers.
     Call,
 }
 
-const OPERATIONS: [Operation; 5] = [
+/// What a write asks for in return.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    /// What the client asks for if nothing is said.
+    Default,
+    /// The number of written rows, and not the rows.
+    Count,
+    /// The written rows, read into a type.
+    Rows,
+}
+
+const OPERATIONS: [Operation; 9] = [
     Operation::In,
     Operation::Read,
-    Operation::Insert,
-    Operation::Upsert,
     Operation::Call,
+    Operation::Insert(Asked::Default),
+    Operation::Upsert(Asked::Default),
+    Operation::Insert(Asked::Count),
+    Operation::Upsert(Asked::Count),
+    Operation::Insert(Asked::Rows),
+    Operation::Upsert(Asked::Rows),
 ];
 
 impl Operation {
-    fn title(self) -> &'static str {
-        match self {
-            Self::In => "`in` of 50 quoted texts",
-            Self::Read => "read of 1,000 rows",
-            Self::Insert => "insert of 1,000 rows",
-            Self::Upsert => "upsert of 1,000 rows",
-            Self::Call => "call of a function, one row",
-        }
+    fn title(self) -> String {
+        let (verb, asked) = match self {
+            Self::In => return "`in` of 50 quoted texts".to_owned(),
+            Self::Read => return "read of 1,000 rows".to_owned(),
+            Self::Call => return "call of a function, one row".to_owned(),
+            Self::Insert(asked) => ("insert", asked),
+            Self::Upsert(asked) => ("upsert", asked),
+        };
+        let asked = match asked {
+            Asked::Default => "default",
+            Asked::Count => "count",
+            Asked::Rows => "rows",
+        };
+        format!("{verb} of 1,000 rows, {asked}")
     }
 }
 
@@ -109,12 +135,15 @@ fn instructions() {
     print_header("Instructions");
     for operation in OPERATIONS {
         let counts = PEERS.map(|peer| {
-            let spent = server.instructions(operation, peer, FEW + MORE)
-                - server.instructions(operation, peer, FEW);
-            spent as f64 / MORE as f64 / 1e3
+            peer.can(operation).then(|| {
+                let spent = server.instructions(operation, peer, FEW + MORE)
+                    - server.instructions(operation, peer, FEW);
+                spent as f64 / MORE as f64 / 1e3
+            })
         });
-        let cells = counts.map(|count| format!("{count:.1} ({:.3})", count / counts[0]));
-        print_row(operation, &cells);
+        let base = counts[0].unwrap();
+        let cell = |count| format!("{count:.1} ({:.3})", count / base);
+        print_row(operation, &counts.map(|count| count.map(cell)));
     }
 }
 
@@ -149,7 +178,7 @@ impl Canned {
             .args([
                 "send",
                 &self.url,
-                operation.title(),
+                &operation.title(),
                 peer.name(),
                 &times.to_string(),
             ])
@@ -256,11 +285,27 @@ async fn native() {
     race_at(&server, "Wall time, native").await;
 }
 
+async fn outside() {
+    let Some(outside) = Outside::named() else {
+        println!("\noutside: set SLUICE_TEST_POSTGREST_URL and what belongs to it");
+        return;
+    };
+    let again =
+        "drop table if exists readings, entries; drop function if exists empty_entries, add";
+    outside.prepare(&format!("{again}; {TABLES}")).await;
+    let clients = Clients::new(outside.project_url(), &outside.key);
+    race_of(&clients, "Wall time, outside").await;
+}
+
 async fn race_at(server: &Server, title: &str) {
-    let clients = Clients::new(server.url(), server.secret_key());
-    clients.run(Operation::Upsert, Peer::Sdk).await;
+    race_of(&Clients::new(server.url(), server.secret_key()), title).await;
+}
+
+async fn race_of(clients: &Clients, title: &str) {
+    let fill = Operation::Upsert(Asked::Default);
+    clients.run(fill, Peer::Sdk).await;
     print_header(title);
-    race(&clients, 21, 2).await;
+    race(clients, 21, 2).await;
 }
 
 /// Times each operation of each client, in microseconds: the lower quartile and the median over
@@ -273,7 +318,10 @@ async fn race(clients: &Clients, rounds: usize, times: u32) {
         for round in 0..=rounds {
             for turn in 0..PEERS.len() {
                 let at = (round + turn) % PEERS.len();
-                if operation == Operation::Insert {
+                if !PEERS[at].can(operation) {
+                    continue;
+                }
+                if matches!(operation, Operation::Insert(_)) {
                     clients.empty_entries().await;
                 }
                 let started = Instant::now();
@@ -291,10 +339,11 @@ async fn race(clients: &Clients, rounds: usize, times: u32) {
         }
         let quartile = |times: &Vec<f64>| times[times.len() / 4];
         let base = quartile(&samples[0]);
-        let cells = samples.map(|times| {
-            let (low, median) = (quartile(&times), times[times.len() / 2]);
+        let cell = |times: &Vec<f64>| {
+            let (low, median) = (quartile(times), times[times.len() / 2]);
             format!("{low:.0} · {median:.0} ({:.3})", low / base)
-        });
+        };
+        let cells = samples.map(|times| (!times.is_empty()).then(|| cell(&times)));
         print_row(operation, &cells);
     }
 }
@@ -305,6 +354,8 @@ fn print_header(title: &str) {
     println!("\n{title}\n\n| operation | {names} |\n| --- | {lines} |");
 }
 
-fn print_row(operation: Operation, cells: &[String]) {
+fn print_row(operation: Operation, cells: &[Option<String>]) {
+    let cell = |cell: &Option<String>| cell.clone().unwrap_or_else(|| "–".to_owned());
+    let cells: Vec<String> = cells.iter().map(cell).collect();
     println!("| {} | {} |", operation.title(), cells.join(" | "));
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sluice_sdk::{Client, Function, Table};
 
-use super::{Operation, ROWS};
+use super::{Asked, Operation, ROWS};
 
 /// The client.
 #[derive(Clone, Copy, PartialEq)]
@@ -38,6 +38,15 @@ impl Peer {
             Self::RustSupabaseSdk => "`rust_supabase_sdk`",
             Self::Postgrest => "`postgrest`",
         }
+    }
+
+    /// Whether it can do this. `postgrest` always requests the written rows.
+    pub(crate) fn can(self, operation: Operation) -> bool {
+        let counts = [
+            Operation::Insert(Asked::Count),
+            Operation::Upsert(Asked::Count),
+        ];
+        self != Self::Postgrest || !counts.contains(&operation)
     }
 }
 
@@ -129,13 +138,23 @@ impl Clients {
                 assert_eq!(rows.len(), 50);
             }
             Operation::Read => assert_eq!(table().limit(1_000).await.unwrap().len(), 1_000),
-            Operation::Insert => {
+            Operation::Insert(asked) => {
                 let insert = self.sdk.table("entries").insert(&self.rows);
-                assert_eq!(insert.await.unwrap().affected, 1_000);
+                if asked == Asked::Rows {
+                    let written = insert.returning_rows::<Reading>().await.unwrap();
+                    assert_eq!(written.rows.len(), 1_000);
+                } else {
+                    assert_eq!(insert.await.unwrap().affected, 1_000);
+                }
             }
-            Operation::Upsert => {
+            Operation::Upsert(asked) => {
                 let upsert = table().upsert(&self.rows).on_conflict(Reading::ID);
-                assert_eq!(upsert.await.unwrap().affected, 1_000);
+                if asked == Asked::Rows {
+                    let written = upsert.returning_rows::<Reading>().await.unwrap();
+                    assert_eq!(written.rows.len(), 1_000);
+                } else {
+                    assert_eq!(upsert.await.unwrap().affected, 1_000);
+                }
             }
             Operation::Call => assert_eq!(self.sdk.rpc(SUM).await.unwrap(), [3]),
         }
@@ -160,15 +179,14 @@ impl Clients {
                 let rows: Vec<Reading> = parsed(self.get("readings", &query)).await;
                 assert_eq!(rows.len(), 1_000);
             }
-            Operation::Insert => {
+            Operation::Insert(asked) => {
                 let query = [("columns", COLUMNS)];
-                self.write("entries", &query, "return=minimal,count=exact")
-                    .await;
+                self.write("entries", &query, "count=exact", asked).await;
             }
-            Operation::Upsert => {
+            Operation::Upsert(asked) => {
                 let query = [("columns", COLUMNS), ("on_conflict", "id")];
-                let prefer = "return=minimal,resolution=merge-duplicates,count=exact";
-                self.write("readings", &query, prefer).await;
+                let prefer = "resolution=merge-duplicates,count=exact";
+                self.write("readings", &query, prefer, asked).await;
             }
             Operation::Call => {
                 let body = serde_json::to_vec(&SUM).unwrap();
@@ -202,10 +220,17 @@ impl Clients {
             .body(body)
     }
 
-    /// Writes the rows and looks at their number.
-    async fn write(&self, path: &str, query: &[(&str, &str)], prefer: &str) {
+    /// Writes the rows and looks at their number, or at the rows.
+    async fn write(&self, path: &str, query: &[(&str, &str)], prefer: &str, asked: Asked) {
         let body = serde_json::to_vec(&self.rows).unwrap();
-        let request = self.post(path, query, body).header("prefer", prefer);
+        let request = self.post(path, query, body);
+        if asked == Asked::Rows {
+            let request = request.header("prefer", format!("return=representation,{prefer}"));
+            let rows: Vec<Reading> = parsed(request).await;
+            assert_eq!(rows.len(), 1_000);
+            return;
+        }
+        let request = request.header("prefer", format!("return=minimal,{prefer}"));
         let answer = request.send().await.unwrap().error_for_status().unwrap();
         let range = answer.headers()["content-range"].to_str().unwrap();
         assert_eq!(range.rsplit('/').next(), Some("1000"));
@@ -234,14 +259,19 @@ impl Clients {
                 let rows: Vec<Reading> = read.fetch().await.unwrap();
                 assert_eq!(rows.len(), 1_000);
             }
-            // It returns the written rows by default. Without them it is faster.
-            Operation::Insert => {
-                let insert = from("entries").insert_json(&self.rows);
-                assert_eq!(insert.execute_count(Count::Exact).await.unwrap(), 1_000);
-            }
-            Operation::Upsert => {
-                let upsert = from("readings").upsert_json(&self.rows).on_conflict("id");
-                assert_eq!(upsert.execute_count(Count::Exact).await.unwrap(), 1_000);
+            Operation::Insert(asked) | Operation::Upsert(asked) => {
+                let write = if operation == Operation::Insert(asked) {
+                    from("entries").insert_json(&self.rows)
+                } else {
+                    from("readings").upsert_json(&self.rows).on_conflict("id")
+                };
+                // It requests the written rows by default.
+                if asked == Asked::Count {
+                    assert_eq!(write.execute_count(Count::Exact).await.unwrap(), 1_000);
+                } else {
+                    let rows: Vec<Reading> = write.fetch().await.unwrap();
+                    assert_eq!(rows.len(), 1_000);
+                }
             }
             Operation::Call => {
                 let call = self.rp_postgrest.rpc_json("add", &SUM);
@@ -263,16 +293,25 @@ impl Clients {
                 let read = from("readings").select(COLUMNS).limit(1_000);
                 assert_eq!(read.returns::<Reading>().await.unwrap().len(), 1_000);
             }
-            Operation::Insert => {
-                let insert = from("entries").insert(&self.rows).count(CountMode::Exact);
-                let (_, count) = insert.execute_with_count().await.unwrap();
-                assert_eq!(count, Some(1_000));
-            }
-            Operation::Upsert => {
-                let upsert = from("readings").upsert(&self.rows).on_conflict("id");
-                let upsert = upsert.count(CountMode::Exact);
-                let (_, count) = upsert.execute_with_count().await.unwrap();
-                assert_eq!(count, Some(1_000));
+            Operation::Insert(asked) | Operation::Upsert(asked) => {
+                let write = if operation == Operation::Insert(asked) {
+                    from("entries").insert(&self.rows)
+                } else {
+                    from("readings").upsert(&self.rows).on_conflict("id")
+                };
+                match asked {
+                    // It requests nothing by default.
+                    Asked::Default => assert!(write.await.unwrap().is_empty()),
+                    Asked::Count => {
+                        let write = write.count(CountMode::Exact);
+                        let (_, count) = write.execute_with_count().await.unwrap();
+                        assert_eq!(count, Some(1_000));
+                    }
+                    Asked::Rows => {
+                        let write = write.select_returning("*").returns::<Reading>();
+                        assert_eq!(write.await.unwrap().len(), 1_000);
+                    }
+                }
             }
             Operation::Call => {
                 let arguments = serde_json::to_value(&SUM).unwrap();
@@ -292,8 +331,8 @@ impl Clients {
                 from("readings").select(COLUMNS).in_("code", quoted)
             }
             Operation::Read => from("readings").select(COLUMNS).limit(1_000),
-            Operation::Insert => from("entries").insert(rows()),
-            Operation::Upsert => from("readings").upsert(rows()).on_conflict("id"),
+            Operation::Insert(_) => from("entries").insert(rows()),
+            Operation::Upsert(_) => from("readings").upsert(rows()).on_conflict("id"),
             Operation::Call => {
                 let body = serde_json::to_string(&SUM).unwrap();
                 self.postgrest.rpc("add", body)
@@ -302,12 +341,14 @@ impl Clients {
         let answer = builder.execute().await.unwrap().error_for_status().unwrap();
         let body = answer.bytes().await.unwrap();
         match operation {
-            Operation::In | Operation::Read => {
+            // It always requests the written rows. By default it leaves them to the caller as text.
+            Operation::Insert(Asked::Default) | Operation::Upsert(Asked::Default) => {
+                assert!(!body.is_empty());
+            }
+            Operation::In | Operation::Read | Operation::Insert(_) | Operation::Upsert(_) => {
                 let rows: Vec<Reading> = serde_json::from_slice(&body).unwrap();
                 assert!(rows.len() >= 50);
             }
-            // It always requests the written rows. They are received here, and not parsed.
-            Operation::Insert | Operation::Upsert => assert!(!body.is_empty()),
             Operation::Call => {
                 let sums: Vec<i64> = serde_json::from_slice(&body).unwrap();
                 assert_eq!(sums, [3]);

@@ -32,11 +32,7 @@ async fn each_mistake_gets_one_line_with_the_way_out() {
     assert_said(
         &run,
         6,
-        &[
-            "refuses the key",
-            "secret (service role) key",
-            "sluice doctor",
-        ],
+        &["refuses the key", "SUPABASE_SERVICE_KEY", "sluice doctor"],
     );
     let run = right()
         .with("POSTGREST_URL", "nowhere")

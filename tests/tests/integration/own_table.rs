@@ -30,13 +30,11 @@ async fn embed(session: &Session, limit: Option<u64>) -> Outcome {
 async fn own_table_is_embedded_by_the_same_engine() {
     let stack = Stack::fresh().await;
     let drop = "drop view if exists recipes_due; drop table if exists recipe_embeddings, recipes;";
-    stack.sql(&format!("{drop} {TABLES}")).await;
     let fill = "insert into recipes (id, title, steps)
         select ('00000000-0000-4000-8000-' || lpad(i::text, 12, '0'))::uuid, 'Soup ' || i,
           case i when 200 then '☠' when 201 then ' ' else 'Boil ' || i % 210 || ' carrots.' end
         from generate_series(1, 240) i";
-    stack.sql(fill).await;
-    stack.sql("notify pgrst, 'reload schema'").await;
+    stack.prepare(&format!("{drop} {TABLES} {fill}")).await;
     let simulator = stack.simulator(poisoned_by("☠")).await;
     let session = stack.session(&simulator, "[embedding]\nchunk_size = 90\nbatch_size = 40");
 

@@ -1,9 +1,9 @@
-//! One embedded server for all tests of this binary, without the migrations. Each test makes its
-//! own table.
+//! One server for all tests of this binary, without the migrations. Each test makes its own table.
 
 use serde_json::json;
 use sluice_runner::local::{LocalOptions, Server};
 use sluice_sdk::{Client, client::ClientBuilder};
+use sluice_tests::Outside;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -22,24 +22,48 @@ pub(crate) async fn client(statements: &str) -> Client {
 
 /// Runs statements.
 pub(crate) async fn run(statements: &str) {
-    server().await.sql(statements).await.unwrap();
+    match server().await {
+        Capped::Embedded(server) => drop(server.sql(statements).await.unwrap()),
+        Capped::Outside(outside) => outside.prepare(statements).await,
+    }
 }
 
 /// Where the server is.
 pub(crate) async fn url() -> &'static str {
-    server().await.url()
+    match server().await {
+        Capped::Embedded(server) => server.url(),
+        Capped::Outside(outside) => outside.project_url(),
+    }
+}
+
+/// Whether it is a server that the environment names.
+pub(crate) async fn is_outside() -> bool {
+    matches!(server().await, Capped::Outside(_))
 }
 
 /// The same client with the server's key.
 pub(crate) async fn with_key(builder: ClientBuilder) -> ClientBuilder {
-    builder.key(server().await.secret_key().clone())
+    builder.key(match server().await {
+        Capped::Embedded(server) => server.secret_key().clone(),
+        Capped::Outside(outside) => outside.key.clone(),
+    })
+}
+
+/// The embedded server, or the one that the environment names. That has the same limit, serves both schemas, allows
+/// aggregates, and has an empty database.
+enum Capped {
+    Embedded(Box<Server>),
+    Outside(Outside),
 }
 
 /// Starts the server once, on a runtime that outlives the first test.
-async fn server() -> &'static Server {
+async fn server() -> &'static Capped {
     static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
-    static SERVER: OnceCell<Server> = OnceCell::const_new();
+    static SERVER: OnceCell<Capped> = OnceCell::const_new();
     let start = || async {
+        if let Some(outside) = Outside::named() {
+            return Capped::Outside(outside);
+        }
         let api = json!({"aggregates_enabled": true, "schemas": ["public", SCHEMA]});
         let options = LocalOptions {
             max_rows: Some(MAX_ROWS),
@@ -48,7 +72,7 @@ async fn server() -> &'static Server {
         };
         let starting = async move { Server::start(&options).await.unwrap() };
         let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());
-        runtime.spawn(starting).await.unwrap()
+        Capped::Embedded(Box::new(runtime.spawn(starting).await.unwrap()))
     };
     SERVER.get_or_init(start).await
 }

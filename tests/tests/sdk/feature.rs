@@ -83,7 +83,7 @@ pub(crate) async fn shop() -> Client {
              create function first_shop(after bigint) returns shops language sql stable
                  as 'select * from shops where id >= after order by id limit 1';
              create function forget() returns void language sql as '';
-             create schema {SCHEMA};
+             create schema if not exists {SCHEMA};
              create table {SCHEMA}.things (id bigint primary key, label text);
              grant usage on schema {SCHEMA} to service_role;
              grant all on all tables in schema {SCHEMA} to service_role;
