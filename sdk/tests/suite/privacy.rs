@@ -236,7 +236,7 @@ async fn spans_show_the_shape_of_a_request_and_no_value() {
     every_way(&db).await;
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(
-        log.contains("postgrest{request=\"GET /t?name=eq.…&pin=in.…\"}"),
+        log.contains("postgrest{") && log.contains("request=\"GET /t?name=eq.…&pin=in.…\"}"),
         "{log}"
     );
     assert!(log.contains("sending the request again"), "{log}");
