@@ -11,10 +11,12 @@ use crate::db::{
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{Session, embed_query};
-use crate::output::{Printer, TextTable, dollars, one_line};
+use crate::output::{Printer, TextTable, dollars, one_line, room_beside};
 
-/// How much of a text a table shows, in characters.
-const TEXT_SHOWN: usize = 90;
+/// What the columns beside the posts take in the tables of a search, of a hybrid search and of a ranking.
+const BESIDE_SIMILARITY: usize = 17;
+const BESIDE_SCORES: usize = 36;
+const BESIDE_CATEGORIES: usize = 56;
 /// How many runs the status shows.
 const RUNS_SHOWN: i32 = 10;
 
@@ -177,12 +179,13 @@ fn hybrid_table(found: &[FoundByBoth]) -> String {
         table = table.right(column);
     }
     let shown = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.3}"));
+    let room = room_beside(BESIDE_SCORES);
     for post in found {
         table.row([
             format!("{:.4}", post.score),
             shown(post.similarity),
             shown(post.words),
-            one_line(&post.text, TEXT_SHOWN),
+            one_line(&post.text, room),
         ]);
     }
     table.to_string()
@@ -194,10 +197,11 @@ pub(super) fn found_table(found: &[FoundPost]) -> String {
             .to_owned();
     }
     let mut table = TextTable::new(["similarity", "post"]).right(0);
+    let room = room_beside(BESIDE_SIMILARITY);
     for post in found {
         table.row([
             format!("{:.3}", post.similarity),
-            one_line(&post.text, TEXT_SHOWN),
+            one_line(&post.text, room),
         ]);
     }
     table.to_string()
@@ -233,12 +237,13 @@ pub(super) fn ranked_table(ranked: &[RankPostsRow]) -> String {
             .to_owned();
     }
     let mut table = TextTable::new(["score", "neighborhood", "categories", "post"]).right(0);
+    let room = room_beside(BESIDE_CATEGORIES);
     for post in ranked {
         table.row([
             format!("{:.2}", post.final_score),
             post.neighborhood.clone().unwrap_or_default(),
             post.categories.join(", "),
-            one_line(&post.text, TEXT_SHOWN),
+            one_line(&post.text, room),
         ]);
     }
     table.to_string()
