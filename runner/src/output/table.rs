@@ -74,13 +74,20 @@ impl std::fmt::Display for TextTable {
     }
 }
 
-/// How much of a text to show in a column beside others of this many columns: what fits on its line of the terminal, or
-/// on two if that is little.
-pub fn room_beside(others: usize) -> usize {
+/// How much of a text to show in the last column, beside columns whose widest cells are so wide: what fits on its line
+/// of the terminal, or on two if that is little.
+pub fn room_beside<const N: usize>(widths: [usize; N]) -> usize {
+    // Each column has a space on both sides and a line.
+    let taken: usize = widths.iter().sum::<usize>() + 3 * (N + 1) + 1;
     let terminal = terminal_size_of(stdout());
     terminal.map_or(TEXT_SHOWN, |(Width(columns), _)| {
-        room_in(usize::from(columns).saturating_sub(others))
+        room_in(usize::from(columns).saturating_sub(taken))
     })
+}
+
+/// How wide the widest of these cells is.
+pub fn widest<'c>(cells: impl Iterator<Item = &'c str>) -> usize {
+    cells.map(UnicodeWidthStr::width).max().unwrap_or_default()
 }
 
 fn room_in(columns: usize) -> usize {
