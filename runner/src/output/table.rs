@@ -14,6 +14,8 @@ const ID_WIDTH: u16 = 38;
 const TEXT_SHOWN: usize = 90;
 /// Less says nothing.
 const TEXT_SHOWN_MIN: usize = 40;
+/// Where a line wraps, a word of this length does not fit.
+const WORD: usize = 8;
 
 /// A table with column titles.
 #[derive(Debug)]
@@ -94,7 +96,8 @@ fn room_in(columns: usize) -> usize {
     if columns >= TEXT_SHOWN {
         columns
     } else {
-        (2 * columns).clamp(TEXT_SHOWN_MIN, TEXT_SHOWN)
+        let lines = (2 * columns).saturating_sub(WORD);
+        lines.clamp(TEXT_SHOWN_MIN, TEXT_SHOWN)
     }
 }
 
@@ -145,7 +148,7 @@ mod tests {
     #[test]
     fn texts_take_a_line_of_a_wide_terminal_and_two_of_a_narrow_one() {
         let rooms = [140, 90, 60, 30, 5, 0].map(room_in);
-        assert_eq!(rooms, [140, 90, 90, 60, 40, 40]);
+        assert_eq!(rooms, [140, 90, 90, 52, 40, 40]);
     }
 
     #[test]
