@@ -164,19 +164,16 @@ fn table(plans: &[Planned]) -> String {
                 "{} in\n{} out",
                 plan.input_tokens, plan.output_tokens_at_most
             ),
-            shown(plan, Some(&plan.standard)),
-            shown(plan, plan.flex.as_ref()),
-            shown(plan, plan.batch.as_ref()),
+            plan.standard.to_string(),
+            shown(plan.flex.as_ref()),
+            shown(plan.batch.as_ref()),
         ]);
     }
-    format!(
-        "{table}\nDollars at most, and the time to expect (? if no limit is known). Flex may wait for capacity."
-    )
+    format!("{table}\nDollars at most, and the time to expect. Flex may wait for capacity.")
 }
 
-fn shown(flow: &Planned, tier: Option<&TierPlan>) -> String {
-    let tier = tier.filter(|_| flow.rows > 0);
-    tier.map_or_else(|| "–".to_owned(), ToString::to_string)
+fn shown(plan: Option<&TierPlan>) -> String {
+    plan.map_or_else(|| "–".to_owned(), ToString::to_string)
 }
 
 impl fmt::Display for TierPlan {
