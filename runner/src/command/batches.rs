@@ -40,7 +40,11 @@ async fn list(all: bool, limit: u32, session: &Session, printer: &Printer) -> Re
         p_limit: int(limit),
     };
     let batches = session.database.call_shaped(list).await?;
-    printer.either(&batches, || table(&batches))?;
+    printer.either(&batches, || match batches.as_slice() {
+        [] if all => "no batch was ever made".to_owned(),
+        [] => "no batch is open".to_owned(),
+        batches => table(batches),
+    })?;
     Ok(Exit::Complete)
 }
 
@@ -54,9 +58,6 @@ async fn cancel(id: Uuid, session: &Session, printer: &Printer) -> Result<Exit, 
 }
 
 fn table(batches: &[ListedBatch]) -> String {
-    if batches.is_empty() {
-        return "no batch is open".to_owned();
-    }
     let mut table = TextTable::new(["batch", "state", "lines done", "cost"])
         .with_ids()
         .right(2)

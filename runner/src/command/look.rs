@@ -11,10 +11,8 @@ use crate::db::{
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{Session, embed_query};
-use crate::output::{Printer, TextTable, dollars, one_line};
+use crate::output::{Printer, TextTable, dollars, one_line, room_beside, widest};
 
-/// How much of a text a table shows, in characters.
-const TEXT_SHOWN: usize = 90;
 /// How many runs the status shows.
 const RUNS_SHOWN: i32 = 10;
 
@@ -177,12 +175,13 @@ fn hybrid_table(found: &[FoundByBoth]) -> String {
         table = table.right(column);
     }
     let shown = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.3}"));
+    let room = room_beside(["0.0000", "similarity", "words"].map(str::len));
     for post in found {
         table.row([
             format!("{:.4}", post.score),
             shown(post.similarity),
             shown(post.words),
-            one_line(&post.text, TEXT_SHOWN),
+            one_line(&post.text, room),
         ]);
     }
     table.to_string()
@@ -194,10 +193,11 @@ pub(super) fn found_table(found: &[FoundPost]) -> String {
             .to_owned();
     }
     let mut table = TextTable::new(["similarity", "post"]).right(0);
+    let room = room_beside(["similarity".len()]);
     for post in found {
         table.row([
             format!("{:.3}", post.similarity),
-            one_line(&post.text, TEXT_SHOWN),
+            one_line(&post.text, room),
         ]);
     }
     table.to_string()
@@ -232,13 +232,27 @@ pub(super) fn ranked_table(ranked: &[RankPostsRow]) -> String {
         return "no post has a matching final score; `sluice score` and `sluice recompute` write final scores"
             .to_owned();
     }
-    let mut table = TextTable::new(["score", "neighborhood", "categories", "post"]).right(0);
-    for post in ranked {
+    let titles = ["score", "neighborhood", "categories", "post"];
+    let mut table = TextTable::new(titles).right(0);
+    let [score, neighborhood, categories, _] = titles;
+    let labels: Vec<String> = ranked
+        .iter()
+        .map(|post| post.categories.join(", "))
+        .collect();
+    let neighborhoods = ranked
+        .iter()
+        .filter_map(|post| post.neighborhood.as_deref());
+    let room = room_beside([
+        score.len(),
+        widest(neighborhoods.chain([neighborhood])),
+        widest(labels.iter().map(String::as_str).chain([categories])),
+    ]);
+    for (post, labels) in ranked.iter().zip(&labels) {
         table.row([
             format!("{:.2}", post.final_score),
             post.neighborhood.clone().unwrap_or_default(),
-            post.categories.join(", "),
-            one_line(&post.text, TEXT_SHOWN),
+            labels.clone(),
+            one_line(&post.text, room),
         ]);
     }
     table.to_string()

@@ -20,7 +20,7 @@ pub use human::checklist;
 pub(crate) use human::dollars;
 pub use logging::{Logging, init as init_logging};
 pub use progress::{Progress, Sample, duration};
-pub use table::{TextTable, one_line};
+pub use table::{TextTable, one_line, room_beside, widest};
 
 use self::color::{BAD, paint};
 use crate::cli::GlobalArgs;

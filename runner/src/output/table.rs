@@ -10,6 +10,13 @@ use unicode_width::UnicodeWidthStr;
 /// An id with the spaces beside it.
 const ID_WIDTH: u16 = 38;
 
+/// How much of a text is shown if no terminal says how wide it is, in columns.
+const TEXT_SHOWN: usize = 90;
+/// Less says nothing.
+const TEXT_SHOWN_MIN: usize = 40;
+/// Where a line wraps, a word of this length does not fit.
+const WORD: usize = 8;
+
 /// A table with column titles.
 #[derive(Debug)]
 pub struct TextTable {
@@ -69,6 +76,31 @@ impl std::fmt::Display for TextTable {
     }
 }
 
+/// How much of a text to show in the last column, beside columns whose widest cells are so wide: what fits on its line
+/// of the terminal, or on two if that is little.
+pub fn room_beside<const N: usize>(widths: [usize; N]) -> usize {
+    // Each column has a space on both sides and a line.
+    let taken: usize = widths.iter().sum::<usize>() + 3 * (N + 1) + 1;
+    let terminal = terminal_size_of(stdout());
+    terminal.map_or(TEXT_SHOWN, |(Width(columns), _)| {
+        room_in(usize::from(columns).saturating_sub(taken))
+    })
+}
+
+/// How wide the widest of these cells is.
+pub fn widest<'c>(cells: impl Iterator<Item = &'c str>) -> usize {
+    cells.map(UnicodeWidthStr::width).max().unwrap_or_default()
+}
+
+fn room_in(columns: usize) -> usize {
+    if columns >= TEXT_SHOWN {
+        columns
+    } else {
+        let lines = (2 * columns).saturating_sub(WORD);
+        lines.clamp(TEXT_SHOWN_MIN, TEXT_SHOWN)
+    }
+}
+
 /// A text on one line, truncated to this many columns. A Chinese character or an emoji takes two.
 pub fn one_line(text: &str, columns: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -111,6 +143,12 @@ mod tests {
         assert_eq!(one_line("丢失的猫", 8), "丢失的猫");
         assert_eq!(one_line("丢失的猫", 7), "丢失的…");
         assert_eq!(one_line("🐈🐈🐈", 5), "🐈🐈…");
+    }
+
+    #[test]
+    fn texts_take_a_line_of_a_wide_terminal_and_two_of_a_narrow_one() {
+        let rooms = [140, 90, 60, 30, 5, 0].map(room_in);
+        assert_eq!(rooms, [140, 90, 90, 52, 40, 40]);
     }
 
     #[test]

@@ -29,6 +29,7 @@ const POLL_MIN: Duration = Duration::from_secs(1);
 /// The longest pause between claims.
 const POLL_MAX: Duration = Duration::from_secs(15);
 /// The same if jobs are announced. A job that is to be retried is not, and neither is one whose worker has died.
+#[cfg(feature = "postgres")]
 const ANNOUNCED_POLL_MAX: Duration = Duration::from_secs(150);
 
 /// How a worker hears of jobs.
