@@ -1,142 +1,38 @@
 //! The client: one call, one request.
 
+mod config;
 mod models;
+mod response;
 mod trace;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::{
-    RequestBuilder, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-};
-use schemars::JsonSchema;
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use reqwest::{RequestBuilder, Url, header::HeaderMap};
+use serde::{Serialize, de::DeserializeOwned};
 use sluice_sdk::client::why_no_response;
 
 use super::{
-    Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind, Models,
-    Overload, RateHeaders, ReasoningEffort, Tier, Usage,
+    Breakage, ChatCompletion, ChatRequest, EmbeddingRequest, Embeddings, Error, ErrorKind,
+    Overload, ReasoningEffort, Tier, Usage,
     classify::{ErrorBody, classify},
-    embedding::{EmbeddingBody, VectorEncoding},
+    embedding::EmbeddingBody,
     error::{Failure, excerpt},
     head::ResponseHead,
     manner::{Learnt, Manner},
-    openai::DEFAULT_BASE_URL,
     response::{BodyError, Incomplete, RawResponse, ResponseBody, parse, read_body},
 };
 use trace::{Operation, traced};
+
+pub use config::{ChatApi, ClientConfig, ClientConfigError, KeyHeader};
+pub use response::Response;
 
 /// The most bytes of a response: well above 2048 vectors of 3072 numbers written as text.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
 /// The most bytes that are read of a response that is no success.
 const MAX_ERROR_BYTES: usize = 64 << 10;
-
-const ORGANIZATION: &str = "openai-organization";
-const API_KEY: HeaderName = HeaderName::from_static("api-key");
-
-/// Where a client sends its requests, and how.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// The address in front of `/embeddings`, such as [`DEFAULT_BASE_URL`]. A query in it is kept.
-    pub base_url: String,
-    /// The key; empty for servers that need none.
-    pub key: SecretString,
-    /// The header that carries the key.
-    pub key_header: KeyHeader,
-    /// The organization to bill, if the key belongs to several.
-    pub organization: Option<String>,
-    /// Added to every address as `api-version`, for servers that require it.
-    pub api_version: Option<String>,
-    /// The form in which vectors are requested. A response may have either form.
-    pub vectors: VectorEncoding,
-    /// Whether to send the number of dimensions. If it is not given, only the `text-embedding-3`
-    /// models get it.
-    pub send_dimensions: Option<bool>,
-    /// What models take and cost.
-    pub models: Models,
-    /// The API that questions to language models go to.
-    pub chat_api: ChatApi,
-}
-
-/// The API that questions to language models go to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ChatApi {
-    /// Chat completions, which every server has.
-    #[default]
-    Chat,
-    /// Responses, which `OpenAI` recommends for new programs.
-    Responses,
-}
-
-impl ClientConfig {
-    /// `OpenAI` itself, with this key.
-    pub fn new(key: SecretString) -> Self {
-        Self {
-            base_url: DEFAULT_BASE_URL.to_owned(),
-            key,
-            key_header: KeyHeader::default(),
-            organization: None,
-            api_version: None,
-            vectors: VectorEncoding::default(),
-            send_dimensions: None,
-            models: Models::default(),
-            chat_api: ChatApi::default(),
-        }
-    }
-
-    fn headers(&self) -> Result<HeaderMap, ClientConfigError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let key = self.key.expose_secret();
-        if !key.is_empty() {
-            let (name, value) = match self.key_header {
-                KeyHeader::Authorization => (AUTHORIZATION, format!("Bearer {key}")),
-                KeyHeader::ApiKey => (API_KEY, key.to_owned()),
-            };
-            let mut value = HeaderValue::try_from(value).map_err(|_| ClientConfigError::Key)?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        if let Some(organization) = &self.organization {
-            let value = HeaderValue::try_from(organization);
-            let value = value.map_err(|_| ClientConfigError::Organization)?;
-            headers.insert(ORGANIZATION, value);
-        }
-        Ok(headers)
-    }
-}
-
-/// The header that carries the key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyHeader {
-    /// `Authorization: Bearer KEY`, as `OpenAI` wants it.
-    #[default]
-    Authorization,
-    /// `api-key: KEY`, as Azure wants it.
-    ApiKey,
-}
-
-/// A configuration that no client can use.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ClientConfigError {
-    /// The base URL is not an `http` or `https` address.
-    #[error(
-        "the provider's base URL must start with http:// or https://, as {DEFAULT_BASE_URL} does"
-    )]
-    BaseUrl,
-    /// The key has a character that a header cannot have.
-    #[error("the key holds a line break or another control character: copy it again")]
-    Key,
-    /// The organization has a character that a header cannot have.
-    #[error("the organization holds a line break or another control character: copy it again")]
-    Organization,
-}
 
 /// A client for one provider and one key.
 ///
@@ -179,23 +75,6 @@ pub(super) enum NoSuccess {
     Error(Error),
 }
 
-/// A successful response.
-#[derive(Clone, Debug)]
-pub struct Response<T> {
-    /// What was requested.
-    pub value: T,
-    /// What was billed. Some servers do not say.
-    pub usage: Option<Usage>,
-    /// The state of the limits.
-    pub rate: RateHeaders,
-    /// The name by which the provider's support finds the request.
-    pub request_id: Option<String>,
-    /// The model that the response names, or else the one that the request named.
-    pub model: String,
-    /// The tier that was billed, if the response names one.
-    pub tier: Option<Tier>,
-}
-
 impl Client {
     /// A client over the process's shared [HTTP client](super::http_client).
     ///
@@ -235,7 +114,12 @@ impl Client {
             let response = self.post("embeddings", &body).await;
             self.read_embeddings(request, response)
         };
-        traced(self, (Operation::Embeddings, request.model), exchange).await
+        traced(
+            (&self.base, self.config.key_header),
+            (Operation::Embeddings, request.model),
+            exchange,
+        )
+        .await
     }
 
     /// The body of a request for embeddings.
@@ -285,7 +169,12 @@ impl Client {
             };
             self.read_answers((api, &manner, request.reasoning_effort), response)
         };
-        traced(self, (Operation::Chat, request.model), exchange).await
+        traced(
+            (&self.base, self.config.key_header),
+            (Operation::Chat, request.model),
+            exchange,
+        )
+        .await
     }
 
     /// Reads the response to a question that was sent to this API in this manner, and named this effort.
@@ -543,11 +432,11 @@ mod tests {
     #[test]
     fn the_key_stands_in_its_header_and_nowhere_else() {
         let client = client(|_| {}).unwrap();
-        assert_eq!(client.headers[AUTHORIZATION], "Bearer sk-secret");
-        assert!(!client.headers.contains_key(API_KEY));
+        assert_eq!(client.headers["authorization"], "Bearer sk-secret");
+        assert!(!client.headers.contains_key("api-key"));
         let azure = self::client(|config| config.key_header = KeyHeader::ApiKey).unwrap();
-        assert_eq!(azure.headers[API_KEY], "sk-secret");
-        assert!(!azure.headers.contains_key(AUTHORIZATION));
+        assert_eq!(azure.headers["api-key"], "sk-secret");
+        assert!(!azure.headers.contains_key("authorization"));
         for client in [client, azure] {
             assert!(!format!("{client:?} {:?}", client.headers).contains("sk-secret"));
         }

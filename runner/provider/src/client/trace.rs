@@ -4,11 +4,13 @@
 
 use std::future::Future;
 
+use reqwest::Url;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::super::{Error, ErrorKind, Overload};
-use super::{Client, KeyHeader, Response};
+use super::config::KeyHeader;
+use super::response::Response;
+use crate::error::{Error, ErrorKind, Overload};
 
 /// What is requested of a model.
 #[derive(Clone, Copy)]
@@ -28,11 +30,11 @@ impl Operation {
 
 /// Sends a request in a span of its own, which says how it ended.
 pub(super) async fn traced<T>(
-    client: &Client,
+    server: (&Url, KeyHeader),
     (operation, model): (Operation, &str),
     exchange: impl Future<Output = Result<Response<T>, Error>>,
 ) -> Result<Response<T>, Error> {
-    let span = span(client, operation, model);
+    let span = span(server, operation, model);
     let result = exchange.instrument(span.clone()).await;
     if !span.is_disabled() {
         match &result {
@@ -43,7 +45,7 @@ pub(super) async fn traced<T>(
     result
 }
 
-fn span(client: &Client, operation: Operation, model: &str) -> Span {
+fn span((base, header): (&Url, KeyHeader), operation: Operation, model: &str) -> Span {
     let operation = operation.name();
     let span = tracing::trace_span!(
         "request",
@@ -60,12 +62,12 @@ fn span(client: &Client, operation: Operation, model: &str) -> Span {
         "gen_ai.usage.cache_read.input_tokens" = Empty,
         "http.response.status_code" = Empty,
         "openai.response.service_tier" = Empty,
-        "server.address" = client.base.host_str(),
-        "server.port" = client.base.port_or_known_default().map(i64::from),
+        "server.address" = base.host_str(),
+        "server.port" = base.port_or_known_default().map(i64::from),
         "sluice.request_id" = Empty,
     );
     if !span.is_disabled() {
-        let provider = match client.config.key_header {
+        let provider = match header {
             KeyHeader::Authorization => "openai",
             KeyHeader::ApiKey => "azure.ai.openai",
         };
