@@ -83,6 +83,10 @@ impl fmt::Display for Address {
     }
 }
 
+/// Marks a request whose URI is relative to the project, and not to its API.
+#[derive(Clone, Copy)]
+pub(super) struct OfProject;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::address::Address;
-use super::{Client, Shared, bearer, sensitive};
+use super::secret::{bearer, sensitive};
+use super::{Client, Shared};
 use super::{Http, Observer, Transport};
 use crate::error::Error;
 use crate::query::{CallDefaults, Learned};

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, header};
 use serde::Serialize;
 
 use super::Client;
+use super::address::OfProject;
 use crate::error::{Error, ErrorKind};
 use crate::query::Execute;
 use crate::quote;
@@ -71,10 +72,6 @@ pub struct Invoke {
     options: Options,
     safety: Safety,
 }
-
-/// Marks a request whose URI is relative to the project, and not to its API.
-#[derive(Clone, Copy)]
-pub(super) struct OfProject;
 
 impl Invoke {
     /// Sends this as JSON.

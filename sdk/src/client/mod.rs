@@ -8,6 +8,7 @@ mod observe;
 mod patience;
 #[cfg(feature = "postgrest")]
 mod postgrest_compat;
+mod secret;
 mod token;
 #[cfg(feature = "otel")]
 mod trace;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::field::Empty;
@@ -31,8 +32,8 @@ use crate::query::{CallDefaults, Context, Endpoint, Execute, Learned, Rpc, Table
 use crate::request::{Body, Call, Response, RetryPolicy, insert_header, read_error};
 use crate::schema::{Any, Function, Table};
 
-use address::Address;
-use functions::OfProject;
+use address::{Address, OfProject};
+use secret::bearer;
 use token::Tokens;
 
 pub use builder::ClientBuilder;
@@ -553,16 +554,4 @@ fn timed_out(elapsed: Duration) -> Error {
         ErrorKind::Timeout,
         format!("no response came within {seconds:.1} seconds"),
     )
-}
-
-fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {
-    sensitive(&format!("Bearer {}", token.expose_secret()))
-}
-
-fn sensitive(text: &str) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| {
-        Error::invalid("the key or token has a character that cannot be sent in a header; check it for line breaks")
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
 }

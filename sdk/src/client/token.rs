@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::bearer;
+use super::secret::bearer;
 use crate::error::{Error, ErrorKind};
 
 /// Supplies tokens to [`Client::with_token_source`](crate::Client::with_token_source), for a script that runs

@@ -4,10 +4,10 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 
-use super::WriteSpec;
 use super::checkpoint::Checkpoint;
 use super::failure::{FailureAction, action_for};
 use super::plan::{Batch, WritePlan};
+use super::spec::WriteSpec;
 use crate::error::{Error, ErrorKind, WriteReport};
 use crate::query::{Execute, rollback};
 use crate::request::{Call, Outcome, Response};

@@ -9,6 +9,7 @@ mod driver;
 mod failure;
 mod plan;
 mod source;
+mod spec;
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -18,13 +19,14 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{CallDefaults, Context, Endpoint, Execute, Query};
+use super::{CallDefaults, Context, Endpoint, Execute};
 use crate::error::{Error, WriteReport, Written};
-use crate::grammar::{Selection, ShapeOf};
+use crate::grammar::ShapeOf;
 use crate::request::{Call, Format, Options, Resolution};
 use crate::schema::Column;
 
 use plan::WritePlan;
+use spec::{ReturnedRows, WriteSpec};
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use source::{StreamReport, WriteStream};
@@ -112,37 +114,6 @@ pub struct WriteReturning<'a, T, R, V, M, C> {
     context: C,
     spec: WriteSpec<'a, R>,
     marker: Marker<T, V, M>,
-}
-
-/// Everything about a write except the client that sends it.
-#[derive(Clone)]
-pub(crate) struct WriteSpec<'a, R> {
-    rows: &'a [R],
-    endpoint: Endpoint,
-    upsert: bool,
-    resolution: Resolution,
-    conflict: Vec<String>,
-    one_request: bool,
-    max_failures: usize,
-    chunk_rows: usize,
-    chunk_bytes: usize,
-    concurrency: usize,
-    schema: Option<String>,
-    options: Options,
-    format: Format,
-    returning: ReturnedRows,
-    checkpoint: Checkpoint,
-    progress: Option<ProgressHook<'a>>,
-}
-
-type ProgressHook<'a> = Arc<dyn Fn(Progress) + Send + Sync + 'a>;
-
-/// What a write returns of its rows.
-#[derive(Clone, Debug)]
-enum ReturnedRows {
-    Nothing,
-    All,
-    Columns(Selection),
 }
 
 /// One column, or a tuple: `(Post::NEIGHBORHOOD_ID, Post::HASH)`.
@@ -438,43 +409,6 @@ where
             .json()
             .map_err(|error| error.with_report(outcome.report)),
         None => Err(Error::no_rows()),
-    }
-}
-
-impl WriteSpec<'static, ()> {
-    /// The same write, of these rows.
-    fn of_rows<'a, R>(&self, rows: &'a [R], checkpoint: Checkpoint) -> WriteSpec<'a, R> {
-        let same = self.clone();
-        WriteSpec {
-            rows,
-            checkpoint,
-            endpoint: same.endpoint,
-            upsert: same.upsert,
-            resolution: same.resolution,
-            conflict: same.conflict,
-            one_request: same.one_request,
-            max_failures: same.max_failures,
-            chunk_rows: same.chunk_rows,
-            chunk_bytes: same.chunk_bytes,
-            concurrency: same.concurrency,
-            schema: same.schema,
-            options: same.options,
-            format: same.format,
-            returning: same.returning,
-            progress: same.progress.map(|hook| hook as ProgressHook<'a>),
-        }
-    }
-}
-
-impl<R> WriteSpec<'_, R> {
-    /// The part of the query that all requests share.
-    fn query(&self) -> Query {
-        let mut query = Query::new(self.endpoint.clone());
-        if let ReturnedRows::Columns(selection) = &self.returning {
-            query.selection = Some(selection.clone());
-        }
-        query.options = self.options.clone();
-        query
     }
 }
 

@@ -9,7 +9,7 @@ use http::Method;
 use serde::Serialize;
 
 use super::conflict::ConflictKeys;
-use super::{ReturnedRows, WriteSpec};
+use super::spec::{ReturnedRows, WriteSpec};
 use crate::error::{Error, RejectedRow};
 use crate::quote::{self, Columns, Row, RowWriter};
 use crate::request::{Call, Count, Resolution, Returning, Safety};
