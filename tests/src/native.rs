@@ -302,7 +302,8 @@ fn start() -> Cluster {
     // TCP is for the embedded server. Tests reach the socket, whose name has a fixed port.
     let settings = format!(
         "-c unix_socket_directories={socket} -c port={port} -c listen_addresses=127.0.0.1 -c fsync=off \
-         -c full_page_writes=off -c max_connections=100 -c shared_buffers=256MB -c max_wal_size=4GB"
+         -c full_page_writes=off -c max_connections=100 -c shared_buffers=256MB -c max_wal_size=4GB \
+         -c wal_buffers=16MB"
     );
     let server = command(
         &folder,
